@@ -1,0 +1,58 @@
+"""What is wrong before any computing is said here: ValueErrors that name argument, rule and value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def concrete(*values: Any) -> bool:
+    """Whether every value is known now; inside `jax.vmap`, `grad` or `jit` a rebuild must pass unchecked."""
+    return not any(isinstance(v, jax.core.Tracer) for v in values)
+
+
+def real_scalar(name: str, value: Any, *, above: float) -> Any:
+    """A finite real number greater than `above`, as float64."""
+    if not concrete(value):
+        return value
+    rule = f"{name} must be a finite real number greater than {above:g}"
+    if isinstance(value, str | bytes | bool | None):
+        raise ValueError(f"{rule}, got {value!r}")
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"{rule}, got {value!r}") from e
+    if array.ndim != 0 or not (
+        np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)
+    ):
+        raise ValueError(f"{rule} (for many values map over models with jax.vmap), got {value!r:.100}")
+    if not (np.isfinite(array) and array > above):
+        raise ValueError(f"{rule}, got {array.item()!r}")
+    return np.float64(array)
+
+
+def real_vector(name: str, value: Any, rule: str) -> Any:
+    """A non-empty one-dimensional array of finite real numbers, as float64."""
+    if not concrete(value):
+        return value
+    if isinstance(value, list | tuple) and not all(concrete(v) for v in value):
+        return jax.numpy.stack([jax.numpy.asarray(v, float) for v in value])
+    array = real_array(name, value, rule)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"{name} must be {rule}, got an array of shape {array.shape}")
+    return array
+
+
+def real_array(name: str, value: Any, rule: str) -> np.ndarray:
+    """An array of finite real numbers, as float64."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"{name} must be {rule}, got {value!r:.100}") from e
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise ValueError(f"{name} must be {rule}, got entries of type {array.dtype}: {value!r:.100}")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be {rule}, got {array[~np.isfinite(array)].ravel()[0]} in it")
+    return array.astype(np.float64)

@@ -1,0 +1,160 @@
+r"""The nonlinearity σ of the features φ(x) = σ(Wx/√d).
+
+An activation is a function of the pre-activation together with what the quadrature must know of it: the
+points where its derivative jumps. Five are named (``tanh``, ``erf``, ``sin``, ``relu``, ``gelu``); any other
+function written with `jax.numpy` is taken as it is, and its kinks are found by dyadic search.
+
+The mean E[σ(Γz)] need not vanish: it is subtracted (THEORY: a constant shift of σ) and reported as ``mu0``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+SEARCH_RADIUS = 32.0  # kinks are looked for on [-32, 32]
+SMOOTH = 1e-10  # largest relative misfit of a smooth function to its local interpolant
+
+
+class Activation(eqx.Module):
+    r"""A nonlinearity σ: R → R with the places of its kinks.
+
+    Parameters
+    ----------
+    function : callable
+        σ, elementwise, written with `jax.numpy`.
+    name : str
+        What plots and tables call it; closed forms of the Gaussian-equivalent constants go by this name.
+    kinks : tuple of float, optional
+        Points where σ or a derivative jumps. By default they are searched for on [-32, 32].
+
+    Raises
+    ------
+    ValueError
+        If σ is no callable, cannot be traced by JAX, is not finite, or is constant.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, rfspec as rf
+    >>> rf.Activation(lambda x: jnp.maximum(x, 0.1 * x), name="leaky relu").kinks
+    (0.0,)
+    """
+
+    function: Callable[[Any], Any] = eqx.field(static=True)
+    name: str = eqx.field(static=True)
+    kinks: tuple[float, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        name: str | None = None,
+        kinks: tuple[float, ...] | None = None,
+    ):
+        if not callable(function):
+            raise ValueError(f"activation must be a name or a callable, got {function!r}")
+        self.function = function
+        self.name = getattr(function, "__name__", "callable") if name is None else name
+        found = _examine(function)
+        self.kinks = found if kinks is None else tuple(sorted(float(k) for k in kinks))
+
+    def __call__(self, x: Any) -> Any:
+        return self.function(x)
+
+    @property
+    def named(self) -> bool:
+        """Whether this is one of the package's own, of at most linear growth."""
+        return _NAMED.get(self.name) is self.function
+
+
+def _relu(x: Any) -> Any:
+    return jnp.maximum(x, 0.0)
+
+
+def _gelu(x: Any) -> Any:
+    return x * jax.scipy.special.ndtr(x)
+
+
+_NAMED: dict[str, Callable[[Any], Any]] = {
+    "tanh": jnp.tanh,
+    "erf": jax.scipy.special.erf,
+    "sin": jnp.sin,
+    "relu": _relu,
+    "gelu": _gelu,
+}
+
+
+@lru_cache
+def _named(name: str) -> Activation:
+    return Activation(_NAMED[name], name=name, kinks=(0.0,) if name == "relu" else ())
+
+
+def as_activation(activation: str | Callable[[Any], Any] | Activation) -> Activation:
+    """Look a name up, or wrap a callable."""
+    if isinstance(activation, Activation):
+        return activation
+    if isinstance(activation, str):
+        if activation not in _NAMED:
+            known = ", ".join(sorted(_NAMED))
+            raise ValueError(f"activation must be one of {known}, or a callable; got {activation!r}")
+        return _named(activation)
+    return Activation(activation)
+
+
+@lru_cache(maxsize=256)
+def _examine(function: Callable[[Any], Any]) -> tuple[float, ...]:
+    """Check a function on a grid and find its kinks."""
+
+    def on(x: np.ndarray) -> np.ndarray:
+        try:
+            y = np.asarray(jax.jit(function)(jnp.asarray(x)))
+        except Exception as e:
+            raise ValueError(
+                f"activation must be an elementwise function written with jax.numpy; it raised {e!r:.200}"
+            ) from e
+        if y.shape != x.shape or not np.issubdtype(y.dtype, np.floating):
+            raise ValueError(
+                f"activation must map a real array to a real array of its shape {x.shape}, "
+                f"got shape {y.shape} of {y.dtype}"
+            )
+        return y.astype(float)
+
+    grid = np.linspace(-6.0, 6.0, 1025)
+    y = on(grid)
+    if not np.all(np.isfinite(y)):
+        bad = grid[~np.isfinite(y)][0]
+        raise ValueError(f"activation must be finite on [-6, 6], got {on(np.array([bad]))[0]} at {bad:.6g}")
+    if np.ptp(y) <= 1e-13 * (1.0 + np.abs(y).max()):
+        raise ValueError(f"activation must not be constant (its variance is zero), got {y[0]:.6g} everywhere")
+    return _find_kinks(on)
+
+
+def _find_kinks(f: Callable[[np.ndarray], np.ndarray]) -> tuple[float, ...]:
+    """Halve every interval on which f is not its own degree-16 interpolant, down to rounding."""
+    order, width = 17, 1.0
+    nodes = np.cos((np.arange(order) + 0.5) * np.pi / order)
+    weights = (-1.0) ** np.arange(order) * np.sin((np.arange(order) + 0.5) * np.pi / order)
+    probes = np.linspace(-0.97, 0.97, 24)
+    cauchy = weights / (probes[:, None] - nodes)
+    interpolate = cauchy / cauchy.sum(1, keepdims=True)
+
+    # an odd offset, so that no round number is ever an end of an interval, where a kink would hide
+    left = np.arange(-SEARCH_RADIUS, SEARCH_RADIUS, width) - np.pi / 30
+    while left.size and width > 1e-9:
+        at = left[:, None] + 0.5 * width * (1.0 + np.concatenate([nodes, probes]))
+        y = f(at.ravel()).reshape(at.shape)
+        size = np.maximum(np.abs(y).max(1), 1e-300)
+        misfit = np.abs(y[:, :order] @ interpolate.T - y[:, order:]).max(1) / size
+        rough = left[~(misfit < SMOOTH)]
+        if rough.size > 128:
+            raise ValueError("activation must be piecewise smooth: it has kinks or jumps nearly everywhere")
+        width /= 2
+        left = np.sort(np.concatenate([rough, rough + width]))
+    groups = np.split(left, np.flatnonzero(np.diff(left) > 4 * width) + 1) if left.size else []
+    centres = [float(g[0] + g[-1] + width) / 2 for g in groups]
+    return tuple(round(c, 9) + 0.0 for c in centres if abs(c) < SEARCH_RADIUS - 1e-6)

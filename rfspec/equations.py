@@ -1,0 +1,118 @@
+r"""The fixed-point equations of the spectrum of U, as printed, and nothing else.
+
+With q(z) = Tr(U - z)⁻¹/p, r = Tr FΣFᵀ(U - z)⁻¹/p and s = Tr FFᵀ(U - z)⁻¹/p, the three equations of
+arXiv 2505.17638 (Theorem 3.1) reduce to two unknowns (q, δ); D = 1/(1+δ) and T(λ) = b² + κ²λD:
+
+    1/q = s² - z + v²D + ∫ dρ_Σ(λ) T/(1 + ψ_p T q)                     (1)
+    δ   = (ψ_p/ψ_n) [ v² q + κ² ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q) ]          (2)
+    r   = ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q),   s = ∫ dρ_Σ(λ) q/(1 + ψ_p T q)   (3)
+
+s² only shifts the spectrum, so everything downstream works with ζ = z - s², and keeps its relative accuracy
+next to the atom. A theory is a class with the members below; the solver, the edge search and the spectrum know
+it through them alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from .gaussian_equivalent import GaussianEquivalent
+from .holomorphic import reciprocal
+from .model import RandomFeatureModel
+
+
+class RandomFeatureEquations(eqx.Module):
+    """A holomorphic residual F(u; ζ) in the unknowns u = (q, δ), with its start at large ζ.
+
+    For Im ζ > 0 exactly one root has a positive imaginary part in every unknown.
+    """
+
+    psi_p: Any
+    psi_n: Any
+    values: Any
+    weights: Any
+    ge: GaussianEquivalent
+
+    def residual(self, u: tuple[Any, Any], zeta: Any) -> tuple[Any, Any]:
+        """Equations (1), multiplied by q, and (2); both vanish on a solution."""
+        q, delta = u
+        v2, kappa2 = self.ge.v2, self.ge.kappa2
+        D, T, g = self._parts(u)
+        one = q * (v2 * D - zeta + jnp.sum(self.weights * T * g)) - 1.0
+        two = self.psi_p / self.psi_n * q * (v2 + kappa2 * jnp.sum(self.weights * self.values * g)) - delta
+        return one, two
+
+    def start(self, zeta: Any) -> tuple[Any, Any]:
+        """The solution to leading order at large ζ."""
+        return -1.0 / zeta, 0.0 * zeta
+
+    def transforms(self, u: tuple[Any, Any]) -> tuple[Any, Any]:
+        """The traces (r, s) of equation (3)."""
+        q, _ = u
+        g = self._parts(u)[2]
+        return q * jnp.sum(self.weights * self.values * g), q * jnp.sum(self.weights * g)
+
+    def _parts(self, u: tuple[Any, Any]) -> tuple[Any, Any, Any]:
+        q, delta = u
+        D = reciprocal(1.0 + delta)
+        T = self.ge.b2 + self.ge.kappa2 * self.values * D
+        return D, T, reciprocal(1.0 + self.psi_p * T * q)
+
+    @property
+    def origin(self) -> Any:
+        """Where ζ = 0 lies: s², the place of the atom and a lower bound of the spectrum."""
+        return self.ge.s2
+
+    @property
+    def bound(self) -> Any:
+        """An upper bound of the spectrum in ζ, from the norms of the two products that make up U."""
+        features = (1.0 + jnp.sqrt(self.psi_p)) ** 2
+        column = self.ge.kappa2 * jnp.max(self.values) * features + self.ge.v2
+        return column * (1.0 + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 + self.ge.b2 * features
+
+    @property
+    def atom_mass(self) -> Any:
+        """Mass at ζ = 0, exact by counting ranks: n + d columns span what is not there."""
+        return jnp.maximum(0.0, 1.0 - (1.0 + self.psi_n) / self.psi_p)
+
+    @property
+    def parts(self) -> Any:
+        """Masses of the population, sample and satellite parts, from the top of the spectrum; exact."""
+        data = jnp.minimum(self.psi_n, self.psi_p)
+        population = jnp.minimum(1.0, data) / self.psi_p
+        sample = jnp.maximum(0.0, data - 1.0) / self.psi_p
+        rest = jnp.minimum(self.psi_p, 1.0 + self.psi_n) - data
+        return jnp.stack([population, sample, rest / self.psi_p])
+
+    @property
+    def levels(self) -> Any:
+        """Masses, counted from the top, at which the spectrum may have a gap: sums of ranks and of Σ's weights."""
+        order = jnp.argsort(-self.values)
+        data = jnp.minimum(self.psi_n, self.psi_p)
+        below = jnp.cumsum(self.weights[order])
+        ranks = jnp.stack([jnp.minimum(1.0, data), data, 1.0 + data])
+        return jnp.concatenate([ranks, below, data + below, data + 1.0 - below]) / self.psi_p
+
+    @property
+    def landmarks(self) -> Any:
+        """Where bulks lie to leading order in 1/ψ; they only save the search a few steps."""
+        signal = self.values if self.values.size <= 8 else jnp.stack([self.values.min(), self.values.max()])
+        ratio = self.psi_p / self.psi_n
+        sample = self.ge.v2 * jnp.stack([(1.0 - jnp.sqrt(ratio)) ** 2, 1.0 + ratio])
+        satellite = self.psi_p * self.ge.b2
+        return jnp.concatenate([self.psi_p * self.ge.kappa2 * signal + satellite, sample, satellite[None]])
+
+    @property
+    def drop_scale(self) -> Any:
+        """b²ψ_p: the train loss falls by this times ∫ dν_s(λ)/λ, ν_s the measure with transform s."""
+        return self.ge.b2 * self.psi_p
+
+
+def equations(model: RandomFeatureModel, ge: GaussianEquivalent) -> RandomFeatureEquations:
+    """The equations of a model, given its Gaussian-equivalent constants."""
+    return RandomFeatureEquations(
+        model.psi_p, model.psi_n, model.covariance.values, model.covariance.weights, ge
+    )

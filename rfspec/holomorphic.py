@@ -1,0 +1,150 @@
+r"""Newton steps, folds and vertical integrals for a residual F(u; ζ) that is holomorphic in u and ζ.
+
+Nothing here knows which equations are solved. Unknowns travel as tuples of scalars, so that XLA fuses a whole
+Newton step into one loop; everything is written for one ζ and batched by `jax.vmap`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Unknowns = tuple[Any, ...]
+Residual = Callable[..., Unknowns]
+
+
+@jax.custom_jvp
+def reciprocal(z: Any) -> Any:
+    """1/z with a derivative that reuses the value: a complex division costs ten products."""
+    return 1.0 / z
+
+
+@reciprocal.defjvp
+def _reciprocal_jvp(primals: Any, tangents: Any) -> Any:
+    y = reciprocal(primals[0])
+    return y, -y * y * tangents[0]
+
+
+def determinant(columns: list[Unknowns]) -> Any:
+    """Determinant of a small matrix given by columns, by expansion along the first row."""
+    if len(columns) == 1:
+        return columns[0][0]
+    total = 0.0
+    for i, column in enumerate(columns):
+        minor = [c[1:] for j, c in enumerate(columns) if j != i]
+        total = total + (-1) ** i * column[0] * determinant(minor)
+    return total
+
+
+def solve_small(columns: list[Unknowns], b: Unknowns) -> Unknowns:
+    """Solution of a linear system in two or three unknowns by Cramer's rule."""
+    scale = reciprocal(determinant(columns))
+    replaced = ([*columns[:i], b, *columns[i + 1 :]] for i in range(len(columns)))
+    return tuple(determinant(r) * scale for r in replaced)
+
+
+def jacobian(f: Residual, u: Unknowns) -> tuple[Unknowns, list[Unknowns]]:
+    """F(u) and the columns of ∂F/∂u."""
+    value, push = jax.linearize(f, *u)
+    one, zero = jnp.ones_like(u[0]), jnp.zeros_like(u[0])
+    return value, [push(*(one if i == j else zero for j in range(len(u)))) for i in range(len(u))]
+
+
+def newton_step(f: Residual, u: Unknowns) -> Unknowns:
+    """u - (∂F)⁻¹F."""
+    value, columns = jacobian(f, u)
+    return tuple(a - b for a, b in zip(u, solve_small(columns, value), strict=True))
+
+
+def _at(eq: Any, zeta: Any) -> Residual:
+    return lambda *u: eq.residual(u, zeta)
+
+
+def implicit(eq: Any, u: Unknowns, zeta: Any) -> Unknowns:
+    """The solution as a differentiable function of the parameters and ζ.
+
+    Two Newton steps that start on the solution leave its value and carry its first two derivatives exactly;
+    the iterations that found it are never differentiated.
+    """
+    u = jax.lax.stop_gradient(u)
+    for _ in range(2):
+        u = newton_step(_at(eq, zeta), u)
+    return u
+
+
+# ---------------------------------------------------------------------------------------------- continuation
+# Each loop below makes one Newton step an iteration, and its schedule says at which ζ: a body with one step
+# compiles several times faster than one with the steps of a level written out.
+
+TOP = 30.0  # continuation starts at this multiple of the support's bound
+
+
+def descend(eq: Any, zeta: Any, floor: Any, *, levels: int = 50, steps: int = 2, final: int = 4) -> Unknowns:
+    """Solution at ζ (Im ζ ≥ 0), continued straight down from high above.
+
+    `levels` heights are spaced geometrically from TOP·bound to max(Im ζ, floor), with `steps` Newton steps at
+    each and `final` at ζ itself; floor has to be well below the distance of a real ζ to the nearest edge.
+    """
+    top = TOP * jnp.maximum(eq.bound, jnp.abs(zeta))
+    ratio = jnp.log(jnp.maximum(zeta.imag, floor) / top) / levels
+
+    def step(k: Any, u: Unknowns) -> Unknowns:
+        height = jnp.where(k < levels * steps, top * jnp.exp(ratio * (k // steps + 1)), zeta.imag)
+        return newton_step(_at(eq, zeta.real + 1j * height), u)
+
+    return jax.lax.fori_loop(0, levels * steps + final, step, eq.start(zeta.real + 1j * top))
+
+
+def vertical(
+    eq: Any, x: Any, readouts: Callable[[Unknowns, Any], tuple[Any, ...]], *, levels: int, steps: int
+) -> tuple[Unknowns, Any]:
+    r"""Solution at x + i0, and integrals (1/π)∫_0^∞ Re f(x + iy) dy of Stieltjes transforms f.
+
+    For f(z) = ∫ dν(λ)/(λ - z) the measure left of x is ν(R)/2 minus this integral, for every real x > 0. In
+    log y the integrand is analytic in the strip |Im log y| < π/2, so the trapezoid rule with step h errs by
+    e^{-π²/h}; both ends are summed to infinity by their leading powers. `readouts(u, ζ)` returns the f's.
+    """
+    top, bottom = 1e3 * eq.bound, 1e-15 * x
+    h = jnp.log(top / bottom) / levels
+    height = top * jnp.exp(-h * jnp.arange(levels + 2)).at[-1].set(0.0)  # the real axis last
+
+    def step(u: Unknowns, y: Any) -> tuple[Unknowns, Unknowns]:
+        u = newton_step(_at(eq, x + 1j * y), u)
+        return u, u
+
+    _, path = jax.lax.scan(step, eq.start(x + 1j * top), jnp.repeat(height, steps))
+    path = tuple(v[steps - 1 :: steps] for v in path)
+    weight = height.at[-1].set(bottom)
+    f = jnp.stack(jax.vmap(readouts)(path, x + 1j * height)).real * weight
+    cubic = (f[:, 1] - f[:, 0] * jnp.exp(h)) / (jnp.exp(3 * h) - jnp.exp(h))  # Re f·y = A/y + B/y³ + ...
+    above = (f[:, 0] - cubic) / jnp.expm1(h) + cubic / jnp.expm1(3 * h)
+    total = above + jnp.sum(f[:, :-1], axis=1) + f[:, -1] / jnp.expm1(h)
+    return tuple(v[-1] for v in path), h * total / jnp.pi
+
+
+# ---------------------------------------------------------------------------------------------------- folds
+
+
+def fold_step(eq: Any, u: Unknowns, zeta: Any) -> tuple[Unknowns, Any]:
+    """One Newton step towards a branch point: F = 0 and det ∂F/∂u = 0 in the unknowns (u, ζ)."""
+
+    def augmented(*v: Any) -> Unknowns:
+        value, columns = jacobian(_at(eq, v[-1]), v[:-1])
+        return (*value, determinant(columns))
+
+    *u_next, zeta_next = newton_step(augmented, (*u, zeta))
+    return tuple(u_next), zeta_next
+
+
+def fold(eq: Any, u: Unknowns, zeta: Any, iterations: int = 30) -> tuple[Unknowns, Any, Any]:
+    """Branch point near (u, ζ), real or complex as they are, with the size of the last relative step."""
+
+    def body(_: Any, carry: Any) -> Any:
+        u, z, _ = carry
+        u_next, z_next = fold_step(eq, u, z)
+        return u_next, z_next, jnp.abs(z_next - z) / jnp.abs(z_next)
+
+    return jax.lax.fori_loop(0, iterations, body, (u, zeta, jnp.abs(zeta)))

@@ -1,0 +1,125 @@
+r"""A random-feature score model: what the user names and everything else is computed from.
+
+The score s_A(x) = A σ(Wx/√d)/√p has frozen W (p×d, iid N(0, 1)) and trained A; it learns the noise that the
+process x_t = αx + βξ added to n samples of a law with covariance Σ (arXiv 2505.17638, section 3).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+
+from ._checks import concrete, real_scalar
+from .activations import Activation, as_activation
+from .covariance import Covariance, Isotropic
+from .processes import OrnsteinUhlenbeck, Process
+from .quadrature import trapezoid
+
+
+class RandomFeatureModel(eqx.Module):
+    r"""A random-feature score model in the limit d, n, p → ∞.
+
+    Parameters
+    ----------
+    psi_p : float
+        ψ_p = p/d > 0, features per dimension.
+    psi_n : float
+        ψ_n = n/d > 0, samples per dimension.
+    t : float, optional
+        Diffusion time t > 0 of the Ornstein-Uhlenbeck process. Give `t` or `process`, not both.
+    process : Process, optional
+        Any forward process at one time, e.g. ``rf.FlowMatching(0.3)``.
+    activation : str, callable or Activation
+        σ: "tanh" (default), "erf", "sin", "relu", "gelu", or an elementwise function written with jax.numpy.
+    covariance : Covariance
+        Σ: ``Isotropic(variance)`` (default, variance 1), ``Atoms(values, weights)`` or ``FromData(X)``.
+
+    Raises
+    ------
+    ValueError
+        Naming argument, rule and value, if one is outside its range. Inside a JAX transformation values
+        are not known and pass unchecked.
+
+    Notes
+    -----
+    A model is a frozen pytree: `jax.vmap` over models and `jax.grad` in ψ_p, ψ_n, t and the covariance work.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> rf.RandomFeatureModel(psi_p=64.0, psi_n=8.0, t=0.01)
+    RandomFeatureModel(psi_p=64, psi_n=8, OrnsteinUhlenbeck(t=0.01), tanh, Isotropic(1))
+    """
+
+    psi_p: Any
+    psi_n: Any
+    process: Process
+    activation: Activation
+    covariance: Covariance
+
+    def __init__(
+        self,
+        psi_p: Any,
+        psi_n: Any,
+        t: Any = None,
+        *,
+        process: Process | None = None,
+        activation: Any = "tanh",
+        covariance: Covariance | None = None,
+    ):
+        self.psi_p = real_scalar("psi_p", psi_p, above=0.0)
+        self.psi_n = real_scalar("psi_n", psi_n, above=0.0)
+        if (t is None) == (process is None):
+            raise ValueError(f"give exactly one of t and process, got t={t!r} and process={process!r}")
+        if process is not None and not isinstance(process, Process):
+            raise ValueError(f"process must be a Process such as rf.OrnsteinUhlenbeck(0.01), got {process!r}")
+        if covariance is not None and not isinstance(covariance, Covariance):
+            raise ValueError(f"covariance must be a Covariance such as rf.Isotropic(1.0), got {covariance!r}")
+        self.process = OrnsteinUhlenbeck(t) if process is None else process
+        self.activation = as_activation(activation)
+        self.covariance = Isotropic(1.0) if covariance is None else covariance
+        self._check_second_moment()
+
+    @property
+    def gamma2(self) -> Any:
+        """Γ² = α²σ_x² + β², the variance of a pre-activation."""
+        return self.process.alpha**2 * self.covariance.trace + self.process.beta2
+
+    @property
+    def t(self) -> Any:
+        """Diffusion time of an Ornstein-Uhlenbeck process."""
+        if not isinstance(self.process, OrnsteinUhlenbeck):
+            raise AttributeError(f"{type(self.process).__name__} has no diffusion time t")
+        return self.process.t
+
+    def __repr__(self) -> str:
+        if not concrete(self.psi_p, self.psi_n) or np.ndim(self.psi_p):
+            return f"RandomFeatureModel(psi_p={self.psi_p}, psi_n={self.psi_n}, ...)"
+        process = ", ".join(f"{k}={np.asarray(v):.10g}" for k, v in vars(self.process).items())
+        values = self.covariance.values
+        sigma = f"{values[0]:.10g}" if len(values) == 1 else f"{len(values)} eigenvalues"
+        return (
+            f"RandomFeatureModel(psi_p={self.psi_p:.10g}, psi_n={self.psi_n:.10g}, "
+            f"{type(self.process).__name__}({process}), {self.activation.name}, "
+            f"{type(self.covariance).__name__}({sigma}))"
+        )
+
+    def _check_second_moment(self) -> None:
+        """E[σ(Γz)²] must exist: its integrand has to have died out where the Gaussian has."""
+        if self.activation.named:
+            return
+        gamma2 = self.gamma2
+        if not concrete(gamma2):
+            return
+        z, w = trapezoid()
+        with np.errstate(all="ignore"):
+            y = np.asarray(self.activation(np.sqrt(float(gamma2)) * z))
+            share = np.abs(y**2 * w)
+            settled = np.all(np.isfinite(y)) and max(share[0], share[-1]) < 1e-12 * share.max()
+        if not settled:
+            raise ValueError(
+                f"activation must have a finite second moment under N(0, {float(gamma2):.6g}), "
+                f"got a diverging E[σ²] from {self.activation.name!r}"
+            )

@@ -1,0 +1,427 @@
+r"""The spectrum of U: bulks and atom with exact masses, density, distribution, quantiles, moments, samples.
+
+Edges and masses come from ``rfspec.edges``. Density and distribution function are computed at the points asked
+for, to nearly full precision wherever they are; quantiles and samples invert a cosine series of each bulk,
+ζ = ζ_a (ζ_b/ζ_a)^{(1 - cos θ)/2}, in which soft and hard edges alike leave ρ dζ/dθ smooth.
+"""
+
+from __future__ import annotations
+
+import operator
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._checks import concrete, real_array
+from .edges import Support, find_support
+from .equations import RandomFeatureEquations, equations
+from .gaussian_equivalent import gaussian_equivalent
+from .holomorphic import vertical
+from .model import RandomFeatureModel
+from .solver import ConvergenceError, Solution, _solve, complex_array, solve_real_axis
+
+PARTS = ("population", "sample", "satellite")
+SAME = 1e-11  # masses are known better than this
+NODES, MOST_NODES = 64, 4096
+SERIES_GOAL = 1e-10
+
+
+class Bulk(NamedTuple):
+    """An interval of the support.
+
+    `lower`, `upper`: its edges. `mass`: its share of the eigenvalues. `loss_drop`: by how much training its
+    modes lowers the train loss, which starts at 1. `part`: population, sample, satellite, or several joined by
+    "+" where they have merged (None inside a JAX transformation).
+    """
+
+    lower: Any
+    upper: Any
+    mass: Any
+    loss_drop: Any
+    part: str | None
+
+
+class Atom(NamedTuple):
+    """A multiple eigenvalue: its place and its share of the eigenvalues (0 where there is none)."""
+
+    location: Any
+    mass: Any
+
+
+class PartEdges(NamedTuple):
+    """Edges of the three parts, arrays over (population, sample, satellite); NaN where a part has merged."""
+
+    lower: Any
+    upper: Any
+    mass: Any
+
+
+class Spectrum(eqx.Module):
+    r"""The limiting spectrum of the feature correlation matrix U of a model.
+
+    Made by ``rf.spectrum(model)``. All methods take and return arrays of any one shape. Inside a JAX
+    transformation, where the number of bulks cannot be known, `edges` and `bulks` are padded with NaN.
+    """
+
+    model: RandomFeatureModel
+    equations: RandomFeatureEquations
+    support: Support
+    series: _Series
+    failed: Any
+
+    @property
+    def _count(self) -> int:
+        count = self.support.count
+        return int(count) if concrete(count) else self.support.lower.shape[0]
+
+    @property
+    def edges(self) -> Any:
+        """Edges of the bulks, ascending, shape [2B]; relative errors are in `edge_error`."""
+        ends = jnp.stack([self.support.lower, self.support.upper], axis=1)
+        return (self.equations.origin + ends)[: self._count].ravel()
+
+    @property
+    def edge_error(self) -> Any:
+        """Estimated relative error of each edge's distance from the atom's place, shape [2B]."""
+        return self.support.edge_error[: 2 * self._count]
+
+    @property
+    def bulks(self) -> tuple[Bulk, ...]:
+        """The bulks in ascending order."""
+        s, shift = self.support, self.equations.origin
+        labels = _labels(self)
+        return tuple(
+            Bulk(shift + s.lower[i], shift + s.upper[i], s.mass[i], s.drop[i], labels[i])
+            for i in range(self._count)
+        )
+
+    @property
+    def atom(self) -> Atom:
+        """The atom at s²: location and mass max(0, 1 - (1 + ψ_n)/ψ_p)."""
+        return Atom(self.equations.origin, self.equations.atom_mass)
+
+    @property
+    def parts(self) -> PartEdges:
+        """Edges of the population, sample and satellite parts, known by their mass from the top."""
+        edges = part_edges(self.equations, self.support)
+        shift = self.equations.origin
+        return PartEdges(shift + edges.lower, shift + edges.upper, edges.mass)
+
+    @property
+    def separated(self) -> Any:
+        """Whether every two parts that exist have a gap between them."""
+        p = self.parts
+        here = p.mass > SAME
+        return ~jnp.any(here & (jnp.isnan(p.lower) | jnp.isnan(p.upper)))
+
+    @property
+    def reason(self) -> str:
+        """Why the parts are not separated; empty where they are."""
+        merged = [b for b in self.bulks if b.part and "+" in b.part]
+        return "; ".join(
+            f"{b.part.replace('+', ' and ')} have merged in [{float(b.lower):.6g}, {float(b.upper):.6g}]"
+            for b in merged
+            if b.part
+        )
+
+    @property
+    def error(self) -> Any:
+        """Estimated error of the distribution behind `quantile`, `moment` and `sample`, in total mass.
+
+        The difference between the masses integrated over the found bulks and those of the vertical integrals,
+        which no missed edge could match, and the size of the last terms of the series.
+        """
+        return self.series.error
+
+    def density(self, x: Any) -> Any:
+        """Density of the continuous part at x (the atom apart); relative error near 1e-12 inside a bulk."""
+        return _density(self.equations, self.support, _real("x", x))
+
+    def cdf(self, x: Any) -> Any:
+        """Share of the eigenvalues that are ≤ x, the atom included; error near 1e-12."""
+        return _cdf(self.equations, self.support, _real("x", x))
+
+    def quantile(self, u: Any) -> Any:
+        """Smallest x with cdf(x) ≥ u, for 0 ≤ u ≤ 1."""
+        u = _real("u", u)
+        if concrete(u) and u.size and not (u.min() >= 0 and u.max() <= 1):
+            raise ValueError(f"u must lie in [0, 1], got {u.min() if u.min() < 0 else u.max()}")
+        return _quantile(self.equations, self.support, self.series, u, polish=True)
+
+    def moment(self, k: int) -> Any:
+        """The moment ∫ λ^k dν(λ) = lim Tr U^k/p for an integer k."""
+        try:
+            k = operator.index(k)
+        except TypeError as e:
+            raise ValueError(f"k must be an integer, got {k!r}") from e
+        shift, at = self.equations.origin, self.series.zeta
+        inside = jnp.nansum(self.series.weight * (shift + at) ** k)
+        return inside + jnp.where(self.atom.mass > 0, self.atom.mass * shift**k, 0.0)
+
+    def stieltjes(self, z: Any) -> Any:
+        """q(z) = ∫ dν(λ)/(λ - z) for z off the support.
+
+        Raises a ValueError where a real z lies on the support or the atom, a ConvergenceError where the
+        solver fails; ``rf.solve`` gives the limit on the support.
+        """
+        z = complex_array(z)
+        if concrete(z, self.support.lower):
+            self._check_off_support(np.asarray(z))
+        solution: Solution = _solve(self.model, self.equations.ge, z)
+        if concrete(solution.status) and np.any(np.asarray(solution.status) != 0):
+            raise ConvergenceError(solution.message)
+        return solution.q
+
+    def _check_off_support(self, z: np.ndarray) -> None:
+        if not np.all(np.isfinite(z)):
+            raise ValueError(f"z must be finite, got {z[~np.isfinite(z)].ravel()[0]}")
+        x = z.real[z.imag == 0]
+        edges = np.asarray(self.edges).reshape(-1, 2)
+        on = np.any((x[..., None] >= edges[:, 0]) & (x[..., None] <= edges[:, 1]), axis=-1)
+        on |= (x == float(self.atom.location)) & (float(self.atom.mass) > 0)
+        if np.any(on):
+            raise ValueError(
+                f"z must lie off the support {_intervals(edges)} and the atom, got {x[on].ravel()[0]:.12g} on it; "
+                "rf.solve gives the limit from above"
+            )
+
+    def sample(self, key: Any, shape: tuple[int, ...] = ()) -> Any:
+        """Independent draws from the spectrum, atom included: numbers of this shape."""
+        u = jax.random.uniform(key, shape, dtype=float)
+        return _quantile(self.equations, self.support, self.series, u, polish=False)
+
+    def __repr__(self) -> str:
+        if not concrete(self.support.count):
+            return "Spectrum(traced)"
+        bulks = ", ".join(f"{b.part} [{float(b.lower):.6g}, {float(b.upper):.6g}]" for b in self.bulks)
+        return f"Spectrum({bulks}; atom of mass {float(self.atom.mass):.6g} at {float(self.atom.location):.6g})"
+
+
+class _Series(NamedTuple):
+    """Per bulk: nodes ζ_j, masses at the nodes, sine coefficients of the distribution; and the error."""
+
+    zeta: Any
+    weight: Any
+    coefficients: Any
+    error: Any
+
+
+def spectrum(model: RandomFeatureModel) -> Spectrum:
+    r"""Exact limiting spectrum of U for a model.
+
+    ρ(λ) = Im q(λ + i0)/π with q from equations (1) and (2) of ``rfspec.equations``; an atom at s² of mass
+    max(0, 1 - (1 + ψ_n)/ψ_p).
+
+    Parameters
+    ----------
+    model : RandomFeatureModel
+
+    Returns
+    -------
+    Spectrum
+        ``.edges .bulks .atom .parts .separated .density .cdf .quantile .moment .stieltjes .sample .error``.
+
+    Raises
+    ------
+    ConvergenceError
+        If an edge or a bulk could not be found (outside of JAX transformations; inside, `.failed` is set).
+
+    Notes
+    -----
+    arXiv 2505.17638, Theorem 3.1; edges, masses, satellite and loss drops go beyond the paper.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> rf.spectrum(rf.RandomFeatureModel(psi_p=64.0, psi_n=8.0, t=0.01)).bulks[2].part
+    'population'
+    """
+    ge = gaussian_equivalent(model)
+    atoms = int(np.shape(model.covariance.values)[-1])
+    bulks = 2 * atoms + 1 if atoms <= 3 else 8
+    result = _spectrum(model, ge, bulks=bulks)
+    if not concrete(result.failed):
+        return result
+    while int(result.support.count) > bulks and bulks < 2 * atoms + 1:
+        bulks = min(2 * bulks, 2 * atoms + 1)
+        result = _spectrum(model, ge, bulks=bulks)
+    if bool(result.failed):
+        raise ConvergenceError(
+            f"the edges of the spectrum of {model} could not all be found; two of them may be closer than "
+            "double precision resolves: move a parameter a little"
+        )
+    nodes = NODES
+    while float(result.error) > SERIES_GOAL and nodes < MOST_NODES:
+        nodes *= 4
+        better = _refined(result.equations, result.support, nodes=nodes)
+        if float(better.error) < float(result.error):
+            result = eqx.tree_at(lambda r: r.series, result, better)
+    return result
+
+
+@partial(jax.jit, static_argnames="bulks")
+def _spectrum(model: RandomFeatureModel, ge: Any, *, bulks: int) -> Spectrum:
+    eq = equations(model, ge)
+    support = find_support(eq, bulks=bulks)
+    return Spectrum(model, eq, support, _expand(eq, support, NODES), support.failed)
+
+
+def _real(name: str, x: Any) -> Any:
+    return real_array(name, x, "finite real numbers") if concrete(x) else x
+
+
+def _intervals(edges: np.ndarray) -> str:
+    return " ∪ ".join(f"[{a:.6g}, {b:.6g}]" for a, b in edges)
+
+
+# ---------------------------------------------------------------------------------------------------- parts
+
+
+def _labels(sp: Spectrum) -> list[str | None]:
+    """The parts that each bulk bears, from masses counted from the top."""
+    if not concrete(sp.support.mass, sp.equations.psi_p):
+        return [None] * sp._count
+    mass = np.asarray(jax.lax.stop_gradient(sp.support.mass))[: sp._count]
+    parts = np.asarray(jax.lax.stop_gradient(sp.equations.parts))
+    if not concrete(mass, parts):
+        return [None] * sp._count
+    stop = np.cumsum(parts)
+    upto = np.cumsum(mass[::-1])[::-1]
+    overlap = np.minimum(upto[:, None], stop) - np.maximum((upto - mass)[:, None], stop - parts)
+    return ["+".join(p for p, o in zip(PARTS, row, strict=True) if o > SAME) for row in overlap]
+
+
+def part_edges(eq: Any, support: Support) -> PartEdges:
+    """Edges in ζ of the parts: those of the bulks that begin and end at the dividing masses."""
+    mass = jnp.nan_to_num(jax.lax.stop_gradient(support.mass))
+    parts = jax.lax.stop_gradient(eq.parts)
+    stop = jnp.cumsum(parts)[:, None]
+    upto = jnp.cumsum(mass[::-1])[::-1]  # mass from the top down to and including each bulk
+    exists = (mass > 0) & (parts[:, None] > SAME)
+    ends_here = exists & (jnp.abs(upto - stop) < SAME)
+    begins_here = exists & (jnp.abs(upto - mass - stop + parts[:, None]) < SAME)
+
+    def pick(hit: Any, edges: Any) -> Any:
+        place = jnp.argmax(hit, axis=1)
+        return jnp.where(jnp.any(hit, axis=1), edges[place], jnp.nan)
+
+    return PartEdges(pick(ends_here, support.lower), pick(begins_here, support.upper), parts)
+
+
+# ------------------------------------------------------------------------------------------------ evaluation
+
+
+def _outside_gaps(support: Support, zeta: Any) -> tuple[Any, Any]:
+    """Whether ζ is inside a bulk, and its distance to the ends of that bulk."""
+    left, right = zeta - support.lower, support.upper - zeta
+    inside = (left > 0) & (right > 0)
+    distance = jnp.where(inside, jnp.minimum(left, right), jnp.inf)
+    return jnp.any(inside), jnp.min(distance)
+
+
+@jax.jit
+def _density(eq: Any, support: Support, x: Any) -> Any:
+    def one(zeta: Any) -> Any:
+        inside, distance = _outside_gaps(jax.lax.stop_gradient(support), jax.lax.stop_gradient(zeta))
+        safe = jnp.where(inside, zeta, -eq.bound)
+        u = solve_real_axis(eq, safe, 0.02 * jnp.where(inside, distance, eq.bound))
+        return jnp.where(inside, u[0].imag / jnp.pi, 0.0)
+
+    x = jnp.asarray(x, float)
+    return jax.vmap(one)(x.ravel() - eq.origin).reshape(x.shape)
+
+
+def _left_of(eq: Any, zeta: Any) -> Any:
+    """Mass left of ζ > 0."""
+    return 0.5 - vertical(eq, zeta, lambda u, _: (u[0],), levels=200, steps=3)[1][0]
+
+
+@jax.jit
+def _cdf(eq: Any, support: Support, x: Any) -> Any:
+    top, bottom = jnp.nanmax(support.upper), support.lower[0]
+
+    def one(zeta: Any) -> Any:
+        middle = _left_of(eq, jnp.clip(zeta, jnp.maximum(bottom, 1e-20 * top), top))
+        ends = jnp.where(zeta >= top, 1.0, jnp.where(zeta >= 0, eq.atom_mass, 0.0))
+        return jnp.where((zeta > bottom) & (zeta < top), middle, ends)
+
+    x = jnp.asarray(x, float)
+    return jax.vmap(one)(x.ravel() - eq.origin).reshape(x.shape)
+
+
+# ----------------------------------------------------------------------------------------------- the series
+
+
+def _place(lower: Any, upper: Any, theta: Any) -> tuple[Any, Any, Any, Any]:
+    """ζ(θ), dζ/dθ and the distances to both edges, free of cancellation; linear from a hard edge at 0."""
+    hard = lower == 0
+    log_ratio = jnp.log(upper / jnp.where(hard, upper, lower))
+    down, up = jnp.sin(theta / 2) ** 2, jnp.cos(theta / 2) ** 2
+    zeta = jnp.where(hard, upper * down, lower * jnp.exp(log_ratio * down))
+    slope = jnp.where(hard, upper, zeta * log_ratio) * jnp.sin(theta) / 2
+    left = jnp.where(hard, zeta, lower * jnp.expm1(log_ratio * down))
+    right = jnp.where(hard, upper * up, -upper * jnp.expm1(-log_ratio * up))
+    return zeta, slope, left, right
+
+
+def _expand(eq: Any, support: Support, nodes: int) -> _Series:
+    theta = (jnp.arange(nodes) + 0.5) * jnp.pi / nodes
+    exists = ~jnp.isnan(support.lower)
+    lower, upper = jnp.where(exists, support.lower, eq.bound), jnp.where(exists, support.upper, 2 * eq.bound)
+
+    def at(lower: Any, upper: Any, theta: Any) -> tuple[Any, Any]:
+        zeta, slope, left, right = _place(lower, upper, theta)
+        floor = jax.lax.stop_gradient(0.02 * jnp.minimum(left, right))
+        return zeta, solve_real_axis(eq, zeta, floor)[0].imag / jnp.pi * slope
+
+    zeta, g = jax.vmap(jax.vmap(at, (None, None, 0)), (0, 0, None))(lower, upper, theta)
+    k = jnp.arange(nodes)
+    cosines = g @ jnp.cos(k * theta[:, None]) * (2.0 / nodes)
+    # ∫_0^θ g = a_0 θ/2 + Σ a_k sin(kθ)/k
+    coefficients = cosines / jnp.where(k == 0, 2.0, k)
+    mass = jnp.where(exists, support.mass, 0.0)
+    tail = jnp.max(jnp.abs(cosines[:, -nodes // 8 :]), axis=1)
+    missing = jnp.abs(jnp.pi * coefficients[:, 0] - mass)
+    error = jnp.sum(jnp.where(exists, tail + missing, 0.0))
+    pad = lambda a: jnp.where(exists[:, None], a, jnp.nan)  # noqa: E731
+    return _Series(pad(zeta), pad(g * jnp.pi / nodes), coefficients, error)
+
+
+_refined = partial(jax.jit, static_argnames="nodes")(_expand)
+
+
+@partial(jax.jit, static_argnames="polish")
+def _quantile(eq: Any, support: Support, series: _Series, u: Any, *, polish: bool) -> Any:
+    mass = jnp.nan_to_num(support.mass)
+    start = eq.atom_mass + jnp.cumsum(mass) - mass
+    k = jnp.arange(1, series.coefficients.shape[1])
+
+    def one(u: Any) -> Any:
+        i = jnp.clip(jnp.sum(start <= u) - 1, 0, jnp.maximum(support.count - 1, 0))
+        a = series.coefficients[i]
+        share = (u - start[i]) / mass[i] * a[0] * jnp.pi
+
+        def bisect(_: Any, ends: Any) -> Any:
+            low, high = ends
+            middle = (low + high) / 2
+            below = a[0] * middle + jnp.sum(a[1:] * jnp.sin(k * middle)) < share
+            return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+        low, high = jax.lax.fori_loop(0, 52, bisect, (0.0, jnp.pi))
+        zeta = _place(support.lower[i], support.upper[i], (low + high) / 2)[0]
+        if polish:
+            for _ in range(2):
+                inside, distance = _outside_gaps(support, zeta)
+                density = solve_real_axis(eq, zeta, 0.02 * distance)[0].imag / jnp.pi
+                step = (_left_of(eq, zeta) - u) / density
+                good = inside & (jnp.abs(step) < 0.1 * distance)
+                zeta = jnp.where(good, zeta - step, zeta)
+        edge = jnp.where(u >= 1.0, support.upper[i], jnp.where(u <= start[i], support.lower[i], zeta))
+        return jnp.where((u <= eq.atom_mass) & (eq.atom_mass > 0), 0.0, edge)
+
+    u = jnp.asarray(u, float)
+    return eq.origin + jax.vmap(one)(u.ravel()).reshape(u.shape)
