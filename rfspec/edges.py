@@ -42,12 +42,13 @@ class _Points(NamedTuple):
     u: Unknowns
 
 
-def find_support(eq: Any, *, bulks: int) -> Support:
+def find_support(eq: Any, *, bulks: int, tries: Any = 3) -> Support:
     """Edges, masses and loss drops of up to `bulks` bulks; `failed` where an edge or a bulk is missing.
 
+    A gap is looked for at each possible mass in `tries` rounds, which resolve 16^-tries of the grid's spacing.
     The search is not differentiated; edges and integrals are implicit functions of the parameters.
     """
-    u, zeta, ok, changes, hard = _search(jax.lax.stop_gradient(eq), bulks)
+    u, zeta, ok, changes, hard = _search(jax.lax.stop_gradient(eq), bulks, tries)
     zeta, error = jax.vmap(lambda u, z: _implicit_fold(eq, u, z))(u, zeta)
     # support down to the atom: the first edge is ζ = 0 and no fold
     shift = lambda a, first: jnp.where(hard, jnp.concatenate([first, a[:-1]]), a)  # noqa: E731
@@ -79,10 +80,11 @@ def _measure(eq: Any, x: Any) -> _Points:
     return _Points(x, mass, inside & used, u)
 
 
-def _search(eq: Any, bulks: int) -> tuple[Unknowns, Any, Any, Any, Any]:
+def _search(eq: Any, bulks: int, tries: Any) -> tuple[Unknowns, Any, Any, Any, Any]:
     """Folds in ascending order, whether each was found, how many there must be, and whether 0 is inside."""
     marks = eq.landmarks / eq.bound
-    grid = jnp.concatenate([jnp.array([1e-24]), jnp.geomspace(1e-14, 1.0 + 1e-6, 64), 0.8 * marks, marks, 1.25 * marks])
+    grid = [jnp.array([1e-24]), jnp.geomspace(1e-14, 1.0 + 1e-6, 64), 0.8 * marks, marks, 1.25 * marks]
+    grid = jnp.concatenate(grid)
     per_round = -(-grid.size // CUTS)  # intervals cut in one round
     pending = jnp.full(per_round * CUTS, jnp.nan).at[: grid.size].set(eq.bound * grid)
     empty = jnp.full(per_round * CUTS * ROUNDS, jnp.nan)
@@ -102,7 +104,7 @@ def _search(eq: Any, bulks: int) -> tuple[Unknowns, Any, Any, Any, Any]:
         points = jax.tree.map(lambda a: a[order], points)
         place, changes = _transitions(points, bulks)
         folds = _folds(eq, points, place)
-        width = _wanted(eq, points, k).at[place].max(
+        width = _wanted(eq, points, k < tries).at[place].max(
             jnp.where(folds[2], 0.0, jnp.log(points.x[place + 1] / points.x[place]))
         )
         width, which = jax.lax.top_k(width, per_round)
@@ -115,15 +117,16 @@ def _search(eq: Any, bulks: int) -> tuple[Unknowns, Any, Any, Any, Any]:
     return jax.lax.while_loop(cond, body, (points, pending, none, 0))[2]
 
 
-def _wanted(eq: Any, points: _Points, k: Any) -> Any:
-    """Log-widths of the intervals to cut: a bulk was stepped over, or perhaps a gap (the first three rounds)."""
+def _wanted(eq: Any, points: _Points, try_gaps: Any) -> Any:
+    """Log-widths of the intervals to cut: a bulk was stepped over, or perhaps a gap."""
     x, mass, inside = points.x, points.mass, points.inside
     error = SAME_MASS + 10 * jnp.exp(-(jnp.pi**2) * LEVELS / jnp.log(1e18 * eq.bound / x))
     hidden = ~inside[:-1] & ~inside[1:] & (jnp.diff(mass) > error[:-1] + error[1:])
     at = 1.0 - eq.levels[:, None]
     settled = jnp.any((jnp.abs(mass - at) < error) & ~inside & ~jnp.isnan(x), axis=1)
     place = jnp.clip(jnp.sum((mass < at) & ~jnp.isnan(x), axis=1) - 1, 0, x.size - 2)
-    maybe = jnp.zeros(x.size - 1, bool).at[place].max(~settled & (k < 3)) & inside[:-1] & inside[1:]
+    maybe = jnp.zeros(x.size - 1, bool).at[place].max(~settled & try_gaps)
+    maybe = maybe & (inside[:-1] | inside[1:])
     return jnp.where(hidden | maybe, jnp.log(x[1:] / x[:-1]), 0.0)
 
 

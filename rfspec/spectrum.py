@@ -26,7 +26,7 @@ from .solver import ConvergenceError, Solution, _solve, complex_array, solve_rea
 
 PARTS = ("population", "sample", "satellite")
 SAME = 1e-11  # masses are known better than this
-NODES, MOST_NODES = 64, 4096
+NODES = 64  # of a bulk's cosine series; a bulk about to split needs more
 SERIES_GOAL = 1e-10
 
 
@@ -133,7 +133,7 @@ class Spectrum(eqx.Module):
         """Estimated error of the distribution behind `quantile`, `moment` and `sample`, in total mass.
 
         The difference between the masses integrated over the found bulks and those of the vertical integrals,
-        which no missed edge could match, and the size of the last terms of the series.
+        which would show a missed edge, and the size of the last terms of the series.
         """
         return self.series.error
 
@@ -202,11 +202,12 @@ class Spectrum(eqx.Module):
 
 
 class _Series(NamedTuple):
-    """Per bulk: nodes ζ_j, masses at the nodes, sine coefficients of the distribution; and the error."""
+    """Per bulk: nodes ζ_j and their masses; distribution and its slope on an even grid of θ; and the error."""
 
     zeta: Any
     weight: Any
-    coefficients: Any
+    below: Any
+    slope: Any
     error: Any
 
 
@@ -254,19 +255,26 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
             f"the edges of the spectrum of {model} could not all be found; two of them may be closer than "
             "double precision resolves: move a parameter a little"
         )
-    nodes = NODES
-    while float(result.error) > SERIES_GOAL and nodes < MOST_NODES:
-        nodes *= 4
-        better = _refined(result.equations, result.support, nodes=nodes)
-        if float(better.error) < float(result.error):
-            result = eqx.tree_at(lambda r: r.series, result, better)
+    return _improved(result)
+
+
+def _improved(result: Spectrum) -> Spectrum:
+    """More nodes where the series has not converged, after one more search in case an edge was missed."""
+    for nodes in (16 * NODES, 256 * NODES, 1024 * NODES):
+        if float(result.error) <= SERIES_GOAL:
+            break
+        if nodes == 256 * NODES:
+            again = _spectrum(result.model, result.equations.ge, bulks=result.support.mass.size, tries=9)
+            result = result if bool(again.failed) else again
+        series = _refined(result.equations, result.support, nodes=nodes)
+        result = eqx.tree_at(lambda r: r.series, result, series)
     return result
 
 
 @partial(jax.jit, static_argnames="bulks")
-def _spectrum(model: RandomFeatureModel, ge: Any, *, bulks: int) -> Spectrum:
+def _spectrum(model: RandomFeatureModel, ge: Any, *, bulks: int, tries: Any = 3) -> Spectrum:
     eq = equations(model, ge)
-    support = find_support(eq, bulks=bulks)
+    support = find_support(eq, bulks=bulks, tries=tries)
     return Spectrum(model, eq, support, _expand(eq, support, NODES), support.failed)
 
 
@@ -380,15 +388,19 @@ def _expand(eq: Any, support: Support, nodes: int) -> _Series:
 
     zeta, g = jax.vmap(jax.vmap(at, (None, None, 0)), (0, 0, None))(lower, upper, theta)
     k = jnp.arange(nodes)
-    cosines = g @ jnp.cos(k * theta[:, None]) * (2.0 / nodes)
-    # ∫_0^θ g = a_0 θ/2 + Σ a_k sin(kθ)/k
-    coefficients = cosines / jnp.where(k == 0, 2.0, k)
+    cosines = jax.scipy.fft.dct(g, axis=1) / nodes
+    sines = cosines / jnp.maximum(k, 1)  # ∫_0^θ g = a_0 θ/2 + Σ a_k sin(kθ)/k
+    fine = 8 * nodes
+    waves = jnp.fft.fft(jnp.stack([cosines.at[:, 0].multiply(0.5), sines.at[:, 0].set(0.0)]), 2 * fine)
+    slope, wave = waves[0, :, : fine + 1].real, -waves[1, :, : fine + 1].imag
+    below = cosines[:, :1] / 2 * jnp.pi * jnp.linspace(0.0, 1.0, fine + 1) + wave
+
     mass = jnp.where(exists, support.mass, 0.0)
-    tail = jnp.max(jnp.abs(cosines[:, -nodes // 8 :]), axis=1)
-    missing = jnp.abs(jnp.pi * coefficients[:, 0] - mass)
+    tail = 2 * jnp.max(jnp.abs(cosines[:, -nodes // 8 :]), axis=1)
+    missing = jnp.abs(jnp.pi / 2 * cosines[:, 0] - mass)
     error = jnp.sum(jnp.where(exists, tail + missing, 0.0))
     pad = lambda a: jnp.where(exists[:, None], a, jnp.nan)  # noqa: E731
-    return _Series(pad(zeta), pad(g * jnp.pi / nodes), coefficients, error)
+    return _Series(pad(zeta), pad(g * jnp.pi / nodes), below, slope, error)
 
 
 _refined = partial(jax.jit, static_argnames="nodes")(_expand)
@@ -398,21 +410,27 @@ _refined = partial(jax.jit, static_argnames="nodes")(_expand)
 def _quantile(eq: Any, support: Support, series: _Series, u: Any, *, polish: bool) -> Any:
     mass = jnp.nan_to_num(support.mass)
     start = eq.atom_mass + jnp.cumsum(mass) - mass
-    k = jnp.arange(1, series.coefficients.shape[1])
+    cells = series.below.shape[1] - 1
+    cell = jnp.pi / cells
 
     def one(u: Any) -> Any:
         i = jnp.clip(jnp.sum(start <= u) - 1, 0, jnp.maximum(support.count - 1, 0))
-        a = series.coefficients[i]
-        share = (u - start[i]) / mass[i] * a[0] * jnp.pi
+        below, slope = series.below[i], series.slope[i]
+        share = (u - start[i]) / mass[i] * below[-1]
+        j = jnp.clip(jnp.searchsorted(below, share, side="right") - 1, 0, cells - 1)
 
         def bisect(_: Any, ends: Any) -> Any:
             low, high = ends
-            middle = (low + high) / 2
-            below = a[0] * middle + jnp.sum(a[1:] * jnp.sin(k * middle)) < share
-            return jnp.where(below, middle, low), jnp.where(below, high, middle)
+            x = (low + high) / 2
+            hermite = (  # cubic through both ends of the cell
+                below[j] * (1 + 2 * x) * (1 - x) ** 2
+                + below[j + 1] * x**2 * (3 - 2 * x)
+                + cell * (slope[j] * x * (1 - x) ** 2 - slope[j + 1] * x**2 * (1 - x))
+            )
+            return jnp.where(hermite < share, x, low), jnp.where(hermite < share, high, x)
 
-        low, high = jax.lax.fori_loop(0, 52, bisect, (0.0, jnp.pi))
-        zeta = _place(support.lower[i], support.upper[i], (low + high) / 2)[0]
+        low, high = jax.lax.fori_loop(0, 45, bisect, (0.0, 1.0))
+        zeta = _place(support.lower[i], support.upper[i], (j + (low + high) / 2) * cell)[0]
         if polish:
             for _ in range(2):
                 inside, distance = _outside_gaps(support, zeta)
