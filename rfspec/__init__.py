@@ -7,3 +7,5 @@ from .model import RandomFeatureModel
 from .gaussian_equivalent import gaussian_equivalent, GaussianEquivalent
 from .solver import solve
 from .spectrum import spectrum
+from .timescales import timescales, clock
+from . import empirical

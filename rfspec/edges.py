@@ -151,10 +151,8 @@ def _folds(eq: Any, points: _Points, place: Any) -> tuple[Unknowns, Any, Any]:
 def _implicit_fold(eq: Any, u: Unknowns, zeta: Any) -> tuple[Any, Any]:
     """An edge as a differentiable function of the parameters, and its estimated relative error."""
     u, zeta = jax.lax.stop_gradient((u, zeta))
-    before = zeta
-    for _ in range(2):
-        u, zeta = fold_step(eq, u, zeta)
-    return zeta, jnp.abs(jax.lax.stop_gradient(zeta) / before - 1.0) + 8 * jnp.finfo(float).eps
+    _, polished = jax.lax.fori_loop(0, 2, lambda _, v: fold_step(eq, *v), (u, zeta))
+    return polished, jnp.abs(jax.lax.stop_gradient(polished) / zeta - 1.0) + 8 * jnp.finfo(float).eps
 
 
 # -------------------------------------------------------------------------------------------------- contents
@@ -172,8 +170,7 @@ def _contents(eq: Any, lower: Any, upper: Any, count: Any) -> tuple[Any, Any]:
         return u[0], (eq.transforms(u)[1] - total) / (eq.origin + zeta)
 
     def left_of(x: Any) -> Any:
-        # the path is found for fixed parameters; only the readouts are differentiated
-        return vertical(jax.lax.stop_gradient(eq), x, readouts, levels=200, steps=3)[1]
+        return vertical(eq, x, readouts, levels=200, steps=3)[1]
 
     half = jax.vmap(left_of)(jnp.where(open_, gaps, eq.bound))
     ends = jnp.array([1.0, total])

@@ -69,10 +69,7 @@ def implicit(eq: Any, u: Unknowns, zeta: Any) -> Unknowns:
     Two Newton steps that start on the solution leave its value and carry its first two derivatives exactly;
     the iterations that found it are never differentiated.
     """
-    u = jax.lax.stop_gradient(u)
-    for _ in range(2):
-        u = newton_step(_at(eq, zeta), u)
-    return u
+    return jax.lax.fori_loop(0, 2, lambda _, v: newton_step(_at(eq, zeta), v), jax.lax.stop_gradient(u))
 
 
 # ---------------------------------------------------------------------------------------------- continuation
@@ -105,17 +102,19 @@ def vertical(
 
     For f(z) = ∫ dν(λ)/(λ - z) the measure left of x is ν(R)/2 minus this integral, for every real x > 0. In
     log y the integrand is analytic in the strip |Im log y| < π/2, so the trapezoid rule with step h errs by
-    e^{-π²/h}; both ends are summed to infinity by their leading powers. `readouts(u, ζ)` returns the f's.
+    e^{-π²/h}; both ends are summed to infinity by their leading powers. `readouts(u, ζ)` returns the f's; the
+    path is not differentiated, so a caller who wants derivatives makes u implicit there.
     """
-    top, bottom = 1e3 * eq.bound, 1e-15 * x
+    eq, real = jax.lax.stop_gradient((eq, x))
+    top, bottom = 1e3 * eq.bound, 1e-15 * real
     h = jnp.log(top / bottom) / levels
     height = top * jnp.exp(-h * jnp.arange(levels + 2)).at[-1].set(0.0)  # the real axis last
 
     def step(u: Unknowns, y: Any) -> tuple[Unknowns, Unknowns]:
-        u = newton_step(_at(eq, x + 1j * y), u)
+        u = newton_step(_at(eq, real + 1j * y), u)
         return u, u
 
-    _, path = jax.lax.scan(step, eq.start(x + 1j * top), jnp.repeat(height, steps))
+    _, path = jax.lax.scan(step, eq.start(real + 1j * top), jnp.repeat(height, steps))
     path = tuple(v[steps - 1 :: steps] for v in path)
     weight = height.at[-1].set(bottom)
     f = jnp.stack(jax.vmap(readouts)(path, x + 1j * height)).real * weight

@@ -20,7 +20,7 @@ from ._checks import concrete, real_array
 from .edges import Support, find_support
 from .equations import RandomFeatureEquations, equations
 from .gaussian_equivalent import gaussian_equivalent
-from .holomorphic import vertical
+from .holomorphic import implicit, vertical
 from .model import RandomFeatureModel
 from .solver import ConvergenceError, Solution, _solve, complex_array, solve_real_axis
 
@@ -345,7 +345,7 @@ def _density(eq: Any, support: Support, x: Any) -> Any:
 
 def _left_of(eq: Any, zeta: Any) -> Any:
     """Mass left of ζ > 0."""
-    return 0.5 - vertical(eq, zeta, lambda u, _: (u[0],), levels=200, steps=3)[1][0]
+    return 0.5 - vertical(eq, zeta, lambda u, z: (implicit(eq, u, z)[0],), levels=200, steps=3)[1][0]
 
 
 @jax.jit
@@ -400,7 +400,7 @@ def _expand(eq: Any, support: Support, nodes: int) -> _Series:
     missing = jnp.abs(jnp.pi / 2 * cosines[:, 0] - mass)
     error = jnp.sum(jnp.where(exists, tail + missing, 0.0))
     pad = lambda a: jnp.where(exists[:, None], a, jnp.nan)  # noqa: E731
-    return _Series(pad(zeta), pad(g * jnp.pi / nodes), below, slope, error)
+    return _Series(pad(zeta), pad(g * jnp.pi / nodes), below, slope, jax.lax.stop_gradient(error))
 
 
 _refined = partial(jax.jit, static_argnames="nodes")(_expand)
