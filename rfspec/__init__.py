@@ -1,11 +1,65 @@
+"""rfspec: exact spectra, timescales and phase diagrams of random-feature score models of diffusion.
+
+    import rfspec as rf
+    model = rf.RandomFeatureModel(psi_p=64.0, psi_n=8.0, t=0.01)
+    rf.spectrum(model), rf.timescales(model, rule="spectrum")
+
+Importing the package turns on double precision in JAX: the spectrum spans many orders of magnitude.
+"""
+
 import jax
+
 jax.config.update("jax_enable_x64", True)
-from .activations import Activation
-from .covariance import Covariance, Isotropic, Atoms, FromData
-from .processes import OrnsteinUhlenbeck, FlowMatching, Process
-from .model import RandomFeatureModel
-from .gaussian_equivalent import gaussian_equivalent, GaussianEquivalent
-from .solver import solve
-from .spectrum import spectrum
-from .timescales import timescales, clock
-from . import empirical
+
+from . import empirical  # noqa: E402
+from .activations import Activation  # noqa: E402
+from .covariance import Atoms, Covariance, FromData, Isotropic  # noqa: E402
+from .empirical.compare import compare  # noqa: E402
+from .gaussian_equivalent import GaussianEquivalent, gaussian_equivalent  # noqa: E402
+from .laws import leading_order  # noqa: E402
+from .learning_curves import LearningCurve  # noqa: E402
+from .model import RandomFeatureModel  # noqa: E402
+from .processes import FlowMatching, OrnsteinUhlenbeck, Process  # noqa: E402
+from .solver import ConvergenceError, Solution, solve  # noqa: E402
+from .spectrum import Atom, Bulk, Spectrum, spectrum  # noqa: E402
+from .timescales import Timescales, clock, timescales  # noqa: E402
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Activation",
+    "Atom",
+    "Atoms",
+    "Bulk",
+    "ConvergenceError",
+    "Covariance",
+    "FlowMatching",
+    "FromData",
+    "GaussianEquivalent",
+    "Isotropic",
+    "LearningCurve",
+    "OrnsteinUhlenbeck",
+    "Process",
+    "RandomFeatureModel",
+    "Solution",
+    "Spectrum",
+    "Timescales",
+    "clock",
+    "compare",
+    "empirical",
+    "gaussian_equivalent",
+    "leading_order",
+    "plotting",
+    "solve",
+    "spectrum",
+    "timescales",
+]
+
+
+def __getattr__(name: str) -> object:
+    """`rf.plotting` is imported when it is first used: matplotlib costs more than the rest."""
+    if name == "plotting":
+        import importlib
+
+        return importlib.import_module(".plotting", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

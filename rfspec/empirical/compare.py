@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,18 +15,19 @@ from .spectrum import EmpiricalSpectrum
 class Comparison(NamedTuple):
     """Deviations of a sampled spectrum from the theory.
 
-    `kolmogorov`: largest distance of the distribution functions; eigenvalues nearer to the atom than to the
-    lowest edge count as the atom. `wasserstein`: mean |λ_(i) - Q((i - ½)/p)|, in the unit of λ. `edges`: relative
-    deviation of the outermost eigenvalue at each edge (NaN where a bulk holds none), shape [2B]. `masses`:
-    deviation of each bulk's share, shape [B]. `counts`: eigenvalues found in each bulk. `d`: dimension; spectra of
-    tanh features deviate by O(1/d), edges by O(d^-2/3).
+    `kolmogorov`: largest distance of the distribution functions at and above the lowest edge; what lies below
+    is the atom, which finite features smear by a relative √(ψ_p/d). `atom_spread`: standard deviation of the
+    eigenvalues whose rank puts them in the atom (NaN without one). `wasserstein`: mean |λ_(i) - Q((i - ½)/p)|, in
+    the unit of λ. `edges`: relative deviation of the smallest and largest eigenvalue of each bulk, told by their
+    ranks, shape [2B]. `masses`: deviation of the share found between the middles of the gaps, shape [B].
+    `d`: dimension; spectra deviate by O(1/d), edges by O(d^-2/3).
     """
 
     kolmogorov: float
+    atom_spread: float
     wasserstein: float
     edges: np.ndarray
     masses: np.ndarray
-    counts: np.ndarray
     d: int
 
 
@@ -73,24 +75,26 @@ def _spectra(theory: Spectrum, empirical: EmpiricalSpectrum) -> Comparison:
     atom = theory.atom
     first = (float(atom.location) + edges[0, 0]) / 2 if atom.mass > 0 else -np.inf
     cuts = np.concatenate([[first], np.sqrt(edges[:-1, 1] * edges[1:, 0]), [np.inf]])
-    counts = np.histogram(values, cuts)[0]
+    shares = np.histogram(values, cuts)[0] / values.size
 
-    deviations = np.full(edges.shape, np.nan)
-    for i, (low, high) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
-        inside = values[(values >= low) & (values < high)]
-        if inside.size:
-            deviations[i] = np.array([inside[0], inside[-1]]) / edges[i] - 1.0
+    ranks = np.round((float(atom.mass) + np.concatenate([[0.0], np.cumsum(masses)])) * values.size).astype(int)
+    ends = [(values[a], values[b - 1]) if b > a else (np.nan, np.nan) for a, b in pairwise(ranks)]
+    in_atom = values[: ranks[0]]
 
-    rank = (np.arange(values.size) + 0.5) / values.size
-    wasserstein = np.mean(np.abs(values - np.asarray(theory.quantile(rank))))
-    collected = np.where(values < first, float(atom.location), values)
-    expected = np.asarray(theory.cdf(collected))
-    seen = np.searchsorted(collected, collected, side="right") / values.size
-    before = np.searchsorted(collected, collected, side="left") / values.size
-    at_atom = collected < first
-    distance = np.maximum(np.abs(seen - expected), np.where(at_atom, 0.0, np.abs(before - expected)))
+    middle = (np.arange(values.size) + 0.5) / values.size
+    wasserstein = np.mean(np.abs(values - np.asarray(theory.quantile(middle))))
+    above = np.append(values[values >= edges[0, 0]], edges[0, 0])
+    expected = np.asarray(theory.cdf(above))
+    distances = [
+        np.abs(np.searchsorted(values, above, side=side) / values.size - expected) for side in ("left", "right")
+    ]
     return Comparison(
-        float(distance.max()), float(wasserstein), deviations.ravel(), counts / values.size - masses, counts, empirical.d
+        kolmogorov=float(np.max(distances)),
+        atom_spread=float(np.std(in_atom)) if in_atom.size else np.nan,
+        wasserstein=float(wasserstein),
+        edges=(np.array(ends) / edges - 1.0).ravel(),
+        masses=shares - masses,
+        d=empirical.d,
     )
 
 

@@ -1,0 +1,68 @@
+"""Files: a result is written beside its place and then renamed, so that none is ever half-written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> Path:
+    """Call `write(temporary path)` in the folder of `path`, then move the result into place."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_csv(path: str | Path, columns: Mapping[str, Any]) -> Path:
+    """Columns of one length, or shorter ones padded with empty cells, under a header of their names."""
+    arrays = {name: np.atleast_1d(np.asarray(c)) for name, c in columns.items()}
+    rows = max((a.size for a in arrays.values()), default=0)
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", newline="", encoding="utf-8") as f:
+            table = csv.writer(f)
+            table.writerow(arrays)
+            for i in range(rows):
+                table.writerow([repr(a[i].item()) if i < a.size else "" for a in arrays.values()])
+
+    return write_atomically(path, write)
+
+
+def write_figure(path: str | Path, figure: Any) -> Path:
+    """A matplotlib figure, in the format that the suffix names."""
+    return write_atomically(path, lambda temporary: figure.savefig(temporary))
+
+
+def to_json(value: Any) -> str:
+    """JSON with NaN as null."""
+
+    def plain(v: Any) -> Any:
+        if isinstance(v, Mapping):
+            return {k: plain(w) for k, w in v.items()}
+        if isinstance(v, list | tuple):
+            return [plain(w) for w in v]
+        if v is None or isinstance(v, str | bool | int):
+            return v
+        array = np.asarray(v)
+        if array.ndim:
+            return [plain(w) for w in array]
+        number = array.item()
+        return None if isinstance(number, float) and not np.isfinite(number) else number
+
+    return json.dumps(plain(value), indent=2)

@@ -1,0 +1,70 @@
+"""Losses along training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..learning_curves import LearningCurve
+from ..timescales import Timescales
+from .style import COLORS, axis, style
+
+
+def learning_curve(
+    curves: LearningCurve | Mapping[str, LearningCurve], ax: Any = None, *, times: Timescales | None = None
+) -> Any:
+    """Draw train and test loss over training time.
+
+    Parameters
+    ----------
+    curves : LearningCurve, or a mapping from labels to them
+        The first is drawn as lines (train solid, test dashed), the others as markers on top.
+    ax : matplotlib axis, optional
+    times : Timescales, optional
+        Shades the span from the fast to the slow end of each part and marks τ_gen and τ_mem.
+
+    Returns
+    -------
+    The axis.
+    """
+    named = {"": curves} if isinstance(curves, LearningCurve) else dict(curves)
+    with style():
+        ax = axis(ax)
+        for i, (name, curve) in enumerate(named.items()):
+            tau = np.ravel(curve.tau)
+            looks = ("-", "--") if i == 0 else ("o", "s")
+            for values, look, color, kind in (
+                (curve.train, looks[0], "black", "train"),
+                (curve.test, looks[1], COLORS["merged"], "test"),
+            ):
+                label = f"{kind} loss, {name}" if name else f"{kind} loss"
+                ax.plot(tau, np.ravel(values), look, color=color, label=label, mfc="none", zorder=3)
+        ax.set_xscale("log")
+        shown = np.concatenate([np.ravel(v) for c in named.values() for v in (c.train, c.test)])
+        if shown.min() > 0 and shown.max() > 6 * shown.min():
+            ax.set_yscale("log")
+        if times is not None:
+            _spans(ax, times)
+        ax.set_xlabel(r"training time $\tau = k\eta/d^2$")
+        ax.set_ylabel("loss")
+        ax.legend(loc="best")
+    return ax
+
+
+def _spans(ax: Any, times: Timescales) -> None:
+    for part in ("population", "sample", "satellite"):
+        fast, slow = float(getattr(times.fast, part)), float(getattr(times.slow, part))
+        if np.isfinite(fast) and np.isfinite(slow):
+            ax.axvspan(fast, slow, color=COLORS[part], alpha=0.13, lw=0, zorder=0)
+    for value, part, name in (
+        (times.tau_gen, "population", r"$\tau_\mathrm{gen}$"),
+        (times.tau_mem, "sample", r"$\tau_\mathrm{mem}$"),
+    ):
+        if np.isfinite(float(value)):
+            ax.axvline(float(value), color=COLORS[part], lw=1.0, zorder=1)
+            ax.annotate(
+                name, (float(value), 1.0), xycoords=("data", "axes fraction"), ha="center", va="bottom",
+                color=COLORS[part], annotation_clip=False,
+            )  # fmt: skip

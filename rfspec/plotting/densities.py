@@ -1,0 +1,73 @@
+"""The density of the eigenvalues: theory as a line, samples as a histogram behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..empirical.spectrum import EmpiricalSpectrum
+from ..spectrum import Spectrum
+from .style import COLORS, axis, color_of, style
+
+
+def spectrum(
+    sp: Spectrum, ax: Any = None, *, empirical: EmpiricalSpectrum | None = None, bins: int = 120, points: int = 300
+) -> Any:
+    """Draw a spectrum on a logarithmic axis of λ, as mass per unit of ln λ, so that equal areas are equal mass.
+
+    Each part has its colour; the atom is a vertical line with its mass.
+
+    Parameters
+    ----------
+    sp : Spectrum
+    ax : matplotlib axis, optional
+    empirical : EmpiricalSpectrum, optional
+        Drawn as a histogram with `bins` bins.
+    bins, points : int
+        Bins of the histogram; points of the line on each bulk.
+
+    Returns
+    -------
+    The axis.
+    """
+    with style():
+        ax = axis(ax)
+        top, named = 0.0, set()
+        for bulk in sp.bulks:
+            x = inside(float(bulk.lower), float(bulk.upper), points)
+            y = x * np.asarray(sp.density(x))
+            label = None if bulk.part in named else (bulk.part or "").replace("+", " + ")
+            named.add(bulk.part)
+            color = color_of(bulk.part)
+            ax.plot(x, y, color=color, label=label, zorder=3)
+            ax.fill_between(x, y, color=color, alpha=0.15, lw=0, zorder=1)
+            top = max(top, np.max(y[3:-3]))
+        if empirical is not None:
+            _histogram(ax, empirical, bins)
+        location, mass = float(sp.atom.location), float(sp.atom.mass)
+        if mass > 0:
+            ax.axvline(location, color=COLORS["atom"], ls=(0, (4, 2)), lw=1.2, label=f"atom, mass {mass:.3g}", zorder=2)
+        ax.set_xscale("log")
+        ax.set_ylim(0, 1.25 * top)
+        ax.set_xlabel(r"eigenvalue $\lambda$ of $U$")
+        ax.set_ylabel(r"$\lambda\,\rho(\lambda)$  (mass per unit of $\ln\lambda$)")
+        ax.legend()
+    return ax
+
+
+def inside(lower: float, upper: float, points: int) -> np.ndarray:
+    """Points on a bulk, dense at its ends, on a logarithmic scale."""
+    theta = np.linspace(0.0, np.pi, points)
+    if lower <= 0:
+        return upper * np.sin(theta / 2)[1:] ** 2
+    return lower * (upper / lower) ** (np.sin(theta / 2) ** 2)
+
+
+def _histogram(ax: Any, empirical: EmpiricalSpectrum, bins: int) -> None:
+    values = np.ravel(empirical.eigenvalues)
+    values = values[values > 0]
+    edges = np.geomspace(values.min() * 0.999, values.max() * 1.001, bins + 1)
+    shares = np.histogram(values, edges)[0] / values.size
+    label = f"sampled, d = {empirical.d}, p = {empirical.eigenvalues.shape[1]}"
+    ax.stairs(shares / np.diff(np.log(edges)), edges, fill=True, color="0.78", label=label, zorder=0)

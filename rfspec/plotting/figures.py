@@ -1,0 +1,31 @@
+"""Whole figures made of several panels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+
+from ..empirical.spectrum import EmpiricalSpectrum
+from ..learning_curves import LearningCurve
+from ..spectrum import Spectrum
+from ..timescales import Timescales
+from .curves import learning_curve
+from .densities import spectrum
+from .style import style
+
+
+def spectrum_and_training(
+    sp: Spectrum,
+    empirical: EmpiricalSpectrum,
+    curves: dict[str, LearningCurve],
+    times: Timescales,
+    title: str,
+) -> Any:
+    """A spectrum over its sample beside the losses of that sample, with the times of the parts shaded."""
+    with style():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(10.0, 3.8))
+        spectrum(sp, left, empirical=empirical)
+        left.set_title(title, loc="left")
+        learning_curve(curves, right, times=times)
+    return figure
