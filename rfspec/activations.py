@@ -60,8 +60,11 @@ class Activation(eqx.Module):
             raise ValueError(f"activation must be a name or a callable, got {function!r}")
         self.function = function
         self.name = getattr(function, "__name__", "callable") if name is None else name
-        found = _examine(function)
-        self.kinks = found if kinks is None else tuple(sorted(float(k) for k in kinks))
+        if self.named:
+            self.kinks = (0.0,) if self.name == "relu" else ()
+        else:
+            found = _examine(function)
+            self.kinks = found if kinks is None else tuple(sorted(float(k) for k in kinks))
 
     def __call__(self, x: Any) -> Any:
         return self.function(x)
@@ -89,11 +92,6 @@ _NAMED: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@lru_cache
-def _named(name: str) -> Activation:
-    return Activation(_NAMED[name], name=name, kinks=(0.0,) if name == "relu" else ())
-
-
 def as_activation(activation: str | Callable[[Any], Any] | Activation) -> Activation:
     """Look a name up, or wrap a callable."""
     if isinstance(activation, Activation):
@@ -102,7 +100,7 @@ def as_activation(activation: str | Callable[[Any], Any] | Activation) -> Activa
         if activation not in _NAMED:
             known = ", ".join(sorted(_NAMED))
             raise ValueError(f"activation must be one of {known}, or a callable; got {activation!r}")
-        return _named(activation)
+        return Activation(_NAMED[activation], name=activation)
     return Activation(activation)
 
 
@@ -145,16 +143,21 @@ def _find_kinks(f: Callable[[np.ndarray], np.ndarray]) -> tuple[float, ...]:
 
     # an odd offset, so that no round number is ever an end of an interval, where a kink would hide
     left = np.arange(-SEARCH_RADIUS, SEARCH_RADIUS, width) - np.pi / 30
+    floor = 1e-6 * np.abs(f(np.linspace(-6.0, 6.0, 257))).max()
+    found: list[float] = []
     while left.size and width > 1e-9:
         at = left[:, None] + 0.5 * width * (1.0 + np.concatenate([nodes, probes]))
         y = f(at.ravel()).reshape(at.shape)
-        size = np.maximum(np.abs(y).max(1), 1e-300)
+        size = np.abs(y).max(1) + floor
         misfit = np.abs(y[:, :order] @ interpolate.T - y[:, order:]).max(1) / size
-        rough = left[~(misfit < SMOOTH)]
-        if rough.size > 128:
+        rough = ~(misfit < SMOOTH)
+        if rough.sum() > 128:
             raise ValueError("activation must be piecewise smooth: it has kinks or jumps nearly everywhere")
+        if width < 1e-3:  # halves that both look smooth have a weak kink at or near their common end
+            pairs = rough.reshape(-1, 2).any(1)
+            found += list(left[::2][~pairs] + width)
         width /= 2
-        left = np.sort(np.concatenate([rough, rough + width]))
-    groups = np.split(left, np.flatnonzero(np.diff(left) > 4 * width) + 1) if left.size else []
-    centres = [float(g[0] + g[-1] + width) / 2 for g in groups]
-    return tuple(round(c, 9) + 0.0 for c in centres if abs(c) < SEARCH_RADIUS - 1e-6)
+        left = np.sort(np.concatenate([left[rough], left[rough] + width]))
+    found += list(left + width / 2)
+    # a kink misplaced by ε costs the quadrature ε², so six decimals are enough
+    return tuple(sorted({round(float(k), 6) + 0.0 for k in found if abs(k) < SEARCH_RADIUS - 1}))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import jax
 import numpy as np
 import typer
 
@@ -213,8 +215,17 @@ def _draw(out: Path, draw: Any) -> None:
     write_figure(out, draw(plotting).figure)
 
 
+def _keep_compiled() -> None:
+    """Keep compiled kernels between processes, which halves the time of a short command, unless told otherwise."""
+    if jax.config.jax_compilation_cache_dir is None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rfspec"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
 def main() -> None:
     """Run the command; what is wrong with the input is one sentence on stderr and exit status 2."""
+    _keep_compiled()
     try:
         app()
     except (ValueError, ConvergenceError) as e:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .holomorphic import Unknowns, descend, fold, fold_step, implicit, vertical
+from .holomorphic import Unknowns, fold, fold_step, implicit, vertical
 
 SAME_MASS = 1e-8  # masses are known to this in the search, and two gaps with equal mass are one
 CUTS = 16  # points put into an interval that is cut
@@ -23,14 +23,12 @@ LEVELS = 140  # heights of a vertical integral during the search: about 1e-9
 INSIDE = 1e-10  # relative imaginary part that says "in the support"
 
 
-class Support(NamedTuple):
-    """Bulks in ascending order, in ζ, padded with NaN: edges, exact masses and train-loss drops."""
+class Edges(NamedTuple):
+    """Bulks in ascending order, in ζ, padded with NaN; relative error of each edge; how many there are."""
 
     lower: Any
     upper: Any
-    mass: Any
-    drop: Any
-    edge_error: Any
+    error: Any
     count: Any
     failed: Any
 
@@ -42,11 +40,11 @@ class _Points(NamedTuple):
     u: Unknowns
 
 
-def find_support(eq: Any, *, bulks: int, tries: Any = 3) -> Support:
-    """Edges, masses and loss drops of up to `bulks` bulks; `failed` where an edge or a bulk is missing.
+def find_edges(eq: Any, *, bulks: int, tries: Any = 3) -> Edges:
+    """Edges of up to `bulks` bulks; `failed` where one is missing.
 
     A gap is looked for at each possible mass in `tries` rounds, which resolve 16^-tries of the grid's spacing.
-    The search is not differentiated; edges and integrals are implicit functions of the parameters.
+    The search is not differentiated; edges are implicit functions of the parameters.
     """
     u, zeta, ok, changes, hard = _search(jax.lax.stop_gradient(eq), bulks, tries)
     zeta, error = jax.vmap(lambda u, z: _implicit_fold(eq, u, z))(u, zeta)
@@ -56,12 +54,10 @@ def find_support(eq: Any, *, bulks: int, tries: Any = 3) -> Support:
     count = (changes + hard) // 2
     lower, upper = zeta[::2], zeta[1::2]
     exists = jnp.arange(bulks) < count
-    mass, drop = _contents(eq, lower, upper, count)
-    sound = ok[::2] & ok[1::2] & (upper > lower) & (mass > 0)
-    failed = (count < 1) | (count > bulks) | jnp.any(exists & ~sound)
+    unsound = exists & ~(ok[::2] & ok[1::2] & (upper > lower))
+    failed = (count < 1) | (count > bulks) | jnp.any(unsound)
     keep = lambda a: jnp.where(exists, a, jnp.nan)  # noqa: E731
-    error = jnp.where(jnp.repeat(exists, 2), error, jnp.nan)
-    return Support(keep(lower), keep(upper), keep(mass), keep(drop), error, count, failed)
+    return Edges(keep(lower), keep(upper), jnp.where(jnp.repeat(exists, 2), error, jnp.nan), count, failed)
 
 
 # --------------------------------------------------------------------------------------------------- search
@@ -142,7 +138,7 @@ def _folds(eq: Any, points: _Points, place: Any) -> tuple[Unknowns, Any, Any]:
     ends = jnp.concatenate([place, place + 1])
     left, right = jnp.tile(points.x[place], 2), jnp.tile(points.x[place + 1], 2)
     u, z, step = jax.vmap(lambda u, x: fold(eq, u, x))(tuple(v[ends].real for v in points.u), points.x[ends])
-    ok = (step < 1e-9) & (z > left * (1 - 1e-9)) & (z < right * (1 + 1e-9))
+    ok = (step < 1e-6) & (z > left * (1 - 1e-9)) & (z < right * (1 + 1e-9))
     first = ok[: place.size]
     pick = lambda a: jnp.where(first, a[: place.size], a[place.size :])  # noqa: E731
     return tuple(pick(v) for v in u), pick(z), first | ok[place.size :]
@@ -158,12 +154,13 @@ def _implicit_fold(eq: Any, u: Unknowns, zeta: Any) -> tuple[Any, Any]:
 # -------------------------------------------------------------------------------------------------- contents
 
 
-def _contents(eq: Any, lower: Any, upper: Any, count: Any) -> tuple[Any, Any]:
-    """Mass and train-loss drop of each bulk, from vertical integrals through the gaps between them."""
-    gaps = jax.lax.stop_gradient(jnp.sqrt(upper[:-1] * lower[1:]))
-    open_ = jnp.arange(gaps.size) < count - 1
-    at_zero = descend(jax.lax.stop_gradient(eq), -eq.origin + 0.0j, 1e-9 * jnp.abs(eq.origin))
-    total = eq.transforms(implicit(eq, at_zero, -eq.origin + 0.0j))[1].real  # ∫ dν_s/λ = s(z = 0)
+def contents(eq: Any, edges: Edges, total: Any) -> tuple[Any, Any]:
+    """Mass and train-loss drop of each bulk, from vertical integrals through the gaps between them.
+
+    `total` is s(z = 0) = ∫ dν_s/λ; the drop of a bulk is eq.drop_scale times its share of that integral.
+    """
+    gaps = jax.lax.stop_gradient(jnp.sqrt(edges.upper[:-1] * edges.lower[1:]))
+    open_ = jnp.arange(gaps.size) < edges.count - 1
 
     def readouts(u: Unknowns, zeta: Any) -> tuple[Any, Any]:
         u = implicit(eq, u, zeta)
@@ -173,8 +170,9 @@ def _contents(eq: Any, lower: Any, upper: Any, count: Any) -> tuple[Any, Any]:
         return vertical(eq, x, readouts, levels=200, steps=3)[1]
 
     half = jax.vmap(left_of)(jnp.where(open_, gaps, eq.bound))
-    ends = jnp.array([1.0, total])
+    ends = jnp.stack([jnp.ones_like(total), total])
     below = jnp.where(open_[:, None], ends / 2 - half, ends)
-    start = jnp.array([eq.atom_mass, 0.0])
+    start = jnp.stack([eq.atom_mass, 0.0])
     steps = jnp.diff(jnp.concatenate([start[None], below, ends[None]]), axis=0)
-    return steps[:, 0], eq.drop_scale * steps[:, 1]
+    exists = jnp.arange(gaps.size + 1) < edges.count
+    return jnp.where(exists, steps[:, 0], jnp.nan), jnp.where(exists, eq.drop_scale * steps[:, 1], jnp.nan)

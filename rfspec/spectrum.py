@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import concrete, real_array
-from .edges import Support, find_support
+from .edges import contents, find_edges
 from .equations import RandomFeatureEquations, equations
 from .gaussian_equivalent import gaussian_equivalent
 from .holomorphic import implicit, vertical
@@ -60,16 +60,36 @@ class PartEdges(NamedTuple):
     mass: Any
 
 
+class Support(NamedTuple):
+    """Bulks in ascending order, in ζ, padded with NaN: edges, exact masses, train-loss drops; how many."""
+
+    lower: Any
+    upper: Any
+    mass: Any
+    drop: Any
+    count: Any
+
+
 class Spectrum(eqx.Module):
     r"""The limiting spectrum of the feature correlation matrix U of a model.
 
     Made by ``rf.spectrum(model)``. All methods take and return arrays of any one shape. Inside a JAX
     transformation, where the number of bulks cannot be known, `edges` and `bulks` are padded with NaN.
+
+    Attributes
+    ----------
+    atom : Atom
+        Location s² and mass max(0, 1 - (1 + ψ_n)/ψ_p).
+    parts : PartEdges
+        Edges of the population, sample and satellite parts, known by their mass from the top.
     """
 
     model: RandomFeatureModel
     equations: RandomFeatureEquations
     support: Support
+    atom: Atom
+    parts: PartEdges
+    edge_errors: Any
     series: _Series
     failed: Any
 
@@ -81,42 +101,41 @@ class Spectrum(eqx.Module):
     @property
     def edges(self) -> Any:
         """Edges of the bulks, ascending, shape [2B]; relative errors are in `edge_error`."""
-        ends = jnp.stack([self.support.lower, self.support.upper], axis=1)
-        return (self.equations.origin + ends)[: self._count].ravel()
+        lower, upper, location = (_host(a) for a in (self.support.lower, self.support.upper, self.atom.location))
+        ends = (np if concrete(lower) else jnp).stack([lower, upper], axis=1)
+        return location + ends[: self._count].ravel()
 
     @property
     def edge_error(self) -> Any:
         """Estimated relative error of each edge's distance from the atom's place, shape [2B]."""
-        return self.support.edge_error[: 2 * self._count]
+        return _host(self.edge_errors)[: 2 * self._count]
 
     @property
     def bulks(self) -> tuple[Bulk, ...]:
         """The bulks in ascending order."""
-        s, shift = self.support, self.equations.origin
-        labels = _labels(self)
+        edges, labels = self.edges, self._labels()
+        mass, drop = _host(self.support.mass), _host(self.support.drop)
         return tuple(
-            Bulk(shift + s.lower[i], shift + s.upper[i], s.mass[i], s.drop[i], labels[i])
-            for i in range(self._count)
+            Bulk(edges[2 * i], edges[2 * i + 1], mass[i], drop[i], labels[i]) for i in range(self._count)
         )
 
-    @property
-    def atom(self) -> Atom:
-        """The atom at s²: location and mass max(0, 1 - (1 + ψ_n)/ψ_p)."""
-        return Atom(self.equations.origin, self.equations.atom_mass)
-
-    @property
-    def parts(self) -> PartEdges:
-        """Edges of the population, sample and satellite parts, known by their mass from the top."""
-        edges = part_edges(self.equations, self.support)
-        shift = self.equations.origin
-        return PartEdges(shift + edges.lower, shift + edges.upper, edges.mass)
+    def _labels(self) -> list[str | None]:
+        """The parts that each bulk bears, from masses counted from the top."""
+        mass, parts = self.support.mass, self.parts.mass
+        if not concrete(mass, parts):  # under jax.grad the values are known once the derivative is dropped
+            mass, parts = jax.lax.stop_gradient((mass, parts))
+        if not concrete(mass, parts):
+            return [None] * self._count
+        mass, parts = np.asarray(mass)[: self._count], np.asarray(parts)
+        stop, upto = np.cumsum(parts), np.cumsum(mass[::-1])[::-1]
+        overlap = np.minimum(upto[:, None], stop) - np.maximum((upto - mass)[:, None], stop - parts)
+        return ["+".join(p for p, o in zip(PARTS, row, strict=True) if o > SAME) for row in overlap]
 
     @property
     def separated(self) -> Any:
         """Whether every two parts that exist have a gap between them."""
-        p = self.parts
-        here = p.mass > SAME
-        return ~jnp.any(here & (jnp.isnan(p.lower) | jnp.isnan(p.upper)))
+        lower, upper, mass = (_host(a) for a in self.parts)
+        return ~((mass > SAME) & ((lower != lower) | (upper != upper))).any()
 
     @property
     def reason(self) -> str:
@@ -135,7 +154,7 @@ class Spectrum(eqx.Module):
         The difference between the masses integrated over the found bulks and those of the vertical integrals,
         which would show a missed edge, and the size of the last terms of the series.
         """
-        return jnp.sum(self.series.error)
+        return _host(self.series.error).sum()
 
     def density(self, x: Any) -> Any:
         """Density of the continuous part at x (the atom apart); relative error near 1e-12 inside a bulk."""
@@ -158,9 +177,7 @@ class Spectrum(eqx.Module):
             k = operator.index(k)
         except TypeError as e:
             raise ValueError(f"k must be an integer, got {k!r}") from e
-        shift, at = self.equations.origin, self.series.zeta
-        inside = jnp.nansum(self.series.weight * (shift + at) ** k)
-        return inside + jnp.where(self.atom.mass > 0, self.atom.mass * shift**k, 0.0)
+        return _moment(self.support, self.atom, self.series, k)
 
     def stieltjes(self, z: Any) -> Any:
         """q(z) = ∫ dν(λ)/(λ - z) for z off the support.
@@ -202,14 +219,9 @@ class Spectrum(eqx.Module):
 
 
 class _Series(NamedTuple):
-    """Per bulk: cosine coefficients of ρ dζ/dθ; nodes ζ_j and their masses; the distribution and its slope on an
-    even grid of θ; the error."""
+    """Per bulk: cosine coefficients of ρ dζ/dθ, and what they miss of the mass with their last terms."""
 
     cosines: Any
-    zeta: Any
-    weight: Any
-    below: Any
-    slope: Any
     error: Any
 
 
@@ -285,17 +297,32 @@ def _refined(sp: Spectrum, nodes: int) -> Spectrum:
     rows = list(jnp.pad(sp.series.cosines, ((0, 0), (0, nodes - sp.series.cosines.shape[1]))))
     for i in which:
         rows[i] = _cosines(sp.equations, sp.support.lower[i], sp.support.upper[i], nodes=nodes)
-    return eqx.tree_at(lambda r: r.series, sp, _tabulated(sp.equations, sp.support, jnp.stack(rows)))
+    return eqx.tree_at(lambda r: r.series, sp, _series(sp.support, jnp.stack(rows)))
 
 
 @partial(jax.jit, static_argnames="bulks")
 def _spectrum(model: RandomFeatureModel, ge: Any, tries: Any, *, bulks: int) -> Spectrum:
     eq = equations(model, ge)
-    support = find_support(eq, bulks=bulks, tries=tries)
-    exists = ~jnp.isnan(support.lower)
-    lower, upper = jnp.where(exists, support.lower, eq.bound), jnp.where(exists, support.upper, 2 * eq.bound)
-    cosines = jax.vmap(lambda a, b: _cosines(eq, a, b, nodes=NODES))(lower, upper)
-    return Spectrum(model, eq, support, _tabulated(eq, support, cosines), support.failed)
+    edges = find_edges(eq, bulks=bulks, tries=tries)
+    exists = ~jnp.isnan(edges.lower)
+    lower, upper = jnp.where(exists, edges.lower, eq.bound), jnp.where(exists, edges.upper, 2 * eq.bound)
+    zeta, slope, floor = jax.vmap(lambda a, b: _nodes(a, b, NODES))(lower, upper)
+    # one batch for the nodes of all bulks and for z = 0, whose distance to the support is at least s²
+    at = jnp.append(zeta.ravel(), -eq.origin)
+    u = jax.vmap(partial(solve_real_axis, eq))(at, jnp.append(floor.ravel(), 0.02 * eq.origin))
+    total = eq.transforms(tuple(v[-1] for v in u))[1].real
+    g = u[0][:-1].imag.reshape(zeta.shape) / jnp.pi * slope
+    mass, drop = contents(eq, edges, total)
+    support = Support(edges.lower, edges.upper, mass, drop, edges.count)
+    series = _series(support, jax.scipy.fft.dct(g, axis=1) / NODES)
+    failed = edges.failed | jnp.any(mass <= 0)
+    atom = Atom(eq.origin, eq.atom_mass)
+    return Spectrum(model, eq, support, atom, part_edges(eq, support), edges.error, series, failed)
+
+
+def _host(a: Any) -> Any:
+    """An array whose values are known, as NumPy's: reading results must not compile anything."""
+    return np.asarray(a) if concrete(a) else a
 
 
 def _real(name: str, x: Any) -> Any:
@@ -309,22 +336,8 @@ def _intervals(edges: np.ndarray) -> str:
 # ---------------------------------------------------------------------------------------------------- parts
 
 
-def _labels(sp: Spectrum) -> list[str | None]:
-    """The parts that each bulk bears, from masses counted from the top."""
-    if not concrete(sp.support.mass, sp.equations.psi_p):
-        return [None] * sp._count
-    mass = np.asarray(jax.lax.stop_gradient(sp.support.mass))[: sp._count]
-    parts = np.asarray(jax.lax.stop_gradient(sp.equations.parts))
-    if not concrete(mass, parts):
-        return [None] * sp._count
-    stop = np.cumsum(parts)
-    upto = np.cumsum(mass[::-1])[::-1]
-    overlap = np.minimum(upto[:, None], stop) - np.maximum((upto - mass)[:, None], stop - parts)
-    return ["+".join(p for p, o in zip(PARTS, row, strict=True) if o > SAME) for row in overlap]
-
-
 def part_edges(eq: Any, support: Support) -> PartEdges:
-    """Edges in ζ of the parts: those of the bulks that begin and end at the dividing masses."""
+    """Edges of the parts: those of the bulks that begin and end at the dividing masses."""
     mass = jnp.nan_to_num(jax.lax.stop_gradient(support.mass))
     parts = jax.lax.stop_gradient(eq.parts)
     stop = jnp.cumsum(parts)[:, None]
@@ -335,7 +348,7 @@ def part_edges(eq: Any, support: Support) -> PartEdges:
 
     def pick(hit: Any, edges: Any) -> Any:
         place = jnp.argmax(hit, axis=1)
-        return jnp.where(jnp.any(hit, axis=1), edges[place], jnp.nan)
+        return jnp.where(jnp.any(hit, axis=1), eq.origin + edges[place], jnp.nan)
 
     return PartEdges(pick(ends_here, support.lower), pick(begins_here, support.upper), parts)
 
@@ -396,53 +409,59 @@ def _place(lower: Any, upper: Any, theta: Any) -> tuple[Any, Any, Any, Any]:
     return zeta, slope, left, right
 
 
+def _nodes(lower: Any, upper: Any, nodes: int) -> tuple[Any, Any, Any]:
+    """ζ, dζ/dθ and continuation floors at the midpoints θ_j = (j + ½)π/nodes of a bulk."""
+    zeta, slope, left, right = _place(lower, upper, (jnp.arange(nodes) + 0.5) * jnp.pi / nodes)
+    return zeta, slope, jax.lax.stop_gradient(0.02 * jnp.minimum(left, right))
+
+
 @partial(jax.jit, static_argnames="nodes")
 def _cosines(eq: Any, lower: Any, upper: Any, *, nodes: int) -> Any:
     """Coefficients a_k of ρ dζ/dθ = a_0/2 + Σ a_k cos kθ on one bulk."""
-
-    def at(theta: Any) -> Any:
-        zeta, slope, left, right = _place(lower, upper, theta)
-        floor = jax.lax.stop_gradient(0.02 * jnp.minimum(left, right))
-        return solve_real_axis(eq, zeta, floor)[0].imag / jnp.pi * slope
-
-    return jax.scipy.fft.dct(jax.vmap(at)(_nodes(nodes))) / nodes
-
-
-def _nodes(nodes: int) -> Any:
-    return (jnp.arange(nodes) + 0.5) * jnp.pi / nodes
+    zeta, slope, floor = _nodes(lower, upper, nodes)
+    u = jax.vmap(partial(solve_real_axis, eq))(zeta, floor)
+    return jax.scipy.fft.dct(u[0].imag / jnp.pi * slope) / nodes
 
 
 @jax.jit
-def _tabulated(eq: Any, support: Support, cosines: Any) -> _Series:
-    """Everything that is read off the coefficients, and their error."""
-    nodes = cosines.shape[1]
-    exists = ~jnp.isnan(support.lower)
-    mass = jnp.where(exists, support.mass, 0.0)
-    weight = jax.scipy.fft.idct(cosines * nodes, axis=1) * jnp.pi / nodes
-    zeta = jax.vmap(lambda a, b: _place(a, b, _nodes(nodes))[0])(support.lower, support.upper)
+def _series(support: Support, cosines: Any) -> _Series:
+    """The coefficients with their error: mass that they miss, and the size of the last eighth of them."""
+    mass = jnp.nan_to_num(support.mass)
+    tail = 2 * jnp.max(jnp.abs(cosines[:, -(cosines.shape[1] // 8) :]), axis=1)
+    missing = jnp.abs(jnp.pi / 2 * cosines[:, 0] - mass)
+    return _Series(cosines, jax.lax.stop_gradient(jnp.where(mass > 0, tail + missing, 0.0)))
 
+
+@jax.jit
+def _moment(support: Support, atom: Atom, series: _Series, k: Any) -> Any:
+    nodes = series.cosines.shape[1]
+    weight = jax.scipy.fft.idct(series.cosines * nodes, axis=1) * jnp.pi / nodes
+    zeta = jax.vmap(lambda a, b: _nodes(a, b, nodes)[0])(support.lower, support.upper)
+    inside = jnp.nansum(weight * (atom.location + zeta) ** k)
+    return inside + jnp.where(atom.mass > 0, atom.mass * atom.location**k, 0.0)
+
+
+def _cells(series: _Series) -> tuple[Any, Any]:
+    """Distribution of each bulk and its slope on an even grid of θ, eight times finer than the nodes."""
+    cosines, nodes = series.cosines, series.cosines.shape[1]
     fine = 8 * nodes
     sines = cosines / jnp.maximum(jnp.arange(nodes), 1)  # ∫_0^θ = a_0 θ/2 + Σ a_k sin(kθ)/k
     waves = jnp.fft.fft(jnp.stack([cosines.at[:, 0].multiply(0.5), sines.at[:, 0].set(0.0)]), 2 * fine)
     slope, wave = waves[0, :, : fine + 1].real, -waves[1, :, : fine + 1].imag
-    below = cosines[:, :1] / 2 * jnp.pi * jnp.linspace(0.0, 1.0, fine + 1) + wave
-
-    tail = 2 * jnp.max(jnp.abs(cosines[:, -(nodes // 8) :]), axis=1)
-    missing = jnp.abs(jnp.pi / 2 * cosines[:, 0] - mass)
-    error = jax.lax.stop_gradient(jnp.where(exists, tail + missing, 0.0))
-    return _Series(cosines, zeta, jnp.where(exists[:, None], weight, jnp.nan), below, slope, error)
+    return cosines[:, :1] / 2 * jnp.pi * jnp.linspace(0.0, 1.0, fine + 1) + wave, slope
 
 
 @partial(jax.jit, static_argnames="polish")
 def _quantile(eq: Any, support: Support, series: _Series, u: Any, *, polish: bool) -> Any:
     mass = jnp.nan_to_num(support.mass)
     start = eq.atom_mass + jnp.cumsum(mass) - mass
-    cells = series.below.shape[1] - 1
+    belows, slopes = _cells(series)
+    cells = belows.shape[1] - 1
     cell = jnp.pi / cells
 
     def one(u: Any) -> Any:
         i = jnp.clip(jnp.sum(start <= u) - 1, 0, jnp.maximum(support.count - 1, 0))
-        below, slope = series.below[i], series.slope[i]
+        below, slope = belows[i], slopes[i]
         share = (u - start[i]) / mass[i] * below[-1]
         j = jnp.clip(jnp.searchsorted(below, share, side="right") - 1, 0, cells - 1)
 

@@ -133,7 +133,7 @@ def timescales(model: RandomFeatureModel, rule: str = "paper") -> Timescales:
         )
     sp = spectrum(model)
     parts = sp.parts
-    error = sp.equations.ge.error + jnp.nanmax(sp.edge_error)
+    error = sp.equations.ge.error + jnp.nanmax(sp.edge_errors)
     return Timescales(
         rule, PartTimes(*(scale / parts.upper)), PartTimes(*(scale / parts.lower)), sp.separated, error, sp
     )

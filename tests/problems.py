@@ -1,0 +1,83 @@
+"""The zoo: models with tags that say what is hard about them, and the reference file."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import rfspec as rf
+
+REFERENCE = json.loads((Path(__file__).parent / "reference" / "spectra.json").read_text())
+
+
+class Problem(NamedTuple):
+    name: str
+    model: rf.RandomFeatureModel
+    tags: frozenset
+
+
+def problem(name, psi_p, psi_n, t, *tags, **kwargs):
+    return Problem(name, rf.RandomFeatureModel(psi_p, psi_n, t, **kwargs), frozenset(tags))
+
+
+TWO = rf.Atoms([0.5, 1.5], [0.5, 0.5])
+ZOO = [
+    problem("paper", 64.0, 8.0, 0.01, "separated", "atom"),
+    problem("two atoms", 64.0, 8.0, 0.01, "separated", "atom", covariance=TWO),
+    problem("more data than features", 8.0, 64.0, 0.01, "separated"),
+    problem("hard edge", 2.0, 1.0, 0.01, "hard edge"),
+    problem("near the hard edge", 2.0 + 1e-9, 1.0, 0.01, "separated", "atom"),
+    problem("one bulk", 1.5, 3.0, 0.01, "merged"),
+    problem("sample meets satellite", 10.0, 9.5, 0.01, "merged", "atom"),
+    problem("less data than dimensions", 16.0, 0.5, 0.05, "atom"),
+    problem("fewer features than dimensions", 0.3, 4.0, 0.1),
+    problem("fewer of both", 0.2, 0.1, 0.1),
+    problem("p = n", 8.0, 8.0, 0.05),
+    problem("early", 64.0, 8.0, 1e-4, "separated", "atom"),
+    problem("late", 64.0, 8.0, 3.0, "narrow", "atom"),
+    problem("wide", 1000.0, 100.0, 0.01, "separated", "atom"),
+    problem("relu", 16.0, 4.0, 0.1, "separated", "atom", "mean", activation="relu"),
+    problem("erf late", 16.0, 4.0, 0.5, "merged", "atom", activation="erf"),
+    problem("sin", 32.0, 4.0, 0.05, "atom", activation="sin"),
+    problem("gelu", 32.0, 4.0, 0.05, "atom", "mean", activation="gelu"),
+    problem("large variance", 32.0, 4.0, 0.05, "atom", covariance=rf.Isotropic(9.0)),
+    problem("zero eigenvalue", 32.0, 4.0, 0.05, "atom", covariance=rf.Atoms([0.0, 2.0], [0.5, 0.5])),
+    problem("three scales", 100.0, 10.0, 0.02, "atom", covariance=rf.Atoms([0.03, 0.3, 3.0], [0.6, 0.3, 0.1])),
+    problem("flow matching", 64.0, 8.0, None, "atom", process=rf.FlowMatching(0.1)),
+    # two bulks that a coarse grid sees as one, and a bulk of mass 6e-5 beside another: both once lost an edge
+    problem(
+        "hidden bulk", 1907.4171, 125.9909, 0.0344955, "atom", "found by search",
+        covariance=rf.Atoms([2.6326, 1.8729], [0.8875, 0.1125]),
+    ),
+    problem(
+        "nearly split", 58.86199685, 46.33364357, 0.01393984059, "atom", "found by search",
+        covariance=rf.Atoms([0.03647282, 0.43680025, 0.21163218], [0.68954339, 0.15332582, 0.15713079]),
+    ),
+]  # fmt: skip
+IDS = [p.name for p in ZOO]
+
+
+def model_of(reference):
+    values, weights = zip(*reference["covariance_atoms"], strict=True)
+    return rf.RandomFeatureModel(
+        reference["psi_p"],
+        reference["psi_n"],
+        reference["t"],
+        activation=reference["activation"],
+        covariance=rf.Atoms(values, weights),
+    )
+
+
+def closed_moments(model):
+    """First two moments of the spectrum from the Gaussian equivalent, by Wick's theorem, as d → ∞."""
+    ge = rf.gaussian_equivalent(model)
+    k, b, v, s = (float(x) for x in (ge.kappa2, ge.b2, ge.v2, ge.s2))
+    weights, values = model.covariance.weights, model.covariance.values
+    m1, m2 = float((weights * values).sum()), float((weights * values**2).sum())
+    psi_p, psi_n = float(model.psi_p), float(model.psi_n)
+    column = k * m1 + v
+    column2 = k**2 * (psi_p * m2 + m1**2) + 2 * k * v * m1 + v**2
+    gram2 = column2 + psi_p / psi_n * column**2
+    mixed = b * (k * (psi_p * m1 + m1) + v)
+    first = column + b + s
+    second = gram2 + 2 * mixed + b**2 * (psi_p + 1) + 2 * s * (column + b) + s**2
+    return first, second

@@ -1,0 +1,189 @@
+"""Edges, bulks, atom, density and distribution against reference values and identities."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import IDS, REFERENCE, ZOO, closed_moments, model_of
+from scipy import integrate
+
+import rfspec as rf
+
+
+@pytest.fixture(scope="module")
+def spectra():
+    return {p.name: rf.spectrum(p.model) for p in ZOO}
+
+
+@pytest.mark.parametrize("reference", REFERENCE, ids=lambda r: r["name"])
+def test_reference(reference):
+    model = model_of(reference)
+    sp = rf.spectrum(model)
+    edges = np.array([float(e) for e in reference["edges"]])
+    masses = np.array([float(m) for m in reference["masses"]])
+    if reference["name"] == "critical-hard-edge":  # exact there: see tests/reference/README.md
+        edges[0], masses[0] = float(sp.atom.location), 0.5
+    assert np.allclose(sp.edges, edges, rtol=1e-12, atol=0)
+    assert np.allclose([b.mass for b in sp.bulks], masses, rtol=1e-11, atol=0)
+    assert float(sp.atom.mass) == pytest.approx(reference["atom_mass"], abs=1e-15)
+    x, density = np.array(reference["density"], dtype=float).T
+    assert np.allclose(sp.density(x), density, rtol=1e-10, atol=0)
+
+
+def test_fig4_parts_and_loss_drops(spectra):
+    """Numbers of an independent calculation: satellite 0.641, sample 0.0029, population 0.0220; sum 0.66582."""
+    bulks = spectra["paper"].bulks
+    assert [b.part for b in bulks] == ["satellite", "sample", "population"]
+    assert np.allclose([b.loss_drop for b in bulks], [0.641, 0.0029, 0.0220], atol=6e-4)
+    assert sum(float(b.loss_drop) for b in bulks) == pytest.approx(0.66582, abs=6e-6)
+    assert spectra["paper"].separated
+
+
+@pytest.mark.parametrize("problem", ZOO, ids=IDS)
+def test_moments(problem, spectra):
+    sp = spectra[problem.name]
+    first, second = closed_moments(problem.model)
+    assert float(sp.moment(0)) == pytest.approx(1.0, abs=1e-8)
+    assert float(sp.moment(1)) == pytest.approx(first, rel=1e-8)
+    assert float(sp.moment(2)) == pytest.approx(second, rel=1e-8)
+    assert float(sp.error) < 1e-8
+
+
+@pytest.mark.parametrize("problem", ZOO, ids=IDS)
+def test_masses(problem, spectra):
+    """The vertical integrals and the integrated density agree, bulk by bulk, and add up."""
+    sp, model = spectra[problem.name], problem.model
+    assert sum(float(b.mass) for b in sp.bulks) + float(sp.atom.mass) == pytest.approx(1.0, abs=1e-12)
+    for bulk in sp.bulks:
+        low, width = float(bulk.lower), float(bulk.upper - bulk.lower)
+        substituted = lambda a, low=low, width=width: (  # noqa: E731
+            float(sp.density(low + width * np.sin(a / 2) ** 2)) * width * np.sin(a) / 2
+        )
+        if width / low > 0.1 and "found by search" not in problem.tags and problem.name != "near the hard edge":
+            mass, _ = integrate.quad(substituted, 0, np.pi, epsrel=1e-7, limit=200)
+            assert float(bulk.mass) == pytest.approx(mass, rel=1e-6)
+    psi_p, psi_n = float(model.psi_p), float(model.psi_n)
+    assert float(sp.atom.mass) == pytest.approx(max(0.0, 1 - (1 + psi_n) / psi_p), abs=1e-14)
+    total = sum(float(b.loss_drop) for b in sp.bulks)
+    expected = float(sp.equations.drop_scale * rf.solve(model, 0.0).s.real)
+    assert total == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("problem", ZOO, ids=IDS)
+def test_parts_follow_the_tags(problem, spectra):
+    sp = spectra[problem.name]
+    if "separated" in problem.tags:
+        assert sp.separated
+        assert sp.reason == ""
+    if "merged" in problem.tags:
+        assert not sp.separated
+        assert "have merged in" in sp.reason
+        assert any("+" in b.part for b in sp.bulks)
+    if "hard edge" in problem.tags:
+        assert float(sp.edges[0]) == float(sp.atom.location)
+
+
+@pytest.mark.parametrize("problem", ZOO, ids=IDS)
+def test_distribution_and_quantile_are_inverse(problem, spectra):
+    sp = spectra[problem.name]
+    u = float(sp.atom.mass) + (1 - float(sp.atom.mass)) * np.linspace(0.003, 0.997, 23)
+    assert np.allclose(sp.cdf(sp.quantile(u)), u, atol=max(1e-12, 10 * float(sp.error)))
+    assert np.array_equal(sp.cdf(np.array([-1.0, 1e9])), [0.0, 1.0])
+    edges = np.asarray(sp.edges)
+    assert float(sp.quantile(1.0)) == edges[-1]
+    low = float(sp.atom.location) if sp.atom.mass > 0 else edges[0]
+    assert float(sp.quantile(0.0)) == low
+    assert np.all(np.diff(sp.cdf(np.linspace(edges[0], edges[-1], 50))) >= -1e-12)
+
+
+def test_distribution_is_the_integral_of_the_density(spectra):
+    sp = spectra["two atoms"]
+    x = np.linspace(7.0, 16.0, 5)
+    for a, b in zip(x[:-1], x[1:], strict=True):
+        mass, _ = integrate.quad(lambda y: float(sp.density(y)), a, b, epsrel=1e-10)
+        assert float(sp.cdf(b) - sp.cdf(a)) == pytest.approx(mass, rel=1e-9)
+
+
+def test_density_vanishes_off_the_support(spectra):
+    sp = spectra["paper"]
+    assert np.all(sp.density(np.array([-1.0, 0.0, 0.002, 0.05, 2.0, 50.0])) == 0)
+
+
+def test_stieltjes_is_the_transform_of_the_density(spectra):
+    sp = spectra["more data than features"]
+    z = -0.3 + 0.2j
+    for part in ("real", "imag"):
+        total = sum(
+            integrate.quad(lambda x: float(sp.density(x)) * getattr(1 / (x - z), part), b.lower, b.upper)[0]
+            for b in sp.bulks
+        )
+        assert getattr(complex(sp.stieltjes(z)), part) == pytest.approx(total, rel=1e-6)
+
+
+def test_scaling_the_activation_scales_the_spectrum():
+    one = rf.spectrum(rf.RandomFeatureModel(16.0, 4.0, 0.05))
+    three = rf.spectrum(rf.RandomFeatureModel(16.0, 4.0, 0.05, activation=lambda x: 3.0 * jnp.tanh(x)))
+    assert np.allclose(three.edges, 9.0 * np.asarray(one.edges), rtol=1e-11)
+    x = np.array([0.3, 2.0, 8.0])
+    assert np.allclose(9.0 * three.density(9.0 * x), one.density(x), rtol=1e-10)
+
+
+def test_splitting_an_atom_of_sigma_changes_nothing():
+    one = rf.spectrum(rf.RandomFeatureModel(16.0, 4.0, 0.05))
+    split = rf.spectrum(rf.RandomFeatureModel(16.0, 4.0, 0.05, covariance=rf.Atoms([1.0, 1.0], [0.3, 0.7])))
+    assert np.allclose(split.edges, one.edges, rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_samples_follow_the_distribution(seed, spectra):
+    sp = spectra["two atoms"]
+    draws = np.sort(np.asarray(sp.sample(jax.random.key(seed), (4000,))))
+    continuous = draws[draws > float(sp.atom.location)]
+    share = continuous.size / draws.size
+    assert share == pytest.approx(1 - float(sp.atom.mass), abs=5 * np.sqrt(share * (1 - share) / 4000))
+    rank = (np.arange(continuous.size) + 0.5) / continuous.size
+    u = (np.asarray(sp.cdf(continuous)) - float(sp.atom.mass)) / (1 - float(sp.atom.mass))
+    assert np.abs(u - rank).max() < 1.95 / np.sqrt(continuous.size)  # Kolmogorov-Smirnov at 1e-3
+
+
+def test_vmap_is_the_loop():
+    f = lambda n: rf.spectrum(rf.RandomFeatureModel(64.0, n, 0.01))
+    batch = jax.vmap(f)(jnp.array([4.0, 8.0]))
+    for i, n in enumerate((4.0, 8.0)):
+        one = f(n)
+        assert np.allclose(batch.support.lower[i] + batch.atom.location[i], one.edges[::2], rtol=1e-12)
+        assert np.allclose(batch.support.drop[i], [b.loss_drop for b in one.bulks], rtol=1e-9)
+        assert np.allclose(batch.parts.lower[i], one.parts.lower, rtol=1e-12)
+
+
+SLOPES = {
+    "edge in psi_p": (lambda p: rf.spectrum(rf.RandomFeatureModel(p, 8.0, 0.01)).edges[2], 64.0, 1e-3),
+    "edge in t": (lambda t: rf.spectrum(rf.RandomFeatureModel(64.0, 8.0, t)).edges[2], 0.01, 1e-6),
+    "edge in a variance": (
+        lambda a: rf.spectrum(
+            rf.RandomFeatureModel(64.0, 8.0, 0.01, covariance=rf.Atoms(jnp.array([a, 1.5]), [0.5, 0.5]))
+        ).edges[4],
+        0.5,
+        1e-5,
+    ),
+    "tau_mem in psi_n": (
+        lambda n: rf.timescales(rf.RandomFeatureModel(64.0, n, 0.01), "spectrum").tau_mem, 8.0, 1e-4,
+    ),
+    "paper's tau_gen in t": (lambda t: rf.timescales(rf.RandomFeatureModel(64.0, 8.0, t)).tau_gen, 0.01, 1e-6),
+    "loss drop in psi_p": (
+        lambda p: rf.spectrum(rf.RandomFeatureModel(p, 8.0, 0.01)).bulks[0].loss_drop, 64.0, 1e-3,
+    ),
+    "density in psi_p": (lambda p: rf.spectrum(rf.RandomFeatureModel(p, 8.0, 0.01)).density(20.0), 64.0, 1e-3),
+    "distribution in psi_p": (lambda p: rf.spectrum(rf.RandomFeatureModel(p, 8.0, 0.01)).cdf(20.0), 64.0, 1e-3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SLOPES)
+def test_gradient(name):
+    f, x, h = SLOPES[name]
+    assert float(jax.grad(f)(x)) == pytest.approx(float(f(x + h) - f(x - h)) / (2 * h), rel=2e-6)
+
+
+def test_slope_of_the_distribution_is_the_density(spectra):
+    sp = spectra["paper"]
+    assert float(jax.grad(sp.cdf)(20.0)) == pytest.approx(float(sp.density(20.0)), rel=1e-8)
