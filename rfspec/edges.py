@@ -40,13 +40,14 @@ class _Points(NamedTuple):
     u: Unknowns
 
 
-def find_edges(eq: Any, *, bulks: int, tries: Any = 3) -> Edges:
+def find_edges(eq: Any, tries: Any, hints: Any, *, bulks: int) -> Edges:
     """Edges of up to `bulks` bulks; `failed` where one is missing.
 
-    A gap is looked for at each possible mass in `tries` rounds, which resolve 16^-tries of the grid's spacing.
+    A gap is looked for at each possible mass in `tries` rounds, which resolve 16^-tries of the grid's spacing,
+    and wherever `hints` (an array of ζ's) says.
     The search is not differentiated; edges are implicit functions of the parameters.
     """
-    u, zeta, ok, changes, hard = _search(jax.lax.stop_gradient(eq), bulks, tries)
+    u, zeta, ok, changes, hard = _search(jax.lax.stop_gradient(eq), bulks, tries, hints)
     zeta, error = jax.vmap(lambda u, z: _implicit_fold(eq, u, z))(u, zeta)
     # support down to the atom: the first edge is ζ = 0 and no fold
     shift = lambda a, first: jnp.where(hard, jnp.concatenate([first, a[:-1]]), a)  # noqa: E731
@@ -76,11 +77,11 @@ def _measure(eq: Any, x: Any) -> _Points:
     return _Points(x, mass, inside & used, u)
 
 
-def _search(eq: Any, bulks: int, tries: Any) -> tuple[Unknowns, Any, Any, Any, Any]:
+def _search(eq: Any, bulks: int, tries: Any, hints: Any) -> tuple[Unknowns, Any, Any, Any, Any]:
     """Folds in ascending order, whether each was found, how many there must be, and whether 0 is inside."""
-    marks = eq.landmarks / eq.bound
-    grid = [jnp.array([1e-24]), jnp.geomspace(1e-14, 1.0 + 1e-6, 64), 0.8 * marks, marks, 1.25 * marks]
-    grid = jnp.concatenate(grid)
+    marks, hints = (jnp.clip(a / eq.bound, 1e-14, 1.0) for a in (eq.landmarks, hints))
+    even = jnp.geomspace(1e-14, 1.0 + 1e-6, 64)
+    grid = jnp.concatenate([jnp.array([1e-24]), even, 0.8 * marks, marks, 1.25 * marks, hints])
     per_round = -(-grid.size // CUTS)  # intervals cut in one round
     pending = jnp.full(per_round * CUTS, jnp.nan).at[: grid.size].set(eq.bound * grid)
     empty = jnp.full(per_round * CUTS * ROUNDS, jnp.nan)
@@ -120,7 +121,8 @@ def _wanted(eq: Any, points: _Points, try_gaps: Any) -> Any:
     hidden = ~inside[:-1] & ~inside[1:] & (jnp.diff(mass) > error[:-1] + error[1:])
     at = 1.0 - eq.levels[:, None]
     settled = jnp.any((jnp.abs(mass - at) < error) & ~inside & ~jnp.isnan(x), axis=1)
-    place = jnp.clip(jnp.sum((mass < at) & ~jnp.isnan(x), axis=1) - 1, 0, x.size - 2)
+    place = jnp.max(jnp.where((mass < at) & ~jnp.isnan(x), jnp.arange(x.size), 0), axis=1)
+    place = jnp.minimum(place, x.size - 2)
     maybe = jnp.zeros(x.size - 1, bool).at[place].max(~settled & try_gaps)
     maybe = maybe & (inside[:-1] | inside[1:])
     return jnp.where(hidden | maybe, jnp.log(x[1:] / x[:-1]), 0.0)

@@ -39,9 +39,14 @@ def write_csv(path: str | Path, columns: Mapping[str, Any]) -> Path:
             table = csv.writer(f)
             table.writerow(arrays)
             for i in range(rows):
-                table.writerow([repr(a[i].item()) if i < a.size else "" for a in arrays.values()])
+                table.writerow([_cell(a[i]) if i < a.size else "" for a in arrays.values()])
 
     return write_atomically(path, write)
+
+
+def _cell(value: Any) -> str:
+    """Every digit of a number; text as it is."""
+    return value.item() if isinstance(value, np.str_) else repr(value.item())
 
 
 def write_figure(path: str | Path, figure: Any) -> Path:

@@ -28,6 +28,7 @@ PARTS = ("population", "sample", "satellite")
 SAME = 1e-11  # masses are known better than this
 NODES = 64  # of a bulk's cosine series; a bulk about to split needs more
 SERIES_GOAL = 1e-10
+HINTS = 8
 
 
 class Bulk(NamedTuple):
@@ -258,12 +259,12 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     ge = gaussian_equivalent(model)
     atoms = int(np.shape(model.covariance.values)[-1])
     bulks = 2 * atoms + 1 if atoms <= 3 else 8
-    result = _spectrum(model, ge, 3, bulks=bulks)
+    result = _spectrum(model, ge, 3, np.zeros(HINTS), bulks=bulks)
     if not concrete(result.failed):
         return result
     while int(result.support.count) > bulks and bulks < 2 * atoms + 1:
         bulks = min(2 * bulks, 2 * atoms + 1)
-        result = _spectrum(model, ge, 3, bulks=bulks)
+        result = _spectrum(model, ge, 3, np.zeros(HINTS), bulks=bulks)
     if bool(result.failed):
         raise ConvergenceError(
             f"the edges of the spectrum of {model} could not all be found; two of them may be closer than "
@@ -275,18 +276,29 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
 def _improved(result: Spectrum) -> Spectrum:
     """More nodes for the bulks whose series has not converged; a finer search first where they do not help.
 
-    Sixteen times the nodes gain a factor above 100 unless an edge inside a bulk, or a bulk, was missed.
+    Sixteen times the nodes gain a factor above 100 unless an edge inside a bulk, or a bulk, was missed; nodes
+    without density then tell where.
     """
     if float(result.error) <= SERIES_GOAL:
         return result
     better = _refined(result, 16 * NODES)
     if float(better.error) > max(SERIES_GOAL, 0.01 * float(result.error)):
-        again = _spectrum(result.model, result.equations.ge, 9, bulks=result.support.mass.size)
+        model, ge, bulks = result.model, result.equations.ge, result.support.mass.size
+        again = _spectrum(model, ge, 9, _nodes_in_gaps(better), bulks=bulks)
         better = better if bool(again.failed) else _refined(again, 16 * NODES)
     for nodes in (256 * NODES, 1024 * NODES):
         if float(better.error) > SERIES_GOAL:
             better = _refined(better, nodes)
     return better
+
+
+def _nodes_in_gaps(sp: Spectrum) -> np.ndarray:
+    """Up to HINTS nodes, in ζ, inside the found bulks at which there is no density; padded with zeros."""
+    weight, zeta = (np.asarray(a) for a in _weights(sp.support, sp.series))
+    empty = [z[w < 1e-11 * w.max()] for z, w in zip(zeta, weight, strict=True) if np.all(np.isfinite(w))]
+    where = np.concatenate([*empty, np.zeros(0)])
+    chosen = where[np.linspace(0, where.size - 1, min(HINTS, where.size)).astype(int)]
+    return np.pad(chosen, (0, HINTS - chosen.size))
 
 
 def _refined(sp: Spectrum, nodes: int) -> Spectrum:
@@ -301,9 +313,9 @@ def _refined(sp: Spectrum, nodes: int) -> Spectrum:
 
 
 @partial(jax.jit, static_argnames="bulks")
-def _spectrum(model: RandomFeatureModel, ge: Any, tries: Any, *, bulks: int) -> Spectrum:
+def _spectrum(model: RandomFeatureModel, ge: Any, tries: Any, hints: Any, *, bulks: int) -> Spectrum:
     eq = equations(model, ge)
-    edges = find_edges(eq, bulks=bulks, tries=tries)
+    edges = find_edges(eq, tries, hints, bulks=bulks)
     exists = ~jnp.isnan(edges.lower)
     lower, upper = jnp.where(exists, edges.lower, eq.bound), jnp.where(exists, edges.upper, 2 * eq.bound)
     zeta, slope, floor = jax.vmap(lambda a, b: _nodes(a, b, NODES))(lower, upper)
@@ -433,10 +445,17 @@ def _series(support: Support, cosines: Any) -> _Series:
 
 
 @jax.jit
-def _moment(support: Support, atom: Atom, series: _Series, k: Any) -> Any:
+def _weights(support: Support, series: _Series) -> tuple[Any, Any]:
+    """Masses at the nodes of each bulk, and the nodes; NaN where there is no bulk."""
     nodes = series.cosines.shape[1]
-    weight = jax.scipy.fft.idct(series.cosines * nodes, axis=1) * jnp.pi / nodes
     zeta = jax.vmap(lambda a, b: _nodes(a, b, nodes)[0])(support.lower, support.upper)
+    weight = jax.scipy.fft.idct(series.cosines * nodes, axis=1) * jnp.pi / nodes
+    return jnp.where(jnp.isnan(zeta), jnp.nan, weight), zeta
+
+
+@jax.jit
+def _moment(support: Support, atom: Atom, series: _Series, k: Any) -> Any:
+    weight, zeta = _weights(support, series)
     inside = jnp.nansum(weight * (atom.location + zeta) ** k)
     return inside + jnp.where(atom.mass > 0, atom.mass * atom.location**k, 0.0)
 

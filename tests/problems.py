@@ -48,6 +48,11 @@ ZOO = [
         "hidden bulk", 1907.4171, 125.9909, 0.0344955, "atom", "found by search",
         covariance=rf.Atoms([2.6326, 1.8729], [0.8875, 0.1125]),
     ),
+    # ψ_p = ψ_n puts a leading-order edge at zero, which once sent the search for a gap astray
+    problem(
+        "gap at p = n", 2.718281828459045, 2.718281828459045, 0.01831563888873418, "separated",
+        covariance=rf.Isotropic(2.718281828459045),
+    ),
     problem(
         "nearly split", 58.86199685, 46.33364357, 0.01393984059, "atom", "found by search",
         covariance=rf.Atoms([0.03647282, 0.43680025, 0.21163218], [0.68954339, 0.15332582, 0.15713079]),

@@ -1,0 +1,122 @@
+"""The command: what it prints, what it writes, how it fails."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import rfspec as rf
+from rfspec.cli import app
+
+MODEL = ["--psi-p", "64", "--psi-n", "8", "--t", "0.01"]
+
+
+def run(*args):
+    result = CliRunner().invoke(app, list(args), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_spectrum_table():
+    out = run("spectrum", *MODEL)
+    for word in ("population", "sample", "satellite", "atom", "44.6929", "96.3%"):
+        assert word in out
+
+
+def test_spectrum_json():
+    report = json.loads(run("spectrum", *MODEL, "--json"))
+    sp = rf.spectrum(rf.RandomFeatureModel(64.0, 8.0, 0.01))
+    assert [b["lower"] for b in report["bulks"]] == pytest.approx(list(sp.edges[::2]), rel=1e-12)
+    assert report["atom"]["mass"] == pytest.approx(55 / 64)
+    assert report["separated"] is True
+
+
+def test_spectrum_files(tmp_path):
+    args = ["--values", "0.5,1.5", "--weights", "0.5,0.5", "--points", "50"]
+    for suffix in ("csv", "json", "png", "pdf"):
+        run("spectrum", *MODEL, *args, "--out", str(tmp_path / "folder" / f"s.{suffix}"))
+    rows = list(csv.DictReader((tmp_path / "folder" / "s.csv").read_text().splitlines()))
+    assert len(rows) == 250
+    assert float(rows[-1]["cdf"]) == pytest.approx(1.0)
+    assert json.loads((tmp_path / "folder" / "s.json").read_text())["bulks"]
+    assert (tmp_path / "folder" / "s.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(p.name for p in (tmp_path / "folder").iterdir()) == ["s.csv", "s.json", "s.pdf", "s.png"]
+
+
+def test_timescales(tmp_path):
+    out = run("timescales", *MODEL, "--out", str(tmp_path / "t.csv"))
+    assert "tau_mem = 35389.5" in out
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
+    assert {r["rule"] for r in rows} == {"paper", "spectrum"}
+    report = json.loads(run("timescales", *MODEL, "--rule", "paper", "--json"))
+    assert report["tau_mem"]["paper"] == pytest.approx(37038.5, rel=1e-5)
+    assert report["times"][2]["slow"] is None
+
+
+def test_data_files(tmp_path):
+    X = np.random.default_rng(0).normal(size=(50, 4))
+    np.save(tmp_path / "x.npy", X)
+    np.savetxt(tmp_path / "x.csv", X, delimiter=",")
+    reports = [json.loads(run("spectrum", *MODEL, "--data", str(tmp_path / n), "--json")) for n in ("x.npy", "x.csv")]
+    assert [b["lower"] for b in reports[0]["bulks"]] == pytest.approx([b["lower"] for b in reports[1]["bulks"]])
+
+
+BAD = {
+    "psi": (["spectrum", "--psi-p", "-1", "--psi-n", "8", "--t", "1"], "psi_p must be a finite real number"),
+    "rule": (["timescales", *MODEL, "--rule", "x"], "rule must be one of"),
+    "out": (["spectrum", *MODEL, "--out", "x.foo"], "out must end in one of"),
+    "picture of times": (["timescales", *MODEL, "--out", "x.png"], "out must end in one of .csv, .json"),
+    "values": (["spectrum", *MODEL, "--values", "a", "--weights", "1"], "values must be numbers"),
+    "weights": (["spectrum", *MODEL, "--values", "1"], "values and weights go together"),
+    "missing data": (["spectrum", *MODEL, "--data", "no.npy"], "data must be an existing file"),
+    "points": (["spectrum", *MODEL, "--points", "1"], "points must be at least 2"),
+    "scale": (["demo", "--scale", "0"], "scale must be in"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_sentence(name, capsys, monkeypatch):
+    from rfspec import cli
+
+    args, message = BAD[name]
+    monkeypatch.setattr(sys, "argv", ["rfspec", *args])
+    monkeypatch.setattr(cli, "_keep_compiled", lambda: None)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {message}")
+    assert error.count("\n") == 1
+
+
+def test_the_process_itself(tmp_path):
+    (tmp_path / "bad.csv").write_text("1,2\nx,3\n")
+    command = [sys.executable, "-m", "rfspec", "spectrum", *MODEL, "--data", str(tmp_path / "bad.csv")]
+    result = subprocess.run(command, capture_output=True, text=True, env={"XDG_CACHE_HOME": str(tmp_path)}, check=False)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert result.stderr.startswith("error: data must be a numeric matrix")
+
+
+def test_a_small_demo(tmp_path):
+    from rfspec import demo
+
+    outcomes = demo.run(tmp_path, scale=0.2, progress=False)
+    assert [o.case.name for o in outcomes] == ["isotropic", "two_atoms", "digits"]
+    for o in outcomes:
+        text = demo.table(o)
+        assert "tau_mem" in text
+        assert "population" in text
+        assert o.landing < 5e-3
+        for kind in (".png", "_density.csv", "_curve.csv"):
+            assert (tmp_path / f"{o.case.name}{kind}").stat().st_size > 1000
+    assert len([b for b in outcomes[1].spectrum.bulks]) == 5
+    digits = outcomes[2]
+    # eigenvalue quantiles of an independent calculation, theory and measured
+    assert np.allclose(digits.spectrum.quantile([0.94, 0.96, 0.98]), [0.874, 1.543, 3.776], rtol=2e-3)
+    assert np.allclose(np.quantile(digits.sampled.eigenvalues, [0.94, 0.96, 0.98]), [0.883, 1.537, 3.740], rtol=0.1)
+    assert demo.summary(digits)["kolmogorov"] < 0.2

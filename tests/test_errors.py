@@ -1,0 +1,142 @@
+"""Bad input: a ValueError that names argument, rule and value, before any computing."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import rfspec as rf
+
+MODEL = rf.RandomFeatureModel(4.0, 2.0, 0.1)
+KEY = jax.random.key(0)
+SP = "rf.spectrum(MODEL)"
+
+CASES = {
+    "psi_p negative": (lambda: rf.RandomFeatureModel(-1.0, 1.0, 0.1), "psi_p must be .* greater than 0, got -1.0"),
+    "psi_p zero": (lambda: rf.RandomFeatureModel(0, 1.0, 0.1), "psi_p must be .* greater than 0, got 0"),
+    "psi_n nan": (lambda: rf.RandomFeatureModel(1.0, np.nan, 0.1), "psi_n must be a finite .*, got nan"),
+    "psi_n infinite": (lambda: rf.RandomFeatureModel(1.0, np.inf, 0.1), "psi_n must be a finite .*, got inf"),
+    "psi_p text": (lambda: rf.RandomFeatureModel("64", 1.0, 0.1), "psi_p must be .*, got '64'"),
+    "psi_p complex": (lambda: rf.RandomFeatureModel(1j, 1.0, 0.1), "psi_p must be .*, got 1j"),
+    "psi_p vector": (lambda: rf.RandomFeatureModel([1.0, 2.0], 1.0, 0.1), r"psi_p must .* jax.vmap.*\[1.0, 2.0\]"),
+    "psi_p true": (lambda: rf.RandomFeatureModel(True, 1.0, 0.1), "psi_p must be .*, got True"),
+    "t zero": (lambda: rf.RandomFeatureModel(1.0, 1.0, 0.0), "t must be .* greater than 0, got 0"),
+    "no t": (lambda: rf.RandomFeatureModel(1.0, 1.0), "exactly one of t and process"),
+    "t and process": (
+        lambda: rf.RandomFeatureModel(1.0, 1.0, 0.1, process=rf.FlowMatching(0.1)), "exactly one of t and process",
+    ),
+    "process": (lambda: rf.RandomFeatureModel(1.0, 1.0, process=0.3), "process must be a Process .*, got 0.3"),
+    "s": (lambda: rf.FlowMatching(1.0), "s must be below 1, got 1.0"),
+    "covariance": (
+        lambda: rf.RandomFeatureModel(1.0, 1.0, 0.1, covariance=2.0), "covariance must be a Covariance .*, got 2.0",
+    ),
+    "variance": (lambda: rf.Isotropic(-1.0), "variance must be .* greater than 0, got -1.0"),
+    "weights sum": (lambda: rf.Atoms([1.0, 2.0], [0.5, 0.4]), "weights must sum to 1, got a sum of .*0.9"),
+    "weights sign": (lambda: rf.Atoms([1.0, 2.0], [1.5, -0.5]), "weights must be greater than 0, got -0.5"),
+    "weights shape": (lambda: rf.Atoms([1.0, 2.0], [1.0]), "weights must have the shape"),
+    "negative variances": (lambda: rf.Atoms([1.0, -2.0], [0.5, 0.5]), "values must be variances.*got -2.0"),
+    "all variances zero": (lambda: rf.Atoms([0.0], [1.0]), "values must not all be zero"),
+    "values nan": (lambda: rf.Atoms([np.nan], [1.0]), "values must be .*, got nan"),
+    "values empty": (lambda: rf.Atoms([], []), r"values must be .*, got an array of shape \(0,\)|values must be .* entries"),
+    "values text": (lambda: rf.Atoms(["a"], [1.0]), "values must be .* entries of type"),
+    "values ragged": (lambda: rf.Atoms([[1.0], [1.0, 2.0]], [1.0]), "values must be"),
+    "data empty": (lambda: rf.FromData(np.zeros((0, 3))), r"X must be .*, got an array of shape \(0, 3\)"),
+    "data one row": (lambda: rf.FromData([[1.0, 2.0]]), r"X must be .* at least two rows.*\(1, 2\)"),
+    "data text": (lambda: rf.FromData([["a", "b"], ["c", "d"]]), "X must be .* entries of type"),
+    "data nan": (lambda: rf.FromData([[1.0, np.nan], [0.0, 1.0]]), "X must be .*, got nan"),
+    "data constant": (lambda: rf.FromData(np.ones((5, 3))), "X must vary, got 5 equal rows"),
+    "activation name": (
+        lambda: rf.RandomFeatureModel(1.0, 1.0, 0.1, activation="tan"), "activation must be one of erf, .*; got 'tan'",
+    ),
+    "activation number": (
+        lambda: rf.RandomFeatureModel(1.0, 1.0, 0.1, activation=3), "activation must be a name or a callable, got 3",
+    ),
+    "activation nan": (
+        lambda: rf.RandomFeatureModel(1.0, 1.0, 0.1, activation=lambda x: jnp.sqrt(x)),
+        "activation must be finite on .*, got nan at -6",
+    ),
+    "activation constant": (
+        lambda: rf.RandomFeatureModel(1.0, 1.0, 0.1, activation=lambda x: 0 * x + 2.0), "must not be constant .*got 2",
+    ),
+    "activation numpy": (
+        lambda: rf.RandomFeatureModel(1.0, 1.0, 0.1, activation=lambda x: np.tanh(np.asarray(x))),
+        "written with jax.numpy",
+    ),
+    "activation shape": (
+        lambda: rf.RandomFeatureModel(1.0, 1.0, 0.1, activation=lambda x: jnp.sum(x)), "real array of its shape",
+    ),
+    "activation moment": (
+        lambda: rf.RandomFeatureModel(1.0, 1.0, 0.1, activation=lambda x: jnp.exp(x**2 / 3)),
+        r"finite second moment .* diverging E\[σ²\]",
+    ),
+    "z text": (lambda: rf.solve(MODEL, "z"), "z must be a complex number"),
+    "z object": (lambda: rf.solve(MODEL, None), "z must be a complex number"),
+    "stieltjes on the support": (lambda: rf.spectrum(MODEL).stieltjes(1.0), "z must lie off the support .*got 1 on it"),
+    "stieltjes nan": (lambda: rf.spectrum(MODEL).stieltjes(np.nan), "z must be finite, got"),
+    "stieltjes on the atom": (
+        lambda: (sp := rf.spectrum(MODEL)).stieltjes(float(sp.atom.location)), "z must lie off the support .*and the atom",
+    ),
+    "density text": (lambda: rf.spectrum(MODEL).density("x"), "x must be finite real numbers"),
+    "density nan": (lambda: rf.spectrum(MODEL).density([1.0, np.nan]), "x must be finite real numbers, got nan"),
+    "quantile": (lambda: rf.spectrum(MODEL).quantile([0.5, 1.5]), r"u must lie in \[0, 1\], got 1.5"),
+    "moment": (lambda: rf.spectrum(MODEL).moment(1.5), "k must be an integer, got 1.5"),
+    "rule": (lambda: rf.timescales(MODEL, "best"), 'rule must be one of "paper", "spectrum", got .best.'),
+    "clock both": (lambda: rf.clock(MODEL, 10, steps=1, tau=1, learning_rate=1.0), "exactly one of steps and tau"),
+    "clock negative": (lambda: rf.clock(MODEL, 10, steps=-1, learning_rate=1.0), "steps must be at least 0, got -1"),
+    "clock rate": (lambda: rf.clock(MODEL, 10, steps=1, learning_rate=0.0), "learning_rate must be .*, got 0.0"),
+    "clock convention": (
+        lambda: rf.clock(MODEL, 10, steps=1, learning_rate=1.0, convention="x"), "convention must be .*, got 'x'",
+    ),
+    "d": (lambda: rf.empirical.sample(KEY, MODEL, 0), "d must be an integer of at least 1, got 0"),
+    "d missing": (lambda: rf.empirical.sample(KEY, MODEL), "d must be an integer of at least 1, got None"),
+    "d too small": (
+        lambda: rf.empirical.sample(KEY, rf.RandomFeatureModel(4.0, 0.01, 0.1), 10), "n = psi_n d rounds to 0 at d = 10",
+    ),
+    "kind": (lambda: rf.empirical.sample(KEY, MODEL, 5, kind="x"), "kind must be one of features, gaussian, got 'x'"),
+    "data rows": (lambda: rf.empirical.sample(KEY, MODEL, data=np.eye(3)), "more than n = psi_n d = 6 rows.*got 3"),
+    "data vector": (lambda: rf.empirical.sample(KEY, MODEL, data=np.ones(3)), "data must be a matrix"),
+    "data and d": (lambda: rf.empirical.sample(KEY, MODEL, 4, data=np.eye(3)), "d must be the number of columns"),
+    "repeats": (lambda: rf.empirical.spectrum(KEY, MODEL, 4, repeats=0), "repeats must be an integer of at least 1"),
+    "optimizer": (
+        lambda: rf.empirical.learning_curve(KEY, MODEL, [1.0], 4, optimizer="x"), "optimizer must be one of .*, got 'x'",
+    ),
+    "optimizer rate": (
+        lambda: rf.empirical.learning_curve(KEY, MODEL, [1.0], 4, optimizer="gd"), "learning_rate goes with",
+    ),
+    "tau negative": (lambda: rf.empirical.learning_curve(KEY, MODEL, [-1.0], 4), "tau must be at least 0, got -1.0"),
+    "tau nan": (lambda: rf.empirical.learning_curve(KEY, MODEL, [np.nan], 4), "tau must be .*, got nan"),
+    "unstable": (
+        lambda: rf.empirical.gradient_descent(rf.empirical.sample(KEY, MODEL, 4), [1], 1e9),
+        "learning_rate must be below .* to be stable",
+    ),
+    "steps": (
+        lambda: rf.empirical.gradient_descent(rf.empirical.sample(KEY, MODEL, 4), [2, 1], 1.0), "steps must be ascending",
+    ),
+    "compare": (lambda: rf.compare(1, 2), "compare takes .*, got int and int"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_message(name):
+    call, message = CASES[name]
+    with pytest.raises(ValueError, match=re.compile(message, re.DOTALL)):
+        call()
+
+
+def test_values_inside_a_transformation_pass_unchecked():
+    f = lambda p: rf.RandomFeatureModel(p, 1.0, 0.1).psi_p
+    assert float(jax.jit(f)(-1.0)) == -1.0
+
+
+def test_models_are_frozen():
+    with pytest.raises(AttributeError):
+        MODEL.psi_p = 3.0
+
+
+def test_unknown_attribute():
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = rf.nonsense
+    with pytest.raises(AttributeError, match="FlowMatching has no diffusion time"):
+        _ = rf.RandomFeatureModel(1.0, 1.0, process=rf.FlowMatching(0.2)).t

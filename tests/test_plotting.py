@@ -1,0 +1,48 @@
+"""Pictures take results and return the axis they drew on."""
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+from problems import ZOO
+
+import rfspec as rf
+
+MODEL = rf.RandomFeatureModel(8.0, 2.0, 0.05)
+
+
+def test_spectrum_on_a_given_axis():
+    sp = rf.spectrum(ZOO[0].model)
+    _, ax = plt.subplots()
+    assert rf.plotting.spectrum(sp, ax) is ax
+    labels = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert labels == ["satellite", "sample", "population", "atom, mass 0.859"]
+    assert ax.get_xscale() == "log"
+    # the area under each line, in ln λ, is the mass of its part
+    for line, bulk in zip(ax.lines, sp.bulks, strict=False):
+        x, y = line.get_data()
+        assert np.isclose(np.trapezoid(y, np.log(x)), float(bulk.mass), rtol=1e-3)
+
+
+def test_histogram_has_the_mass_of_the_sample():
+    sampled = rf.empirical.spectrum(jax.random.key(0), MODEL, 12)
+    ax = rf.plotting.spectrum(rf.spectrum(MODEL), empirical=sampled)
+    (stairs,) = [p for p in ax.patches if hasattr(p, "get_data")]
+    values, edges, _ = stairs.get_data()
+    assert np.isclose(np.sum(values * np.diff(np.log(edges))), 1.0)
+
+
+def test_hard_edge_and_merged_parts():
+    for name in ("hard edge", "one bulk"):
+        (problem,) = [p for p in ZOO if p.name == name]
+        ax = rf.plotting.spectrum(rf.spectrum(problem.model))
+        assert np.all(np.isfinite(ax.lines[0].get_ydata()[1:-1]))
+
+
+def test_learning_curve():
+    tau = np.geomspace(1, 1e5, 12)
+    curve = rf.empirical.learning_curve(jax.random.key(0), MODEL, tau, 12)
+    times = rf.timescales(rf.RandomFeatureModel(64.0, 8.0, 0.01), "spectrum")
+    ax = rf.plotting.learning_curve({"one": curve, "two": curve}, times=times)
+    assert len(ax.lines) == 6  # train and test of each, tau_gen and tau_mem
+    assert {t.get_text() for t in ax.texts} == {r"$\tau_\mathrm{gen}$", r"$\tau_\mathrm{mem}$"}
+    assert rf.plotting.learning_curve(curve).get_xscale() == "log"

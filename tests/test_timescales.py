@@ -1,0 +1,88 @@
+"""Training times by both rules, the paper's closed edges, and the clock."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import ZOO
+
+import rfspec as rf
+from rfspec.laws import marchenko_pastur_edges
+
+PAPER = ZOO[0].model
+
+
+def test_marchenko_pastur_edges_of_the_isotropic_case():
+    for psi_p in (0.25, 4.0, 64.0, 1e4):
+        low, high = marchenko_pastur_edges(jnp.ones(1), jnp.ones(1), psi_p)
+        assert float(low) == pytest.approx((1 - np.sqrt(psi_p)) ** 2, rel=1e-12)
+        assert float(high) == pytest.approx((1 + np.sqrt(psi_p)) ** 2, rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_marchenko_pastur_edges_against_a_sample(seed):
+    values, d, psi_p = np.array([0.5, 2.0]), 400, 6.0
+    sigma = np.repeat(values, d // 2)
+    W = np.random.default_rng(seed).normal(size=(round(psi_p * d), d)) * np.sqrt(sigma)
+    sampled = np.linalg.eigvalsh(W.T @ W / d)
+    low, high = marchenko_pastur_edges(jnp.asarray(values), jnp.array([0.5, 0.5]), psi_p)
+    scale = 4 * d ** (-2 / 3)  # Tracy-Widom scale of the extremes
+    assert sampled[0] == pytest.approx(float(low), rel=scale)
+    assert sampled[-1] == pytest.approx(float(high), rel=scale)
+
+
+def test_papers_rule_in_closed_form():
+    ge, ts = rf.gaussian_equivalent(PAPER), rf.timescales(PAPER, "paper")
+    scale = 64.0 / float(PAPER.process.beta2)
+    floor = float(ge.v2 + ge.s2)
+    assert float(ts.tau_gen) == pytest.approx(scale / (floor + float(ge.mu1) ** 2 * 49.0), rel=1e-12)
+    low = float(ge.s2 + ge.v2 * (1 - np.sqrt(8.0)) ** 2)
+    assert float(ts.tau_mem) == pytest.approx(scale / low, rel=1e-12)
+    assert np.isnan(float(ts.satellite))
+    assert "no satellite" in ts.reason
+
+
+def test_exact_rule_is_the_edges():
+    sp, ts = rf.spectrum(PAPER), rf.timescales(PAPER, "spectrum")
+    edges = np.asarray(sp.edges)
+    times = 64.0 / float(PAPER.process.beta2) / edges
+    assert [float(ts.slow.satellite), float(ts.slow.sample), float(ts.slow.population)] == pytest.approx(times[::2])
+    assert [float(ts.fast.satellite), float(ts.fast.sample), float(ts.fast.population)] == pytest.approx(times[1::2])
+    assert ts.separated
+    assert ts.reason == ""
+    assert float(ts.error) < 1e-12
+
+
+def test_exact_times_approach_the_papers_for_large_ratios():
+    """Theorem 3.2 is of leading order in 1/ψ."""
+    off = []
+    for scale in (1.0, 16.0):
+        model = rf.RandomFeatureModel(640.0 * scale, 80.0 * scale, 0.01)
+        exact, paper = rf.timescales(model, "spectrum"), rf.timescales(model, "paper")
+        off.append(abs(float(exact.tau_gen / paper.tau_gen) - 1))
+        assert float(exact.tau_mem / paper.tau_mem) == pytest.approx(1.0, abs=0.02)
+    assert off[1] < 0.5 * off[0]
+
+
+def test_tau_mem_grows_with_n_and_tau_gen_does_not():
+    few, many = (rf.timescales(rf.RandomFeatureModel(1e5, n, 0.01), "spectrum") for n in (500.0, 1000.0))
+    assert float(many.tau_mem / few.tau_mem) == pytest.approx(2.0, rel=0.2)
+    assert float(many.tau_gen / few.tau_gen) == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_merged_part_has_no_time():
+    ts = rf.timescales(rf.RandomFeatureModel(1.5, 3.0, 0.01), "spectrum")
+    assert not ts.separated
+    assert np.isnan(float(ts.tau_gen))
+    assert np.isfinite(float(ts.tau_mem))  # the sample's slow end is the lower edge of the merged bulk
+    assert "population and sample have merged" in ts.reason
+    none = rf.timescales(rf.RandomFeatureModel(16.0, 0.5, 0.05), "spectrum")
+    assert np.isnan(float(none.tau_mem))
+    assert "no sample part" in none.reason
+
+
+def test_clock_goes_both_ways():
+    steps = np.array([0.0, 10.0, 1e6])
+    for convention in ("theory", "script"):
+        tau = rf.clock(PAPER, 100, steps=steps, learning_rate=0.5, convention=convention)
+        assert np.allclose(rf.clock(PAPER, 100, tau=tau, learning_rate=0.5, convention=convention), steps)
+    assert float(rf.clock(PAPER, 100, steps=1, learning_rate=0.5, convention="script")) == 0.5 * 64 / 100
