@@ -24,9 +24,7 @@ def real_scalar(name: str, value: Any, *, above: float) -> Any:
         array = np.asarray(value)
     except (TypeError, ValueError) as e:
         raise ValueError(f"{rule}, got {value!r}") from e
-    if array.ndim != 0 or not (
-        np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)
-    ):
+    if array.ndim != 0 or not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise ValueError(f"{rule} (for many values map over models with jax.vmap), got {value!r:.100}")
     if not (np.isfinite(array) and array > above):
         raise ValueError(f"{rule}, got {array.item()!r}")

@@ -67,6 +67,7 @@ class Activation(eqx.Module):
             self.kinks = found if kinks is None else tuple(sorted(float(k) for k in kinks))
 
     def __call__(self, x: Any) -> Any:
+        """σ(x), elementwise."""
         return self.function(x)
 
     @property

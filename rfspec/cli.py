@@ -55,7 +55,9 @@ def spectrum_command(
     _check_suffix(out)
     if points < 2:
         raise ValueError(f"points must be at least 2, got {points}")
-    model = RandomFeatureModel(psi_p, psi_n, t, activation=activation, covariance=_covariance(variance, values, weights, data))
+    model = RandomFeatureModel(
+        psi_p, psi_n, t, activation=activation, covariance=_covariance(variance, values, weights, data)
+    )
     sp = spectrum(model)
     total = sum(float(b.loss_drop) for b in sp.bulks)
     report: dict[str, Any] = {
@@ -115,7 +117,9 @@ def timescales_command(
     from .timescales import RULES, timescales
 
     _check_suffix(out, pictures=False)
-    model = RandomFeatureModel(psi_p, psi_n, t, activation=activation, covariance=_covariance(variance, values, weights, data))
+    model = RandomFeatureModel(
+        psi_p, psi_n, t, activation=activation, covariance=_covariance(variance, values, weights, data)
+    )
     results = [timescales(model, r) for r in ([rule] if rule else RULES)]
     rows = [
         {"rule": ts.rule, "part": part, "fast": getattr(ts.fast, part), "slow": getattr(ts.slow, part)}
@@ -217,7 +221,7 @@ def _draw(out: Path, draw: Any) -> None:
 
 def _keep_compiled() -> None:
     """Keep compiled kernels between processes, which halves the time of a short command, unless told otherwise."""
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.read("jax_compilation_cache_dir") is None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rfspec"
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

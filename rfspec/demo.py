@@ -24,7 +24,7 @@ from .spectrum import Spectrum, spectrum
 from .timescales import Timescales, timescales
 
 TAU = np.geomspace(0.3, 3e6, 57)
-GD_STEPS = np.unique(np.geomspace(1, 15000, 20).astype(int))
+MOST_STEPS = 15000  # of gradient descent
 
 
 class Case(NamedTuple):
@@ -34,6 +34,7 @@ class Case(NamedTuple):
     title: str
     model: RandomFeatureModel
     d: int
+    steps: int = MOST_STEPS
     data: np.ndarray | None = None
 
 
@@ -65,15 +66,16 @@ def cases(scale: float = 1.0) -> list[Case]:
     """The paper's Fig. 4 model, the same with two data variances, and the digits; `scale` shrinks the samples."""
     images = digits()
     two = Atoms([0.5, 1.5], [0.5, 0.5])
-    d = max(4, round(40 * scale))
+    d, steps = max(4, round(40 * scale)), max(100, round(MOST_STEPS * scale**3))
     return [
-        Case("isotropic", "Fig. 4 model, Σ = I", RandomFeatureModel(64.0, 8.0, t=0.01), d),
-        Case("two_atoms", "Σ = ½δ(0.5) + ½δ(1.5)", RandomFeatureModel(64.0, 8.0, t=0.01, covariance=two), d),
+        Case("isotropic", "Fig. 4 model, Σ = I", RandomFeatureModel(64.0, 8.0, t=0.01), d, steps),
+        Case("two_atoms", "Σ = ½δ(0.5) + ½δ(1.5)", RandomFeatureModel(64.0, 8.0, t=0.01, covariance=two), d, steps),
         Case(
             "digits",
             "8×8 digit images",
             RandomFeatureModel(16.0, 8.0, t=0.1, covariance=FromData(images)),
             images.shape[1],
+            steps,
             images,
         ),
     ]
@@ -109,7 +111,8 @@ def run_case(case: Case, seed: int = 0, tick: Callable[[str], Any] = lambda _: N
     # a step in which the fastest mode relaxes by a third
     fastest = float(case.model.psi_p / (2 * case.model.process.beta2 * basis.eigenvalues[-1]))
     with _timed(seconds, "gradient descent"):
-        descent = gradient_descent(matrices, GD_STEPS, fastest / 3 * matrices.d**2)
+        steps = np.unique(np.geomspace(1, case.steps, 20).astype(int))
+        descent = gradient_descent(matrices, steps, fastest / 3 * matrices.d**2)
     landing = compare(gradient_flow(basis, descent.tau), descent)
     worst = max(landing.train, landing.test)  # type: ignore[union-attr]
     return Outcome(case, sp, times, paper, sampled, comparison, flow, descent, worst, seconds)  # type: ignore[arg-type]
@@ -139,9 +142,7 @@ def write(outcome: Outcome, out: Path) -> None:
 
     name = outcome.case.name
     curves = {"gradient flow": outcome.flow, "gradient descent": outcome.descent}
-    figure = spectrum_and_training(
-        outcome.spectrum, outcome.sampled, curves, outcome.times, outcome.case.title
-    )
+    figure = spectrum_and_training(outcome.spectrum, outcome.sampled, curves, outcome.times, outcome.case.title)
     write_figure(out / f"{name}.png", figure)
     plt.close(figure)
     edges = np.asarray(outcome.spectrum.edges).reshape(-1, 2)

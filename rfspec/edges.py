@@ -50,14 +50,14 @@ def find_edges(eq: Any, tries: Any, hints: Any, *, bulks: int) -> Edges:
     u, zeta, ok, changes, hard = _search(jax.lax.stop_gradient(eq), bulks, tries, hints)
     zeta, error = jax.vmap(lambda u, z: _implicit_fold(eq, u, z))(u, zeta)
     # support down to the atom: the first edge is ζ = 0 and no fold
-    shift = lambda a, first: jnp.where(hard, jnp.concatenate([first, a[:-1]]), a)  # noqa: E731
+    shift = lambda a, first: jnp.where(hard, jnp.concatenate([first, a[:-1]]), a)
     zeta, error, ok = shift(zeta, jnp.zeros(1)), shift(error, jnp.zeros(1)), shift(ok, jnp.ones(1, bool))
     count = (changes + hard) // 2
     lower, upper = zeta[::2], zeta[1::2]
     exists = jnp.arange(bulks) < count
     unsound = exists & ~(ok[::2] & ok[1::2] & (upper > lower))
     failed = (count < 1) | (count > bulks) | jnp.any(unsound)
-    keep = lambda a: jnp.where(exists, a, jnp.nan)  # noqa: E731
+    keep = lambda a: jnp.where(exists, a, jnp.nan)
     return Edges(keep(lower), keep(upper), jnp.where(jnp.repeat(exists, 2), error, jnp.nan), count, failed)
 
 
@@ -101,8 +101,10 @@ def _search(eq: Any, bulks: int, tries: Any, hints: Any) -> tuple[Unknowns, Any,
         points = jax.tree.map(lambda a: a[order], points)
         place, changes = _transitions(points, bulks)
         folds = _folds(eq, points, place)
-        width = _wanted(eq, points, k < tries).at[place].max(
-            jnp.where(folds[2], 0.0, jnp.log(points.x[place + 1] / points.x[place]))
+        width = (
+            _wanted(eq, points, k < tries)
+            .at[place]
+            .max(jnp.where(folds[2], 0.0, jnp.log(points.x[place + 1] / points.x[place])))
         )
         width, which = jax.lax.top_k(width, per_round)
         inner = points.x[which][:, None] * jnp.exp(width[:, None] * jnp.arange(1, CUTS + 1) / (CUTS + 1))
@@ -142,7 +144,7 @@ def _folds(eq: Any, points: _Points, place: Any) -> tuple[Unknowns, Any, Any]:
     u, z, step = jax.vmap(lambda u, x: fold(eq, u, x))(tuple(v[ends].real for v in points.u), points.x[ends])
     ok = (step < 1e-6) & (z > left * (1 - 1e-9)) & (z < right * (1 + 1e-9))
     first = ok[: place.size]
-    pick = lambda a: jnp.where(first, a[: place.size], a[place.size :])  # noqa: E731
+    pick = lambda a: jnp.where(first, a[: place.size], a[place.size :])
     return tuple(pick(v) for v in u), pick(z), first | ok[place.size :]
 
 

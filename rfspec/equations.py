@@ -113,6 +113,4 @@ class RandomFeatureEquations(eqx.Module):
 
 def equations(model: RandomFeatureModel, ge: GaussianEquivalent) -> RandomFeatureEquations:
     """The equations of a model, given its Gaussian-equivalent constants."""
-    return RandomFeatureEquations(
-        model.psi_p, model.psi_n, model.covariance.values, model.covariance.weights, ge
-    )
+    return RandomFeatureEquations(model.psi_p, model.psi_n, model.covariance.values, model.covariance.weights, ge)

@@ -120,7 +120,7 @@ def _rest(model: RandomFeatureModel) -> Any:
 def _x_minus_sin(x: Any) -> Any:
     """x - sin x for x ≥ 0 without cancellation."""
     small = jnp.where(x < 1.0, x, 0.0)
-    term, total = small**3 / 6, 0.0
+    term, total = small**3 / 6, 0.0 * small
     for k in range(2, 11):
         total = total + term
         term = -term * small**2 / ((2 * k) * (2 * k + 1))
@@ -130,7 +130,7 @@ def _x_minus_sin(x: Any) -> Any:
 def _sinh_minus_x(x: Any) -> Any:
     """sinh x - x for x ≥ 0 without cancellation."""
     small = jnp.where(x < 1.0, x, 0.0)
-    term, total = small**3 / 6, 0.0
+    term, total = small**3 / 6, 0.0 * small
     for k in range(2, 11):
         total = total + term
         term = term * small**2 / ((2 * k) * (2 * k + 1))

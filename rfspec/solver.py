@@ -153,9 +153,12 @@ def _solve_one(eq: Any, z: Any) -> Solution:
     # off the support the limit is real; what rounding left of the imaginary part is not passed on
     spurious = (point.imag == 0) & jnp.all(jnp.stack([v.imag / jnp.abs(v) < 1e-10 for v in u]))
     u = tuple(jnp.where(spurious, v.real + 0j, v) for v in u)
-    values = (u[0], u[1], *eq.transforms(u))
-    values = tuple(jnp.where(finite, jnp.where(below, v.conj(), v), jnp.nan) for v in values)
-    return Solution(*values, residual, error, status)
+
+    def mirrored(v: Any) -> Any:
+        return jnp.where(finite, jnp.where(below, v.conj(), v), jnp.nan)
+
+    r, s = eq.transforms(u)
+    return Solution(mirrored(u[0]), mirrored(u[1]), mirrored(r), mirrored(s), residual, error, status)
 
 
 def _assess(eq: Any, u: Unknowns, zeta: Any) -> tuple[Any, Any, Any]:

@@ -116,9 +116,7 @@ class Spectrum(eqx.Module):
         """The bulks in ascending order."""
         edges, labels = self.edges, self._labels()
         mass, drop = _host(self.support.mass), _host(self.support.drop)
-        return tuple(
-            Bulk(edges[2 * i], edges[2 * i + 1], mass[i], drop[i], labels[i]) for i in range(self._count)
-        )
+        return tuple(Bulk(edges[2 * i], edges[2 * i + 1], mass[i], drop[i], labels[i]) for i in range(self._count))
 
     def _labels(self) -> list[str | None]:
         """The parts that each bulk bears, from masses counted from the top."""

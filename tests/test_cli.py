@@ -114,7 +114,7 @@ def test_a_small_demo(tmp_path):
         assert o.landing < 5e-3
         for kind in (".png", "_density.csv", "_curve.csv"):
             assert (tmp_path / f"{o.case.name}{kind}").stat().st_size > 1000
-    assert len([b for b in outcomes[1].spectrum.bulks]) == 5
+    assert len(outcomes[1].spectrum.bulks) == 5
     digits = outcomes[2]
     # eigenvalue quantiles of an independent calculation, theory and measured
     assert np.allclose(digits.spectrum.quantile([0.94, 0.96, 0.98]), [0.874, 1.543, 3.776], rtol=2e-3)

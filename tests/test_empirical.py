@@ -48,7 +48,7 @@ def test_hermite_expansion_against_draws_of_the_noise(activation, seed):
 
 def test_relu_layers_left_out_are_within_the_bound():
     model = rf.RandomFeatureModel(3.0, 1.5, 0.3, activation="relu")
-    W, X, mu0, (U, _, error) = small(model, 8, 1)
+    W, X, mu0, (U, _, _) = small(model, 8, 1)
     alpha, beta = float(model.process.alpha), float(model.process.beta)
     # relu's kernel at one pair of features by direct two-dimensional quadrature
     z, w = np.polynomial.hermite_e.hermegauss(200)
@@ -57,7 +57,9 @@ def test_relu_layers_left_out_are_within_the_bound():
     R = float(W[0] @ W[1]) / (8 * omega[0] * omega[1])
     y = alpha * np.asarray(W[:2] @ X) / np.sqrt(8)
     first = np.maximum(y[0][:, None, None] + beta * omega[0] * z[:, None], 0) - float(mu0)
-    second = np.maximum(y[1][:, None, None] + beta * omega[1] * (R * z[:, None] + np.sqrt(1 - R**2) * z), 0) - float(mu0)
+    second = np.maximum(y[1][:, None, None] + beta * omega[1] * (R * z[:, None] + np.sqrt(1 - R**2) * z), 0) - float(
+        mu0
+    )
     direct = np.mean(np.einsum("nij,nij,i,j->n", np.broadcast_to(first, second.shape), second, w, w))
     assert abs(direct - float(U[0, 1])) < 1e-3
 

@@ -1,5 +1,7 @@
 """Edges, bulks, atom, density and distribution against reference values and identities."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,7 +58,7 @@ def test_masses(problem, spectra):
     assert sum(float(b.mass) for b in sp.bulks) + float(sp.atom.mass) == pytest.approx(1.0, abs=1e-12)
     for bulk in sp.bulks:
         low, width = float(bulk.lower), float(bulk.upper - bulk.lower)
-        substituted = lambda a, low=low, width=width: (  # noqa: E731
+        substituted = lambda a, low=low, width=width: (
             float(sp.density(low + width * np.sin(a / 2) ** 2)) * width * np.sin(a) / 2
         )
         if width / low > 0.1 and "found by search" not in problem.tags and problem.name != "near the hard edge":
@@ -99,7 +101,7 @@ def test_distribution_and_quantile_are_inverse(problem, spectra):
 def test_distribution_is_the_integral_of_the_density(spectra):
     sp = spectra["two atoms"]
     x = np.linspace(7.0, 16.0, 5)
-    for a, b in zip(x[:-1], x[1:], strict=True):
+    for a, b in pairwise(x):
         mass, _ = integrate.quad(lambda y: float(sp.density(y)), a, b, epsrel=1e-10)
         assert float(sp.cdf(b) - sp.cdf(a)) == pytest.approx(mass, rel=1e-9)
 

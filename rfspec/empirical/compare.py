@@ -104,6 +104,4 @@ def _curves(theory: LearningCurve, empirical: LearningCurve) -> CurveComparison:
         raise ValueError("the two curves must be at the same tau")
     train = np.abs(np.ravel(theory.train - empirical.train))
     test = np.abs(np.ravel(theory.test - empirical.test))
-    return CurveComparison(
-        float(train.max()), float(test.max()), float(tau[train.argmax()]), float(tau[test.argmax()])
-    )
+    return CurveComparison(float(train.max()), float(test.max()), float(tau[train.argmax()]), float(tau[test.argmax()]))

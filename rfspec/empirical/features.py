@@ -121,12 +121,14 @@ def sample(
             raise ValueError('data goes with kind="features": the Gaussian equivalent draws its own')
         X = spread[:, None] * jax.random.normal(x_key, (d, n), float)
         Omega = jax.random.normal(o_key, (p, n), float)
-        return FeatureMatrices(model, *_gaussian(model, W, X, Omega, spread), 0.0, n, True)
+        U, V, U_test, V_test = _gaussian(model, W, X, Omega, spread)
+        return FeatureMatrices(model, U, V, U_test, V_test, 0.0, n, True)
     mu0 = gaussian_equivalent(model).mu0
     if data is None:
         X = spread[:, None] * jax.random.normal(x_key, (d, n), float)
         U, V, error = _trained(model, W, X, mu0)
-        return FeatureMatrices(model, U, V, *_population(model, W, spread, mu0), error, n, True)
+        U_test, V_test = _population(model, W, spread, mu0)
+        return FeatureMatrices(model, U, V, U_test, V_test, error, n, True)
     order = np.asarray(jax.random.permutation(x_key, data.shape[0]))
     U, V, error = _trained(model, W, jnp.asarray(data[order[:n]].T), mu0)
     U_test, V_test, _ = _trained(model, W, jnp.asarray(data[order[n:]].T), mu0)

@@ -112,7 +112,13 @@ def gradient_descent(
     """
     eta = float(real_scalar("learning_rate", learning_rate, above=0.0))
     steps = real_array("steps", steps, "ascending integers of at least 0")
-    if steps.ndim != 1 or not steps.size or np.any(steps != np.round(steps)) or steps[0] < 0 or np.any(np.diff(steps) < 0):
+    if (
+        steps.ndim != 1
+        or not steps.size
+        or np.any(steps != np.round(steps))
+        or steps[0] < 0
+        or np.any(np.diff(steps) < 0)
+    ):
         raise ValueError(f"steps must be ascending integers of at least 0, got {steps}")
     model, d = matrices.model, matrices.d
     top = float(_largest(matrices.U))

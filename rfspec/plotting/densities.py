@@ -12,7 +12,12 @@ from .style import COLORS, axis, color_of, style
 
 
 def spectrum(
-    sp: Spectrum, ax: Any = None, *, empirical: EmpiricalSpectrum | None = None, bins: int = 120, points: int = 300
+    sp: Spectrum,
+    ax: Any = None,
+    *,
+    empirical: EmpiricalSpectrum | None = None,
+    bins: int = 120,
+    points: int = 300,
 ) -> Any:
     """Draw a spectrum on a logarithmic axis of λ, as mass per unit of ln λ, so that equal areas are equal mass.
 
@@ -47,7 +52,14 @@ def spectrum(
             _histogram(ax, empirical, bins)
         location, mass = float(sp.atom.location), float(sp.atom.mass)
         if mass > 0:
-            ax.axvline(location, color=COLORS["atom"], ls=(0, (4, 2)), lw=1.2, label=f"atom, mass {mass:.3g}", zorder=2)
+            ax.axvline(
+                location,
+                color=COLORS["atom"],
+                ls=(0, (4, 2)),
+                lw=1.2,
+                label=f"atom, mass {mass:.3g}",
+                zorder=2,
+            )
         ax.set_xscale("log")
         ax.set_ylim(0, 1.25 * top)
         ax.set_xlabel(r"eigenvalue $\lambda$ of $U$")
