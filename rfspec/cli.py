@@ -221,7 +221,7 @@ def _draw(out: Path, draw: Any) -> None:
 
 def _keep_compiled() -> None:
     """Keep compiled kernels between processes, which halves the time of a short command, unless told otherwise."""
-    if jax.config.read("jax_compilation_cache_dir") is None:
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rfspec"
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

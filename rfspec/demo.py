@@ -24,7 +24,7 @@ from .spectrum import Spectrum, spectrum
 from .timescales import Timescales, timescales
 
 TAU = np.geomspace(0.3, 3e6, 57)
-MOST_STEPS = 15000  # of gradient descent
+MOST_STEPS = 4000  # of gradient descent
 
 
 class Case(NamedTuple):
@@ -112,7 +112,7 @@ def run_case(case: Case, seed: int = 0, tick: Callable[[str], Any] = lambda _: N
     fastest = float(case.model.psi_p / (2 * case.model.process.beta2 * basis.eigenvalues[-1]))
     with _timed(seconds, "gradient descent"):
         steps = np.unique(np.geomspace(1, case.steps, 20).astype(int))
-        descent = gradient_descent(matrices, steps, fastest / 3 * matrices.d**2)
+        descent = jax.block_until_ready(gradient_descent(matrices, steps, fastest / 3 * matrices.d**2))
     landing = compare(gradient_flow(basis, descent.tau), descent)
     worst = max(landing.train, landing.test)  # type: ignore[union-attr]
     return Outcome(case, sp, times, paper, sampled, comparison, flow, descent, worst, seconds)  # type: ignore[arg-type]

@@ -470,39 +470,46 @@ def _cells(series: _Series) -> tuple[Any, Any]:
 
 @partial(jax.jit, static_argnames="polish")
 def _quantile(eq: Any, support: Support, series: _Series, u: Any, *, polish: bool) -> Any:
+    below, slope = _cells(series)
+    cells = below.shape[1] - 1
     mass = jnp.nan_to_num(support.mass)
     start = eq.atom_mass + jnp.cumsum(mass) - mass
-    belows, slopes = _cells(series)
-    cells = belows.shape[1] - 1
-    cell = jnp.pi / cells
+    scale = (mass / below[:, -1])[:, None]
+    exists = (mass > 0)[:, None]
+    table = jnp.where(exists, start[:, None] + scale * below, 2.0).ravel()  # ascending over all bulks
+    slopes = (jnp.pi / cells * scale * slope).ravel()
 
     def one(u: Any) -> Any:
-        i = jnp.clip(jnp.sum(start <= u) - 1, 0, jnp.maximum(support.count - 1, 0))
-        below, slope = belows[i], slopes[i]
-        share = (u - start[i]) / mass[i] * below[-1]
-        j = jnp.clip(jnp.searchsorted(below, share, side="right") - 1, 0, cells - 1)
+        at = jnp.searchsorted(table, u, side="right") - 1
+        i = jnp.clip(at // (cells + 1), 0, jnp.maximum(support.count - 1, 0))
+        j = jnp.clip(at - i * (cells + 1), 0, cells - 1)
+        at = i * (cells + 1) + j
 
         def bisect(_: Any, ends: Any) -> Any:
             low, high = ends
             x = (low + high) / 2
             hermite = (  # cubic through both ends of the cell
-                below[j] * (1 + 2 * x) * (1 - x) ** 2
-                + below[j + 1] * x**2 * (3 - 2 * x)
-                + cell * (slope[j] * x * (1 - x) ** 2 - slope[j + 1] * x**2 * (1 - x))
+                table[at] * (1 + 2 * x) * (1 - x) ** 2
+                + table[at + 1] * x**2 * (3 - 2 * x)
+                + slopes[at] * x * (1 - x) ** 2
+                - slopes[at + 1] * x**2 * (1 - x)
             )
-            return jnp.where(hermite < share, x, low), jnp.where(hermite < share, high, x)
+            return jnp.where(hermite < u, x, low), jnp.where(hermite < u, high, x)
 
         low, high = jax.lax.fori_loop(0, 45, bisect, (0.0, 1.0))
-        zeta = _place(support.lower[i], support.upper[i], (j + (low + high) / 2) * cell)[0]
+        zeta = _place(support.lower[i], support.upper[i], (j + (low + high) / 2) * jnp.pi / cells)[0]
         if polish:
-            for _ in range(2):
-                inside, distance = _outside_gaps(support, zeta)
-                density = solve_real_axis(eq, zeta, 0.02 * distance)[0].imag / jnp.pi
-                step = (_left_of(eq, zeta) - u) / density
-                good = inside & (jnp.abs(step) < 0.1 * distance)
-                zeta = jnp.where(good, zeta - step, zeta)
+            zeta = jax.lax.fori_loop(0, 2, lambda _, z: _towards(eq, support, z, u), zeta)
         edge = jnp.where(u >= 1.0, support.upper[i], jnp.where(u <= start[i], support.lower[i], zeta))
         return jnp.where((u <= eq.atom_mass) & (eq.atom_mass > 0), 0.0, edge)
 
     u = jnp.asarray(u, float)
     return eq.origin + jax.vmap(one)(u.ravel()).reshape(u.shape)
+
+
+def _towards(eq: Any, support: Support, zeta: Any, u: Any) -> Any:
+    """One Newton step towards the quantile, not taken where it would leave the neighbourhood."""
+    inside, distance = _outside_gaps(support, zeta)
+    density = solve_real_axis(eq, zeta, 0.02 * distance)[0].imag / jnp.pi
+    step = (_left_of(eq, zeta) - u) / density
+    return jnp.where(inside & (jnp.abs(step) < 0.1 * distance), zeta - step, zeta)
