@@ -1,7 +1,7 @@
 """Pictures of results: every function takes results and an optional axis, and returns the axis."""
 
 from .curves import learning_curve
-from .densities import spectrum
+from .densities import inside, spectrum
 from .style import COLORS, STYLE, style
 
-__all__ = ["COLORS", "STYLE", "learning_curve", "spectrum", "style"]
+__all__ = ["COLORS", "STYLE", "inside", "learning_curve", "spectrum", "style"]
