@@ -16,7 +16,7 @@ from rfspec.io import write_csv, write_figure
 
 mpl.use("Agg")
 
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 OUT = Path(__file__).parent.parent / "results" / "figures"
 PSI_N = (4.0, 8.0, 16.0, 32.0)
@@ -46,9 +46,9 @@ def middle_panel(ax: plt.Axes, d: int) -> None:
     satellite = sp.bulks[0]
     color = rf.plotting.COLORS["satellite"]
     ax.annotate(
-        "satellite: not in the theorem",
+        "satellite",
         (float(np.sqrt(satellite.lower * satellite.upper)), 0.02),
-        xytext=(0.0065, 0.045),
+        xytext=(0.011, 0.055),
         color=color,
         arrowprops={"arrowstyle": "-", "color": color},
     )

@@ -106,6 +106,8 @@ def _thorough(model: RandomFeatureModel, quick: GaussianEquivalent) -> GaussianE
 
 def _assemble(model: RandomFeatureModel, mu0: Any, mu1: Any, v2: Any, s2: Any, error: Any) -> GaussianEquivalent:
     alpha2, beta2 = model.process.alpha**2, model.process.beta2
+    # without a derivative the error stays a known number under jax.grad, and decides outside of the trace
+    error = jax.lax.stop_gradient(error)
     return GaussianEquivalent(mu0, mu1, alpha2 * mu1**2, beta2 * mu1**2, v2, s2, error)
 
 

@@ -1,8 +1,7 @@
 r"""The spectrum of U: bulks and atom with exact masses, density, distribution, quantiles, moments, samples.
 
-Edges and masses come from ``rfspec.edges``. Density and distribution function are computed at the points asked
-for, to nearly full precision wherever they are; quantiles and samples invert a cosine series of each bulk,
-ζ = ζ_a (ζ_b/ζ_a)^{(1 - cos θ)/2}, in which soft and hard edges alike leave ρ dζ/dθ smooth.
+Edges come from ``rfspec.edges``, their contents and values at points from ``rfspec.support``, quantiles, moments and
+samples from the cosine series of ``rfspec.series``.
 """
 
 from __future__ import annotations
@@ -20,12 +19,11 @@ from ._checks import concrete, real_array
 from .edges import contents, find_edges
 from .equations import RandomFeatureEquations, equations
 from .gaussian_equivalent import gaussian_equivalent
-from .holomorphic import implicit, vertical
 from .model import RandomFeatureModel
+from .series import Series, cosines_of, moment_of, nodes_of, quantile_at, series_of, weights_of
 from .solver import ConvergenceError, Solution, _solve, complex_array, solve_real_axis
+from .support import PARTS, SAME, PartEdges, Support, cdf_at, density_at, part_edges
 
-PARTS = ("population", "sample", "satellite")
-SAME = 1e-11  # masses are known better than this
 NODES = 64  # of a bulk's cosine series; a bulk about to split needs more
 SERIES_GOAL = 1e-10
 HINTS = 8
@@ -53,24 +51,6 @@ class Atom(NamedTuple):
     mass: Any
 
 
-class PartEdges(NamedTuple):
-    """Edges of the three parts, arrays over (population, sample, satellite); NaN where a part has merged."""
-
-    lower: Any
-    upper: Any
-    mass: Any
-
-
-class Support(NamedTuple):
-    """Bulks in ascending order, in ζ, padded with NaN: edges, exact masses, train-loss drops; how many."""
-
-    lower: Any
-    upper: Any
-    mass: Any
-    drop: Any
-    count: Any
-
-
 class Spectrum(eqx.Module):
     r"""The limiting spectrum of the feature correlation matrix U of a model.
 
@@ -91,7 +71,7 @@ class Spectrum(eqx.Module):
     atom: Atom
     parts: PartEdges
     edge_errors: Any
-    series: _Series
+    series: Series
     failed: Any
 
     @property
@@ -157,18 +137,18 @@ class Spectrum(eqx.Module):
 
     def density(self, x: Any) -> Any:
         """Density of the continuous part at x (the atom apart); relative error near 1e-12 inside a bulk."""
-        return _density(self.equations, self.support, _real("x", x))
+        return density_at(self.equations, self.support, _real("x", x))
 
     def cdf(self, x: Any) -> Any:
         """Share of the eigenvalues that are ≤ x, the atom included; error near 1e-12."""
-        return _cdf(self.equations, self.support, _real("x", x))
+        return cdf_at(self.equations, self.support, _real("x", x))
 
     def quantile(self, u: Any) -> Any:
         """Smallest x with cdf(x) ≥ u, for 0 ≤ u ≤ 1."""
         u = _real("u", u)
         if concrete(u) and u.size and not (u.min() >= 0 and u.max() <= 1):
             raise ValueError(f"u must lie in [0, 1], got {u.min() if u.min() < 0 else u.max()}")
-        return _quantile(self.equations, self.support, self.series, u, polish=True)
+        return quantile_at(self.equations, self.support, self.series, u, polish=True)
 
     def moment(self, k: int) -> Any:
         """The moment ∫ λ^k dν(λ) = lim Tr U^k/p for an integer k."""
@@ -176,7 +156,7 @@ class Spectrum(eqx.Module):
             k = operator.index(k)
         except TypeError as e:
             raise ValueError(f"k must be an integer, got {k!r}") from e
-        return _moment(self.support, self.atom, self.series, k)
+        return moment_of(self.support, self.atom, self.series, k)
 
     def stieltjes(self, z: Any) -> Any:
         """q(z) = ∫ dν(λ)/(λ - z) for z off the support.
@@ -208,20 +188,13 @@ class Spectrum(eqx.Module):
     def sample(self, key: Any, shape: tuple[int, ...] = ()) -> Any:
         """Independent draws from the spectrum, atom included: numbers of this shape."""
         u = jax.random.uniform(key, shape, dtype=float)
-        return _quantile(self.equations, self.support, self.series, u, polish=False)
+        return quantile_at(self.equations, self.support, self.series, u, polish=False)
 
     def __repr__(self) -> str:
         if not concrete(self.support.count):
             return "Spectrum(traced)"
         bulks = ", ".join(f"{b.part} [{float(b.lower):.6g}, {float(b.upper):.6g}]" for b in self.bulks)
         return f"Spectrum({bulks}; atom of mass {float(self.atom.mass):.6g} at {float(self.atom.location):.6g})"
-
-
-class _Series(NamedTuple):
-    """Per bulk: cosine coefficients of ρ dζ/dθ, and what they miss of the mass with their last terms."""
-
-    cosines: Any
-    error: Any
 
 
 def spectrum(model: RandomFeatureModel) -> Spectrum:
@@ -292,7 +265,7 @@ def _improved(result: Spectrum) -> Spectrum:
 
 def _nodes_in_gaps(sp: Spectrum) -> np.ndarray:
     """Up to HINTS nodes, in ζ, inside the found bulks at which there is no density; padded with zeros."""
-    weight, zeta = (np.asarray(a) for a in _weights(sp.support, sp.series))
+    weight, zeta = (np.asarray(a) for a in weights_of(sp.support, sp.series))
     empty = [z[w < 1e-11 * w.max()] for z, w in zip(zeta, weight, strict=True) if np.all(np.isfinite(w))]
     where = np.concatenate([*empty, np.zeros(0)])
     chosen = where[np.linspace(0, where.size - 1, min(HINTS, where.size)).astype(int)]
@@ -306,8 +279,8 @@ def _refined(sp: Spectrum, nodes: int) -> Spectrum:
         return sp
     rows = list(jnp.pad(sp.series.cosines, ((0, 0), (0, nodes - sp.series.cosines.shape[1]))))
     for i in which:
-        rows[i] = _cosines(sp.equations, sp.support.lower[i], sp.support.upper[i], nodes=nodes)
-    return eqx.tree_at(lambda r: r.series, sp, _series(sp.support, jnp.stack(rows)))
+        rows[i] = cosines_of(sp.equations, sp.support.lower[i], sp.support.upper[i], nodes=nodes)
+    return eqx.tree_at(lambda r: r.series, sp, series_of(sp.support, jnp.stack(rows)))
 
 
 @partial(jax.jit, static_argnames="bulks")
@@ -316,7 +289,7 @@ def _spectrum(model: RandomFeatureModel, ge: Any, tries: Any, hints: Any, *, bul
     edges = find_edges(eq, tries, hints, bulks=bulks)
     exists = ~jnp.isnan(edges.lower)
     lower, upper = jnp.where(exists, edges.lower, eq.bound), jnp.where(exists, edges.upper, 2 * eq.bound)
-    zeta, slope, floor = jax.vmap(lambda a, b: _nodes(a, b, NODES))(lower, upper)
+    zeta, slope, floor = jax.vmap(lambda a, b: nodes_of(a, b, NODES))(lower, upper)
     # one batch for the nodes of all bulks and for z = 0, whose distance to the support is at least s²
     at = jnp.append(zeta.ravel(), -eq.origin)
     u = jax.vmap(partial(solve_real_axis, eq))(at, jnp.append(floor.ravel(), 0.02 * eq.origin))
@@ -324,7 +297,7 @@ def _spectrum(model: RandomFeatureModel, ge: Any, tries: Any, hints: Any, *, bul
     g = u[0][:-1].imag.reshape(zeta.shape) / jnp.pi * slope
     mass, drop = contents(eq, edges, total)
     support = Support(edges.lower, edges.upper, mass, drop, edges.count)
-    series = _series(support, jax.scipy.fft.dct(g, axis=1) / NODES)
+    series = series_of(support, jax.scipy.fft.dct(g, axis=1) / NODES)
     failed = edges.failed | jnp.any(mass <= 0)
     atom = Atom(eq.origin, eq.atom_mass)
     return Spectrum(model, eq, support, atom, part_edges(eq, support), edges.error, series, failed)
@@ -341,175 +314,3 @@ def _real(name: str, x: Any) -> Any:
 
 def _intervals(edges: np.ndarray) -> str:
     return " ∪ ".join(f"[{a:.6g}, {b:.6g}]" for a, b in edges)
-
-
-# ---------------------------------------------------------------------------------------------------- parts
-
-
-def part_edges(eq: Any, support: Support) -> PartEdges:
-    """Edges of the parts: those of the bulks that begin and end at the dividing masses."""
-    mass = jnp.nan_to_num(jax.lax.stop_gradient(support.mass))
-    parts = jax.lax.stop_gradient(eq.parts)
-    stop = jnp.cumsum(parts)[:, None]
-    upto = jnp.cumsum(mass[::-1])[::-1]  # mass from the top down to and including each bulk
-    exists = (mass > 0) & (parts[:, None] > SAME)
-    ends_here = exists & (jnp.abs(upto - stop) < SAME)
-    begins_here = exists & (jnp.abs(upto - mass - stop + parts[:, None]) < SAME)
-
-    def pick(hit: Any, edges: Any) -> Any:
-        place = jnp.argmax(hit, axis=1)
-        return jnp.where(jnp.any(hit, axis=1), eq.origin + edges[place], jnp.nan)
-
-    return PartEdges(pick(ends_here, support.lower), pick(begins_here, support.upper), parts)
-
-
-# ------------------------------------------------------------------------------------------------ evaluation
-
-
-def _outside_gaps(support: Support, zeta: Any) -> tuple[Any, Any]:
-    """Whether ζ is inside a bulk, and its distance to the ends of that bulk."""
-    left, right = zeta - support.lower, support.upper - zeta
-    inside = (left > 0) & (right > 0)
-    distance = jnp.where(inside, jnp.minimum(left, right), jnp.inf)
-    return jnp.any(inside), jnp.min(distance)
-
-
-@jax.jit
-def _density(eq: Any, support: Support, x: Any) -> Any:
-    def one(zeta: Any) -> Any:
-        inside, distance = _outside_gaps(jax.lax.stop_gradient(support), jax.lax.stop_gradient(zeta))
-        safe = jnp.where(inside, zeta, -eq.bound)
-        u = solve_real_axis(eq, safe, 0.02 * jnp.where(inside, distance, eq.bound))
-        return jnp.where(inside, u[0].imag / jnp.pi, 0.0)
-
-    x = jnp.asarray(x, float)
-    return jax.vmap(one)(x.ravel() - eq.origin).reshape(x.shape)
-
-
-def _left_of(eq: Any, zeta: Any) -> Any:
-    """Mass left of ζ > 0."""
-    return 0.5 - vertical(eq, zeta, lambda u, z: (implicit(eq, u, z)[0],), levels=200, steps=3)[1][0]
-
-
-@jax.jit
-def _cdf(eq: Any, support: Support, x: Any) -> Any:
-    top, bottom = jnp.nanmax(support.upper), support.lower[0]
-
-    def one(zeta: Any) -> Any:
-        middle = _left_of(eq, jnp.clip(zeta, jnp.maximum(bottom, 1e-20 * top), top))
-        ends = jnp.where(zeta >= top, 1.0, jnp.where(zeta >= 0, eq.atom_mass, 0.0))
-        return jnp.where((zeta > bottom) & (zeta < top), middle, ends)
-
-    x = jnp.asarray(x, float)
-    return jax.vmap(one)(x.ravel() - eq.origin).reshape(x.shape)
-
-
-# ----------------------------------------------------------------------------------------------- the series
-
-
-def _place(lower: Any, upper: Any, theta: Any) -> tuple[Any, Any, Any, Any]:
-    """ζ(θ), dζ/dθ and the distances to both edges, free of cancellation; linear from a hard edge at 0."""
-    hard = lower == 0
-    log_ratio = jnp.log(upper / jnp.where(hard, upper, lower))
-    down, up = jnp.sin(theta / 2) ** 2, jnp.cos(theta / 2) ** 2
-    zeta = jnp.where(hard, upper * down, lower * jnp.exp(log_ratio * down))
-    slope = jnp.where(hard, upper, zeta * log_ratio) * jnp.sin(theta) / 2
-    left = jnp.where(hard, zeta, lower * jnp.expm1(log_ratio * down))
-    right = jnp.where(hard, upper * up, -upper * jnp.expm1(-log_ratio * up))
-    return zeta, slope, left, right
-
-
-def _nodes(lower: Any, upper: Any, nodes: int) -> tuple[Any, Any, Any]:
-    """ζ, dζ/dθ and continuation floors at the midpoints θ_j = (j + ½)π/nodes of a bulk."""
-    zeta, slope, left, right = _place(lower, upper, (jnp.arange(nodes) + 0.5) * jnp.pi / nodes)
-    return zeta, slope, jax.lax.stop_gradient(0.02 * jnp.minimum(left, right))
-
-
-@partial(jax.jit, static_argnames="nodes")
-def _cosines(eq: Any, lower: Any, upper: Any, *, nodes: int) -> Any:
-    """Coefficients a_k of ρ dζ/dθ = a_0/2 + Σ a_k cos kθ on one bulk."""
-    zeta, slope, floor = _nodes(lower, upper, nodes)
-    u = jax.vmap(partial(solve_real_axis, eq))(zeta, floor)
-    return jax.scipy.fft.dct(u[0].imag / jnp.pi * slope) / nodes
-
-
-@jax.jit
-def _series(support: Support, cosines: Any) -> _Series:
-    """The coefficients with their error: mass that they miss, and the size of the last eighth of them."""
-    mass = jnp.nan_to_num(support.mass)
-    tail = 2 * jnp.max(jnp.abs(cosines[:, -(cosines.shape[1] // 8) :]), axis=1)
-    missing = jnp.abs(jnp.pi / 2 * cosines[:, 0] - mass)
-    return _Series(cosines, jax.lax.stop_gradient(jnp.where(mass > 0, tail + missing, 0.0)))
-
-
-@jax.jit
-def _weights(support: Support, series: _Series) -> tuple[Any, Any]:
-    """Masses at the nodes of each bulk, and the nodes; NaN where there is no bulk."""
-    nodes = series.cosines.shape[1]
-    zeta = jax.vmap(lambda a, b: _nodes(a, b, nodes)[0])(support.lower, support.upper)
-    weight = jax.scipy.fft.idct(series.cosines * nodes, axis=1) * jnp.pi / nodes
-    return jnp.where(jnp.isnan(zeta), jnp.nan, weight), zeta
-
-
-@jax.jit
-def _moment(support: Support, atom: Atom, series: _Series, k: Any) -> Any:
-    weight, zeta = _weights(support, series)
-    inside = jnp.nansum(weight * (atom.location + zeta) ** k)
-    return inside + jnp.where(atom.mass > 0, atom.mass * atom.location**k, 0.0)
-
-
-def _cells(series: _Series) -> tuple[Any, Any]:
-    """Distribution of each bulk and its slope on an even grid of θ, eight times finer than the nodes."""
-    cosines, nodes = series.cosines, series.cosines.shape[1]
-    fine = 8 * nodes
-    sines = cosines / jnp.maximum(jnp.arange(nodes), 1)  # ∫_0^θ = a_0 θ/2 + Σ a_k sin(kθ)/k
-    waves = jnp.fft.fft(jnp.stack([cosines.at[:, 0].multiply(0.5), sines.at[:, 0].set(0.0)]), 2 * fine)
-    slope, wave = waves[0, :, : fine + 1].real, -waves[1, :, : fine + 1].imag
-    return cosines[:, :1] / 2 * jnp.pi * jnp.linspace(0.0, 1.0, fine + 1) + wave, slope
-
-
-@partial(jax.jit, static_argnames="polish")
-def _quantile(eq: Any, support: Support, series: _Series, u: Any, *, polish: bool) -> Any:
-    below, slope = _cells(series)
-    cells = below.shape[1] - 1
-    mass = jnp.nan_to_num(support.mass)
-    start = eq.atom_mass + jnp.cumsum(mass) - mass
-    scale = (mass / below[:, -1])[:, None]
-    exists = (mass > 0)[:, None]
-    table = jnp.where(exists, start[:, None] + scale * below, 2.0).ravel()  # ascending over all bulks
-    slopes = (jnp.pi / cells * scale * slope).ravel()
-
-    def one(u: Any) -> Any:
-        at = jnp.searchsorted(table, u, side="right") - 1
-        i = jnp.clip(at // (cells + 1), 0, jnp.maximum(support.count - 1, 0))
-        j = jnp.clip(at - i * (cells + 1), 0, cells - 1)
-        at = i * (cells + 1) + j
-
-        def bisect(_: Any, ends: Any) -> Any:
-            low, high = ends
-            x = (low + high) / 2
-            hermite = (  # cubic through both ends of the cell
-                table[at] * (1 + 2 * x) * (1 - x) ** 2
-                + table[at + 1] * x**2 * (3 - 2 * x)
-                + slopes[at] * x * (1 - x) ** 2
-                - slopes[at + 1] * x**2 * (1 - x)
-            )
-            return jnp.where(hermite < u, x, low), jnp.where(hermite < u, high, x)
-
-        low, high = jax.lax.fori_loop(0, 45, bisect, (0.0, 1.0))
-        zeta = _place(support.lower[i], support.upper[i], (j + (low + high) / 2) * jnp.pi / cells)[0]
-        if polish:
-            zeta = jax.lax.fori_loop(0, 2, lambda _, z: _towards(eq, support, z, u), zeta)
-        edge = jnp.where(u >= 1.0, support.upper[i], jnp.where(u <= start[i], support.lower[i], zeta))
-        return jnp.where((u <= eq.atom_mass) & (eq.atom_mass > 0), 0.0, edge)
-
-    u = jnp.asarray(u, float)
-    return eq.origin + jax.vmap(one)(u.ravel()).reshape(u.shape)
-
-
-def _towards(eq: Any, support: Support, zeta: Any, u: Any) -> Any:
-    """One Newton step towards the quantile, not taken where it would leave the neighbourhood."""
-    inside, distance = _outside_gaps(support, zeta)
-    density = solve_real_axis(eq, zeta, 0.02 * distance)[0].imag / jnp.pi
-    step = (_left_of(eq, zeta) - u) / density
-    return jnp.where(inside & (jnp.abs(step) < 0.1 * distance), zeta - step, zeta)

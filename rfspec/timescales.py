@@ -112,7 +112,7 @@ def timescales(model: RandomFeatureModel, rule: str = "paper") -> Timescales:
     >>> import rfspec as rf
     >>> ts = rf.timescales(rf.RandomFeatureModel(psi_p=64.0, psi_n=8.0, t=0.01), rule="spectrum")
     >>> print(f"{ts.tau_gen:.1f} {ts.tau_mem:.0f}")
-    328.6 35390
+    328.6 35389
     """
     if rule not in RULES:
         known = ", ".join(f'"{r}"' for r in RULES)

@@ -1,4 +1,3 @@
-import jax
 import matplotlib as mpl
 import pytest
 
@@ -13,13 +12,6 @@ def _close_figures():
     import matplotlib.pyplot as plt
 
     plt.close("all")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _free_compiled():
-    """Compiled kernels of a file are of no use to the next one, and fill the memory."""
-    yield
-    jax.clear_caches()
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,8 @@ ROOMS = [
     "equations",
     "solver",
     "edges",
+    "support",
+    "series",
     "spectrum",
     "laws",
     "timescales",
