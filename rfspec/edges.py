@@ -19,7 +19,7 @@ from .holomorphic import Unknowns, fold, fold_step, implicit, vertical
 SAME_MASS = 1e-8  # masses are known to this in the search, and two gaps with equal mass are one
 CUTS = 16  # points put into an interval that is cut
 ROUNDS = 12
-LEVELS = 140  # heights of a vertical integral during the search: about 1e-9
+LEVELS = 100  # heights of a vertical integral during the search: better than 1e-6 everywhere
 INSIDE = 1e-10  # relative imaginary part that says "in the support"
 
 
@@ -80,7 +80,7 @@ def _measure(eq: Any, x: Any) -> _Points:
 def _search(eq: Any, bulks: int, tries: Any, hints: Any) -> tuple[Unknowns, Any, Any, Any, Any]:
     """Folds in ascending order, whether each was found, how many there must be, and whether 0 is inside."""
     marks, hints = (jnp.clip(a / eq.bound, 1e-14, 1.0) for a in (eq.landmarks, hints))
-    even = jnp.geomspace(1e-14, 1.0 + 1e-6, 64)
+    even = jnp.geomspace(1e-14, 1.0 + 1e-6, 43)
     grid = jnp.concatenate([jnp.array([1e-24]), even, 0.8 * marks, marks, 1.25 * marks, hints])
     per_round = -(-grid.size // CUTS)  # intervals cut in one round
     pending = jnp.full(per_round * CUTS, jnp.nan).at[: grid.size].set(eq.bound * grid)
@@ -171,7 +171,7 @@ def contents(eq: Any, edges: Edges, total: Any) -> tuple[Any, Any]:
         return u[0], (eq.transforms(u)[1] - total) / (eq.origin + zeta)
 
     def left_of(x: Any) -> Any:
-        return vertical(eq, x, readouts, levels=200, steps=3)[1]
+        return vertical(eq, x, readouts, levels=160, steps=3)[1]
 
     half = jax.vmap(left_of)(jnp.where(open_, gaps, eq.bound))
     ends = jnp.stack([jnp.ones_like(total), total])

@@ -76,7 +76,7 @@ def implicit(eq: Any, u: Unknowns, zeta: Any) -> Unknowns:
 # Each loop below makes one Newton step an iteration, and its schedule says at which ζ: a body with one step
 # compiles several times faster than one with the steps of a level written out.
 
-TOP = 30.0  # continuation starts at this multiple of the support's bound
+TOP = 10.0  # continuation starts at this multiple of the support's bound
 
 
 def descend(eq: Any, zeta: Any, floor: Any, *, levels: int = 50, steps: int = 2, final: int = 4) -> Unknowns:
@@ -138,7 +138,7 @@ def fold_step(eq: Any, u: Unknowns, zeta: Any) -> tuple[Unknowns, Any]:
     return tuple(u_next), zeta_next
 
 
-def fold(eq: Any, u: Unknowns, zeta: Any, iterations: int = 30) -> tuple[Unknowns, Any, Any]:
+def fold(eq: Any, u: Unknowns, zeta: Any, iterations: int = 20) -> tuple[Unknowns, Any, Any]:
     """Branch point near (u, ζ), real or complex as they are, with the size of the last relative step."""
 
     def body(_: Any, carry: Any) -> Any:

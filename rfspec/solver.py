@@ -135,7 +135,7 @@ def _solve(model: RandomFeatureModel, ge: Any, z: Any) -> Solution:
 def solve_real_axis(eq: Any, zeta: Any, floor: Any) -> Unknowns:
     """Differentiable limit solution at real ζ, `floor` well below its distance to the nearest edge."""
     still, point = jax.lax.stop_gradient((eq, zeta + 0.0j))
-    return implicit(eq, descend(still, point, floor, levels=40), zeta + 0.0j)
+    return implicit(eq, descend(still, point, floor, levels=28), zeta + 0.0j)
 
 
 def _solve_one(eq: Any, z: Any) -> Solution:

@@ -24,7 +24,7 @@ from .series import Series, cosines_of, moment_of, nodes_of, quantile_at, series
 from .solver import ConvergenceError, Solution, _solve, complex_array, solve_real_axis
 from .support import PARTS, SAME, PartEdges, Support, cdf_at, density_at, part_edges
 
-NODES = 64  # of a bulk's cosine series; a bulk about to split needs more
+NODES = 48  # of a bulk's cosine series; a bulk about to split needs more
 SERIES_GOAL = 1e-10
 HINTS = 8
 
