@@ -26,7 +26,7 @@ def test_reference(reference):
     if reference["name"] == "critical-hard-edge":  # exact there: see tests/reference/README.md
         edges[0], masses[0] = float(sp.atom.location), 0.5
     assert np.allclose(sp.edges, edges, rtol=1e-12, atol=0)
-    assert np.allclose([b.mass for b in sp.bulks], masses, rtol=1e-11, atol=0)
+    assert np.allclose([b.mass for b in sp.bulks], masses, rtol=1e-10, atol=0)
     assert float(sp.atom.mass) == pytest.approx(reference["atom_mass"], abs=1e-15)
     x, density = np.array(reference["density"], dtype=float).T
     assert np.allclose(sp.density(x), density, rtol=1e-10, atol=0)
