@@ -257,7 +257,7 @@ def _improved(result: Spectrum) -> Spectrum:
         model, ge, bulks = result.model, result.equations.ge, result.support.mass.size
         again = _spectrum(model, ge, 9, _nodes_in_gaps(better), bulks=bulks)
         better = better if bool(again.failed) else _refined(again, 16 * NODES)
-    for nodes in (256 * NODES, 1024 * NODES):
+    for nodes in (256 * NODES, 2**17):
         if float(better.error) > SERIES_GOAL:
             better = _refined(better, nodes)
     return better
