@@ -1,10 +1,11 @@
 r"""All the bulks of a spectrum: a search that knows when it is complete, and edges to rounding error.
 
-The search works on ζ > 0, the distance from the atom. On a logarithmic grid two exact facts are known of every
-point: whether it lies in the support, and the mass to its left (a vertical integral of q). Two neighbours in
-gaps with different mass enclose a bulk that was stepped over, so intervals are cut until none is left. Gaps
-that were stepped over are looked for at the masses where the theory says they can be. An edge is then a real
-fold of the equations (F = 0 and det ∂F/∂u = 0) inside its bracket, found by Newton's method.
+The search works on ζ > 0, the distance from the atom. Two exact facts are known of every point from the solution
+there alone: whether it lies in the support, and the mass to its left, which in a gap is a sum of the ranks and
+weights that make up U (`eq.distribution`, `eq.levels`). So on a logarithmic grid two neighbours in gaps with
+different mass enclose a bulk that was stepped over, and at each possible level there is a gap, or neighbours at
+which the density is the same and positive, or nothing wider than rounding. Intervals are cut until one of them is
+found. An edge is then a real fold of the equations (F = 0 and det ∂F/∂u = 0) in its bracket, by Newton's method.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .holomorphic import Unknowns, fold, fold_step, implicit, vertical
+from .holomorphic import Unknowns, descend, fold, fold_step, implicit, vertical
 
-SAME_MASS = 1e-8  # masses are known to this in the search, and two gaps with equal mass are one
+SAME_MASS = 1e-14  # masses in gaps are exact sums
 CUTS = 16  # points put into an interval that is cut
-ROUNDS = 12
-LEVELS = 100  # heights of a vertical integral during the search: better than 1e-6 everywhere
+ROUNDS = 16
+NARROWEST = 1e-13  # relative width of the narrowest gap or bulk
 INSIDE = 1e-10  # relative imaginary part that says "in the support"
+STEADY = 0.3  # change of q, relative to Im q, that rules a gap between two neighbours out
 
 
 class Edges(NamedTuple):
@@ -40,14 +42,12 @@ class _Points(NamedTuple):
     u: Unknowns
 
 
-def find_edges(eq: Any, tries: Any, hints: Any, *, bulks: int) -> Edges:
+def find_edges(eq: Any, *, bulks: int) -> Edges:
     """Edges of up to `bulks` bulks; `failed` where one is missing.
 
-    A gap is looked for at each possible mass in `tries` rounds, which resolve 16^-tries of the grid's spacing,
-    and wherever `hints` (an array of ζ's) says.
     The search is not differentiated; edges are implicit functions of the parameters.
     """
-    u, zeta, ok, changes, hard = _search(jax.lax.stop_gradient(eq), bulks, tries, hints)
+    u, zeta, ok, changes, hard, complete = _search(jax.lax.stop_gradient(eq), bulks)
     zeta, error = jax.vmap(lambda u, z: _implicit_fold(eq, u, z))(u, zeta)
     # support down to the atom: the first edge is ζ = 0 and no fold
     shift = lambda a, first: jnp.where(hard, jnp.concatenate([first, a[:-1]]), a)
@@ -56,7 +56,7 @@ def find_edges(eq: Any, tries: Any, hints: Any, *, bulks: int) -> Edges:
     lower, upper = zeta[::2], zeta[1::2]
     exists = jnp.arange(bulks) < count
     unsound = exists & ~(ok[::2] & ok[1::2] & (upper > lower))
-    failed = (count < 1) | (count > bulks) | jnp.any(unsound)
+    failed = (count < 1) | (count > bulks) | jnp.any(unsound) | ~complete
     keep = lambda a: jnp.where(exists, a, jnp.nan)
     return Edges(keep(lower), keep(upper), jnp.where(jnp.repeat(exists, 2), error, jnp.nan), count, failed)
 
@@ -64,24 +64,39 @@ def find_edges(eq: Any, tries: Any, hints: Any, *, bulks: int) -> Edges:
 # --------------------------------------------------------------------------------------------------- search
 
 
-def _measure(eq: Any, x: Any) -> _Points:
-    """Mass to the left of each x and whether x is in the support; NaN marks an unused place."""
+def is_inside(u: Unknowns) -> Any:
+    """Whether a solution on the real axis lies in the support."""
+    return jnp.max(jnp.stack([v.imag / jnp.abs(v) for v in u])) > INSIDE
 
-    def one(x: Any) -> tuple[Any, Any, Unknowns]:
-        u, half = vertical(eq, x, lambda u, _: (u[0],), levels=LEVELS, steps=3)
-        inside = jnp.max(jnp.stack([v.imag / jnp.abs(v) for v in u])) > INSIDE
-        return 0.5 - half[0], inside, u
+
+def on_axis(u: Unknowns, inside: Any) -> Unknowns:
+    """A solution on the real axis without what rounding left of its imaginary part."""
+    return tuple(jnp.where(inside, v, v.real + 0j) for v in u)
+
+
+def _measure(eq: Any, x: Any) -> _Points:
+    """Mass to the left of each x and whether x is in the support; NaN marks an unused or a lost place."""
+
+    def one(x: Any) -> tuple[Any, Any, Any, Unknowns]:
+        u = descend(eq, x + 0j, 1e-16 * x, levels=80)
+        inside = is_inside(u)
+        lost = ~(jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > -INSIDE)
+        u = on_axis(u, inside)
+        return jnp.where(lost, jnp.nan, x), eq.distribution(u, x), inside & ~lost, u
 
     used = ~jnp.isnan(x)
-    mass, inside, u = jax.vmap(one)(jnp.where(used, x, eq.bound))
-    return _Points(x, mass, inside & used, u)
+    place, mass, inside, u = jax.vmap(one)(jnp.where(used, x, eq.bound))
+    return _Points(jnp.where(used, place, jnp.nan), mass, inside & used, u)
 
 
-def _search(eq: Any, bulks: int, tries: Any, hints: Any) -> tuple[Unknowns, Any, Any, Any, Any]:
-    """Folds in ascending order, whether each was found, how many there must be, and whether 0 is inside."""
-    marks, hints = (jnp.clip(a / eq.bound, 1e-14, 1.0) for a in (eq.landmarks, hints))
-    even = jnp.geomspace(1e-14, 1.0 + 1e-6, 43)
-    grid = jnp.concatenate([jnp.array([1e-24]), even, 0.8 * marks, marks, 1.25 * marks, hints])
+def _search(eq: Any, bulks: int) -> tuple[Unknowns, Any, Any, Any, Any, Any]:
+    """Folds in ascending order, whether each was found, how many there must be, whether 0 is inside, and whether
+    nothing is left to look for.
+    """
+    marks = jnp.clip(eq.landmarks / eq.bound, 1e-14, 1.0)
+    grid = jnp.concatenate([jnp.geomspace(1e-14, 1.0 + 1e-6, 43), 0.8 * marks, marks, 1.25 * marks])
+    lowest = 1e-24 * jnp.minimum(1.0, jnp.min(jnp.where(eq.landmarks > 0, eq.landmarks, jnp.inf)) / eq.bound)
+    grid = jnp.append(grid, lowest)
     per_round = -(-grid.size // CUTS)  # intervals cut in one round
     pending = jnp.full(per_round * CUTS, jnp.nan).at[: grid.size].set(eq.bound * grid)
     empty = jnp.full(per_round * CUTS * ROUNDS, jnp.nan)
@@ -101,33 +116,37 @@ def _search(eq: Any, bulks: int, tries: Any, hints: Any) -> tuple[Unknowns, Any,
         points = jax.tree.map(lambda a: a[order], points)
         place, changes = _transitions(points, bulks)
         folds = _folds(eq, points, place)
-        width = (
-            _wanted(eq, points, k < tries)
-            .at[place]
-            .max(jnp.where(folds[2], 0.0, jnp.log(points.x[place + 1] / points.x[place])))
-        )
+        span = jnp.log(points.x[1:] / points.x[:-1])
+        hidden, wanted = _wanted(eq, points)
+        width = jnp.where(wanted & (span > NARROWEST), span, 0.0)
+        width = width.at[place].max(jnp.where(folds[2], 0.0, span[place]))
+        complete = ~jnp.any(hidden) & ~jnp.any(width > NARROWEST)
+        complete = complete & (points.inside[0] | (jnp.abs(points.mass[0] - eq.atom_mass) < SAME_MASS))
         width, which = jax.lax.top_k(width, per_round)
         inner = points.x[which][:, None] * jnp.exp(width[:, None] * jnp.arange(1, CUTS + 1) / (CUTS + 1))
-        pending = jnp.where(width[:, None] > 1e-14, inner, jnp.nan).ravel()
-        return points, pending, (*folds, changes, points.inside[0]), k + 1
+        pending = jnp.where(width[:, None] > NARROWEST, inner, jnp.nan).ravel()
+        return points, pending, (*folds, changes, points.inside[0], complete), k + 1
 
     edges = jnp.zeros(2 * bulks)
-    none = (tuple(edges for _ in ones), edges, edges > 0, 0, False)
+    none = (tuple(edges for _ in ones), edges, edges > 0, 0, False, False)
     return jax.lax.while_loop(cond, body, (points, pending, none, 0))[2]
 
 
-def _wanted(eq: Any, points: _Points, try_gaps: Any) -> Any:
-    """Log-widths of the intervals to cut: a bulk was stepped over, or perhaps a gap."""
-    x, mass, inside = points.x, points.mass, points.inside
-    error = SAME_MASS + 10 * jnp.exp(-(jnp.pi**2) * LEVELS / jnp.log(1e18 * eq.bound / x))
-    hidden = ~inside[:-1] & ~inside[1:] & (jnp.diff(mass) > error[:-1] + error[1:])
+def _wanted(eq: Any, points: _Points) -> tuple[Any, Any]:
+    """Intervals in which a bulk was stepped over, and these with those in which a gap may have been."""
+    x, mass, inside, u = points
+    used = ~jnp.isnan(x)
+    gap = ~inside & used
+    hidden = gap[:-1] & gap[1:] & (jnp.diff(mass) > SAME_MASS)
     at = 1.0 - eq.levels[:, None]
-    settled = jnp.any((jnp.abs(mass - at) < error) & ~inside & ~jnp.isnan(x), axis=1)
-    place = jnp.max(jnp.where((mass < at) & ~jnp.isnan(x), jnp.arange(x.size), 0), axis=1)
+    possible = (at[:, 0] > eq.atom_mass + SAME_MASS) & (at[:, 0] < 1.0 - SAME_MASS)
+    settled = jnp.any((jnp.abs(mass - at) < SAME_MASS) & gap, axis=1)
+    place = jnp.max(jnp.where((mass < at) & used, jnp.arange(x.size), 0), axis=1)
     place = jnp.minimum(place, x.size - 2)
-    maybe = jnp.zeros(x.size - 1, bool).at[place].max(~settled & try_gaps)
-    maybe = maybe & (inside[:-1] | inside[1:])
-    return jnp.where(hidden | maybe, jnp.log(x[1:] / x[:-1]), 0.0)
+    maybe = jnp.zeros(x.size - 1, bool).at[place].max(~settled & possible)
+    change = jnp.stack([jnp.abs(jnp.diff(v)) / jnp.minimum(v.imag[1:], v.imag[:-1]) for v in u])
+    steady = inside[:-1] & inside[1:] & (jnp.min(change, axis=0) < STEADY)
+    return hidden, hidden | (maybe & ~steady)
 
 
 def _transitions(points: _Points, bulks: int) -> tuple[Any, Any]:
@@ -159,23 +178,24 @@ def _implicit_fold(eq: Any, u: Unknowns, zeta: Any) -> tuple[Any, Any]:
 
 
 def contents(eq: Any, edges: Edges, total: Any) -> tuple[Any, Any]:
-    """Mass and train-loss drop of each bulk, from vertical integrals through the gaps between them.
+    """Mass and train-loss drop of each bulk, from the distribution and vertical integrals in the gaps between them.
 
     `total` is s(z = 0) = ∫ dν_s/λ; the drop of a bulk is eq.drop_scale times its share of that integral.
     """
     gaps = jax.lax.stop_gradient(jnp.sqrt(edges.upper[:-1] * edges.lower[1:]))
     open_ = jnp.arange(gaps.size) < edges.count - 1
 
-    def readouts(u: Unknowns, zeta: Any) -> tuple[Any, Any]:
+    def loss(u: Unknowns, zeta: Any) -> Any:
         u = implicit(eq, u, zeta)
-        return u[0], (eq.transforms(u)[1] - total) / (eq.origin + zeta)
+        return (eq.transforms(u)[1] - total) / (eq.origin + zeta)
 
     def left_of(x: Any) -> Any:
-        return vertical(eq, x, readouts, levels=160, steps=3)[1]
+        u, half = vertical(eq, x, loss, levels=160, steps=3)
+        return jnp.stack([eq.distribution(on_axis(u, False), x), total / 2 - half])
 
-    half = jax.vmap(left_of)(jnp.where(open_, gaps, eq.bound))
+    below = jax.vmap(left_of)(jnp.where(open_, gaps, eq.bound))
     ends = jnp.stack([jnp.ones_like(total), total])
-    below = jnp.where(open_[:, None], ends / 2 - half, ends)
+    below = jnp.where(open_[:, None], below, ends)
     start = jnp.stack([eq.atom_mass, 0.0])
     steps = jnp.diff(jnp.concatenate([start[None], below, ends[None]]), axis=0)
     exists = jnp.arange(gaps.size + 1) < edges.count

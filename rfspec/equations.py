@@ -55,6 +55,26 @@ class RandomFeatureEquations(eqx.Module):
         g = self._parts(u)[2]
         return q * jnp.sum(self.weights * self.values * g), q * jnp.sum(self.weights * g)
 
+    def distribution(self, u: tuple[Any, Any], zeta: Any) -> Any:
+        r"""Share of the eigenvalues left of a real ζ, from the limit solution u there.
+
+        Equations (1) and (2) are the stationarity of Φ in q and δ, with dΦ/dζ = -ψ_p q; so
+
+            F(ζ) = (1/π) Im [ log q - (ψ_n/ψ_p) log(1+δ) - (1/ψ_p) ∫ dρ_Σ log(1+ψ_pTq)
+                              - (ψ_n + ψ_p v² q)/(ψ_p(1+δ)) + ζq ]          (4)
+
+        with every logarithm real at ζ → -∞. In a gap q and δ are real, the arguments are 0 or π, and F is a
+        sum of ranks and of Σ's weights. Im log(1+ψ_pTq) is split as arg q + arg(T + 1/ψ_p q), q and 1+δ having
+        their arguments in [0, π] and the last in [-π, 0], so that rounding cannot choose a wrong branch.
+        """
+        q, delta = u
+        D, T, _ = self._parts(u)
+        ratio = self.psi_n / self.psi_p
+        angle = lambda w: jnp.arctan2(jnp.abs(w.imag), w.real)
+        below = jnp.sum(self.weights * angle(T + reciprocal(self.psi_p * q))) / self.psi_p
+        linear = (ratio + self.ge.v2 * q) * D - zeta * q
+        return ((1.0 - 1.0 / self.psi_p) * angle(q) + below - ratio * angle(1.0 + delta) - linear.imag) / jnp.pi
+
     def _parts(self, u: tuple[Any, Any]) -> tuple[Any, Any, Any]:
         q, delta = u
         D = reciprocal(1.0 + delta)
@@ -89,12 +109,15 @@ class RandomFeatureEquations(eqx.Module):
 
     @property
     def levels(self) -> Any:
-        """Masses, counted from the top, at which the spectrum may have a gap: sums of ranks and of Σ's weights."""
+        """Masses, counted from the top, at which the spectrum may have a gap, from the signs in equation (4).
+
+        To the right of the atom q < 0 in a gap. T is linear in λ and rises with it while 1+δ > 0, so the
+        negative 1+ψ_pTq are those of the largest λ's; where 1+δ < 0 they are those of the smallest, with ψ_n on top.
+        """
         order = jnp.argsort(-self.values)
-        data = jnp.minimum(self.psi_n, self.psi_p)
-        below = jnp.cumsum(self.weights[order])
-        ranks = jnp.stack([jnp.minimum(1.0, data), data, 1.0 + data])
-        return jnp.concatenate([ranks, below, data + below, data + 1.0 - below]) / self.psi_p
+        largest = jnp.cumsum(self.weights[order])
+        smallest = jnp.cumsum(self.weights[order[::-1]])
+        return jnp.concatenate([largest, self.psi_n + smallest, self.psi_n[None]]) / self.psi_p
 
     @property
     def landmarks(self) -> Any:

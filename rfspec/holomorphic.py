@@ -96,13 +96,13 @@ def descend(eq: Any, zeta: Any, floor: Any, *, levels: int = 50, steps: int = 2,
 
 
 def vertical(
-    eq: Any, x: Any, readouts: Callable[[Unknowns, Any], tuple[Any, ...]], *, levels: int, steps: int
+    eq: Any, x: Any, readout: Callable[[Unknowns, Any], Any], *, levels: int, steps: int
 ) -> tuple[Unknowns, Any]:
-    r"""Solution at x + i0, and integrals (1/π)∫_0^∞ Re f(x + iy) dy of Stieltjes transforms f.
+    r"""Solution at x + i0, and the integral (1/π)∫_0^∞ Re f(x + iy) dy of a Stieltjes transform f.
 
     For f(z) = ∫ dν(λ)/(λ - z) the measure left of x is ν(R)/2 minus this integral, for every real x > 0. In
     log y the integrand is analytic in the strip |Im log y| < π/2, so the trapezoid rule with step h errs by
-    e^{-π²/h}; both ends are summed to infinity by their leading powers. `readouts(u, ζ)` returns the f's; the
+    e^{-π²/h}; both ends are summed to infinity by their leading powers. `readout(u, ζ)` returns f; the
     path is not differentiated, so a caller who wants derivatives makes u implicit there.
     """
     eq, real = jax.lax.stop_gradient((eq, x))
@@ -117,10 +117,10 @@ def vertical(
     _, path = jax.lax.scan(step, eq.start(real + 1j * top), jnp.repeat(height, steps))
     path = tuple(v[steps - 1 :: steps] for v in path)
     weight = height.at[-1].set(bottom)
-    f = jnp.stack(jax.vmap(readouts)(path, x + 1j * height)).real * weight
-    cubic = (f[:, 1] - f[:, 0] * jnp.exp(h)) / (jnp.exp(3 * h) - jnp.exp(h))  # Re f·y = A/y + B/y³ + ...
-    above = (f[:, 0] - cubic) / jnp.expm1(h) + cubic / jnp.expm1(3 * h)
-    total = above + jnp.sum(f[:, :-1], axis=1) + f[:, -1] / jnp.expm1(h)
+    f = jax.vmap(readout)(path, x + 1j * height).real * weight
+    cubic = (f[1] - f[0] * jnp.exp(h)) / (jnp.exp(3 * h) - jnp.exp(h))  # Re f·y = A/y + B/y³ + ...
+    above = (f[0] - cubic) / jnp.expm1(h) + cubic / jnp.expm1(3 * h)
+    total = above + jnp.sum(f[:-1]) + f[-1] / jnp.expm1(h)
     return tuple(v[-1] for v in path), h * total / jnp.pi
 
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from .solver import solve_real_axis
-from .support import Support, depth, left_of
+from .support import Support, depth
 
 
 class Series(NamedTuple):
@@ -128,6 +128,6 @@ def quantile_at(eq: Any, support: Support, series: Series, u: Any, *, polish: bo
 def towards(eq: Any, support: Support, zeta: Any, u: Any) -> Any:
     """One Newton step towards the quantile, not taken where it would leave the neighbourhood."""
     inside, distance = depth(support, zeta)
-    density = solve_real_axis(eq, zeta, 0.02 * distance)[0].imag / jnp.pi
-    step = (left_of(eq, zeta) - u) / density
+    solution = solve_real_axis(eq, zeta, 0.02 * distance)
+    step = (eq.distribution(solution, zeta) - u) / (solution[0].imag / jnp.pi)
     return jnp.where(inside & (jnp.abs(step) < 0.1 * distance), zeta - step, zeta)

@@ -20,13 +20,12 @@ from .edges import contents, find_edges
 from .equations import RandomFeatureEquations, equations
 from .gaussian_equivalent import gaussian_equivalent
 from .model import RandomFeatureModel
-from .series import Series, cosines_of, moment_of, nodes_of, quantile_at, series_of, weights_of
+from .series import Series, cosines_of, moment_of, nodes_of, quantile_at, series_of
 from .solver import ConvergenceError, Solution, _solve, complex_array, solve_real_axis
 from .support import PARTS, SAME, PartEdges, Support, cdf_at, density_at, part_edges
 
 NODES = 48  # of a bulk's cosine series; a bulk about to split needs more
 SERIES_GOAL = 1e-10
-HINTS = 8
 
 
 class Bulk(NamedTuple):
@@ -230,46 +229,21 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     ge = gaussian_equivalent(model)
     atoms = int(np.shape(model.covariance.values)[-1])
     bulks = 2 * atoms + 1 if atoms <= 3 else 8
-    result = _spectrum(model, ge, 3, np.zeros(HINTS), bulks=bulks)
+    result = _spectrum(model, ge, bulks=bulks)
     if not concrete(result.failed):
         return result
     while int(result.support.count) > bulks and bulks < 2 * atoms + 1:
         bulks = min(2 * bulks, 2 * atoms + 1)
-        result = _spectrum(model, ge, 3, np.zeros(HINTS), bulks=bulks)
+        result = _spectrum(model, ge, bulks=bulks)
     if bool(result.failed):
         raise ConvergenceError(
             f"the edges of the spectrum of {model} could not all be found; two of them may be closer than "
             "double precision resolves: move a parameter a little"
         )
-    return _improved(result)
-
-
-def _improved(result: Spectrum) -> Spectrum:
-    """More nodes for the bulks whose series has not converged; a finer search first where they do not help.
-
-    Sixteen times the nodes gain a factor above 100 unless an edge inside a bulk, or a bulk, was missed; nodes
-    without density then tell where.
-    """
-    if float(result.error) <= SERIES_GOAL:
-        return result
-    better = _refined(result, 16 * NODES)
-    if float(better.error) > max(SERIES_GOAL, 0.01 * float(result.error)):
-        model, ge, bulks = result.model, result.equations.ge, result.support.mass.size
-        again = _spectrum(model, ge, 9, _nodes_in_gaps(better), bulks=bulks)
-        better = better if bool(again.failed) else _refined(again, 16 * NODES)
-    for nodes in (256 * NODES, 2**17):
-        if float(better.error) > SERIES_GOAL:
-            better = _refined(better, nodes)
-    return better
-
-
-def _nodes_in_gaps(sp: Spectrum) -> np.ndarray:
-    """Up to HINTS nodes, in ζ, inside the found bulks at which there is no density; padded with zeros."""
-    weight, zeta = (np.asarray(a) for a in weights_of(sp.support, sp.series))
-    empty = [z[w < 1e-11 * w.max()] for z, w in zip(zeta, weight, strict=True) if np.all(np.isfinite(w))]
-    where = np.concatenate([*empty, np.zeros(0)])
-    chosen = where[np.linspace(0, where.size - 1, min(HINTS, where.size)).astype(int)]
-    return np.pad(chosen, (0, HINTS - chosen.size))
+    for nodes in (16 * NODES, 256 * NODES, 2**17):  # for bulks about to split
+        if float(result.error) > SERIES_GOAL:
+            result = _refined(result, nodes)
+    return result
 
 
 def _refined(sp: Spectrum, nodes: int) -> Spectrum:
@@ -284,9 +258,9 @@ def _refined(sp: Spectrum, nodes: int) -> Spectrum:
 
 
 @partial(jax.jit, static_argnames="bulks")
-def _spectrum(model: RandomFeatureModel, ge: Any, tries: Any, hints: Any, *, bulks: int) -> Spectrum:
+def _spectrum(model: RandomFeatureModel, ge: Any, *, bulks: int) -> Spectrum:
     eq = equations(model, ge)
-    edges = find_edges(eq, tries, hints, bulks=bulks)
+    edges = find_edges(eq, bulks=bulks)
     exists = ~jnp.isnan(edges.lower)
     lower, upper = jnp.where(exists, edges.lower, eq.bound), jnp.where(exists, edges.upper, 2 * eq.bound)
     zeta, slope, floor = jax.vmap(lambda a, b: nodes_of(a, b, NODES))(lower, upper)

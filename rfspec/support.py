@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .holomorphic import implicit, vertical
 from .solver import solve_real_axis
 
 PARTS = ("population", "sample", "satellite")
@@ -74,20 +73,18 @@ def density_at(eq: Any, support: Support, x: Any) -> Any:
     return jax.vmap(one)(x.ravel() - eq.origin).reshape(x.shape)
 
 
-def left_of(eq: Any, zeta: Any) -> Any:
-    """Mass left of ζ > 0."""
-    return 0.5 - vertical(eq, zeta, lambda u, z: (implicit(eq, u, z)[0],), levels=200, steps=3)[1][0]
+def cdf_at_one(eq: Any, support: Support, zeta: Any) -> Any:
+    """Mass up to ζ: from the solution there inside a bulk, a sum of masses elsewhere."""
+    still, at = jax.lax.stop_gradient((support, zeta))
+    inside, distance = depth(still, at)
+    safe = jnp.where(inside, zeta, -eq.bound)
+    u = solve_real_axis(eq, safe, 0.02 * jnp.where(inside, distance, eq.bound))
+    atom = jnp.where(zeta >= 0, eq.atom_mass, 0.0)
+    return jnp.where(inside, eq.distribution(u, safe), atom + jnp.nansum(jnp.where(at >= still.upper, support.mass, 0)))
 
 
 @jax.jit
 def cdf_at(eq: Any, support: Support, x: Any) -> Any:
     """Distribution function at eigenvalues x, the atom included."""
-    top, bottom = jnp.nanmax(support.upper), support.lower[0]
-
-    def one(zeta: Any) -> Any:
-        middle = left_of(eq, jnp.clip(zeta, jnp.maximum(bottom, 1e-20 * top), top))
-        ends = jnp.where(zeta >= top, 1.0, jnp.where(zeta >= 0, eq.atom_mass, 0.0))
-        return jnp.where((zeta > bottom) & (zeta < top), middle, ends)
-
     x = jnp.asarray(x, float)
-    return jax.vmap(one)(x.ravel() - eq.origin).reshape(x.shape)
+    return jax.vmap(lambda zeta: cdf_at_one(eq, support, zeta))(x.ravel() - eq.origin).reshape(x.shape)
