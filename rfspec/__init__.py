@@ -31,6 +31,7 @@ __all__ = [
     "Atom",
     "Atoms",
     "Bulk",
+    "Certificate",
     "ConvergenceError",
     "Covariance",
     "FlowMatching",
@@ -44,6 +45,8 @@ __all__ = [
     "Solution",
     "Spectrum",
     "Timescales",
+    "algebraic",
+    "certify",
     "clock",
     "compare",
     "empirical",
@@ -56,10 +59,19 @@ __all__ = [
 ]
 
 
+_LAZY = {  # what needs matplotlib or sympy is imported when it is first used: they cost more than the rest
+    "plotting": ("plotting", None),
+    "algebraic": ("algebraic", None),
+    "certify": ("certificate", "certify"),
+    "Certificate": ("certificate", "Certificate"),
+}
+
+
 def __getattr__(name: str) -> object:
-    """`rf.plotting` is imported when it is first used: matplotlib costs more than the rest."""
-    if name == "plotting":
+    if name in _LAZY:
         import importlib
 
-        return importlib.import_module(".plotting", __name__)
+        module, attribute = _LAZY[name]
+        loaded = importlib.import_module(f".{module}", __name__)
+        return getattr(loaded, attribute) if attribute else loaded
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,7 @@ w_k > 0 that sum to one. Nothing is rescaled: Tr Σ/d = Σ_k w_k λ_k is what it
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -16,7 +16,12 @@ from ._checks import concrete, real_array, real_scalar, real_vector
 
 
 class Covariance(eqx.Module):
-    """Atoms λ_k with weights w_k; the base class of every covariance."""
+    """Atoms λ_k with weights w_k; the base class of every covariance.
+
+    `atomic` says whether they are Σ itself, or a quadrature of a continuous law.
+    """
+
+    atomic: ClassVar[bool] = True
 
     values: Any
     weights: Any

@@ -15,8 +15,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .holomorphic import Unknowns, descend, fold, fold_step, implicit, vertical
+from .holomorphic import (
+    Unknowns,
+    descend,
+    fold,
+    fold_step,
+    implicit,
+    jacobian,
+    null_vectors,
+    sensitivity,
+    vertical,
+)
 
+EPS = float(jnp.finfo(float).eps)
 SAME_MASS = 1e-14  # masses in gaps are exact sums
 CUTS = 16  # points put into an interval that is cut
 ROUNDS = 16
@@ -160,18 +171,37 @@ def _folds(eq: Any, points: _Points, place: Any) -> tuple[Unknowns, Any, Any]:
     """A fold inside each interval, by Newton's method from its two ends; and whether one was found."""
     ends = jnp.concatenate([place, place + 1])
     left, right = jnp.tile(points.x[place], 2), jnp.tile(points.x[place + 1], 2)
-    u, z, step = jax.vmap(lambda u, x: fold(eq, u, x))(tuple(v[ends].real for v in points.u), points.x[ends])
-    ok = (step < 1e-6) & (z > left * (1 - 1e-9)) & (z < right * (1 + 1e-9))
+    u, z, step, physical = jax.vmap(lambda u, x: _fold(eq, u, x))(tuple(v[ends].real for v in points.u), points.x[ends])
+    ok = (step < 1e-6) & physical & (z > left * (1 - 1e-9)) & (z < right * (1 + 1e-9))
     first = ok[: place.size]
     pick = lambda a: jnp.where(first, a[: place.size], a[place.size :])
     return tuple(pick(v) for v in u), pick(z), first | ok[place.size :]
 
 
+def _fold(eq: Any, u: Unknowns, x: Any) -> tuple[Unknowns, Any, Any, Any]:
+    """A fold by Newton's method, its last step, and whether it is an edge.
+
+    Off the support every unknown rises with ζ on the physical sheet and on no other, so that at an edge, where
+    du/dζ diverges along the null vector of ∂F/∂u, its entries have one sign.
+    """
+    u, z, step = fold(eq, u, x)
+    along, _ = null_vectors(jacobian(lambda *w: eq.residual(w, z), u)[1])
+    return u, z, step, jnp.abs(jnp.sum(jnp.sign(along))) == along.size
+
+
 def _implicit_fold(eq: Any, u: Unknowns, zeta: Any) -> tuple[Any, Any]:
-    """An edge as a differentiable function of the parameters, and its estimated relative error."""
+    """An edge as a differentiable function of the parameters, and its estimated relative error.
+
+    To first order an edge moves by covector·dF/covector·∂F/∂ζ, with the left null vector of ∂F/∂u; dF is what
+    rounding and the errors of the numbers in the equations do to F.
+    """
     u, zeta = jax.lax.stop_gradient((u, zeta))
-    _, polished = jax.lax.fori_loop(0, 2, lambda _, v: fold_step(eq, *v), (u, zeta))
-    return polished, jnp.abs(jax.lax.stop_gradient(polished) / zeta - 1.0) + 8 * jnp.finfo(float).eps
+    v, polished = jax.lax.fori_loop(0, 2, lambda _, v: fold_step(eq, *v), (u, zeta))
+    still, v, z = jax.lax.stop_gradient((eq, v, polished))
+    _, covector = null_vectors(jacobian(lambda *w: still.residual(w, z), v)[1])
+    _, by_z = jax.jvp(lambda w: still.residual(v, w), (z,), (jnp.ones_like(z),))
+    shift = sensitivity(still, v, z, covector) / jnp.abs(jnp.sum(covector * jnp.stack(by_z)) * z)
+    return polished, jnp.abs(z / zeta - 1.0) + 8 * EPS + (4 * EPS + still.accuracy) * shift
 
 
 # -------------------------------------------------------------------------------------------------- contents

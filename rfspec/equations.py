@@ -87,6 +87,11 @@ class RandomFeatureEquations(eqx.Module):
         return self.ge.s2
 
     @property
+    def accuracy(self) -> Any:
+        """Relative error of the numbers that these equations hold."""
+        return self.ge.error
+
+    @property
     def bound(self) -> Any:
         """An upper bound of the spectrum in ζ, from the norms of the two products that make up U."""
         features = (1.0 + jnp.sqrt(self.psi_p)) ** 2

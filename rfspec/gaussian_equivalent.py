@@ -93,8 +93,8 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
 def _quick(model: RandomFeatureModel) -> GaussianEquivalent:
     """A closed form or the Hermite sum; the error of the latter is 1 where it does not apply."""
     if model.activation.named and model.activation.name in _CLOSED:
-        return _assemble(model, *_CLOSED[model.activation.name](model.gamma2, _rest(model)))
-    return _assemble(model, *_hermite_sum(model, _rest(model)))
+        return _assemble(model, *_CLOSED[model.activation.name](model.gamma2, *_correlation(model)))
+    return _assemble(model, *_hermite_sum(model, *_correlation(model)))
 
 
 @jax.jit
@@ -111,9 +111,16 @@ def _assemble(model: RandomFeatureModel, mu0: Any, mu1: Any, v2: Any, s2: Any, e
     return GaussianEquivalent(mu0, mu1, alpha2 * mu1**2, beta2 * mu1**2, v2, s2, error)
 
 
-def _rest(model: RandomFeatureModel) -> Any:
-    """1 - c = β²/Γ²."""
-    return model.process.beta2 / model.gamma2
+def _correlation(model: RandomFeatureModel) -> tuple[Any, Any]:
+    """c = α²σ_x²/Γ² and 1 - c = β²/Γ²; either may be tiny, so neither is formed from the other."""
+    beta2, gamma2 = model.process.beta2, model.gamma2
+    return model.process.alpha**2 * model.covariance.trace / gamma2, beta2 / gamma2
+
+
+def _log_correlation(c: Any, rest: Any) -> Any:
+    """log c."""
+    near = rest < 0.5
+    return jnp.where(near, jnp.log1p(-jnp.where(near, rest, 0.5)), jnp.log(jnp.where(near, 0.5, c)))
 
 
 # ---------------------------------------------------------------------------------------------- closed forms
@@ -139,9 +146,9 @@ def _sinh_minus_x(x: Any) -> Any:
     return jnp.where(x < 1.0, total, jnp.sinh(x) - x)
 
 
-def _erf(gamma2: Any, rest: Any) -> tuple[Any, ...]:
+def _erf(gamma2: Any, c: Any, rest: Any) -> tuple[Any, ...]:
     """Kernel (2/π) arcsin(ac), a = 2Γ²/(1 + 2Γ²): with a c = sin φ both constants are ∫(1 - cos φ)dφ."""
-    c, a, one_minus_a = 1.0 - rest, 2 * gamma2 / (1 + 2 * gamma2), 1 / (1 + 2 * gamma2)
+    a, one_minus_a = 2 * gamma2 / (1 + 2 * gamma2), 1 / (1 + 2 * gamma2)
     cos_top = jnp.sqrt(one_minus_a * (1 + a))
     cos_c = jnp.sqrt((one_minus_a + a * rest) * (1 + a * c))
     step = jnp.arcsin(a * rest * (1 + c) / (cos_c + c * cos_top))  # arcsin a - arcsin ac
@@ -152,9 +159,9 @@ def _erf(gamma2: Any, rest: Any) -> tuple[Any, ...]:
     return 0.0 * gamma2, 2 / jnp.sqrt(np.pi * (1 + 2 * gamma2)), v2, s2, 16 * EPS + 0.0 * gamma2
 
 
-def _sin(gamma2: Any, rest: Any) -> tuple[Any, ...]:
+def _sin(gamma2: Any, c: Any, rest: Any) -> tuple[Any, ...]:
     """Kernel e^{-Γ²} sinh(Γ²c)."""
-    c, step = 1.0 - rest, gamma2 * rest
+    step = gamma2 * rest
     half = jnp.sinh(step / 2)
     tail = 2 * _sinh_minus_x(step / 2) + 4 * half * jnp.sinh((gamma2 - step / 2) / 2) ** 2
     damp = jnp.exp(-gamma2)
@@ -162,9 +169,8 @@ def _sin(gamma2: Any, rest: Any) -> tuple[Any, ...]:
     return 0.0 * gamma2, jnp.exp(-gamma2 / 2), damp * _sinh_minus_x(gamma2 * c), damp * tail, error
 
 
-def _relu(gamma2: Any, rest: Any) -> tuple[Any, ...]:
+def _relu(gamma2: Any, c: Any, rest: Any) -> tuple[Any, ...]:
     """Arc-cosine kernel; with c = cos θ both constants are ∫ φ cos φ dφ over φ = arcsin c."""
-    c = 1.0 - rest
     sin_theta = jnp.sqrt(rest * (1 + c))
     phi, theta = jnp.arctan2(c, sin_theta), jnp.arctan2(sin_theta, c)
     v2 = phi * c - 2 * jnp.sin(phi / 2) ** 2
@@ -183,11 +189,11 @@ _Z, _PROJECTION = hermite_projection()
 _COARSE = 2 * _PROJECTION[: ORDER // 2, ::2]
 
 
-def _hermite_sum(model: RandomFeatureModel, rest: Any) -> tuple[Any, ...]:
+def _hermite_sum(model: RandomFeatureModel, c: Any, rest: Any) -> tuple[Any, ...]:
     """The sums over h_k as they stand; error from halving the step and from the last quarter of the terms."""
     gamma = jnp.sqrt(model.gamma2)
     y = model.activation(gamma * _Z)
-    power = jnp.arange(ORDER) * jnp.log1p(-rest)  # k log c
+    power = jnp.arange(ORDER) * _log_correlation(c, rest)
 
     share = jnp.stack([jnp.exp(power), -jnp.expm1(power)]) * (np.arange(ORDER) > 1)  # of v² and of s²
     h = _PROJECTION @ y
@@ -218,7 +224,7 @@ def _double_integrals(model: RandomFeatureModel) -> tuple[Any, ...]:
     differ = jnp.abs(jnp.stack(fine[1:4]) - jnp.stack(coarse[1:4])) / sizes
     # squares of small remainders of values of size fine[4] carry the rounding of those values
     lost = 64 * EPS * (1.0 + fine[4] / jnp.sqrt(sizes)) * jnp.array([0.0, 1.0, 1.0])
-    lost = jnp.where(jnp.array([False, True, False]) & (_rest(model) > 0.5), 64 * EPS, lost)
+    lost = jnp.where(jnp.array([False, True, False]) & (_correlation(model)[1] > 0.5), 64 * EPS, lost)
     return (*fine[:4], jnp.max(differ + lost) + 64 * EPS)
 
 
@@ -226,7 +232,7 @@ def _double_integrals_once(model: RandomFeatureModel, offset: float) -> tuple[An
     sigma, process = model.activation, model.process
     gamma, beta = jnp.sqrt(model.gamma2), process.beta
     spread = process.alpha * jnp.sqrt(model.covariance.trace)  # ασ_x
-    rest = _rest(model)
+    c, rest = _correlation(model)
     breaks = jnp.asarray(sorted({0.0, *sigma.kinks}))
 
     x, w = panels(-REACH * gamma, REACH * gamma, breaks, 0.25 * offset * jnp.minimum(1.0, gamma), 12)
@@ -254,6 +260,6 @@ def _double_integrals_once(model: RandomFeatureModel, offset: float) -> tuple[An
     s2 = jnp.sum(wy * (remainder + (c1 - slope) ** 2))
     direct = jnp.sum(wy * (g - mu1 * y) ** 2)
     k = jnp.arange(64)
-    summed = jnp.sum(jnp.where(k > 1, h**2, 0.0) * jnp.exp(k * jnp.log1p(-rest)))
+    summed = jnp.sum(jnp.where(k > 1, h**2, 0.0) * jnp.exp(k * _log_correlation(c, rest)))
     v2 = jnp.where(rest > 0.5, summed, direct)
     return mu0, mu1, v2, s2, size

@@ -46,6 +46,39 @@ def solve_small(columns: list[Unknowns], b: Unknowns) -> Unknowns:
     return tuple(determinant(r) * scale for r in replaced)
 
 
+def null_vectors(columns: list[Unknowns]) -> tuple[Any, Any]:
+    """Right and left null vectors of a small matrix of rank one less, from its adjugate, which is their product."""
+    n = len(columns)
+
+    def cofactor(row: int, column: int) -> Any:
+        minor = [tuple(c[i] for i in range(n) if i != row) for j, c in enumerate(columns) if j != column]
+        return (-1) ** (row + column) * (determinant(minor) if minor else jnp.ones_like(columns[0][0]))
+
+    adjugate = jnp.stack([jnp.stack([cofactor(row, column) for row in range(n)]) for column in range(n)])
+    i, j = jnp.unravel_index(jnp.argmax(jnp.abs(adjugate)), adjugate.shape)
+    return adjugate[:, j], adjugate[i]
+
+
+def sensitivity(eq: Any, u: Unknowns, zeta: Any, covector: Any) -> Any:
+    """Σ |covector·∂F/∂p·p| over all numbers p that the equations hold: what their relative errors do to covector·F.
+
+    The terms of F are products and sums of these numbers, so this also measures what rounding does to it.
+    """
+
+    def image(e: Any) -> tuple[Any, Any]:
+        total = sum(c * f for c, f in zip(covector, e.residual(u, zeta), strict=True))
+        return jnp.real(total), jnp.imag(total)
+
+    _, pull = jax.vjp(image, eq)
+    one, zero = jnp.ones_like(zeta.real), jnp.zeros_like(zeta.real)
+    pulls = [pull((one, zero))[0]] + ([pull((zero, one))[0]] if jnp.iscomplexobj(zeta) else [])
+    return sum(
+        jnp.sum(jnp.abs(g * p))
+        for grads in pulls
+        for g, p in zip(jax.tree.leaves(grads), jax.tree.leaves(eq), strict=True)
+    )
+
+
 def jacobian(f: Residual, u: Unknowns) -> tuple[Unknowns, list[Unknowns]]:
     """F(u) and the columns of ∂F/∂u."""
     value, push = jax.linearize(f, *u)

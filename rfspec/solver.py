@@ -16,7 +16,7 @@ import numpy as np
 from ._checks import concrete
 from .equations import equations
 from .gaussian_equivalent import gaussian_equivalent
-from .holomorphic import Unknowns, descend, implicit, jacobian, solve_small
+from .holomorphic import Unknowns, descend, implicit, jacobian, sensitivity, solve_small
 from .model import RandomFeatureModel
 
 EPS = float(np.finfo(float).eps)
@@ -47,7 +47,8 @@ class Solution(eqx.Module):
     residual : float
         Largest |F| of the equations, relative to their terms of order one.
     error : float
-        Estimated relative error of q: the last Newton correction plus the rounding of z amplified by dq/dz.
+        Estimated relative error of q: the last Newton correction, and what rounding of z and of the equations and
+        the error of the Gaussian-equivalent constants do to it.
     status : int
         0 where converged; else a key of ``rfspec.solver.STATUS``.
     """
@@ -104,7 +105,7 @@ def solve(model: RandomFeatureModel, z: Any) -> Solution:
     -0.395829479+0.201247976j
     """
     z = complex_array(z)
-    solution = _solve(model, gaussian_equivalent(model), z)
+    solution = _solve(equations(model, gaussian_equivalent(model)), z)
     if np.ndim(z) == 0 and concrete(solution.status) and int(solution.status) != 0:
         raise ConvergenceError(f"at z = {complex(z):.12g}: {STATUS[int(solution.status)]}")
     return solution
@@ -126,8 +127,7 @@ def complex_array(z: Any) -> Any:
 
 
 @jax.jit
-def _solve(model: RandomFeatureModel, ge: Any, z: Any) -> Solution:
-    eq = equations(model, ge)
+def _solve(eq: Any, z: Any) -> Solution:
     out = jax.vmap(lambda w: _solve_one(eq, w))(jnp.ravel(z))
     return jax.tree.map(lambda a: a.reshape(jnp.shape(z)), out)
 
@@ -167,7 +167,11 @@ def _assess(eq: Any, u: Unknowns, zeta: Any) -> tuple[Any, Any, Any]:
     _, by_z = jax.jvp(lambda w: eq.residual(u, w), (zeta,), (jnp.ones_like(zeta),))
     step, slope = solve_small(columns, value), solve_small(columns, by_z)
     relative = jnp.stack([jnp.abs(a) / jnp.abs(v) for a, v in zip(step, u, strict=True)])
-    error = relative[0] + EPS * (4.0 + jnp.abs((zeta + eq.origin) * slope[0] / u[0]))
+    units = jnp.eye(len(u), dtype=complex)
+    covector = jnp.stack([solve_small(columns, tuple(e))[0] for e in units])
+    shift = sensitivity(eq, u, zeta, covector) / jnp.abs(u[0])
+    moved = jnp.abs((jnp.abs(zeta) + eq.origin) * slope[0] / u[0])  # by an error of z or of the origin
+    error = relative[0] + 4 * EPS + (4 * EPS + eq.accuracy) * (shift + moved)
     residual = jnp.max(jnp.abs(jnp.stack(value)) / (1.0 + jnp.abs(jnp.stack([1.0 + 0j, *u[1:]]))))
     imag = jnp.stack([v.imag / jnp.abs(v) for v in u])
     good_branch = jnp.all(imag > jnp.where(zeta.imag > 0, 0.0, -1e-8))

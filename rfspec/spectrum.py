@@ -166,7 +166,7 @@ class Spectrum(eqx.Module):
         z = complex_array(z)
         if concrete(z, self.support.lower):
             self._check_off_support(np.asarray(z))
-        solution: Solution = _solve(self.model, self.equations.ge, z)
+        solution: Solution = _solve(self.equations, z)
         if concrete(solution.status) and np.any(np.asarray(solution.status) != 0):
             raise ConvergenceError(solution.message)
         return solution.q
@@ -226,15 +226,15 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     >>> rf.spectrum(rf.RandomFeatureModel(psi_p=64.0, psi_n=8.0, t=0.01)).bulks[2].part
     'population'
     """
-    ge = gaussian_equivalent(model)
+    eq = equations(model, gaussian_equivalent(model))
     atoms = int(np.shape(model.covariance.values)[-1])
     bulks = 2 * atoms + 1 if atoms <= 3 else 8
-    result = _spectrum(model, ge, bulks=bulks)
+    result = Spectrum(model, eq, *_spectrum(eq, bulks=bulks))
     if not concrete(result.failed):
         return result
     while int(result.support.count) > bulks and bulks < 2 * atoms + 1:
         bulks = min(2 * bulks, 2 * atoms + 1)
-        result = _spectrum(model, ge, bulks=bulks)
+        result = Spectrum(model, eq, *_spectrum(eq, bulks=bulks))
     if bool(result.failed):
         raise ConvergenceError(
             f"the edges of the spectrum of {model} could not all be found; two of them may be closer than "
@@ -258,8 +258,8 @@ def _refined(sp: Spectrum, nodes: int) -> Spectrum:
 
 
 @partial(jax.jit, static_argnames="bulks")
-def _spectrum(model: RandomFeatureModel, ge: Any, *, bulks: int) -> Spectrum:
-    eq = equations(model, ge)
+def _spectrum(eq: Any, *, bulks: int) -> tuple[Any, ...]:
+    """All fields of a Spectrum but its model and equations, so that models share one compilation."""
     edges = find_edges(eq, bulks=bulks)
     exists = ~jnp.isnan(edges.lower)
     lower, upper = jnp.where(exists, edges.lower, eq.bound), jnp.where(exists, edges.upper, 2 * eq.bound)
@@ -274,7 +274,7 @@ def _spectrum(model: RandomFeatureModel, ge: Any, *, bulks: int) -> Spectrum:
     series = series_of(support, jax.scipy.fft.dct(g, axis=1) / NODES)
     failed = edges.failed | jnp.any(mass <= 0)
     atom = Atom(eq.origin, eq.atom_mass)
-    return Spectrum(model, eq, support, atom, part_edges(eq, support), edges.error, series, failed)
+    return support, atom, part_edges(eq, support), edges.error, series, failed
 
 
 def _host(a: Any) -> Any:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 import rfspec as rf
 
 REFERENCE = json.loads((Path(__file__).parent / "reference" / "spectra.json").read_text())
@@ -86,3 +88,48 @@ def closed_moments(model):
     first = column + b + s
     second = gram2 + 2 * mixed + b**2 * (psi_p + 1) + 2 * s * (column + b) + s**2
     return first, second
+
+
+def draw(rng):
+    """A random model of the box: ψ_p in [1e-2, 1e4], ψ_n in [1e-2, 1e5], t in [1e-4, 5], all named activations,
+    one to eight eigenvalues spread over three decades.
+    """
+    log_uniform = lambda low, high, size=None: np.exp(rng.uniform(np.log(low), np.log(high), size))
+    atoms = int(rng.integers(1, 9))
+    weights = rng.dirichlet(np.ones(atoms)) + 1e-3
+    return rf.RandomFeatureModel(
+        float(log_uniform(1e-2, 1e4)),
+        float(log_uniform(1e-2, 1e5)),
+        float(log_uniform(1e-4, 5.0)),
+        activation=str(rng.choice(["tanh", "erf", "sin", "relu", "gelu"])),
+        covariance=rf.Atoms(log_uniform(1e-2, 10.0, atoms), weights / weights.sum()),
+    )
+
+
+def verdict(model):
+    """("right" | "flagged" | "wrong", reason) of the spectrum of a model, by exact mass and first two moments.
+
+    What raises, or says itself that fewer than six digits are left, is flagged. Anything further from the truth
+    than its claimed error allows is silently wrong.
+    """
+    try:
+        sp = rf.spectrum(model)
+    except rf.ConvergenceError as e:
+        return "flagged", str(e)
+    error, constants = float(sp.error), float(sp.equations.ge.error)
+    if not (error < 1e-6 and np.all(np.isfinite(sp.edges))):
+        return "flagged", f"error {error:.1e}"
+    top = float(sp.edges[-1])
+    moments = dict(enumerate((1.0, *closed_moments(model))))
+    for k, exact in moments.items():
+        claimed = error * top**k + (4 * k * constants + 1e-13) * exact
+        if not abs(float(sp.moment(k)) - exact) <= claimed:
+            return "wrong", f"moment {k}: {float(sp.moment(k)):.15g} for {exact:.15g}, claimed ±{claimed:.1e}"
+    psi_p, psi_n = float(model.psi_p), float(model.psi_n)
+    masses = np.array([float(b.mass) for b in sp.bulks])
+    total = min(1.0, (1.0 + psi_n) / psi_p)
+    if not abs(masses.sum() - total) <= 1e-13:
+        return "wrong", f"continuous mass {masses.sum():.15g} for {total:.15g}"
+    if not np.all(np.diff(np.asarray(sp.edges)) >= 0):
+        return "wrong", "edges out of order"
+    return "right", ""

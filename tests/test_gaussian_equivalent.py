@@ -8,7 +8,7 @@ from problems import REFERENCE, ZOO, model_of
 from scipy import integrate
 
 import rfspec as rf
-from rfspec.gaussian_equivalent import _double_integrals, _hermite_sum, _rest
+from rfspec.gaussian_equivalent import _correlation, _double_integrals, _hermite_sum
 
 NAMES = ("mu1", "kappa2", "b2", "v2", "s2")
 
@@ -39,7 +39,7 @@ def test_closed_forms_agree_with_double_integrals(name, t):
 @pytest.mark.parametrize("name", ["erf", "sin"])
 def test_hermite_sum_agrees_with_closed_forms(name, t):
     model = rf.RandomFeatureModel(1.0, 1.0, t, activation=name)
-    _, mu1, v2, s2, error = _hermite_sum(model, _rest(model))
+    _, mu1, v2, s2, error = _hermite_sum(model, *_correlation(model))
     ge = rf.gaussian_equivalent(model)
     assert float(error) < 1e-13
     assert np.allclose([mu1, v2, s2], [ge.mu1, ge.v2, ge.s2], rtol=1e-12, atol=0)

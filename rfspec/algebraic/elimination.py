@@ -1,0 +1,452 @@
+r"""The algebraic curve P(q, z) = 0 of the resolvent for a Σ with finitely many eigenvalues, and what follows from it.
+
+With Q = ψ_p q, ζ = z - s², A = 1 + b²Q and t = κ²Q/((1+δ)A), the two equations of ``rfspec.equations`` become
+
+    v²b²Q + ψ_n/Q + v² + ψ_n b² = κ²ψ_n/t - κ² ∫ dρ_Σ λ/(1 + λt)                                    (5)
+    ζ = (t/κ²)(v²b² - ψ_n/Q²) + (ψ_n - ψ_p)/Q + (1 - ψ_n) b²/A                                       (6)
+
+Equation (6) is linear in t. Eliminated from (5), t leaves, with G = v²b²Q² - ψ_n and N = (ζQ - 1 + ψ_p)A + 1 - ψ_n,
+
+    (1 - ψ_n)v²Q + (ζQ - 1 + ψ_p)(v²Q + ψ_n) = G² ∫ dρ_Σ 1/(AG + λκ²QN)                                (7)
+
+which for k nonzero eigenvalues is a polynomial of degree 3k + 2 in q and k + 1 in z. Equations (5) and (6) say that
+Φ(Q, t) is stationary; a branch point is where its Hessian vanishes, and eliminating Q, quadratic in (5), leaves one
+polynomial of degree 7k + 2 in t: the discriminant of P without its double points. Its real roots are isolated exactly.
+For Im z > 0 exactly one root has Im q > 0 and Im δ > 0, so of the real branch points the edges of the spectrum are
+those at which dδ/dq > 0 along the curve. None of this is in arXiv 2505.17638.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import mpmath as mp
+import numpy as np
+import sympy as sp
+
+from ..model import RandomFeatureModel
+from .numbers import GUARD, Constants, atoms, check_digits, constants, ratios
+
+MAX_ATOMS = 8
+
+_Q, _Z, _T = sp.symbols("q z t")
+_NAMES = ("psi_p", "psi_n", "kappa2", "b2", "v2", "s2")
+
+
+class Numbers(NamedTuple):
+    """Everything that (5) and (6) depend on: symbols, exact rationals or multi-precision numbers."""
+
+    psi_p: Any
+    psi_n: Any
+    kappa2: Any
+    b2: Any
+    v2: Any
+    s2: Any
+    values: list[Any]
+    weights: list[Any]
+
+
+class Fold(NamedTuple):
+    """An edge: ζ, Q and t there, and whether a bulk ends (rather than begins) at it."""
+
+    zeta: Any
+    Q: Any
+    t: Any
+    upper: bool
+
+
+# ------------------------------------------------------------------------------------------------- the curve
+
+
+def curve(model: RandomFeatureModel, digits: int = 40) -> sp.Poly:
+    r"""The polynomial P(q, z) with P(q(z), z) = 0 for the resolvent q(z) of a model, with exact rational coefficients.
+
+    Equation (7), multiplied by its denominators; degree 3k + 2 in q and k + 1 in z for k nonzero eigenvalues of Σ.
+
+    Parameters
+    ----------
+    model : RandomFeatureModel
+        Its Σ must have at most ``MAX_ATOMS`` distinct eigenvalues. ψ_p, ψ_n and Σ are taken for the exact numbers
+        that their doubles are.
+    digits : int
+        Decimal digits to which the Gaussian-equivalent constants are rounded to rationals.
+
+    Returns
+    -------
+    sympy.Poly
+        In (q, z) over the rationals. ``symbolic_curve`` has the constants as symbols.
+
+    Raises
+    ------
+    ValueError
+        If Σ has too many eigenvalues or is no list of eigenvalues, or digits is out of range.
+
+    Notes
+    -----
+    Beyond arXiv 2505.17638; equivalent to its Theorem 3.1.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> rf.algebraic.curve(rf.RandomFeatureModel(64.0, 8.0, t=0.01)).degree_list()
+    (5, 2)
+    """
+    return _assemble(_rational(model_numbers(model, check_digits(digits))))
+
+
+def symbolic_curve(atoms: int = 1) -> sp.Poly:
+    r"""P(q, z) with symbols psi_p, psi_n, kappa2, b2, v2, s2, lambda_i, w_i in its coefficients.
+
+    Parameters
+    ----------
+    atoms : int
+        Number of eigenvalues of Σ, at least 1 and at most ``MAX_ATOMS``.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> P = rf.algebraic.symbolic_curve()
+    >>> P.degree_list(), len(P.terms())
+    ((5, 2), 14)
+    """
+    if isinstance(atoms, bool) or not isinstance(atoms, int | np.integer) or not 1 <= atoms <= MAX_ATOMS:
+        raise ValueError(f"atoms must be an integer from 1 to {MAX_ATOMS}, got {atoms!r}")
+    values = list(sp.symbols(f"lambda_1:{atoms + 1}"))
+    weights = list(sp.symbols(f"w_1:{atoms + 1}")) if atoms > 1 else [sp.Integer(1)]
+    return _assemble(Numbers(*sp.symbols(" ".join(_NAMES)), values, weights))
+
+
+def _assemble(c: Numbers) -> sp.Poly:
+    """Equation (7) without denominators."""
+    poly = lambda e: sp.Poly(sp.expand(e), _Q, _Z)
+    Q, zeta = c.psi_p * _Q, _Z - c.s2
+    A, G = 1 + c.b2 * Q, c.v2 * c.b2 * Q**2 - c.psi_n
+    E = zeta * Q - 1 + c.psi_p
+    N = E * A + 1 - c.psi_n
+    left = poly((1 - c.psi_n) * c.v2 * Q + E * (c.v2 * Q + c.psi_n))
+    # a zero eigenvalue's G²/(AG) is G/A
+    below = [poly(A) if x == 0 else poly(A * G + x * c.kappa2 * Q * N) for x in c.values]
+    above = [poly(G if x == 0 else G**2) * w for x, w in zip(c.values, c.weights, strict=True)]
+    for b in below:
+        left = left * b
+    for i, term in enumerate(above):
+        for j, b in enumerate(below):
+            if i != j:
+                term = term * b
+        left = left - term
+    return left.exquo(sp.Poly(c.psi_p, _Q, _Z)).primitive()[1] if c.psi_p.is_Symbol else left.primitive()[1]
+
+
+def model_numbers(model: RandomFeatureModel, digits: int, activation: Any = None) -> Numbers:
+    """The model's numbers, with constants good to `digits`."""
+    covariance = model.covariance
+    if not covariance.atomic:
+        raise ValueError(
+            f"covariance must be a list of eigenvalues, such as rf.Atoms, for the algebraic curve, got "
+            f"{type(covariance).__name__}, a continuous law; rf.spectrum takes it"
+        )
+    with mp.workdps(digits + GUARD):
+        values, weights = atoms(covariance)
+        if len(values) > MAX_ATOMS:
+            raise ValueError(
+                f"covariance must have at most {MAX_ATOMS} distinct eigenvalues for the algebraic curve, got "
+                f"{len(values)}; rf.spectrum takes any number"
+            )
+        c: Constants = constants(model, digits, activation)
+        if c.kappa2 == 0:
+            raise ValueError(
+                f"activation must have a linear part for the algebraic curve, got E[σ'] = 0 from "
+                f"{model.activation.name!r}; rf.spectrum takes it"
+            )
+        return Numbers(*ratios(model), c.kappa2, c.b2, c.v2, c.s2, values, weights)
+
+
+def _rational(c: Numbers) -> Numbers:
+    """The same numbers as exact binary fractions."""
+
+    def exact(x: Any) -> sp.Rational:
+        sign, mantissa, exponent, _ = x._mpf_  # mp.mpf(x) would round to the precision of the moment
+        return sp.Integer((-1) ** sign * int(mantissa)) * sp.Rational(2) ** exponent
+
+    return Numbers(*map(exact, c[:6]), list(map(exact, c.values)), _normalised(list(map(exact, c.weights))))
+
+
+def _normalised(weights: list[Any]) -> list[Any]:
+    return [*weights[:-1], 1 - sum(weights[:-1])]
+
+
+# --------------------------------------------------------------------------------------------------- edges
+
+
+def edges(model: RandomFeatureModel, digits: int = 50, *, activation: Any = None) -> list[Any]:
+    r"""Edges of the spectrum to any precision, ascending, as mpmath numbers.
+
+    The real branch points of the curve, isolated by exact root counting in t, of which the edges are the ones on
+    the physical sheet. At ψ_p = 1 + ψ_n the lowest is the hard edge s². The atom is no edge; its place is
+    ``constants(model).s2``.
+
+    Parameters
+    ----------
+    model : RandomFeatureModel
+        Its Σ must have at most ``MAX_ATOMS`` distinct eigenvalues.
+    digits : int
+        Decimal digits asked for, 1 to 500.
+    activation : callable, optional
+        As in ``constants``.
+
+    Returns
+    -------
+    list of mpmath.mpf
+        2B numbers for B bulks. Where two bulks touch in a point, exactly, they count as one.
+
+    Raises
+    ------
+    ValueError
+        If Σ has too many eigenvalues or is no list of eigenvalues, or digits is out of range.
+
+    Examples
+    --------
+    >>> import mpmath, rfspec as rf
+    >>> mpmath.nstr(rf.algebraic.edges(rf.RandomFeatureModel(64.0, 8.0, t=0.01), 40)[-1], 30)
+    '44.6929716578951803834213960258'
+    """
+    digits = check_digits(digits)
+    numbers = model_numbers(model, digits + GUARD, activation)
+    found = folds(numbers, digits)
+    with mp.workdps(digits + GUARD):
+        return [numbers.s2 + f.zeta for f in found]
+
+
+def folds(numbers: Numbers, digits: int) -> list[Fold]:
+    """Edges in ζ with the solution there; a hard edge at ζ = 0 has no solution."""
+    exact = _rational(numbers)
+    candidates: list[Fold] = []
+    with mp.workdps(digits + GUARD):
+        if exact.psi_p == (1 + exact.psi_n if exact.v2 else 1):
+            candidates.append(Fold(mp.mpf(0), None, None, upper=False))
+    R, alpha, beta = branch_polynomial(exact)
+    R = R.sqf_part().clear_denoms(convert=True)[1].primitive()[1]
+    roots = [_isolated(R, *ends) for ends, _ in R.intervals()]
+    working, found = 2 * digits + 40, None
+    while True:
+        with mp.workdps(working):
+            p, slope, a, b = (_coefficients(f) for f in (R, R.diff(_T), alpha, beta))
+            roots = [_refined(p, slope, t) for t in roots]
+            folds_ = [_fold(numbers, t, -mp.polyval(b, t) / mp.polyval(a, t)) for t in roots]
+            last, found = found, [f for f in folds_ if f is not None]
+        if last is not None and _agree(found, last, digits):
+            break
+        working = 2 * working
+    candidates += sorted(found, key=lambda f: f.zeta)
+    uppers = [f.upper for f in candidates]
+    if uppers != [bool(i % 2) for i in range(len(uppers))] or len(uppers) % 2 or not uppers:
+        raise ArithmeticError("the edges do not alternate: two of them agree to more digits than were asked for")
+    return candidates
+
+
+def branch_polynomial(c: Numbers) -> tuple[sp.Poly, sp.Poly, sp.Poly]:
+    r"""R(t), the discriminant without double points, and α, β with Q = -β/α at its roots.
+
+    With h = κ²ψ_n/t - κ²∫λ/(1+λt) - v² - ψ_n b² equation (5) is v²b²Q² - hQ + ψ_n = 0. The Hessian of Φ, times Q²A², is
+    a cubic in Q; reduced by (5) it is αQ + β, and R their resultant. Factors t and 1 + λt come from denominators.
+    """
+    poly = lambda e: sp.Poly(e, _T)
+    t, one = poly(_T), poly(1)
+    nonzero = [(x, w) for x, w in zip(c.values, c.weights, strict=True) if x != 0]
+    L = one
+    for x, _ in nonzero:
+        L = L * poly(1 + x * _T)
+    others = lambda i: [poly(1 + x * _T) for j, (x, _) in enumerate(nonzero) if j != i]
+    M1, M2 = poly(0), poly(0)  # ∫λ/(1+λt) and ∫λ²/(1+λt)², over L and L²
+    for i, (x, w) in enumerate(nonzero):
+        first, second = poly(w * x), poly(w * x**2)
+        for o in others(i):
+            first, second = first * o, second * o * o
+        M1, M2 = M1 + first, M2 + second
+    k, b, v, n = c.kappa2, c.b2, c.v2, c.psi_n
+    a = v * b
+    h, d = L * (k * n) - t * M1 * k - t * L * (v + n * b), t * L  # h over d
+    S = L**2 * n - t**2 * M2  # ∂²Φ/∂t², over d²
+    last = (h * h - d * d * (4 * a * n)) * (1 / k**2)  # (∂²Φ/∂Q∂t)²Q², over d²
+    # [2t(h - aQ)A²/κ² + (ψ_p - ψ_n)A² - (1 - ψ_n)b⁴Q²] S - (h² - 4aψ_n)A²/κ⁴, by powers of Q, over d³
+    square = [1, 2 * b, b * b]
+    bracket = [poly(0)] * 4
+    for i, s in enumerate(square):
+        bracket[i] = bracket[i] + t * h * (2 * s / k) + d * ((c.psi_p - n) * s)
+        bracket[i + 1] = bracket[i + 1] - t * d * (2 * a * s / k)
+    bracket[2] = bracket[2] - d * ((1 - n) * b * b)
+    g = [e * S for e in bracket]
+    for i, s in enumerate(square):
+        g[i] = g[i] - d * last * s
+    if a == 0:  # (5) is linear: Q = ψ_n d/h
+        R = sum((e * h ** (3 - i) * (d * n) ** i for i, e in enumerate(g)), poly(0))
+        alpha, beta = h, d * -n
+    else:  # Q² = (hQ - nd)/(ad), twice; over (ad)² more
+        ad = d * a
+        alpha = g[1] * ad * ad + g[2] * h * ad + g[3] * (h * h - d * ad * n)
+        beta = g[0] * ad * ad - g[2] * d * ad * n - g[3] * h * d * n
+        R = beta * beta * ad + h * alpha * beta + alpha * alpha * d * n
+    for factor in [t, *(poly(1 + x * _T) for x, _ in nonzero)]:
+        while True:
+            quotient, rest = R.div(factor)
+            if not rest.is_zero:
+                break
+            R = quotient
+    return R, alpha, beta
+
+
+def _agree(found: list[Fold], last: list[Fold], digits: int) -> bool:
+    goal = mp.mpf(10) ** (-digits - 3)
+    return len(found) == len(last) and all(
+        abs(f.zeta - g.zeta) <= goal * abs(f.zeta) for f, g in zip(found, last, strict=True)
+    )
+
+
+def _coefficients(p: sp.Poly) -> list[Any]:
+    return [mp.mpf(int(c.p)) / int(c.q) for c in p.all_coeffs()]
+
+
+def _isolated(R: sp.Poly, low: Any, high: Any) -> Any:
+    """The one root of R in an isolating interval, to about twenty digits: bisection and Newton's method."""
+    bits = max(int(abs(c)).bit_length() for c in R.all_coeffs())
+    with mp.workprec(bits + 200):
+        p, slope = _coefficients(R), _coefficients(R.diff(_T))
+        a, b = (mp.mpf(int(x.p)) / int(x.q) for x in (low, high))
+        at_a, x = mp.polyval(p, a), (a + b) / 2
+        for _ in range(300):
+            y = mp.polyval(p, x)
+            if y == 0 or a == b:
+                return x
+            a, b = (x, b) if (y > 0) == (at_a > 0) else (a, x)
+            new = x - y / mp.polyval(slope, x)
+            if abs(new - x) <= abs(x) * mp.mpf(10) ** -20:
+                return new
+            x = new if a < new < b else (a + b) / 2
+        return x
+
+
+def _refined(p: list[Any], slope: list[Any], t: Any) -> Any:
+    """Newton's method to the working precision."""
+    for _ in range(2 + mp.mp.prec.bit_length()):
+        step = mp.polyval(p, t) / mp.polyval(slope, t)
+        t -= step
+        if abs(step) <= abs(t) * mp.ldexp(1, -mp.mp.prec // 2):
+            return t - mp.polyval(p, t) / mp.polyval(slope, t)
+    return t
+
+
+def _fold(c: Numbers, t: Any, Q: Any) -> Fold | None:
+    """The edge at a branch point, or None where it is not on the physical sheet."""
+    A = 1 + c.b2 * Q
+    if Q == 0 or A == 0 or t == 0:
+        return None
+    zeta = t / c.kappa2 * (c.v2 * c.b2 - c.psi_n / Q**2) + (c.psi_n - c.psi_p) / Q + (1 - c.psi_n) * c.b2 / A
+    QQ = 2 * t * c.psi_n / (c.kappa2 * Q**3) + (c.psi_p - c.psi_n) / Q**2 - (1 - c.psi_n) * c.b2**2 / A**2
+    Qt = (c.v2 * c.b2 - c.psi_n / Q**2) / c.kappa2
+    slope = -QQ / Qt  # dt/dQ along the null direction of the Hessian
+    if not c.kappa2 / (t * A**2) * (1 - Q * A / t * slope) > 0:  # dδ/dQ
+        return None
+    return Fold(zeta, Q, t, upper=_curvature(c, Q, t, slope) > 0)
+
+
+def _curvature(c: Numbers, Q: Any, t: Any, slope: Any) -> Any:
+    """d²ζ/dQ² along the curve at a branch point: positive where the real branches lie above it.
+
+    The third derivative of Φ along the null direction (1, dt/dQ).
+    """
+    A = 1 + c.b2 * Q
+    QQQ = -6 * t * c.psi_n / (c.kappa2 * Q**4) - 2 * (c.psi_p - c.psi_n) / Q**3 + 2 * (1 - c.psi_n) * c.b2**3 / A**3
+    QQt = 2 * c.psi_n / (c.kappa2 * Q**3)
+    ttt = -2 * c.psi_n / t**3 + 2 * mp.fsum(
+        w * (x / (1 + x * t)) ** 3 for x, w in zip(c.values, c.weights, strict=True)
+    )
+    return QQQ + 3 * QQt * slope + ttt * slope**3
+
+
+def mass_left_of(c: Numbers, edge: Fold) -> Any:
+    r"""The mass in the gap next to an edge, exactly, from the signs of q, 1+δ and 1+ψ_pTq there.
+
+    F = θ(-q) - (ψ_n/ψ_p) θ(-1-δ) - (1/ψ_p) ∫ dρ_Σ θ(-1-ψ_pTq): equation (4) of ``rfspec.equations`` in a gap. Below
+    a hard edge there is nothing.
+    """
+    if edge.Q is None:
+        return mp.mpf(0)
+    A = 1 + c.b2 * edge.Q
+    negative = mp.fsum(w for x, w in zip(c.values, c.weights, strict=True) if A * (1 + x * edge.t) < 0)
+    data = c.psi_n if edge.Q / (edge.t * A) < 0 else mp.mpf(0)
+    return (edge.Q < 0) - (data + negative) / c.psi_p
+
+
+# ------------------------------------------------------------------------------------------------- density
+
+
+def density(model: RandomFeatureModel, x: Any, digits: int = 40, *, activation: Any = None) -> Any:
+    r"""Density of the continuous spectrum at one x or a list of them, from the roots of the curve.
+
+    ρ(x) = Im q/π for the root of P(·, x) with Im q > 0 and Im δ > 0, and 0 where there is none.
+
+    Parameters
+    ----------
+    model : RandomFeatureModel
+        Its Σ must have at most ``MAX_ATOMS`` distinct eigenvalues.
+    x : real number or sequence of them
+        Eigenvalues of U, as doubles, mpmath numbers or decimal strings.
+    digits : int
+        Decimal digits asked for, 1 to 500.
+    activation : callable, optional
+        As in ``constants``.
+
+    Returns
+    -------
+    mpmath.mpf or list of mpmath.mpf
+
+    Raises
+    ------
+    ValueError
+        If x is not real and finite, Σ has too many eigenvalues or is no list of eigenvalues, or digits is out of
+        range.
+
+    Examples
+    --------
+    >>> import mpmath, rfspec as rf
+    >>> mpmath.nstr(rf.algebraic.density(rf.RandomFeatureModel(64.0, 8.0, t=0.01), 20.0, 40), 20)
+    '0.00062...'
+    """
+    digits = check_digits(digits)
+    scalar = np.ndim(x) == 0
+    with mp.workdps(digits + GUARD):
+        points = [_real_number(p) for p in ([x] if scalar else np.asarray(x, object).ravel())]
+    numbers = model_numbers(model, digits + GUARD, activation)
+    polynomial = _assemble(_rational(numbers))
+    with mp.workdps(digits + GUARD):
+        values = [_density_at(numbers, polynomial, p) for p in points]
+    return values[0] if scalar else values
+
+
+def _real_number(x: Any) -> Any:
+    try:
+        value = mp.mpf(x if isinstance(x, str | int | mp.mpf) else float(x))
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"x must be a finite real number, got {x!r:.60}") from e
+    if not mp.isfinite(value):
+        raise ValueError(f"x must be a finite real number, got {x!r:.60}")
+    return value
+
+
+def _density_at(c: Numbers, polynomial: sp.Poly, x: Any) -> Any:
+    """Im q/π of the root that is positive in both unknowns."""
+    coefficients = [mp.mpf(0)] * (polynomial.degree(_Q) + 1)
+    for (i, j), a in polynomial.terms():
+        coefficients[-1 - i] += mp.mpf(int(a.p)) / int(a.q) * x**j
+    while coefficients and coefficients[0] == 0:
+        coefficients = coefficients[1:]
+    roots = mp.polyroots(coefficients, maxsteps=400, extraprec=2 * mp.mp.prec + 100)
+    zeta = x - c.s2
+    noise = mp.mpf(10) ** (-mp.mp.dps // 2)
+    for q in roots:
+        Q = c.psi_p * q
+        N = (zeta * Q - 1 + c.psi_p) * (1 + c.b2 * Q) + 1 - c.psi_n
+        delta = (c.v2 * c.b2 * Q**2 - c.psi_n) / N - 1
+        if mp.im(q) > noise * abs(q) and mp.im(delta) > noise * abs(delta):
+            return mp.im(q) / mp.pi
+    return mp.mpf(0)
