@@ -18,6 +18,7 @@ from .empirical.compare import compare  # noqa: E402
 from .gaussian_equivalent import GaussianEquivalent, gaussian_equivalent  # noqa: E402
 from .laws import leading_order  # noqa: E402
 from .learning_curves import LearningCurve  # noqa: E402
+from .merging import MergingLine, MergingLines, merging_lines  # noqa: E402
 from .model import RandomFeatureModel  # noqa: E402
 from .processes import FlowMatching, OrnsteinUhlenbeck, Process  # noqa: E402
 from .solver import ConvergenceError, Solution, solve  # noqa: E402
@@ -39,6 +40,8 @@ __all__ = [
     "GaussianEquivalent",
     "Isotropic",
     "LearningCurve",
+    "MergingLine",
+    "MergingLines",
     "OrnsteinUhlenbeck",
     "Process",
     "RandomFeatureModel",
@@ -52,6 +55,7 @@ __all__ = [
     "empirical",
     "gaussian_equivalent",
     "leading_order",
+    "merging_lines",
     "plotting",
     "solve",
     "spectrum",

@@ -165,6 +165,6 @@ def _densities(sp: Spectrum, truth: Any, digits: int) -> Iterator[Row]:
         for share in INSIDE:
             x = location + float(low) + share * float(high - low)
             point = twin.solve_equations(eq, mp.mpf(x), digits)
-            here = solve(sp.model, x)
-            claimed = float(here.error) * abs(complex(here.q)) / complex(here.q).imag
+            here = solve(sp.model, np.array([x]))  # an array, since next to the atom few digits are left
+            claimed = float(here.error[0]) * abs(complex(here.q[0])) / complex(here.q[0]).imag
             yield _row(f"density in bulk {i + 1}", sp.density(x), mp.im(point.q) / mp.pi, claimed)

@@ -33,7 +33,8 @@ CUTS = 16  # points put into an interval that is cut
 ROUNDS = 16
 NARROWEST = 1e-13  # relative width of the narrowest gap or bulk
 INSIDE = 1e-10  # relative imaginary part that says "in the support"
-STEADY = 0.3  # change of q, relative to Im q, that rules a gap between two neighbours out
+NEAR = 0.05  # relative distance of neighbours and
+STEADY = 0.1  # change of the solution, relative to its imaginary part, that rule a gap between them out
 
 
 class Edges(NamedTuple):
@@ -155,8 +156,11 @@ def _wanted(eq: Any, points: _Points) -> tuple[Any, Any]:
     place = jnp.max(jnp.where((mass < at) & used, jnp.arange(x.size), 0), axis=1)
     place = jnp.minimum(place, x.size - 2)
     maybe = jnp.zeros(x.size - 1, bool).at[place].max(~settled & possible)
+    # no gap between neighbours with nearly the same solution, whose densities account for the mass between them
     change = jnp.stack([jnp.abs(jnp.diff(v)) / jnp.minimum(v.imag[1:], v.imag[:-1]) for v in u])
-    steady = inside[:-1] & inside[1:] & (jnp.min(change, axis=0) < STEADY)
+    area = jnp.diff(x) * (u[0].imag[1:] + u[0].imag[:-1]) / (2 * jnp.pi)
+    steady = inside[:-1] & inside[1:] & (x[1:] < (1.0 + NEAR) * x[:-1])
+    steady = steady & (jnp.max(change, axis=0) < STEADY) & (jnp.abs(jnp.diff(mass) / area - 1.0) < STEADY)
     return hidden, hidden | (maybe & ~steady)
 
 
