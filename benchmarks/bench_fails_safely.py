@@ -18,9 +18,10 @@ from tqdm import tqdm
 import rfspec as rf
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from problems import draw, verdict  # noqa: E402
+from problems import draw, verdict
 
 MOST_FLAGGED = 1e-4
+SORTS = {"right": "right", "flagged": "flagged", "wrong": "silently wrong"}
 
 
 def main() -> int:
@@ -48,8 +49,9 @@ def main() -> int:
             tqdm.write(f"{sort}: model {i} ({numbers}, {model.activation.name}, Atoms({atoms})): {reason}")
             sys.stdout.flush()
     flagged = counts["flagged"] / options.models
-    print(f"{options.models} models, seed {options.seed}: {counts['right']} right, {counts['flagged']} flagged, ", end="")
-    print(f"{counts['wrong']} silently wrong; {certified['honest']} of {certified.total()} certificates honest")
+    sorts = ", ".join(f"{counts[sort]} {name}" for sort, name in SORTS.items())
+    print(f"{options.models} models, seed {options.seed}: {sorts}")
+    print(f"{certified['honest']} of {certified.total()} certificates honest")
     good = counts["wrong"] == 0 and flagged <= MOST_FLAGGED
     print("claims hold" if good else "A CLAIM DOES NOT HOLD")
     return 0 if good else 1

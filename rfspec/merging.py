@@ -55,9 +55,7 @@ class MergingLines(NamedTuple):
     interpolation: tuple[Any, Any]
 
 
-def merging_lines(
-    model: RandomFeatureModel, *, psi_n: Any = None, psi_p: Any = None, search: int = 64
-) -> MergingLines:
+def merging_lines(model: RandomFeatureModel, *, psi_n: Any = None, psi_p: Any = None, search: int = 64) -> MergingLines:
     r"""Where two parts of the spectrum merge in the (ψ_n, ψ_p) plane.
 
     Parameters
@@ -258,8 +256,7 @@ def _cusp(eq: Any, along_n: bool, g: Any, x: Any, zeta: Any, u: Unknowns) -> tup
     covector = jnp.linalg.solve(slopes.T, jnp.zeros_like(v).at[-1].set(1.0))
     _, pull = jax.vjp(lambda e: covector @ conditions(e, fixed, v), still)
     moved = sum(
-        jnp.sum(jnp.abs(a * b))
-        for a, b in zip(jax.tree.leaves(pull(1.0)[0]), jax.tree.leaves(still), strict=True)
+        jnp.sum(jnp.abs(a * b)) for a, b in zip(jax.tree.leaves(pull(1.0)[0]), jax.tree.leaves(still), strict=True)
     )
     last = jnp.abs(jax.lax.stop_gradient(solved[-1]) - v[-1])
     return solved[-1], solved[-2], (last + (4 * EPS + still.accuracy) * moved) / v[-1] + 8 * EPS

@@ -113,7 +113,8 @@ def symbolic_curve(atoms: int = 1) -> sp.Poly:
         raise ValueError(f"atoms must be an integer from 1 to {MAX_ATOMS}, got {atoms!r}")
     values = list(sp.symbols(f"lambda_1:{atoms + 1}"))
     weights = list(sp.symbols(f"w_1:{atoms + 1}")) if atoms > 1 else [sp.Integer(1)]
-    return _assemble(Numbers(*sp.symbols(" ".join(_NAMES)), values, weights))
+    names = dict(zip(_NAMES, sp.symbols(" ".join(_NAMES)), strict=True))
+    return _assemble(Numbers(values=values, weights=weights, **names))
 
 
 def _assemble(c: Numbers) -> sp.Poly:
@@ -168,7 +169,8 @@ def _rational(c: Numbers) -> Numbers:
         sign, mantissa, exponent, _ = x._mpf_  # mp.mpf(x) would round to the precision of the moment
         return sp.Integer((-1) ** sign * int(mantissa)) * sp.Rational(2) ** exponent
 
-    return Numbers(*map(exact, c[:6]), list(map(exact, c.values)), _normalised(list(map(exact, c.weights))))
+    plain = {name: exact(getattr(c, name)) for name in _NAMES}
+    return Numbers(values=list(map(exact, c.values)), weights=_normalised(list(map(exact, c.weights))), **plain)
 
 
 def _normalised(weights: list[Any]) -> list[Any]:

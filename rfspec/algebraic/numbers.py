@@ -117,8 +117,9 @@ def constants(model: RandomFeatureModel, digits: int = 40, activation: Callable[
             small = min(abs(v2), abs(s2))
             if small >= floor or lost > 4 * digits + 60:
                 # what stays below rounding however precise the average: σ is linear
-                zero = lambda x: mp.mpf(0) if abs(x) < floor else x
-                return result._replace(v2=zero(v2), s2=zero(s2))
+                return result._replace(
+                    v2=v2 if abs(v2) >= floor else mp.mpf(0), s2=s2 if abs(s2) >= floor else mp.mpf(0)
+                )
             lost += digits + 30
 
 
@@ -169,7 +170,7 @@ def _by_sums(sigma: Callable[[Any], Any], gamma2: Any, rest: Any) -> tuple[Any, 
     width, last = mp.mpf(1.5), None
     goal = mp.mpf(10) ** (-mp.mp.dps + GUARD // 2)
     while width > 0.02:
-        found = _sums(sigma, gamma2, rest, lambda spread, width=width: _step(width / spread))
+        found = _sums(sigma, gamma2, rest, _step_of(width))
         if last is not None and max(abs(a - b) for a, b in zip(found, last, strict=True)) < goal * found[2]:
             return found
         last, width = found, width * 3 / 5
@@ -180,15 +181,18 @@ def _nats() -> Any:
     return (mp.mp.dps + 3) * mp.log(10)
 
 
+def _step_of(width: Any) -> Callable[[Any], Any]:
+    """The step that a Gaussian average of σ(sz), σ analytic within `width` of the real line, needs at each s."""
+    return lambda spread: _step(width / spread)
+
+
 def _step(width: Any) -> Any:
     """Step of the trapezoid rule for a Gaussian average analytic in |Im z| < width: exp(-2πd/h + d²/2) is its error."""
     d = min(width, mp.sqrt(2 * _nats()))
     return 2 * mp.pi * d / (_nats() + d**2 / 2)
 
 
-def _sums(
-    sigma: Callable[[Any], Any], gamma2: Any, rest: Any, step: Callable[[Any], Any]
-) -> tuple[Any, Any, Any, Any]:
+def _sums(sigma: Callable[[Any], Any], gamma2: Any, rest: Any, step: Callable[[Any], Any]) -> tuple[Any, Any, Any, Any]:
     r"""The averages by trapezoid sums, in integers of fixed point.
 
     With z_1,2 = a ± e, a and e independent of variance (1 ± c)/2, K(c) is a sum over a product lattice whose points all

@@ -119,7 +119,7 @@ def solve_equations(eq: _Equations, z: Any, digits: int) -> Point:
             break
     else:
         raise ArithmeticError(f"the fixed point did not settle at z = {mp.nstr(z, 12)}: it is the atom or an edge")
-    small = -mp.mpf(10) ** (-digits // 2)
+    small = -(mp.mpf(10) ** (-digits // 2))
     if mp.im(q) < small * abs(q) or mp.im(delta) < small * abs(delta):
         raise ArithmeticError(f"the fixed point at z = {mp.nstr(z, 12)} left the physical branch")
     D = 1 / (1 + delta)
@@ -130,9 +130,12 @@ def solve_equations(eq: _Equations, z: Any, digits: int) -> Point:
 
 def _continued(eq: _Equations, z: Any) -> tuple[Any, Any]:
     """From far above, the height over the real axis divided by 2 at each level, to well below the distance to s²."""
-    size = abs(z) + eq.c.s2 + (eq.c.kappa2 * max(eq.values) + eq.c.b2 + eq.c.v2) * (
-        1 + mp.sqrt(eq.psi_p) + mp.sqrt(eq.psi_p / eq.psi_n)
-    ) ** 4
+    size = (
+        abs(z)
+        + eq.c.s2
+        + (eq.c.kappa2 * max(eq.values) + eq.c.b2 + eq.c.v2)
+        * (1 + mp.sqrt(eq.psi_p) + mp.sqrt(eq.psi_p / eq.psi_n)) ** 4
+    )
     floor = max(z.imag, abs(z.real - eq.c.s2) * mp.mpf(10) ** (-min(mp.mp.dps, 30)))
     with mp.workdps(30):
         height = 10 * size
@@ -205,7 +208,5 @@ def two_point(
                 ]
             )
             x, y = mp.lu_solve(matrix, right)
-            found[name] = (
-                p * q1 * q2 * ((gamma - k * D1 * D2 * y) * moment[1] + beta * moment[0]) - x * moment[0]
-            )
+            found[name] = p * q1 * q2 * ((gamma - k * D1 * D2 * y) * moment[1] + beta * moment[0]) - x * moment[0]
         return found
