@@ -19,9 +19,10 @@ INSIDE = (0.05, 0.5, 0.95)  # places in each bulk, as shares of its width, at wh
 
 
 class Row(NamedTuple):
-    """One number: what was claimed, what is true, and the two relative errors (of an edge: of its distance to s²).
+    """One number: what was returned, what is true, and the true and the claimed error.
 
-    Masses and the atom's mass have absolute errors, since exact values may be 0.
+    Errors are relative, to the larger of the two numbers; of an edge, to its distance from s². Those of masses are
+    absolute, since exact values may be 0.
     """
 
     name: str
@@ -127,8 +128,8 @@ def certify(
 def _row(name: str, value: Any, truth: Any, claimed: Any, *, absolute: bool = False) -> Row:
     value = float(value)
     error = abs(mp.mpf(value) - truth)
-    if not absolute and truth != 0:
-        error = error / abs(truth)
+    if not absolute and error:
+        error = error / max(abs(truth), abs(mp.mpf(value)))
     return Row(name, value, truth, float(error), float(claimed))
 
 
@@ -139,7 +140,7 @@ def _constants(sp: Spectrum, truth: Any) -> Iterator[Row]:
 
 
 def _atom(sp: Spectrum, truth: Any) -> Iterator[Row]:
-    rank = 1 + truth.psi_n if truth.v2 else mp.mpf(1)
+    rank = (1 if truth.b2 else 0) + (truth.psi_n if truth.v2 else 0)
     yield _row("mass of the atom", sp.atom.mass, max(mp.mpf(0), 1 - rank / truth.psi_p), 4 * EPS, absolute=True)
 
 
@@ -166,5 +167,6 @@ def _densities(sp: Spectrum, truth: Any, digits: int) -> Iterator[Row]:
             x = location + float(low) + share * float(high - low)
             point = twin.solve_equations(eq, mp.mpf(x), digits)
             here = solve(sp.model, np.array([x]))  # an array, since next to the atom few digits are left
-            claimed = float(here.error[0]) * abs(complex(here.q[0])) / complex(here.q[0]).imag
+            q = complex(here.q[0])
+            claimed = float(here.error[0]) * abs(q) / q.imag if q.imag else np.inf
             yield _row(f"density in bulk {i + 1}", sp.density(x), mp.im(point.q) / mp.pi, claimed)

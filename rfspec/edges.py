@@ -109,7 +109,7 @@ def _search(eq: Any, bulks: int) -> tuple[Unknowns, Any, Any, Any, Any, Any]:
     grid = jnp.concatenate([jnp.geomspace(1e-14, 1.0 + 1e-6, 43), 0.8 * marks, marks, 1.25 * marks])
     lowest = 1e-24 * jnp.minimum(1.0, jnp.min(jnp.where(eq.landmarks > 0, eq.landmarks, jnp.inf)) / eq.bound)
     grid = jnp.append(grid, lowest)
-    per_round = -(-grid.size // CUTS)  # intervals cut in one round
+    per_round = max(-(-grid.size // CUTS), -(-eq.levels.size // 4))  # intervals cut in one round
     pending = jnp.full(per_round * CUTS, jnp.nan).at[: grid.size].set(eq.bound * grid)
     empty = jnp.full(per_round * CUTS * ROUNDS, jnp.nan)
     ones = tuple(jnp.ones(empty.size, complex) for _ in eq.start(1.0 + 0j))

@@ -65,15 +65,16 @@ class RandomFeatureEquations(eqx.Module):
 
         with every logarithm real at ζ → -∞. In a gap q and δ are real, the arguments are 0 or π, and F is a
         sum of ranks and of Σ's weights. Im log(1+ψ_pTq) is split as arg q + arg(T + 1/ψ_p q), q and 1+δ having
-        their arguments in [0, π] and the last in [-π, 0], so that rounding cannot choose a wrong branch.
+        their arguments in [0, π] and the last in [-π, 0], so that rounding cannot choose a wrong branch; no term
+        of the sum then exceeds 1 by much.
         """
         q, delta = u
         D, T, _ = self._parts(u)
         ratio = self.psi_n / self.psi_p
         angle = lambda w: jnp.arctan2(jnp.abs(w.imag), w.real)
-        below = jnp.sum(self.weights * angle(T + reciprocal(self.psi_p * q))) / self.psi_p
+        below = jnp.sum(self.weights * (angle(T + reciprocal(self.psi_p * q)) - angle(q))) / self.psi_p
         linear = (ratio + self.ge.v2 * q) * D - zeta * q
-        return ((1.0 - 1.0 / self.psi_p) * angle(q) + below - ratio * angle(1.0 + delta) - linear.imag) / jnp.pi
+        return (angle(q) + below - ratio * angle(1.0 + delta) - linear.imag) / jnp.pi
 
     def _parts(self, u: tuple[Any, Any]) -> tuple[Any, Any, Any]:
         q, delta = u
@@ -101,16 +102,21 @@ class RandomFeatureEquations(eqx.Module):
     @property
     def atom_mass(self) -> Any:
         """Mass at ζ = 0, exact by counting ranks: n + d columns span what is not there."""
-        return jnp.maximum(0.0, 1.0 - (1.0 + self.psi_n) / self.psi_p)
+        return jnp.maximum(0.0, 1.0 - self._rank / self.psi_p)
+
+    @property
+    def _rank(self) -> Any:
+        """Columns of U over d: d where σ has a linear part, n where it has another."""
+        return jnp.where(self.ge.b2 > 0, 1.0, 0.0) + jnp.where(self.ge.v2 > 0, self.psi_n, 0.0)
 
     @property
     def parts(self) -> Any:
         """Masses of the population, sample and satellite parts, from the top of the spectrum; exact."""
-        data = jnp.minimum(self.psi_n, self.psi_p)
-        population = jnp.minimum(1.0, data) / self.psi_p
-        sample = jnp.maximum(0.0, data - 1.0) / self.psi_p
-        rest = jnp.minimum(self.psi_p, 1.0 + self.psi_n) - data
-        return jnp.stack([population, sample, rest / self.psi_p])
+        both = jnp.minimum(self.psi_n, self.psi_p)
+        population = jnp.where(self.ge.b2 > 0, jnp.minimum(1.0, both), 0.0)
+        sample = jnp.where(self.ge.v2 > 0, both - population, 0.0)
+        rest = jnp.minimum(self.psi_p, self._rank) - population - sample
+        return jnp.stack([population, sample, jnp.maximum(0.0, rest)]) / self.psi_p
 
     @property
     def levels(self) -> Any:

@@ -31,6 +31,7 @@ from .quadrature import (
 )
 
 EPS = float(np.finfo(float).eps)
+ROUNDING = 4 * EPS  # of each h_k, relative to the root of their sum of squares; what is smaller counts as zero
 ENOUGH = 1e-13  # relative error above which the Hermite sum yields to the double integrals
 
 
@@ -46,7 +47,8 @@ class GaussianEquivalent(eqx.Module):
     v2, s2 : float
         v², the nonlinear part fixed by the data point, and s², the one that the noise redraws.
     error : float
-        Estimated relative error of the least accurate of them.
+        Estimated relative error of the least accurate of them that is not zero: v² and s² are where σ is linear, κ²
+        and b² where σ has no linear part.
     """
 
     mu0: Any
@@ -108,6 +110,10 @@ def _assemble(model: RandomFeatureModel, mu0: Any, mu1: Any, v2: Any, s2: Any, e
     alpha2, beta2 = model.process.alpha**2, model.process.beta2
     # without a derivative the error stays a known number under jax.grad, and decides outside of the trace
     error = jax.lax.stop_gradient(error)
+    linear = jnp.abs(mu1) * jnp.sqrt(model.gamma2)
+    noise = ROUNDING * jnp.sqrt(linear**2 + v2 + s2)
+    mu1 = jnp.where(linear > noise, mu1, 0.0)
+    error = jnp.maximum(error, jax.lax.stop_gradient(jnp.where(linear > noise, noise / linear, 0.0)))
     return GaussianEquivalent(mu0, mu1, alpha2 * mu1**2, beta2 * mu1**2, v2, s2, error)
 
 
@@ -200,14 +206,16 @@ def _hermite_sum(model: RandomFeatureModel, c: Any, rest: Any) -> tuple[Any, ...
     sums = share @ h**2
     halved = share[:, : ORDER // 2] @ (_COARSE @ y[::2]) ** 2
     size = jnp.sum(h**2)
-    rounding = 4 * EPS * jnp.sqrt(size)  # of each h_k
+    rounding = ROUNDING * jnp.sqrt(size)
+    linear = jnp.all(jnp.abs(h[2:]) <= rounding)
     noise = share @ (2 * rounding * jnp.abs(h) + rounding**2)
     tail = 8 * jnp.sum(h[3 * ORDER // 4 :] ** 2)  # also bounds what a slower, algebraic decay leaves out
     left_out = tail * jnp.stack([jnp.exp(power[-1]), -jnp.expm1(2 * power[-1])])
     sizes = jnp.maximum(sums, 1e-300)
     # geometric convergence: halving the step squares the error
     relative = (noise + left_out) / sizes + (jnp.abs(sums - halved) / sizes) ** 1.5
-    return h[0], h[1] / gamma, sums[0], sums[1], jnp.max(relative) + 4 * EPS
+    sums, error = jnp.where(linear, 0.0, sums), jnp.where(linear, 0.0, jnp.max(relative))
+    return h[0], h[1] / gamma, sums[0], sums[1], error + 4 * EPS
 
 
 # ------------------------------------------------------------------------------- conditioned double integrals

@@ -240,7 +240,7 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     while int(result.support.count) > bulks and bulks < 2 * atoms + 1:
         bulks = min(2 * bulks, 2 * atoms + 1)
         result = Spectrum(model, eq, *_spectrum(eq, bulks=bulks))
-    for nodes in (16 * NODES, 256 * NODES, 2**17):  # for bulks about to split
+    for nodes in (16 * NODES, 128 * NODES, 512 * NODES, 2**17):  # for bulks about to split
         if float(result.error) > SERIES_GOAL and not bool(result.failed):
             result = _refined(result, nodes)
     if bool(result.failed) or _has_hole(result):

@@ -234,7 +234,7 @@ def folds(numbers: Numbers, digits: int) -> list[Fold]:
         with mp.workdps(working):
             p, slope, a, b = (_coefficients(f) for f in (R, R.diff(_T), alpha, beta))
             roots = [_refined(p, slope, t) for t in roots]
-            folds_ = [_fold(numbers, t, -mp.polyval(b, t) / mp.polyval(a, t)) for t in roots]
+            folds_ = [_fold(numbers, t, mp.polyval(b, t), mp.polyval(a, t)) for t in roots]
             last, found = found, [f for f in folds_ if f is not None]
         if last is not None and _agree(found, last, digits):
             break
@@ -337,8 +337,11 @@ def _refined(p: list[Any], slope: list[Any], t: Any) -> Any:
     return t
 
 
-def _fold(c: Numbers, t: Any, Q: Any) -> Fold | None:
-    """The edge at a branch point, or None where it is not on the physical sheet."""
+def _fold(c: Numbers, t: Any, beta: Any, alpha: Any) -> Fold | None:
+    """The edge at a branch point with Q = -β/α, or None where it is at infinity or not on the physical sheet."""
+    if alpha == 0:
+        return None
+    Q = -beta / alpha
     A = 1 + c.b2 * Q
     if Q == 0 or A == 0 or t == 0:
         return None

@@ -101,6 +101,11 @@ def constants(model: RandomFeatureModel, digits: int = 40, activation: Callable[
     """
     digits = check_digits(digits)
     averages = _averages(model, activation)
+    if activation is not None and _is_affine(activation, digits):
+        with mp.workdps(digits + GUARD):
+            alpha2, beta2 = amplitudes(model.process)
+            slope, zero = activation(mp.mpf(1)) - activation(mp.mpf(0)), mp.mpf(0)
+            return Constants(activation(zero), slope, alpha2 * slope**2, beta2 * slope**2, zero, zero)
     lost = 0
     while True:
         with mp.workdps(digits + GUARD + lost):
@@ -115,12 +120,23 @@ def constants(model: RandomFeatureModel, digits: int = 40, activation: Callable[
             result = Constants(mean, slope, alpha2 * linear, beta2 * linear, v2, s2)
             floor = second * mp.mpf(10) ** (-digits - lost)
             small = min(abs(v2), abs(s2))
-            if small >= floor or lost > 4 * digits + 60:
+            if small >= floor or lost > 2 * digits + 60:
                 # what stays below rounding however precise the average: σ is linear
                 return result._replace(
                     v2=v2 if abs(v2) >= floor else mp.mpf(0), s2=s2 if abs(s2) >= floor else mp.mpf(0)
                 )
             lost += digits + 30
+
+
+def _is_affine(sigma: Callable[[Any], Any], digits: int) -> bool:
+    """Whether second differences of σ vanish, to twice the digits asked for."""
+    with mp.workdps(2 * digits + 60):
+        small = mp.mpf(10) ** (-2 * digits - 50)
+        for x, h in ((-1.25, 0.75), (0.375, 0.5), (1.625, 2.25)):
+            left, middle, right = (mp.mpf(sigma(mp.mpf(x + k * h))) for k in (-1, 0, 1))
+            if abs(left - 2 * middle + right) > small * max(abs(left), abs(middle), abs(right)):
+                return False
+    return True
 
 
 def _averages(model: RandomFeatureModel, activation: Callable[[Any], Any] | None) -> Callable[[Any, Any], Any]:
