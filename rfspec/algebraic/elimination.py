@@ -239,6 +239,8 @@ def folds(numbers: Numbers, digits: int) -> list[Fold]:
         if last is not None and _agree(found, last, digits):
             break
         working = 2 * working
+        if working > 100 * (digits + 40):
+            raise ArithmeticError("the edges did not settle: two of them agree to more digits than were asked for")
     candidates += sorted(found, key=lambda f: f.zeta)
     uppers = [f.upper for f in candidates]
     if uppers != [bool(i % 2) for i in range(len(uppers))] or len(uppers) % 2 or not uppers:
@@ -283,6 +285,8 @@ def branch_polynomial(c: Numbers) -> tuple[sp.Poly, sp.Poly, sp.Poly]:
     if a == 0:  # (5) is linear: Q = ψ_n d/h
         R = sum((e * h ** (3 - i) * (d * n) ** i for i, e in enumerate(g)), poly(0))
         alpha, beta = h, d * -n
+        while (infinite := R.gcd(h)).degree() > 0:  # Q = ∞
+            R = R.quo(infinite)
     else:  # Q² = (hQ - nd)/(ad), twice; over (ad)² more
         ad = d * a
         alpha = g[1] * ad * ad + g[2] * h * ad + g[3] * (h * h - d * ad * n)
