@@ -168,5 +168,5 @@ def _densities(sp: Spectrum, truth: Any, digits: int) -> Iterator[Row]:
             point = twin.solve_equations(eq, mp.mpf(x), digits)
             here = solve(sp.model, np.array([x]))  # an array, since next to the atom few digits are left
             q = complex(here.q[0])
-            claimed = float(here.error[0]) * abs(q) / q.imag if q.imag else np.inf
+            claimed = float(here.error[0]) * abs(q) / q.imag if q.imag and here.status[0] != 2 else np.inf
             yield _row(f"density in bulk {i + 1}", sp.density(x), mp.im(point.q) / mp.pi, claimed)

@@ -146,5 +146,13 @@ class RandomFeatureEquations(eqx.Module):
 
 
 def equations(model: RandomFeatureModel, ge: GaussianEquivalent) -> RandomFeatureEquations:
-    """The equations of a model, given its Gaussian-equivalent constants."""
-    return RandomFeatureEquations(model.psi_p, model.psi_n, model.covariance.values, model.covariance.weights, ge)
+    """The equations of a model, given its Gaussian-equivalent constants.
+
+    Eigenvalues of weight 0 fill Σ up to one of a few lengths, so that different covariances share a compilation.
+    """
+    values, weights = model.covariance.values, model.covariance.weights
+    size = values.shape[-1]
+    missing = (1 << (size - 1).bit_length() if size <= 64 else -(-size // 64) * 64) - size
+    if missing:
+        values, weights = jnp.pad(values, (0, missing), mode="edge"), jnp.pad(weights, (0, missing))
+    return RandomFeatureEquations(model.psi_p, model.psi_n, values, weights, ge)

@@ -45,7 +45,8 @@ class MergingLines(NamedTuple):
 
     `population_sample`, `sample_satellite` (both for ψ_n > 1) and `population_satellite` (for ψ_n < 1): see
     MergingLine. `hard_edge`: (ψ_n, ψ_p) on ψ_p = 1 + ψ_n, where the atom disappears and the spectrum reaches s².
-    `interpolation`: (ψ_n, ψ_p) on ψ_p = ψ_n, p = n, beyond which there is no satellite.
+    `interpolation`: (ψ_n, ψ_p) on ψ_p = ψ_n, p = n, below which there is no satellite. NaN where ψ_n would not be
+    positive.
     """
 
     population_sample: MergingLine
@@ -74,7 +75,7 @@ def merging_lines(model: RandomFeatureModel, *, psi_n: Any = None, psi_p: Any = 
     MergingLines
         ``.population_sample .sample_satellite .population_satellite``, each with ``.psi_n .psi_p .location
         .error`` of shape (branches, G), branches ascending; ``.hard_edge .interpolation``. The coordinate that was
-        solved for is differentiable in the process, the covariance and the grid.
+        solved for is differentiable, once, in the process, the covariance and the grid.
 
     Raises
     ------
@@ -91,7 +92,7 @@ def merging_lines(model: RandomFeatureModel, *, psi_n: Any = None, psi_p: Any = 
     >>> model = rf.RandomFeatureModel(1.0, 1.0, t=0.3)
     >>> lines = rf.merging_lines(model, psi_n=[8.0], psi_p=(1.0, 1000.0))
     >>> [round(float(p), 6) for p in lines.sample_satellite.psi_p[:, 0]]
-    [...]
+    [91.712535]
     """
     along_n, grid, low, high = _arguments(psi_n, psi_p)
     if isinstance(search, bool) or not isinstance(search, int | np.integer) or search < 2:
@@ -100,8 +101,8 @@ def merging_lines(model: RandomFeatureModel, *, psi_n: Any = None, psi_p: Any = 
     lines = {pair: _line(eq, pair, along_n, grid, np.geomspace(low, high, search)) for pair in PAIRS}
     return MergingLines(
         **lines,
-        hard_edge=_inside(grid, grid + 1.0, low, high) if along_n else _inside(grid - 1.0, grid, low, high),
-        interpolation=_inside(grid, grid, low, high),
+        hard_edge=(grid, grid + 1.0) if along_n else (jnp.where(grid > 1.0, grid - 1.0, jnp.nan), grid),
+        interpolation=(grid, grid),
     )
 
 
@@ -126,12 +127,6 @@ def _arguments(psi_n: Any, psi_p: Any) -> tuple[bool, Any, float, float]:
         raise ValueError(f"{ranges[0]} must be a range (low, high) with low < high, got ({low}, {high})")
     along_n = ranges[0] == "psi_p"
     return along_n, jnp.asarray(checked["psi_n" if along_n else "psi_p"], float), float(low), float(high)
-
-
-def _inside(psi_n: Any, psi_p: Any, low: float, high: float) -> tuple[Any, Any]:
-    other = psi_p
-    keep = (psi_n > 0) & (psi_p > 0) & (other >= 0)
-    return jnp.where(keep, psi_n, jnp.nan), jnp.where(keep, psi_p, jnp.nan)
 
 
 # ------------------------------------------------------------------------------------------------ is there a gap
@@ -251,8 +246,8 @@ def _cusp(eq: Any, along_n: bool, g: Any, x: Any, zeta: Any, u: Unknowns) -> tup
 
     still, fixed, start = jax.lax.stop_gradient((eq, g, jnp.stack([*u, zeta, x])))
     v = jax.lax.stop_gradient(jax.lax.fori_loop(0, 12, lambda _, v: step(still, fixed, v), start))
-    solved = jax.lax.fori_loop(0, 2, lambda _, w: step(eq, g, w), v)
     slopes = jax.jacfwd(lambda w: conditions(still, fixed, w))(v)
+    solved = v - jnp.linalg.solve(slopes, conditions(eq, g, v))  # carries the first derivative exactly
     covector = jnp.linalg.solve(slopes.T, jnp.zeros_like(v).at[-1].set(1.0))
     _, pull = jax.vjp(lambda e: covector @ conditions(e, fixed, v), still)
     moved = sum(

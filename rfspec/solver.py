@@ -172,6 +172,7 @@ def _assess(eq: Any, u: Unknowns, zeta: Any) -> tuple[Any, Any, Any]:
     shift = sensitivity(eq, u, zeta, covector) / jnp.abs(u[0])
     moved = jnp.abs((jnp.abs(zeta) + eq.origin) * slope[0] / u[0])  # by an error of z or of the origin
     error = relative[0] + 4 * EPS + (4 * EPS + eq.accuracy) * (shift + moved)
+    error = jnp.where(jnp.isnan(error), jnp.inf, error)
     residual = jnp.max(jnp.abs(jnp.stack(value)) / (1.0 + jnp.abs(jnp.stack([1.0 + 0j, *u[1:]]))))
     imag = jnp.stack([v.imag / jnp.abs(v) for v in u])
     good_branch = jnp.all(imag > jnp.where(zeta.imag > 0, 0.0, -1e-8))

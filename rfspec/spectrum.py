@@ -232,8 +232,8 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     'population'
     """
     eq = equations(model, gaussian_equivalent(model))
-    atoms = int(np.shape(model.covariance.values)[-1])
-    bulks = 2 * atoms + 1 if atoms <= 3 else 8
+    atoms = eq.values.shape[-1]
+    bulks = min(2 * atoms + 1, 8)
     result = Spectrum(model, eq, *_spectrum(eq, bulks=bulks))
     if not concrete(result.failed):
         return result

@@ -27,7 +27,8 @@ ZOO = [
     problem("two atoms", 64.0, 8.0, 0.01, "separated", "atom", covariance=TWO),
     problem("more data than features", 8.0, 64.0, 0.01, "separated"),
     problem("hard edge", 2.0, 1.0, 0.01, "hard edge"),
-    problem("near the hard edge", 2.0 + 1e-9, 1.0, 0.01, "separated", "atom"),
+    problem("near the hard edge", 2.0 + 1e-9, 1.0, 0.01, "separated", "atom", "ill-conditioned"),
+    problem("near the hard edge, below", 2.0 - 1e-9, 1.0, 0.01, "separated", "ill-conditioned"),
     problem("one bulk", 1.5, 3.0, 0.01, "merged"),
     problem("sample meets satellite", 10.0, 9.5, 0.01, "merged", "atom"),
     problem("less data than dimensions", 16.0, 0.5, 0.05, "atom"),
@@ -59,6 +60,52 @@ ZOO = [
         "nearly split", 58.86199685, 46.33364357, 0.01393984059, "atom", "found by search",
         covariance=rf.Atoms([0.03647282, 0.43680025, 0.21163218], [0.68954339, 0.15332582, 0.15713079]),
     ),
+    # gaps of a tenth of their place between neighbours of the same density, once taken for the inside of a bulk
+    problem(
+        "gap between steady points", 1123.4294940135355, 42869.690818369636, 0.006258921425531106, "found by search",
+        covariance=rf.Atoms(
+            [0.07935612134485309, 0.034184460706535004, 0.047217052499915806, 0.8249522695261338, 0.16050192496232255,
+             3.123345452479821, 0.18858015715498472],
+            [0.03678918784970252, 0.06050419110454597, 0.06793595107333181, 0.6334961195297972, 0.05249935338381205,
+             0.09201449722096576, 0.056760699837844764],
+        ),
+    ),
+    problem(
+        "gap between steady points, atom", 1483.3822315347445, 992.0422131991581, 0.005263313607570376, "atom",
+        "found by search",
+        covariance=rf.Atoms(
+            [0.09339469714009396, 0.016675020715961414, 0.022894269133177554, 0.10627579568125721, 0.22796469335684288,
+             0.5019439571571306, 0.5461119804336977],
+            [0.05346402867241812, 0.5374063901492167, 0.04556073779975906, 0.05750899543490982, 0.1038695485802051,
+             0.0450437954423288, 0.1571465039211625],
+        ),
+    ),
+    # at ψ_p ≪ 1 the terms of the distribution were of size 1/ψ_p and cancelled
+    problem(
+        "few features", 0.05797905490340237, 0.010745770185079946, 0.2121090389560375, "found by search",
+        covariance=rf.Atoms(
+            [0.01644966864614953, 1.2877153704846303, 1.328353231857545, 0.017633153445559543, 4.5521933271554795],
+            [0.389534173593588, 0.2623528013024939, 0.13913420679264987, 0.041885573712649816, 0.1670932445986185],
+        ),
+    ),
+    # a bulk so close to s² that no double x lies in it: its density has to be claimed unknown
+    problem(
+        "bulk narrower than a double", 141.2875159942418, 64.36943740199479, 4.695555337320949, "atom", "narrow",
+        "found by search",
+        covariance=rf.Atoms(
+            [0.09175591084049899, 0.024563201084517133, 0.015350503914774497],
+            [0.5534162601790439, 0.17209026359994653, 0.27449347622100967],
+        ),
+    ),
+    problem("t = 5", 64.0, 8.0, 5.0, "narrow", "atom"),
+    problem("n = d", 4.0, 1.0, 0.02, "atom"),
+    problem("n = d, one part of each", 1.5, 1.0, 0.1),
+    problem("fewer data and features than dimensions", 0.5, 0.25, 0.02),
+    problem("large", 1e4, 1e5, 0.01, "separated"),
+    problem(
+        "atoms nearly equal", 32.0, 4.0, 0.05, "atom", covariance=rf.Atoms([1.0, 1.0 + 1e-6], [0.5, 0.5]),
+    ),
+    problem("p = 1 + n with zero eigenvalue", 5.0, 4.0, 0.05, "hard edge", covariance=rf.Atoms([0.0, 2.0], [0.5, 0.5])),
 ]  # fmt: skip
 IDS = [p.name for p in ZOO]
 

@@ -12,6 +12,14 @@ import rfspec as rf
 MODEL = rf.RandomFeatureModel(4.0, 2.0, 0.1)
 KEY = jax.random.key(0)
 SP = "rf.spectrum(MODEL)"
+NINE = rf.RandomFeatureModel(4.0, 2.0, 0.1, covariance=rf.Atoms(np.arange(1.0, 10.0), np.full(9, 1 / 9)))
+
+
+class Continuous(rf.Isotropic):
+    """A covariance that says that its atoms are only a quadrature."""
+
+    atomic = False
+
 
 CASES = {
     "psi_p negative": (lambda: rf.RandomFeatureModel(-1.0, 1.0, 0.1), "psi_p must be .* greater than 0, got -1.0"),
@@ -113,6 +121,46 @@ CASES = {
     ),
     "steps": (
         lambda: rf.empirical.gradient_descent(rf.empirical.sample(KEY, MODEL, 4), [2, 1], 1.0), "steps must be ascending",
+    ),
+    "digits zero": (lambda: rf.algebraic.edges(MODEL, 0), "digits must be an integer from 1 to 500, got 0"),
+    "digits float": (lambda: rf.algebraic.density(MODEL, 1.0, 2.5), "digits must be an integer from 1 to 500, got 2.5"),
+    "digits many": (lambda: rf.algebraic.curve(MODEL, 501), "digits must be an integer from 1 to 500, got 501"),
+    "digits of a constant": (lambda: rf.algebraic.constants(MODEL, True), "digits must be an integer .*, got True"),
+    "digits of a certificate": (lambda: rf.certify(MODEL, 10), "digits must be at least 20 to check doubles, got 10"),
+    "too many eigenvalues": (
+        lambda: rf.algebraic.curve(NINE), "at most 8 distinct eigenvalues .*, got 9; rf.spectrum takes any number",
+    ),
+    "too many eigenvalues to certify": (lambda: rf.certify(NINE), "at most 8 distinct eigenvalues .*, got 9"),
+    "continuous covariance": (
+        lambda: rf.algebraic.edges(rf.RandomFeatureModel(4.0, 2.0, 0.1, covariance=Continuous())),
+        "must be a list of eigenvalues, such as rf.Atoms, .* got Continuous, a continuous law; rf.spectrum takes it",
+    ),
+    "double precision only": (
+        lambda: rf.algebraic.curve(rf.RandomFeatureModel(4.0, 2.0, 0.1, activation=jnp.cos)),
+        "activation 'cos' is known in double precision only: give activation=",
+    ),
+    "no linear part": (
+        lambda: rf.algebraic.edges(
+            rf.RandomFeatureModel(4.0, 2.0, 0.1, activation=lambda x: x**2), activation=lambda x: x**2
+        ),
+        r"activation must have a linear part for the algebraic curve, got E\[σ'\] = 0",
+    ),
+    "symbols": (lambda: rf.algebraic.symbolic_curve(9), "atoms must be an integer from 1 to 8, got 9"),
+    "density at a complex x": (lambda: rf.algebraic.density(MODEL, 1j), "x must be a finite real number, got 1j"),
+    "density at nan": (lambda: rf.algebraic.density(MODEL, float("nan")), "x must be a finite real number, got nan"),
+    "twin below the axis": (lambda: rf.algebraic.solve(MODEL, 1 - 1j), r"z must be finite with Im z ≥ 0, got \(1.0 - 1.0j\)"),
+    "merging without grid": (lambda: rf.merging_lines(MODEL), "a grid for one of psi_n and psi_p and a range .* got None"),
+    "merging with two grids": (
+        lambda: rf.merging_lines(MODEL, psi_n=[1.0], psi_p=[2.0]), r"exactly one of psi_n and psi_p must be a range",
+    ),
+    "merging range": (
+        lambda: rf.merging_lines(MODEL, psi_n=[1.0], psi_p=(3.0, 2.0)), r"psi_p must be a range .* got \(3.0, 2.0\)",
+    ),
+    "merging grid": (
+        lambda: rf.merging_lines(MODEL, psi_n=[-1.0], psi_p=(1.0, 2.0)), r"psi_n must be .* greater than 0, got \[-1.0\]",
+    ),
+    "merging search": (
+        lambda: rf.merging_lines(MODEL, psi_n=[1.0], psi_p=(1.0, 2.0), search=1), "search must be .* at least 2, got 1",
     ),
     "compare": (lambda: rf.compare(1, 2), "compare takes .*, got int and int"),
 }  # fmt: skip

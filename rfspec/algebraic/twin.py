@@ -179,7 +179,7 @@ def two_point(
     >>> import mpmath, rfspec as rf
     >>> K = rf.algebraic.two_point(rf.RandomFeatureModel(8.0, 2.0, t=0.05), -1.0, -1.0)
     >>> mpmath.nstr(mpmath.re(K["I"]), 8)
-    '0.0...'
+    '0.13457169'
     """
     digits = check_digits(digits)
     with mp.workdps(digits + GUARD):
