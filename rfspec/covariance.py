@@ -29,7 +29,7 @@ class Covariance(eqx.Module):
     @property
     def trace(self) -> Any:
         """Tr Σ/d = σ_x², the mean variance."""
-        return jnp.sum(self.weights * self.values)
+        return (self.weights * self.values).sum()
 
 
 class Isotropic(Covariance):

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import concrete
+from .covariance import Isotropic
 from .model import RandomFeatureModel
 from .quadrature import (
     ORDER,
@@ -85,6 +86,8 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
     >>> print(f"{ge.mu1:.7f} {ge.s2:.7f}")
     0.6057055 0.0018735
     """
+    # Σ enters through its trace alone, so that all of them share a compilation
+    model = eqx.tree_at(lambda m: m.covariance, model, Isotropic(model.covariance.trace))
     quick = _quick(model)
     if not concrete(quick.error):
         return jax.lax.cond(quick.error < ENOUGH, lambda: quick, lambda: _thorough(model, quick))

@@ -25,6 +25,7 @@ from .solver import ConvergenceError, Solution, _solve, complex_array, solve_rea
 from .support import PARTS, SAME, PartEdges, Support, cdf_at, density_at, part_edges
 
 NODES = 48  # of a bulk's cosine series; a bulk about to split needs more
+MOST_BULKS = 17  # looked for at first; where there are more, with twice as many
 SERIES_GOAL = 1e-10
 HOLE = 1e-9  # weight of a node, relative to others on both sides, that is none
 
@@ -233,7 +234,7 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     """
     eq = equations(model, gaussian_equivalent(model))
     atoms = eq.values.shape[-1]
-    bulks = min(2 * atoms + 1, 8)
+    bulks = min(2 * atoms + 1, MOST_BULKS)
     result = Spectrum(model, eq, *_spectrum(eq, bulks=bulks))
     if not concrete(result.failed):
         return result
