@@ -140,8 +140,7 @@ def _constants(sp: Spectrum, truth: Any) -> Iterator[Row]:
 
 
 def _atom(sp: Spectrum, truth: Any) -> Iterator[Row]:
-    rank = (1 if truth.b2 else 0) + (truth.psi_n if truth.v2 else 0)
-    yield _row("mass of the atom", sp.atom.mass, max(mp.mpf(0), 1 - rank / truth.psi_p), 4 * EPS, absolute=True)
+    yield _row("mass of the atom", sp.atom.mass, exact.atom_mass(truth), 4 * EPS, absolute=True)
 
 
 def _edges(sp: Spectrum, folds: list[exact.Fold]) -> Iterator[Row]:

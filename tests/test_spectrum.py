@@ -53,15 +53,15 @@ def test_moments(problem, spectra):
 
 @pytest.mark.parametrize("problem", ZOO, ids=IDS)
 def test_masses(problem, spectra):
-    """The vertical integrals and the integrated density agree, bulk by bulk, and add up."""
+    """The exact sums of ranks and weights and the integrated density agree, bulk by bulk, and add up."""
     sp, model = spectra[problem.name], problem.model
-    assert sum(float(b.mass) for b in sp.bulks) + float(sp.atom.mass) == pytest.approx(1.0, abs=1e-12)
+    assert sum(float(b.mass) for b in sp.bulks) + float(sp.atom.mass) == pytest.approx(1.0, abs=1e-14)
     for bulk in sp.bulks:
         low, width = float(bulk.lower), float(bulk.upper - bulk.lower)
         substituted = lambda a, low=low, width=width: (
             float(sp.density(low + width * np.sin(a / 2) ** 2)) * width * np.sin(a) / 2
         )
-        if width / low > 0.1 and "found by search" not in problem.tags and problem.name != "near the hard edge":
+        if width / low > 0.1 and not problem.tags & {"found by search", "ill-conditioned"}:
             mass, _ = integrate.quad(substituted, 0, np.pi, epsrel=1e-7, limit=200)
             assert float(bulk.mass) == pytest.approx(mass, rel=1e-6)
     psi_p, psi_n = float(model.psi_p), float(model.psi_n)
@@ -89,7 +89,11 @@ def test_parts_follow_the_tags(problem, spectra):
 def test_distribution_and_quantile_are_inverse(problem, spectra):
     sp = spectra[problem.name]
     u = float(sp.atom.mass) + (1 - float(sp.atom.mass)) * np.linspace(0.003, 0.997, 23)
-    assert np.allclose(sp.cdf(sp.quantile(u)), u, atol=max(1e-12, 10 * float(sp.error)))
+    x, enough = np.asarray(sp.quantile(u)), max(1e-12, 10 * float(sp.error))
+    # next to the atom neighbouring doubles x may be far apart in the distribution
+    below, above = (np.asarray(sp.cdf(x * (1 + 2 * sign * np.finfo(float).eps))) for sign in (-1, 1))
+    assert np.all((below - enough <= u) & (u <= above + enough))
+    assert "narrow" in problem.tags or np.allclose(sp.cdf(x), u, atol=enough)
     assert np.array_equal(sp.cdf(np.array([-1.0, 1e9])), [0.0, 1.0])
     edges = np.asarray(sp.edges)
     assert float(sp.quantile(1.0)) == edges[-1]

@@ -3,7 +3,7 @@
 Nothing here shares code with the JAX core; both only read the numbers a model was made from.
 """
 
-from .elimination import MAX_ATOMS, curve, density, edges, symbolic_curve
+from .elimination import MAX_ATOMS, atom, curve, density, edges, symbolic_curve
 from .numbers import Constants, constants
 from .twin import Point, solve, two_point
 
@@ -11,6 +11,7 @@ __all__ = [
     "MAX_ATOMS",
     "Constants",
     "Point",
+    "atom",
     "constants",
     "curve",
     "density",

@@ -184,8 +184,8 @@ def edges(model: RandomFeatureModel, digits: int = 50, *, activation: Any = None
     r"""Edges of the spectrum to any precision, ascending, as mpmath numbers.
 
     The real branch points of the curve, isolated by exact root counting in t, of which the edges are the ones on
-    the physical sheet. At ψ_p = 1 + ψ_n the lowest is the hard edge s². The atom is no edge; its place is
-    ``constants(model).s2``.
+    the physical sheet. At ψ_p = 1 + ψ_n the lowest is the hard edge s². The atom is no edge; see
+    ``atom``.
 
     Parameters
     ----------
@@ -217,6 +217,45 @@ def edges(model: RandomFeatureModel, digits: int = 50, *, activation: Any = None
     found = folds(numbers, digits)
     with mp.workdps(digits + GUARD):
         return [numbers.s2 + f.zeta for f in found]
+
+
+def atom(model: RandomFeatureModel, digits: int = 50, *, activation: Any = None) -> tuple[Any, Any]:
+    r"""Place s² and mass of the atom, (0 where there is none), as mpmath numbers.
+
+    Mass max(0, 1 - r/ψ_p), where r d is the number of columns of U: r = 1 + ψ_n, or 1 if σ is exactly linear.
+
+    Parameters
+    ----------
+    model : RandomFeatureModel
+    digits : int
+        Decimal digits asked for, 1 to 500.
+    activation : callable, optional
+        As in ``constants``.
+
+    Returns
+    -------
+    (mpmath.mpf, mpmath.mpf)
+
+    Raises
+    ------
+    ValueError
+        If Σ has too many eigenvalues or is no list of eigenvalues, or digits is out of range.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> float(rf.algebraic.atom(rf.RandomFeatureModel(64.0, 8.0, t=0.01))[1])
+    0.859375
+    """
+    digits = check_digits(digits)
+    numbers = model_numbers(model, digits + GUARD, activation)
+    with mp.workdps(digits + GUARD):
+        return numbers.s2, atom_mass(numbers)
+
+
+def atom_mass(c: Numbers) -> Any:
+    """Mass of the atom by counting ranks."""
+    return max(mp.mpf(0), 1 - ((1 if c.b2 else 0) + (c.psi_n if c.v2 else 0)) / c.psi_p)
 
 
 def folds(numbers: Numbers, digits: int) -> list[Fold]:
