@@ -33,9 +33,9 @@ HOLE = 1e-9  # weight of a node, relative to others on both sides, that is none
 class Bulk(NamedTuple):
     """An interval of the support.
 
-    `lower`, `upper`: its edges. `mass`: its share of the eigenvalues, exact to rounding (1e-15). `loss_drop`: by how much training its
-    modes lowers the train loss, which starts at 1. `part`: population, sample, satellite, or several joined by
-    "+" where they have merged (None inside a JAX transformation).
+    `lower`, `upper`: its edges. `mass`: its share of the eigenvalues, exact to rounding (1e-15). `loss_drop`: by how
+    much training its modes lowers the train loss, which starts at 1. `part`: population, sample, satellite, or
+    several joined by "+" where they have merged (None inside a JAX transformation).
     """
 
     lower: Any

@@ -94,6 +94,14 @@ def test_edges_are_roots_of_the_discriminant():
     assert len(roots) > len(algebraic.edges(MODEL, 30))  # the spurious ones have been told from the edges
 
 
+@pytest.mark.parametrize("reference", REFERENCE, ids=lambda r: r["name"])
+def test_atom(reference):
+    """Its place is s² and its mass what counting ranks leaves."""
+    place, mass = algebraic.atom(model_of(reference), 30)
+    assert close(place, mp.mpf(reference["constants"]["s2"]), 23)
+    assert float(mass) == pytest.approx(reference["atom_mass"], abs=1e-16)
+
+
 @pytest.mark.parametrize("digits", [1, 15, 100])
 def test_digits_are_those_asked_for(digits):
     """Fewer digits are a rounding of more."""

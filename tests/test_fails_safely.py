@@ -30,8 +30,8 @@ def test_the_verdict_sees_a_lost_bulk(monkeypatch):
 
     model = rf.RandomFeatureModel(64.0, 8.0, t=0.01)
     sp = rf.spectrum(model)
-    lost = eqx.tree_at(lambda s: s.support, sp, sp.support._replace(**{
-        name: jnp.concatenate([getattr(sp.support, name)[1:], jnp.full(1, jnp.nan)]) for name in ("lower", "upper", "mass", "drop")
-    }, count=sp.support.count - 1))  # fmt: skip
+    without_first = lambda a: jnp.concatenate([a[1:], jnp.full(1, jnp.nan)])
+    support = type(sp.support)(*map(without_first, sp.support[:-1]), sp.support.count - 1)
+    lost = eqx.tree_at(lambda s: s.support, sp, support)
     monkeypatch.setattr(rf, "spectrum", lambda _: lost)
     assert verdict(model)[0] == "wrong"
