@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from .solver import solve_real_axis
 from .support import Support, depth
 
+HOLE = 1e-9  # weight of a node, relative to others on both sides, that is none
+
 
 class Series(NamedTuple):
     """Per bulk: cosine coefficients of ρ dζ/dθ, and what they miss of the mass with their last terms."""
@@ -42,11 +44,16 @@ def nodes_of(lower: Any, upper: Any, nodes: int) -> tuple[Any, Any, Any]:
 
 
 @partial(jax.jit, static_argnames="nodes")
-def cosines_of(eq: Any, lower: Any, upper: Any, *, nodes: int) -> Any:
-    """Coefficients a_k of ρ dζ/dθ = a_0/2 + Σ a_k cos kθ on one bulk."""
+def cosines_of(eq: Any, lower: Any, upper: Any, *, nodes: int) -> tuple[Any, Any]:
+    """Coefficients a_k of ρ dζ/dθ = a_0/2 + Σ a_k cos kθ on one bulk, and whether it has nodes without density.
+
+    Such nodes lie in a gap that the search has missed.
+    """
     zeta, slope, floor = nodes_of(lower, upper, nodes)
     u = jax.vmap(partial(solve_real_axis, eq))(zeta, floor)
-    return jax.scipy.fft.dct(u[0].imag / jnp.pi * slope) / nodes
+    weight = u[0].imag / jnp.pi * slope
+    around = jnp.minimum(jax.lax.cummax(weight), jax.lax.cummax(weight, reverse=True))
+    return jax.scipy.fft.dct(weight) / nodes, jnp.any((weight < HOLE * around) & (around > 0))
 
 
 @jax.jit

@@ -20,14 +20,13 @@ from .edges import contents, find_edges
 from .equations import RandomFeatureEquations, equations
 from .gaussian_equivalent import gaussian_equivalent
 from .model import RandomFeatureModel
-from .series import Series, cosines_of, moment_of, nodes_of, quantile_at, series_of, weights_of
+from .series import Series, cosines_of, moment_of, nodes_of, quantile_at, series_of
 from .solver import ConvergenceError, Solution, _solve, complex_array, solve_real_axis
 from .support import PARTS, SAME, PartEdges, Support, cdf_at, density_at, part_edges
 
 NODES = 48  # of a bulk's cosine series; a bulk about to split needs more
 MOST_BULKS = 17  # looked for at first; where there are more, with twice as many
 SERIES_GOAL = 1e-10
-HOLE = 1e-9  # weight of a node, relative to others on both sides, that is none
 
 
 class Bulk(NamedTuple):
@@ -244,10 +243,12 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     while int(result.support.count) > bulks and bulks < 2 * atoms + 1:
         bulks = min(2 * bulks, 2 * atoms + 1)
         result = Spectrum(model, eq, *_spectrum(eq, bulks=bulks))
+    hole = False
     for nodes in (16 * NODES, 128 * NODES, 512 * NODES, 2**17):  # for bulks about to split
         if float(result.error) > SERIES_GOAL and not bool(result.failed):
-            result = _refined(result, nodes)
-    if bool(result.failed) or _has_hole(result):
+            result, gap = _refined(result, nodes)
+            hole = hole or gap
+    if bool(result.failed) or hole:
         raise ConvergenceError(
             f"the edges of the spectrum of {model} could not all be found; two of them may be closer than "
             "double precision resolves: move a parameter a little"
@@ -255,25 +256,20 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     return result
 
 
-def _has_hole(sp: Spectrum) -> bool:
-    """Whether a bulk has nodes without density: a gap inside of it that the search has missed."""
-    if sp.series.cosines.shape[1] == NODES:
-        return False
-    weight = np.asarray(weights_of(sp.support, sp.series)[0])[: sp._count]
-    before = np.maximum.accumulate(weight, axis=1)
-    after = np.maximum.accumulate(weight[:, ::-1], axis=1)[:, ::-1]
-    return bool(np.any(weight < HOLE * np.minimum(before, after)))
+def _refined(sp: Spectrum, nodes: int) -> tuple[Spectrum, bool]:
+    """The spectrum with `nodes` nodes on the bulks that need them, and whether a gap was found inside of one.
 
-
-def _refined(sp: Spectrum, nodes: int) -> Spectrum:
-    """The spectrum with `nodes` nodes on the bulks that need them; the others' series are only padded."""
+    The other bulks' series are only padded.
+    """
     which = np.flatnonzero(np.asarray(sp.series.error) > SERIES_GOAL / (4 * sp._count))
     if not which.size:
-        return sp
+        return sp, False
     rows = list(jnp.pad(sp.series.cosines, ((0, 0), (0, nodes - sp.series.cosines.shape[1]))))
+    hole = False
     for i in which:
-        rows[i] = cosines_of(sp.equations, sp.support.lower[i], sp.support.upper[i], nodes=nodes)
-    return eqx.tree_at(lambda r: r.series, sp, series_of(sp.support, jnp.stack(rows)))
+        rows[i], gap = cosines_of(sp.equations, sp.support.lower[i], sp.support.upper[i], nodes=nodes)
+        hole = hole or bool(gap)
+    return eqx.tree_at(lambda r: r.series, sp, series_of(sp.support, jnp.stack(rows))), hole
 
 
 @partial(jax.jit, static_argnames="bulks")

@@ -97,6 +97,23 @@ ZOO = [
             [0.5534162601790439, 0.17209026359994653, 0.27449347622100967],
         ),
     ),
+    # XLA's log1p(x) is wrong by 120 units in the last place around x = -0.41, and log(1 - β²/Γ²) was taken by it
+    problem(
+        "noise share of 0.41", 0.357074403487379, 96567.14778399054, 0.3103380382747285, "found by search",
+        covariance=rf.Atoms(
+            [0.22586712066083406, 2.659671405650763, 0.07624511960303848],
+            [0.19733026619587252, 0.44442974910694294, 0.3582399846971845],
+        ),
+    ),
+    # one bulk about to split had the other taken for torn, where its weights were down to rounding
+    problem(
+        "nearly split beside another", 2288.960533594833, 0.14232672450897318, 1.4023550420265012, "atom",
+        "found by search", activation="erf",
+        covariance=rf.Atoms(
+            [0.5428728109694174, 2.9500695261538827, 0.0678132719478327, 0.01128596899974017],
+            [0.03974129261443845, 0.21716013755204785, 0.05548380743041084, 0.6876147624031028],
+        ),
+    ),
     problem("t = 5", 64.0, 8.0, 5.0, "narrow", "atom"),
     problem("n = d", 4.0, 1.0, 0.02, "atom"),
     problem("n = d, one part of each", 1.5, 1.0, 0.1),

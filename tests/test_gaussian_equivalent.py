@@ -8,7 +8,7 @@ from problems import REFERENCE, ZOO, model_of
 from scipy import integrate
 
 import rfspec as rf
-from rfspec.gaussian_equivalent import _correlation, _double_integrals, _hermite_sum
+from rfspec.gaussian_equivalent import EPS, _correlation, _double_integrals, _hermite_sum, _log_correlation
 
 NAMES = ("mu1", "kappa2", "b2", "v2", "s2")
 
@@ -43,6 +43,12 @@ def test_hermite_sum_agrees_with_closed_forms(name, t):
     ge = rf.gaussian_equivalent(model)
     assert float(error) < 1e-13
     assert np.allclose([mu1, v2, s2], [ge.mu1, ge.v2, ge.s2], rtol=1e-12, atol=0)
+
+
+def test_logarithm_of_the_correlation_is_exact_to_rounding():
+    rest = np.concatenate([np.geomspace(1e-20, 0.5, 4001), np.linspace(0.3, 0.5, 4001)])
+    exact = np.log1p(-rest.astype(np.longdouble))
+    assert np.abs(np.asarray(jax.jit(_log_correlation)(1.0 - rest, rest)) / exact - 1.0).max() < 2 * EPS
 
 
 @pytest.mark.parametrize("variance", [0.04, 9.0, 100.0])
