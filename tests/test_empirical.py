@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from problems import ZOO
+from scipy import stats
 
 import rfspec as rf
 from rfspec.empirical.features import _population, _trained, eigenvalues_of
 from rfspec.empirical.training import eigenbasis
+from rfspec.quadrature import trapezoid
 
 SEEDS = [1, 2, 3]
 CURVE = rf.RandomFeatureModel(8.0, 2.0, 0.05)
@@ -29,7 +31,7 @@ def test_hermite_expansion_against_draws_of_the_noise(activation, seed):
     model = rf.RandomFeatureModel(3.0, 1.5, 0.3, activation=activation)
     d = 8
     W, X, mu0, (U, V, error) = small(model, d, seed)
-    assert float(error) < (1e-5 if activation == "tanh" else 1e-3)
+    assert error < (1e-10 if activation == "tanh" else 1e-5)
     alpha, beta = float(model.process.alpha), float(model.process.beta)
     rng, batches = np.random.default_rng(100 + seed), []
     for _ in range(40):
@@ -46,22 +48,67 @@ def test_hermite_expansion_against_draws_of_the_noise(activation, seed):
         assert np.sqrt(np.mean(z**2)) < 1.3
 
 
+def relu_kernel(y, width, R, mu0):
+    """E[(relu(a) - μ0)(relu(b) - μ0)] for means y, widths and correlation R: one average closed, one by panels."""
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    kink = np.clip(-y[0] / width[0], -9.0, 9.0)
+    total = 0.0
+    for low, high in ((-9.0, kink), (kink, 9.0)):
+        z = low + (high - low) * (nodes + 1) / 2
+        w = weights * (high - low) / 2 * stats.norm.pdf(z)
+        mean, spread = y[1] + width[1] * R * z, width[1] * np.sqrt(1 - R**2)
+        inner = mean * stats.norm.cdf(mean / spread) + spread * stats.norm.pdf(mean / spread)
+        total += np.sum(w * (np.maximum(y[0] + width[0] * z, 0) - mu0) * (inner - mu0))
+    return total
+
+
 def test_relu_layers_left_out_are_within_the_bound():
-    model = rf.RandomFeatureModel(3.0, 1.5, 0.3, activation="relu")
-    W, X, mu0, (U, _, _) = small(model, 8, 1)
+    """relu's kernel at all pairs of eight features."""
+    model = rf.RandomFeatureModel(1.0, 1.5, 0.3, activation="relu")
+    W, X, mu0, (U, _, error) = small(model, 8, 1)
     alpha, beta = float(model.process.alpha), float(model.process.beta)
-    # relu's kernel at one pair of features by direct two-dimensional quadrature
-    z, w = np.polynomial.hermite_e.hermegauss(200)
-    w = w / w.sum()
     omega = np.linalg.norm(W, axis=1) / np.sqrt(8)
-    R = float(W[0] @ W[1]) / (8 * omega[0] * omega[1])
-    y = alpha * np.asarray(W[:2] @ X) / np.sqrt(8)
-    first = np.maximum(y[0][:, None, None] + beta * omega[0] * z[:, None], 0) - float(mu0)
-    second = np.maximum(y[1][:, None, None] + beta * omega[1] * (R * z[:, None] + np.sqrt(1 - R**2) * z), 0) - float(
-        mu0
-    )
-    direct = np.mean(np.einsum("nij,nij,i,j->n", np.broadcast_to(first, second.shape), second, w, w))
-    assert abs(direct - float(U[0, 1])) < 1e-3
+    y = alpha * np.asarray(W @ X) / np.sqrt(8)
+    exact = np.array(U)
+    for i in range(8):
+        for j in set(range(8)) - {i}:
+            R = float(W[i] @ W[j]) / (8 * omega[i] * omega[j])
+            pairs = ((y[i, v], y[j, v]) for v in range(y.shape[1]))
+            exact[i, j] = np.mean([relu_kernel(pair, beta * omega[[i, j]], R, float(mu0)) for pair in pairs])
+    assert np.allclose(U, exact, rtol=0, atol=1e-12 + error)
+    loose, _, bound = _trained(model, W, X, mu0, 1e-3)
+    off = np.linalg.norm(np.asarray(loose) - exact) / np.sqrt(8) / np.mean(np.diag(exact))
+    assert 1e-12 < off <= bound <= 1e-3
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_layers_are_chosen_by_their_bound(activation):
+    """A loose expansion differs from a tight one by no more than it says, and by more than rounding."""
+    model = rf.RandomFeatureModel(3.0, 1.5, 0.3, activation=activation)
+    key = jax.random.key(0)
+    tight = rf.empirical.sample(key, model, 24)
+    for tolerance in (1e-2, 1e-4):
+        loose = rf.empirical.sample(key, model, 24, tolerance=tolerance)
+        off = float(jnp.linalg.norm(loose.U - tight.U) / np.sqrt(72) / jnp.mean(jnp.diagonal(tight.U)))
+        assert loose.error <= tolerance + 1e-12
+        assert 0.0 < off <= loose.error + tight.error
+    assert tight.error < 1e-10
+
+
+def test_wide_noise_is_integrated_with_finer_steps():
+    """At Γ = 3 tanh's strip is narrow; double quadrature of E[σ²] is the judge."""
+    model = rf.RandomFeatureModel(3.0, 1.5, 1.0, covariance=rf.Isotropic(9.0))
+    matrices = rf.empirical.sample(jax.random.key(0), model, 12, rows="spherical")
+    z, w = trapezoid(0.01)
+    gamma = float(jnp.sqrt(model.gamma2))
+    assert np.allclose(jnp.diagonal(matrices.U_test), w @ np.tanh(gamma * z) ** 2, rtol=1e-10, atol=0)
+
+
+def test_spherical_rows_have_the_norm_of_the_mean():
+    matrices = rf.empirical.sample(jax.random.key(0), CURVE, 20, rows="spherical")
+    diagonal = np.asarray(jnp.diagonal(matrices.U_test))
+    assert np.ptp(diagonal) < 1e-12
+    assert np.ptp(np.asarray(jnp.diagonal(rf.empirical.sample(jax.random.key(0), CURVE, 20).U_test))) > 0.1
 
 
 def test_arcsine_kernel_of_erf():
@@ -70,15 +117,13 @@ def test_arcsine_kernel_of_erf():
     d = 80
     W = jnp.asarray(np.random.default_rng(0).normal(size=(60, d)))
     spread = jnp.sqrt(eigenvalues_of(model, d))
-    U, V = _population(model, W, spread, 0.0)
+    U, V, error = _population(model, W, spread, 0.0)
     alpha, beta = float(model.process.alpha), float(model.process.beta)
     K = np.asarray(W * ((alpha * spread) ** 2 + beta**2) @ W.T) / d
     scale = np.sqrt(1 + 2 * np.diag(K))
-    # layers beyond the tenth: odd ones only, less than |R|^11 of a diagonal remainder below 0.01
-    R = np.abs(K / np.sqrt(np.diag(K)[:, None] * np.diag(K))) - np.eye(60)
-    bound = 0.01 * R.max() ** 11
-    assert np.allclose(U, 2 / np.pi * np.arcsin(2 * K / scale[:, None] / scale), rtol=0, atol=bound)
-    assert bound < 1e-6
+    off = np.asarray(U) - 2 / np.pi * np.arcsin(2 * K / scale[:, None] / scale)
+    assert np.linalg.norm(off) / np.sqrt(60) <= error * float(jnp.mean(jnp.diagonal(U)))
+    assert error < 1e-10
     slope = 2 / np.sqrt(np.pi * (1 + 2 * np.diag(K)))
     assert np.allclose(V, beta * slope[:, None] * np.asarray(W) / np.sqrt(d), rtol=1e-10)
 

@@ -30,6 +30,7 @@ ROOMS = [
     "algebraic.twin",
     "algebraic.__init__",
     "certificate",
+    "empirical.memory",
     "empirical.features",
     "empirical.spectrum",
     "empirical.training",

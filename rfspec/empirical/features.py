@@ -13,6 +13,7 @@ pre-activations α w·x/√d + β w·ξ/√d, for a given data set over its held
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import equinox as eqx
@@ -20,14 +21,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import real_array
+from .._checks import real_array, real_scalar
 from ..activations import Activation
 from ..gaussian_equivalent import gaussian_equivalent
 from ..model import RandomFeatureModel
 from ..quadrature import gaussian_weight, hermite_functions, panels, trapezoid
+from .memory import require
 
-LAYERS = 10  # Hermite layers k < LAYERS; what they leave out is bounded in `error`
 KINDS = ("features", "gaussian")
+ROWS = ("gaussian", "spherical")
+TOLERANCE = 1e-10  # of what the Hermite expansion may leave out of U, relative to its diagonal
+GROUPS = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64))  # layers that are computed together
+STEPS = (0.5, 0.25, 0.125, 0.0625)  # of the trapezoid rule in the noise
+BLOCK = 512  # rows of U assembled together
+EPS = float(np.finfo(float).eps)
 
 
 class FeatureMatrices(eqx.Module):
@@ -40,7 +47,8 @@ class FeatureMatrices(eqx.Module):
     V, V_test : array, shape (p, d)
         E[φξᵀ] likewise.
     error : float
-        Bound of what the Hermite expansion leaves out of U, relative to its trace norm per feature.
+        Bound of what the Hermite expansion leaves out of U and Ũ: Frobenius norm over √p, relative to the mean of
+        the diagonal. The layers are as many as it takes to bring it under the tolerance, 64 at most.
     n : int
         Training samples.
     gaussian_data : bool
@@ -68,7 +76,14 @@ class FeatureMatrices(eqx.Module):
 
 
 def sample(
-    key: Any, model: RandomFeatureModel, d: int | None = None, *, kind: str = "features", data: Any = None
+    key: Any,
+    model: RandomFeatureModel,
+    d: int | None = None,
+    *,
+    kind: str = "features",
+    data: Any = None,
+    rows: str = "gaussian",
+    tolerance: float = TOLERANCE,
 ) -> FeatureMatrices:
     r"""Draw the exact correlation matrices of a model at dimension d.
 
@@ -84,6 +99,11 @@ def sample(
     data : array, shape (samples, d), optional
         Rows to train on instead of Gaussian data: n random rows train, the others test. Its covariance should
         be that of the model, and its mean zero.
+    rows : {"gaussian", "spherical"}
+        Rows of W with iid entries N(0, 1), or uniform on the sphere of radius √d, which has the same limit and
+        no spread of the features' variances.
+    tolerance : float
+        Bound of what the Hermite expansion may leave out; see ``FeatureMatrices.error``.
 
     Returns
     -------
@@ -93,46 +113,105 @@ def sample(
     Raises
     ------
     ValueError
-        If d is no positive integer, n or p rounds to 0, `kind` is unknown, or the data have too few rows.
+        If d is no positive integer, n or p rounds to 0, `kind` or `rows` is unknown, the data are not finite, do not
+        vary or have too few rows, or the matrices do not fit into memory.
 
     Notes
     -----
     Beyond arXiv 2505.17638, which averages over draws of the noise.
     """
+    draw = _draw(key, model, d, kind, data, rows, matrices=2)
+    tolerance = float(real_scalar("tolerance", tolerance, above=0.0))
+    if kind == "gaussian":
+        U, V, U_test, V_test = _gaussian(model, draw.W, draw.X, draw.Omega, draw.spread)
+        return FeatureMatrices(model, U, V, U_test, V_test, 0.0, draw.n, True)
+    mu0 = gaussian_equivalent(model).mu0
+    U, V, error = _trained(model, draw.W, draw.X, mu0, tolerance)
+    if data is None:
+        U_test, V_test, error_test = _population(model, draw.W, draw.spread, mu0, tolerance)
+    else:
+        U_test, V_test, error_test = _trained(model, draw.W, draw.fresh, mu0, tolerance)
+    return FeatureMatrices(model, U, V, U_test, V_test, max(error, error_test), draw.n, data is None)
+
+
+def correlation(
+    key: Any,
+    model: RandomFeatureModel,
+    d: int | None = None,
+    *,
+    kind: str = "features",
+    data: Any = None,
+    rows: str = "gaussian",
+    tolerance: float = TOLERANCE,
+) -> tuple[Any, int]:
+    """U alone, the same as in ``sample`` for the same arguments, and d."""
+    draw = _draw(key, model, d, kind, data, rows, matrices=1)
+    if kind == "gaussian":
+        return _gaussian_correlation(model, draw.W, draw.X, draw.Omega), draw.d
+    tolerance = float(real_scalar("tolerance", tolerance, above=0.0))
+    return _trained(model, draw.W, draw.X, gaussian_equivalent(model).mu0, tolerance)[0], draw.d
+
+
+class _Draw(eqx.Module):
+    """Features, training samples in columns, fresh ones where there are data, and the root of Σ's eigenvalues."""
+
+    W: Any
+    X: Any
+    fresh: Any
+    Omega: Any
+    spread: Any
+
+    @property
+    def d(self) -> int:
+        return int(self.W.shape[1])
+
+    @property
+    def n(self) -> int:
+        return int(self.X.shape[1])
+
+
+def _draw(key: Any, model: RandomFeatureModel, d: int | None, kind: str, data: Any, rows: str, *, matrices: int) -> Any:
+    """Everything random, checked; `matrices` of p×p have to fit into memory."""
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    if rows not in ROWS:
+        raise ValueError(f"rows must be one of {', '.join(ROWS)}, got {rows!r}")
     if data is not None:
-        data = real_array("data", data, "a finite real matrix of shape (samples, d)")
-        if data.ndim != 2:
-            raise ValueError(f"data must be a matrix of shape (samples, d), got shape {data.shape}")
-        if d not in (None, data.shape[1]):
-            raise ValueError(f"d must be the number of columns of data, {data.shape[1]}, got {d}")
+        if kind == "gaussian":
+            raise ValueError('data goes with kind="features": the Gaussian equivalent draws its own')
+        data = _checked(data, d)
         d = data.shape[1]
     d, n, p = sizes(model, d)
     if data is not None and data.shape[0] <= n:
         raise ValueError(
             f"data must have more than n = psi_n d = {n} rows, so that some are held out, got {data.shape[0]}"
         )
+    layers = 1 if kind == "gaussian" else 8
+    doubles = (matrices + 1) * p * p + p * (d + (layers + 2) * n) + 3 * min(p, BLOCK) * p
+    require(doubles, f"U at p = {p}, n = {n}", "take a smaller d, or empirical.matrix_free_spectrum, which forms none")
     w_key, x_key, o_key = jax.random.split(key, 3)
     W = jax.random.normal(w_key, (p, d), float)
+    if rows == "spherical":
+        W = W * jnp.sqrt(d / jnp.sum(W**2, axis=1, keepdims=True))
     spread = jnp.sqrt(eigenvalues_of(model, d))
-    if kind == "gaussian":
-        if data is not None:
-            raise ValueError('data goes with kind="features": the Gaussian equivalent draws its own')
-        X = spread[:, None] * jax.random.normal(x_key, (d, n), float)
-        Omega = jax.random.normal(o_key, (p, n), float)
-        U, V, U_test, V_test = _gaussian(model, W, X, Omega, spread)
-        return FeatureMatrices(model, U, V, U_test, V_test, 0.0, n, True)
-    mu0 = gaussian_equivalent(model).mu0
-    if data is None:
-        X = spread[:, None] * jax.random.normal(x_key, (d, n), float)
-        U, V, error = _trained(model, W, X, mu0)
-        U_test, V_test = _population(model, W, spread, mu0)
-        return FeatureMatrices(model, U, V, U_test, V_test, error, n, True)
-    order = np.asarray(jax.random.permutation(x_key, data.shape[0]))
-    U, V, error = _trained(model, W, jnp.asarray(data[order[:n]].T), mu0)
-    U_test, V_test, _ = _trained(model, W, jnp.asarray(data[order[n:]].T), mu0)
-    return FeatureMatrices(model, U, V, U_test, V_test, error, n, False)
+    if data is not None:
+        order = np.asarray(jax.random.permutation(x_key, data.shape[0]))
+        return _Draw(W, jnp.asarray(data[order[:n]].T), jnp.asarray(data[order[n:]].T), None, spread)
+    X = spread[:, None] * jax.random.normal(x_key, (d, n), float)
+    Omega = jax.random.normal(o_key, (p, n), float) if kind == "gaussian" else None
+    return _Draw(W, X, None, Omega, spread)
+
+
+def _checked(data: Any, d: int | None) -> np.ndarray:
+    """A matrix of samples that are finite and not all the same."""
+    data = real_array("data", data, "a finite real matrix of shape (samples, d)")
+    if data.ndim != 2:
+        raise ValueError(f"data must be a matrix of shape (samples, d), got shape {data.shape}")
+    if d not in (None, data.shape[1]):
+        raise ValueError(f"d must be the number of columns of data, {data.shape[1]}, got {d}")
+    if data.size and not np.any(np.ptp(data, axis=0) > 0):
+        raise ValueError(f"data must vary from row to row, got {data.shape[0]} rows that are all the same")
+    return data
 
 
 def sizes(model: RandomFeatureModel, d: int | None) -> tuple[int, int, int]:
@@ -156,104 +235,186 @@ def eigenvalues_of(model: RandomFeatureModel, d: int) -> Any:
     return jnp.asarray(np.repeat(values, counts))
 
 
+# ------------------------------------------------------------------------------------- the Gaussian equivalent
+
+
+@jax.jit
+def _gaussian_correlation(model: RandomFeatureModel, W: Any, X: Any, Omega: Any) -> Any:
+    ge = gaussian_equivalent(model)
+    p, d = W.shape
+    F = W / jnp.sqrt(d)
+    G = jnp.sqrt(ge.kappa2) * F @ X + jnp.sqrt(ge.v2) * Omega
+    return G @ G.T / X.shape[1] + ge.b2 * F @ F.T + ge.s2 * jnp.eye(p)
+
+
 @jax.jit
 def _gaussian(model: RandomFeatureModel, W: Any, X: Any, Omega: Any, spread: Any) -> tuple[Any, Any, Any, Any]:
     ge = gaussian_equivalent(model)
     p, d = W.shape
     F = W / jnp.sqrt(d)
-    G = jnp.sqrt(ge.kappa2) * F @ X + jnp.sqrt(ge.v2) * Omega
-    noise, one = ge.b2 * F @ F.T, jnp.eye(p)
-    U = G @ G.T / X.shape[1] + noise + ge.s2 * one
     signal = F * spread
-    U_test = ge.kappa2 * signal @ signal.T + noise + (ge.v2 + ge.s2) * one
+    U_test = ge.kappa2 * signal @ signal.T + ge.b2 * F @ F.T + (ge.v2 + ge.s2) * jnp.eye(p)
     V = jnp.sqrt(ge.b2) * F
-    return U, V, U_test, V
+    return _gaussian_correlation(model, W, X, Omega), V, U_test, V
 
 
-@partial(jax.jit, static_argnames="layers")
-def _coefficients(sigma: Activation, y: Any, width: Any, mu0: Any, layers: int = LAYERS) -> tuple[Any, Any]:
-    """c_k(y; ω) for k < layers, shape (layers, *y.shape), and E_w[σ²]; `width` = βω of the row."""
-    if sigma.kinks:
-        kinks = jnp.asarray(sigma.kinks)
-
-        def rule(y: Any) -> tuple[Any, Any]:
-            return panels(-9.0, 9.0, (kinks - y) / width, 1.0, 1)
-
-    else:
-        z, weights = trapezoid(0.25)
-
-        def rule(y: Any) -> tuple[Any, Any]:
-            return jnp.asarray(z), jnp.asarray(weights) / gaussian_weight(z)
-
-    def one(y: Any) -> tuple[Any, Any]:
-        w, weight = rule(y)
-        weight = weight * gaussian_weight(w)
-        value = sigma(y + width * w) - mu0
-        return hermite_functions(w, layers) @ (weight * value), jnp.sum(weight * value**2)
-
-    c, square = jax.vmap(one)(y)
-    return c.T, square
+# -------------------------------------------------------------------------------------- the Hermite expansion
 
 
-def _expand(sigma: Activation, Y: Any, width: Any, mu0: Any) -> tuple[Any, Any]:
-    """Row by row, so that the quadrature nodes of all entries never stand in memory at once."""
-
-    def row(a: Any) -> tuple[Any, Any]:
-        return _coefficients(sigma, a[0], a[1], mu0)
-
-    return jax.lax.map(row, (Y, width), batch_size=8)
-
-
-def _norms(W: Any) -> tuple[Any, Any]:
-    """ω_i and R_ij."""
-    d = W.shape[1]
-    omega = jnp.sqrt(jnp.sum(W**2, axis=1) / d)
-    return omega, W @ W.T / (d * omega[:, None] * omega)
-
-
-@jax.jit
-def _trained(model: RandomFeatureModel, W: Any, X: Any, mu0: Any) -> tuple[Any, Any, Any]:
-    """U and V for the columns of X, and the size of what the layers leave out."""
+def _trained(
+    model: RandomFeatureModel, W: Any, X: Any, mu0: Any, tolerance: float = TOLERANCE
+) -> tuple[Any, Any, float]:
+    """U and V for the columns of X, and the bound of what the layers leave out."""
     alpha, beta = model.process.alpha, model.process.beta
-    d, n = X.shape
-    omega, R = _norms(W)
-    c, square = _expand(model.activation, alpha * W @ X / jnp.sqrt(d), beta * omega, mu0)
-    c = jnp.moveaxis(c, 1, 0)  # (layers, p, n)
-
-    def layer(carry: Any, C: Any) -> tuple[Any, None]:
-        total, power = carry
-        return (total + power * (C @ C.T / n), power * R), None
-
-    (U, power), _ = jax.lax.scan(layer, (jnp.zeros_like(R), jnp.ones_like(R)), c)
-    exact = jnp.mean(square, axis=1)
-    missing = jnp.maximum(exact - jnp.diagonal(U), 0.0)  # layers beyond, on the diagonal
-    error = _left_out(missing, power) / jnp.mean(exact)
-    U = U.at[jnp.diag_indices(W.shape[0])].set(exact)
-    V = jnp.mean(c[1], axis=1)[:, None] * W / (omega[:, None] * jnp.sqrt(d))
-    return U, V, error
+    d = W.shape[1]
+    omega = _norms(W)
+    U, slope, error = _expansion(model.activation, W, alpha * W @ X / jnp.sqrt(d), beta * omega, mu0, tolerance)
+    return U, slope[:, None] * W / (omega[:, None] * jnp.sqrt(d)), error
 
 
-def _left_out(missing: Any, power: Any) -> Any:
-    """Frobenius norm per √p of the omitted layers off the diagonal, each at most √(m_i m_j) |R_ij|^LAYERS."""
-    size = jnp.sqrt(missing)
-    off = jnp.abs(power) * (1.0 - jnp.eye(power.shape[0]))
-    return jnp.sqrt(jnp.sum((size[:, None] * off * size) ** 2) / power.shape[0])
-
-
-@jax.jit
-def _population(model: RandomFeatureModel, W: Any, spread: Any, mu0: Any) -> tuple[Any, Any]:
-    """Ũ and Ṽ for Gaussian data with covariance diag(spread²)."""
+def _population(
+    model: RandomFeatureModel, W: Any, spread: Any, mu0: Any, tolerance: float = TOLERANCE
+) -> tuple[Any, Any, float]:
+    """Ũ and Ṽ for Gaussian data with covariance diag(spread²): one layer of noise, x and ξ together."""
     alpha, beta = model.process.alpha, model.process.beta
     d = W.shape[1]
     scaled = W * jnp.sqrt((alpha * spread) ** 2 + beta**2)
-    gamma, R = _norms(scaled)
-    c, square = _expand(model.activation, jnp.zeros((W.shape[0], 1)), gamma, mu0)
-    c = c[:, :, 0]  # (p, layers)
+    gamma = _norms(scaled)
+    U, slope, error = _expansion(model.activation, scaled, jnp.zeros((W.shape[0], 1)), gamma, mu0, tolerance)
+    return U, beta * (slope / gamma)[:, None] * W / jnp.sqrt(d), error
 
-    def layer(carry: Any, h: Any) -> tuple[Any, None]:
-        total, power = carry
-        return (total + power * (h[:, None] * h), power * R), None
 
-    (U, _), _ = jax.lax.scan(layer, (jnp.zeros_like(R), jnp.ones_like(R)), c.T)
-    U = U.at[jnp.diag_indices(W.shape[0])].set(square[:, 0])
-    return U, beta * (c[:, 1] / gamma)[:, None] * W / jnp.sqrt(d)
+def _norms(W: Any) -> Any:
+    """ω_i."""
+    return jnp.sqrt(jnp.sum(W**2, axis=1) / W.shape[1])
+
+
+def _expansion(sigma: Activation, W: Any, Y: Any, width: Any, mu0: Any, tolerance: float) -> tuple[Any, Any, float]:
+    """Σ_k R^{∘k} ∘ (C_k C_kᵀ/n) with R from the rows of W, the mean of c_1 in each row, and the bound."""
+    unit = W / (_norms(W)[:, None] * np.sqrt(W.shape[1]))
+    step, quadrature = _step(sigma, Y, width, mu0)
+    layers: list[Any] = []
+    found = 0.0
+    for first, last in GROUPS:
+        C, square = _coefficients(sigma, Y, width, mu0, step, first, last)
+        layers.append(C)
+        found = found + jnp.sum(jnp.mean(C**2, axis=2), axis=0)
+        missing = jnp.maximum(square - found, 0.0)
+        error = float(_left_out(unit, missing, last) / jnp.mean(square)) + quadrature
+        if error <= tolerance + quadrature:
+            break
+    slope = jnp.mean(layers[0][1], axis=1)
+    C = layers[0] if len(layers) == 1 else jnp.concatenate(layers)
+    return _assemble(unit, C, square), slope, error
+
+
+def _step(sigma: Activation, Y: Any, width: Any, mu0: Any) -> tuple[float, float]:
+    """The widest trapezoid step that is exact to rounding at the widest noise, and its error; 0 for a σ with kinks."""
+    if sigma.kinks:
+        return 0.0, 64 * EPS
+    w, weight = _rule(STEPS[-1])
+    y = np.quantile(np.asarray(Y), np.linspace(0.0, 1.0, 33))
+    value = np.asarray(_plain(sigma, y[:, None] + float(jnp.max(width)) * w)) - float(mu0)
+    hermite = hermite_functions(w, GROUPS[0][1], np) * weight
+    # a step's nodes are every other node of the next one's, counted from the middle
+    middle = w.size // 2
+    strides = [round(step / STEPS[-1]) for step in STEPS]
+    nodes = [np.arange(middle % stride, w.size, stride) for stride in strides]
+    each = [stride * value[:, at] @ hermite[:, at].T for stride, at in zip(strides, nodes, strict=True)]
+    size = np.sqrt(np.mean(value**2 @ weight))
+    errors = [float(np.abs(fine - coarse).max() / size) for coarse, fine in pairwise(each)]
+    place = next((i for i, error in enumerate(errors) if error < 1e-13), len(errors))
+    return STEPS[place], errors[min(place, len(errors) - 1)] + 64 * EPS
+
+
+def _rule(step: float) -> tuple[np.ndarray, np.ndarray]:
+    """The trapezoid rule without the nodes that carry less than rounding."""
+    w, weight = trapezoid(step)
+    near = np.abs(w) < 9.0
+    return w[near], weight[near]
+
+
+@jax.jit
+def _plain(sigma: Activation, x: Any) -> Any:
+    return sigma(x)
+
+
+@partial(jax.jit, static_argnames=("step", "first", "last"))
+def _coefficients(
+    sigma: Activation, Y: Any, width: Any, mu0: Any, step: float, first: int, last: int
+) -> tuple[Any, Any]:
+    """c_k(y; ω) for first ≤ k < last, shape (layers, *Y.shape), and E_w[σ²] averaged over each row."""
+    if step:
+        w, weight = _rule(step)
+        hermite = hermite_functions(w, last, np)[first:] * weight
+
+        def one(y: Any, width: Any) -> tuple[Any, Any]:
+            value = sigma(y[..., None] + width * w) - mu0
+            return jnp.moveaxis(value @ hermite.T, -1, 0), value**2 @ weight
+
+    else:
+        kinks = jnp.asarray(sigma.kinks)
+
+        def at(y: Any, width: Any) -> tuple[Any, Any]:
+            w, weight = panels(-9.0, 9.0, (kinks - y) / width, 1.0, 1)
+            weight = weight * gaussian_weight(w)
+            value = sigma(y + width * w) - mu0
+            return hermite_functions(w, last)[first:] @ (weight * value), weight @ value**2
+
+        def one(y: Any, width: Any) -> tuple[Any, Any]:
+            c, square = jax.vmap(at, (0, None))(y, width)
+            return c.T, square
+
+    def row(a: Any) -> tuple[Any, Any]:
+        c, square = one(*a)
+        return c, jnp.mean(square)
+
+    # row by row, so that the quadrature nodes of all entries never stand in memory at once
+    batch = max(1, min(Y.shape[0], 4096 // Y.shape[1]))
+    C, square = jax.lax.map(row, (Y, width), batch_size=batch)
+    return jnp.moveaxis(C, 1, 0), square
+
+
+def _blocks(p: int) -> tuple[int, Any]:
+    """Rows in a block, and where each begins; the last two may overlap."""
+    size = min(p, BLOCK)
+    return size, jnp.minimum(jnp.arange(-(-p // size)) * size, p - size)
+
+
+@partial(jax.jit, static_argnames="layer")
+def _left_out(unit: Any, missing: Any, layer: int) -> Any:
+    """Frobenius norm per √p of all layers from this one on, off the diagonal.
+
+    By Cauchy and Schwarz Σ_k √(m_ki m_kj) |R_ij|^k ≤ √(m_i m_j) |R_ij|^layer, with m_i what the diagonal misses.
+    """
+    p = unit.shape[0]
+    size, starts = _blocks(p)
+
+    def block(start: Any) -> Any:
+        R = jax.lax.dynamic_slice_in_dim(unit, start, size) @ unit.T
+        rows = start + jnp.arange(size)
+        off = jnp.where(rows[:, None] == jnp.arange(p), 0.0, (R**2) ** layer)
+        return jax.lax.dynamic_slice_in_dim(missing, start, size) @ off @ missing
+
+    return jnp.sqrt(jnp.sum(jax.lax.map(block, starts)) / p)
+
+
+@jax.jit
+def _assemble(unit: Any, C: Any, square: Any) -> Any:
+    """The matrix block of rows by block of rows, so that no second matrix of its size is needed."""
+    p, n = unit.shape[0], C.shape[2]
+    size, starts = _blocks(p)
+
+    def block(i: Any, U: Any) -> Any:
+        R = jax.lax.dynamic_slice_in_dim(unit, starts[i], size) @ unit.T
+
+        def layer(carry: Any, C: Any) -> tuple[Any, None]:
+            total, power = carry
+            here = jax.lax.dynamic_slice_in_dim(C, starts[i], size)
+            return (total + power * (here @ C.T), power * R), None
+
+        (rows, _), _ = jax.lax.scan(layer, (jnp.zeros_like(R), jnp.full_like(R, 1.0 / n)), C)
+        return jax.lax.dynamic_update_slice_in_dim(U, rows, starts[i], 0)
+
+    U = jax.lax.fori_loop(0, starts.size, block, jnp.zeros((p, p)))
+    return U.at[jnp.diag_indices(p)].set(square)
