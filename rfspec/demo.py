@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from .covariance import Atoms, FromData
 from .empirical.compare import Comparison, compare
+from .empirical.dynamics import eigenbasis, gradient_flow
 from .empirical.features import sample
 from .empirical.spectrum import EmpiricalSpectrum, of_matrices
-from .empirical.training import eigenbasis, gradient_descent, gradient_flow
+from .empirical.training import gradient_descent
 from .io import write_csv, write_figure
 from .learning_curves import LearningCurve
 from .model import RandomFeatureModel
@@ -104,7 +105,7 @@ def run_case(case: Case, seed: int = 0, tick: Callable[[str], Any] = lambda _: N
     with _timed(seconds, "diagonalise"):
         basis = jax.block_until_ready(eigenbasis(matrices))
     sampled = of_matrices(matrices, basis.eigenvalues)
-    comparison = compare(sp, sampled)
+    comparison = compare(sp, sampled, finite_size=False)
     tick(f"{case.title}: gradient descent")
     with _timed(seconds, "gradient flow"):
         flow = jax.block_until_ready(gradient_flow(basis, TAU))
@@ -114,8 +115,8 @@ def run_case(case: Case, seed: int = 0, tick: Callable[[str], Any] = lambda _: N
         steps = np.unique(np.geomspace(1, case.steps, 20).astype(int))
         descent = jax.block_until_ready(gradient_descent(matrices, steps, fastest / 3 * matrices.d**2))
     landing = compare(gradient_flow(basis, descent.tau), descent)
-    worst = max(landing.train, landing.test)  # type: ignore[union-attr]
-    return Outcome(case, sp, times, paper, sampled, comparison, flow, descent, worst, seconds)  # type: ignore[arg-type]
+    worst = max(landing.train, landing.test)
+    return Outcome(case, sp, times, paper, sampled, comparison, flow, descent, worst, seconds)
 
 
 def run(out: str | Path = "results/demo", *, scale: float = 1.0, progress: bool = True) -> list[Outcome]:

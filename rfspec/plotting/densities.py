@@ -28,7 +28,7 @@ def spectrum(
     sp : Spectrum
     ax : matplotlib axis, optional
     empirical : EmpiricalSpectrum, optional
-        Drawn as a histogram with `bins` bins.
+        Drawn as a histogram with `bins` bins; of two matrices or more with its 95 % band for matrices of that size.
     bins, points : int
         Bins of the histogram; points of the line on each bulk.
 
@@ -80,6 +80,10 @@ def _histogram(ax: Any, empirical: EmpiricalSpectrum, bins: int) -> None:
     values = np.ravel(empirical.eigenvalues)
     values = values[values > 0]
     edges = np.geomspace(values.min() * 0.999, values.max() * 1.001, bins + 1)
-    shares = np.histogram(values, edges)[0] / values.size
-    label = f"sampled, d = {empirical.d}, p = {empirical.eigenvalues.shape[1]}"
-    ax.stairs(shares / np.diff(np.log(edges)), edges, fill=True, color="0.78", label=label, zorder=0)
+    per_log = np.diff(edges) / np.diff(np.log(edges))
+    label = f"sampled, d = {empirical.d}, p = {empirical.p}"
+    ax.stairs(empirical.histogram(edges) * per_log, edges, fill=True, color="0.78", label=label, zorder=0)
+    if empirical.repeats > 1:
+        lower, upper = (bound * per_log for bound in empirical.histogram_band(edges))
+        label = f"95 % band, {empirical.repeats} matrices"
+        ax.stairs(upper, edges, baseline=lower, fill=True, color="0.45", alpha=0.35, lw=0, label=label, zorder=0.5)
