@@ -33,6 +33,8 @@ ROOMS = [
     "empirical.memory",
     "empirical.features",
     "empirical.spectrum",
+    "empirical.operators",
+    "empirical.matrix_free",
     "empirical.training",
     "empirical.compare",
     "empirical.__init__",

@@ -2,6 +2,8 @@
 
 from .compare import Comparison, CurveComparison, compare
 from .features import FeatureMatrices, sample
+from .matrix_free import Estimate, MatrixFreeSpectrum, matrix_free_spectrum
+from .operators import feature_operator, gaussian_operator
 from .spectrum import EmpiricalSpectrum, spectrum
 from .training import gradient_descent, gradient_flow, learning_curve
 
@@ -9,11 +11,16 @@ __all__ = [
     "Comparison",
     "CurveComparison",
     "EmpiricalSpectrum",
+    "Estimate",
     "FeatureMatrices",
+    "MatrixFreeSpectrum",
     "compare",
+    "feature_operator",
+    "gaussian_operator",
     "gradient_descent",
     "gradient_flow",
     "learning_curve",
+    "matrix_free_spectrum",
     "sample",
     "spectrum",
 ]

@@ -1,0 +1,384 @@
+r"""Products Uv for matrices U that are never formed, on one device or on many.
+
+Gaussian equivalent, with every product factored (F = W/√d, X = Σ^{1/2}·normal, never FX):
+
+    U = GGᵀ/n + b²FFᵀ + s²I,   G = κFX + vΩ.
+
+Sampled features, with the noise integrated out (see ``rfspec.empirical.features``), Ŵ the rows w_i/|w_i|:
+
+    U ≈ C_0C_0ᵀ/n + (ŴŴᵀ)∘(C_1C_1ᵀ/n) + D,   ((ŴŴᵀ)∘(C_1C_1ᵀ))v = rowsum(C_1 ∘ Ŵ(Ŵᵀ diag(v) C_1)),
+
+D diagonal such that diag U is exactly E_w[σ²]; the layers k ≥ 2 off the diagonal are left out, and `error` says how
+much that is. One product takes 4pdn operations.
+
+Rows come in blocks, block b from ``fold_in(key, b)``, spread over a one-dimensional mesh of devices: the numbers
+depend neither on how many devices there are nor on whether blocks are stored or drawn anew in every product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ..gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
+from ..model import RandomFeatureModel
+from .features import GROUPS, _coefficients, _norms, _step, eigenvalues_of, sizes
+
+AXIS = "rows"
+BLOCK = 256  # rows of W and Ω drawn from one key
+PANEL = 256  # samples that the features see at a time
+PAIRS = 64  # rows among whose pairs the omitted layers are measured
+SHARDED, REPLICATED = PartitionSpec(AXIS), PartitionSpec()
+
+
+def mesh_of_all() -> Mesh:
+    """All devices of all processes in a row."""
+    return Mesh(np.array(jax.devices()), (AXIS,))
+
+
+class NormalRows(eqx.Module):
+    """A matrix with iid N(0, 1) entries whose rows come in blocks, each from its own key.
+
+    Attributes
+    ----------
+    key : JAX random key
+    stored : array of shape (blocks, block, columns), or None
+        Sharded over its blocks; None draws every block anew in every product.
+    rows, columns, block : int
+        Blocks are padded with rows of zeros, and their number to a multiple of the number of devices.
+    """
+
+    key: Any
+    stored: Any
+    rows: int = eqx.field(static=True)
+    columns: int = eqx.field(static=True)
+    block: int = eqx.field(static=True)
+    mesh: Mesh = eqx.field(static=True)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks, with those that are padding."""
+        return padded(self.rows, self.block, self.mesh.size) // self.block
+
+    def draw(self, key: Any, index: Any) -> Any:
+        """One block, shape (block, columns)."""
+        A = jax.random.normal(jax.random.fold_in(key, index), (self.block, self.columns), float)
+        return jnp.where(self.inside(index)[:, None], A, 0.0)
+
+    def inside(self, index: Any) -> Any:
+        """Which rows of a block are no padding."""
+        return index * self.block + jnp.arange(self.block) < self.rows
+
+    def here(self) -> Any:
+        """Indices of the blocks of this device."""
+        count = self.blocks // self.mesh.size
+        return jax.lax.axis_index(AXIS) * count + jnp.arange(count)
+
+    def cut(self, v: Any) -> Any:
+        """A vector of length `rows` in blocks."""
+        return jnp.pad(v, (0, self.blocks * self.block - self.rows)).reshape(self.blocks, self.block)
+
+    def join(self, v: Any) -> Any:
+        """Blocks to a vector of length `rows`."""
+        return v.reshape(-1)[: self.rows]
+
+    def apply(self, u: Any) -> Any:
+        """Au in blocks, for u of length `columns`."""
+
+        def local(key: Any, stored: Any, u: Any) -> Any:
+            if stored is not None:
+                return (stored.reshape(-1, self.columns) @ u).reshape(-1, self.block)
+            return jax.lax.map(lambda b: self.draw(key, b) @ u, self.here())
+
+        return self.spread(local, (REPLICATED, SHARDED, REPLICATED), SHARDED)(self.key, self.stored, u)
+
+    def adjoint(self, v: Any) -> Any:
+        """Aᵀv for v in blocks."""
+
+        def local(key: Any, stored: Any, v: Any) -> Any:
+            if stored is not None:
+                return jax.lax.psum(v.reshape(-1) @ stored.reshape(-1, self.columns), AXIS)
+            add = lambda total, bv: (total + bv[1] @ self.draw(key, bv[0]), None)
+            return jax.lax.psum(jax.lax.scan(add, jnp.zeros(self.columns), (self.here(), v))[0], AXIS)
+
+        return self.spread(local, (REPLICATED, SHARDED, SHARDED), REPLICATED)(self.key, self.stored, v)
+
+    def spread(self, local: Callable[..., Any], takes: Any, gives: Any) -> Callable[..., Any]:
+        """A function of what one device holds, run on all of them."""
+        return jax.shard_map(local, mesh=self.mesh, in_specs=takes, out_specs=gives, check_vma=False)
+
+
+def padded(rows: int, block: int, devices: int) -> int:
+    """Rows with the padding that makes whole blocks, equally many on each device."""
+    return -(-rows // (block * devices)) * devices * block
+
+
+@jax.jit
+def _store(A: NormalRows) -> Any:
+    local = lambda key: jax.lax.map(lambda b: A.draw(key, b), A.here())
+    return A.spread(local, REPLICATED, SHARDED)(A.key)
+
+
+def _kept(A: NormalRows, store: bool) -> NormalRows:
+    return eqx.tree_at(lambda A: A.stored, A, _store(A), is_leaf=lambda x: x is None) if store else A
+
+
+class Operator(eqx.Module):
+    """v → Uv; call it on a vector (p,) or on columns (p, k).
+
+    Attributes
+    ----------
+    error : float
+        Frobenius norm of what U leaves out, over √p, in the unit of λ: a bound of the Wasserstein-2 distance by
+        which the spectrum moves. 0 for the Gaussian equivalent.
+    """
+
+    W: NormalRows
+    error: float
+
+    def on_blocks(self, v: Any) -> Any:
+        """Uv for v as ``W.cut`` makes it, and the result likewise."""
+        raise NotImplementedError
+
+    def __call__(self, v: Any) -> Any:
+        """Uv, in the shape of v."""
+        if np.ndim(v) not in (1, 2) or np.shape(v)[0] != self.W.rows:
+            raise ValueError(f"v must be of shape (p,) or (p, k) with p = {self.W.rows}, got shape {np.shape(v)}")
+        return _product(self, v)
+
+
+@jax.jit
+def _product(operator: Operator, v: Any) -> Any:
+    one = lambda v: operator.W.join(operator.on_blocks(operator.W.cut(v)))
+    return one(v) if v.ndim == 1 else jax.vmap(one, 1, 1)(v)
+
+
+class GaussianOperator(Operator):
+    """U = GGᵀ/n + b²FFᵀ + s²I from W (p×d), Xᵀ before Σ^{1/2} (n×d) and Ω (p×n); `spread` is the root of Σ."""
+
+    X: NormalRows
+    Omega: NormalRows
+    constants: GaussianEquivalent
+    spread: Any
+
+    def on_blocks(self, v: Any) -> Any:
+        """Uv, W, Xᵀ and Ω each used twice."""
+        ge, d, n = self.constants, self.W.columns, self.X.rows
+        kappa, nu = jnp.sqrt(ge.kappa2), jnp.sqrt(ge.v2)
+        a = self.W.adjoint(v) / jnp.sqrt(d)
+        g = kappa * self.X.apply(self.spread * a) + nu * self.X.cut(self.Omega.adjoint(v))
+        h = kappa / n * self.spread * self.X.adjoint(g) + ge.b2 * a
+        return self.W.apply(h) / jnp.sqrt(d) + nu / n * self.Omega.apply(self.X.join(g)) + ge.s2 * v
+
+
+class FeatureOperator(Operator):
+    """U ≈ C_0C_0ᵀ/n + (ŴŴᵀ)∘(C_1C_1ᵀ/n) + D, summed over panels of samples.
+
+    `X` is always drawn anew, panel by panel, by every device; `layers` holds C_0 and C_1, shape
+    (panels, blocks, 2, block, panel), or None, which computes them anew; `diagonal` is D in blocks.
+    """
+
+    X: NormalRows
+    layers: Any
+    diagonal: Any
+    model: RandomFeatureModel
+    mu0: Any
+    spread: Any
+    step: float = eqx.field(static=True)
+
+    def samples(self, key: Any, panel: Any) -> Any:
+        """Training samples in rows, those of one panel."""
+        return self.spread * self.X.draw(key, panel)
+
+    def expand(self, W: Any, index: Any, X: Any, panel: Any) -> tuple[Any, Any]:
+        """C_0 and C_1 of a block and a panel, zero in the padding, and the panel's part of nD."""
+        process, sigma = self.model.process, self.model.activation
+        inside = self.W.inside(index)
+        width = process.beta * jnp.where(inside, _norms(W), 1.0)
+        Y = process.alpha * W @ X.T / np.sqrt(self.W.columns)
+        C, square = _coefficients(sigma, Y, width, self.mu0, self.step, 0, 2)
+        C = C * (inside[:, None] & self.X.inside(panel))
+        # samples of the padding are at y = 0
+        padding = self.X.block - jnp.sum(self.X.inside(panel))
+        _, middle = _coefficients(sigma, jnp.zeros((self.W.block, 1)), width, self.mu0, self.step, 0, 2)
+        part = self.X.block * square - padding * middle - jnp.sum(C**2, axis=(0, 2))
+        return C, jnp.where(inside, part, 0.0)
+
+    def unit(self, W: Any, index: Any) -> Any:
+        """Ŵ of a block."""
+        return W / (jnp.where(self.W.inside(index), _norms(W), 1.0)[:, None] * np.sqrt(self.W.columns))
+
+    def features(self, key: Any, stored: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
+        """What to loop over for the blocks of this device, and how to make a block and its index of it."""
+        here = self.W.here()
+        if stored is not None:
+            return (stored, here), lambda item: item
+        return here, lambda index: (self.W.draw(key, index), index)
+
+    def on_blocks(self, v: Any) -> Any:
+        """Uv: for each panel Ŵᵀ diag(v) C_1 and C_0ᵀv are gathered over the rows, then spread over them."""
+        n = self.X.rows
+        panels = jnp.arange(padded(n, self.X.block, 1) // self.X.block)
+
+        def local(w_key: Any, x_key: Any, stored: Any, layers: Any, v: Any) -> Any:
+            rows, block = self.features(w_key, stored)
+
+            def panel(total: Any, at: Any) -> tuple[Any, None]:
+                index, C = at
+                X = None if C is not None else self.samples(x_key, index)
+
+                def gather(sums: Any, at: Any) -> tuple[Any, Any]:
+                    row, v, C = at
+                    W, b = block(row)
+                    C = self.expand(W, b, X, index)[0] if C is None else C
+                    M = sums[0] + self.unit(W, b).T @ (v[:, None] * C[1])
+                    return (M, sums[1] + v @ C[0]), None if layers is not None else C
+
+                def scatter(_: Any, at: Any) -> tuple[None, Any]:
+                    row, C = at
+                    return None, C[0] @ g + jnp.sum(C[1] * (self.unit(*block(row)) @ M), axis=1)
+
+                start = jnp.zeros((self.W.columns, self.X.block)), jnp.zeros(self.X.block)
+                sums, made = jax.lax.scan(gather, start, (rows, v, C))
+                M, g = jax.lax.psum(sums, AXIS)
+                _, out = jax.lax.scan(scatter, None, (rows, made if C is None else C))
+                return total + out, None
+
+            return jax.lax.scan(panel, jnp.zeros_like(v), (panels, layers))[0] / n
+
+        takes = (REPLICATED, REPLICATED, SHARDED, PartitionSpec(None, AXIS), SHARDED)
+        out = self.W.spread(local, takes, SHARDED)(self.W.key, self.X.key, self.W.stored, self.layers, v)
+        return out + self.diagonal * v
+
+
+@eqx.filter_jit
+def _prepare(operator: FeatureOperator, keep: bool) -> tuple[Any, Any]:
+    """D, and the layers where they are to be kept."""
+    n = operator.X.rows
+    panels = jnp.arange(padded(n, operator.X.block, 1) // operator.X.block)
+
+    def local(w_key: Any, x_key: Any, stored: Any) -> tuple[Any, Any]:
+        rows, block = operator.features(w_key, stored)
+
+        def panel(total: Any, index: Any) -> tuple[Any, Any]:
+            X = operator.samples(x_key, index)
+
+            def one(_: Any, row: Any) -> tuple[None, Any]:
+                C, part = operator.expand(*block(row), X, index)
+                return None, (C if keep else None, part)
+
+            _, (C, part) = jax.lax.scan(one, None, rows)
+            return total + part, C
+
+        start = jnp.zeros((operator.W.here().size, operator.W.block))
+        total, C = jax.lax.scan(panel, start, panels)
+        return total / n, C
+
+    takes, gives = (REPLICATED, REPLICATED, SHARDED), (SHARDED, PartitionSpec(None, AXIS))
+    return operator.W.spread(local, takes, gives)(operator.W.key, operator.X.key, operator.W.stored)
+
+
+def gaussian_operator(
+    key: Any, model: RandomFeatureModel, d: int, *, block: int = BLOCK, store: bool = True, mesh: Mesh | None = None
+) -> GaussianOperator:
+    """The operator of the Gaussian equivalent at dimension d, all blocks stored or none."""
+    d, n, p = sizes(model, d)
+    mesh = mesh_of_all() if mesh is None else mesh
+    w_key, x_key, o_key = jax.random.split(portable(key), 3)
+    W = NormalRows(w_key, None, p, d, block, mesh)
+    X = NormalRows(x_key, None, n, d, block, mesh)
+    Omega = NormalRows(o_key, None, p, n, block, mesh)
+    W, X, Omega = (_kept(A, store) for A in (W, X, Omega))
+    constants = jax.tree.map(np.asarray, gaussian_equivalent(model))
+    return GaussianOperator(W, 0.0, X, Omega, constants, np.asarray(jnp.sqrt(eigenvalues_of(model, d))))
+
+
+def feature_operator(
+    key: Any, model: RandomFeatureModel, d: int, *, block: int = BLOCK, store: bool = True, mesh: Mesh | None = None
+) -> FeatureOperator:
+    """The operator of sampled features at dimension d, W, C_0 and C_1 stored or none of them."""
+    d, n, p = sizes(model, d)
+    mesh = mesh_of_all() if mesh is None else mesh
+    w_key, x_key, e_key = jax.random.split(portable(key), 3)
+    W = _kept(NormalRows(w_key, None, p, d, block, mesh), store)
+    X = NormalRows(x_key, None, n, d, min(PANEL, n), mesh)
+    mu0 = np.asarray(gaussian_equivalent(model).mu0)
+    spread = np.asarray(jnp.sqrt(eigenvalues_of(model, d)))
+    error, step = left_out(e_key, model, W, X, mu0, spread)
+    operator = FeatureOperator(W, error, X, None, None, model, mu0, spread, step)
+    diagonal, layers = _prepare(operator, store)
+    return eqx.tree_at(lambda o: (o.layers, o.diagonal), operator, (layers, diagonal), is_leaf=lambda x: x is None)
+
+
+def left_out(
+    key: Any, model: RandomFeatureModel, W: NormalRows, X: NormalRows, mu0: Any, spread: Any
+) -> tuple[float, float]:
+    """Frobenius norm per √p of the layers k ≥ 2 off the diagonal, from the pairs of a few rows; quadrature step.
+
+    √((p - 1)·mean_{i≠j} E_ij²) with E = Σ_{k≥2} R^{∘k}∘(C_kC_kᵀ/n) for k up to 16, and for those beyond the bound of
+    Cauchy and Schwarz; two standard errors of the mean are added. Every process computes the same by itself.
+    """
+    draws = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+    chosen = np.sort(draws.choice(W.rows, min(PAIRS, W.rows), replace=False))
+    W = eqx.tree_at(lambda W: W.stored, W, None, is_leaf=lambda x: x is None)
+    rows, width, Y = _sampled(model, W, X, spread, chosen)
+    step, quadrature = _step(model.activation, Y, width, mu0)
+    if chosen.size < 2:
+        return quadrature, step
+    each = np.sum(np.asarray(_omitted(model, rows, X, mu0, spread, step)), axis=1) / (chosen.size - 1)
+    # a mean over pairs of rows has twice the standard error of one over rows
+    doubt = 2 * np.std(each, ddof=1) / np.sqrt(chosen.size) if chosen.size < W.rows else 0.0
+    return float(np.sqrt((W.rows - 1) * (np.mean(each) + 2 * doubt))) + quadrature, step
+
+
+@jax.jit
+def _sampled(model: RandomFeatureModel, W: NormalRows, X: NormalRows, spread: Any, chosen: Any) -> tuple[Any, Any, Any]:
+    """The chosen rows of W, their βω, and their pre-activations in the first panel."""
+    rows = jax.lax.map(lambda i: W.draw(W.key, i // W.block)[i % W.block], chosen)
+    Y = model.process.alpha * rows @ (spread * X.draw(X.key, 0)[: X.rows]).T / np.sqrt(W.columns)
+    return rows, model.process.beta * _norms(rows), Y
+
+
+@eqx.filter_jit
+def _omitted(model: RandomFeatureModel, W: Any, X: NormalRows, mu0: Any, spread: Any, step: float) -> Any:
+    """Squares of the omitted entries for all pairs of the rows W."""
+    sigma, process = model.activation, model.process
+    omega, last = _norms(W), GROUPS[2][1]
+    unit = W / (omega[:, None] * np.sqrt(W.shape[1]))
+    R = unit @ unit.T
+    middle = _coefficients(sigma, jnp.zeros((W.shape[0], 1)), process.beta * omega, mu0, step, 0, 2)[1]
+
+    def panel(sums: Any, index: Any) -> tuple[Any, None]:
+        Y = process.alpha * W @ (spread * X.draw(X.key, index)).T / np.sqrt(W.shape[1])
+        C, square = _coefficients(sigma, Y, process.beta * omega, mu0, step, 0, last)
+        C = C * X.inside(index)
+        padding = X.block - jnp.sum(X.inside(index))
+        return (sums[0] + C @ jnp.moveaxis(C, 1, 2), sums[1] + X.block * square - padding * middle), None
+
+    start = jnp.zeros((last, *R.shape)), jnp.zeros(W.shape[0])
+    (gram, square), _ = jax.lax.scan(panel, start, jnp.arange(-(-X.rows // X.block)))
+    gram, square = gram / X.rows, square / X.rows
+    powers = R ** np.arange(2, last)[:, None, None]
+    beyond = jnp.sqrt(jnp.maximum(square - jnp.sum(jnp.diagonal(gram, axis1=1, axis2=2), axis=0), 0.0))
+    entry = jnp.abs(jnp.sum(powers * gram[2:], axis=0)) + beyond[:, None] * jnp.abs(R) ** last * beyond
+    return jnp.where(jnp.eye(W.shape[0], dtype=bool), 0.0, entry**2)
+
+
+def portable(key: Any) -> Any:
+    """A key bound to no device, so that every process may use it."""
+    try:
+        data: Any = np.asarray(jax.random.key_data(key))
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
+    except (TypeError, AttributeError, ValueError) as e:
+        raise ValueError(f"key must be a JAX random key such as jax.random.key(0), got {key!r:.100}") from e
+
+
+def sharding(operator: Operator, shared: bool) -> NamedSharding:
+    """Where vectors in blocks go, or what every device holds."""
+    return NamedSharding(operator.W.mesh, SHARDED if shared else REPLICATED)
