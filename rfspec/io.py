@@ -49,8 +49,25 @@ def _cell(value: Any) -> str:
     return value.item() if isinstance(value, np.str_) else repr(value.item())
 
 
+def write_netcdf(
+    path: str | Path, variables: Mapping[str, tuple[tuple[str, ...], Any, str]], attributes: Mapping[str, Any]
+) -> Path:
+    """A netCDF file of named variables (dimensions, values, unit); one that bears the name of a dimension is its axis.
+
+    Attributes are texts and numbers that say what was computed.
+    """
+    import xarray
+
+    columns = {
+        name: (dimensions, np.asarray(values), {"units": unit})
+        for name, (dimensions, values, unit) in variables.items()
+    }
+    dataset = xarray.Dataset(columns, attrs=dict(attributes)).set_coords([n for n, c in columns.items() if n in c[0]])
+    return write_atomically(path, lambda temporary: dataset.to_netcdf(temporary, engine="h5netcdf"))
+
+
 def write_figure(path: str | Path, figure: Any) -> Path:
-    """A matplotlib figure, in the format that the suffix names."""
+    """A figure, in the format that the suffix names."""
     return write_atomically(path, lambda temporary: figure.savefig(temporary))
 
 

@@ -6,12 +6,20 @@ E_score = (1/d) E ||s_A(x_t) - ∇log P_t(x_t)||². For Gaussian data L_test = �
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 
 from .model import RandomFeatureModel
+
+
+class StandardErrors(NamedTuple):
+    """Standard errors of means over independent draws, arrays of τ's shape."""
+
+    train: Any
+    test: Any
+    score_error: Any
 
 
 class LearningCurve(eqx.Module):
@@ -25,6 +33,8 @@ class LearningCurve(eqx.Module):
         L_train, L_test and E_score; the score error is NaN where the law of the data is not Gaussian.
     error : float
         Estimated absolute error of the losses at each τ.
+    standard_error : StandardErrors
+        Of train, test and score_error where they are means over sampled models; NaN where they are not.
     """
 
     tau: Any
@@ -32,6 +42,7 @@ class LearningCurve(eqx.Module):
     test: Any
     score_error: Any
     error: Any
+    standard_error: StandardErrors = StandardErrors(jnp.nan, jnp.nan, jnp.nan)
 
     @property
     def gap(self) -> Any:

@@ -79,7 +79,7 @@ def test_nouns_agree_with_the_theory(sizes, theory, seed):
     d = sampled.d
     assert [b.part for b in sampled.bulks] == [b.part for b in theory.bulks]
     # soft edges stay inside by 1.8 to 3 units of the Tracy-Widom scale, here at most 5 % each of the bulk's own edge
-    assert np.all(np.abs(sampled.edges / theory.edges - 1) < 5 * sampled.edges_error / theory.edges + 3 * d ** (-2 / 3))
+    assert np.all(np.abs(sampled.edges / theory.edges - 1) < 5 * sampled.edge_error / theory.edges + 3 * d ** (-2 / 3))
     for found, bulk in zip(sampled.bulks, theory.bulks, strict=True):
         assert (found.lower, found.upper) == tuple(sampled.edges.reshape(-1, 2)[sampled.bulks.index(found)])
         assert abs(found.mass - bulk.mass) <= 5 * found.mass_error + 1e-12
@@ -98,11 +98,11 @@ def test_errors_are_standard_errors_over_matrices(sizes):
     each = [eqx.tree_at(lambda s: s.eigenvalues, sampled, sampled.eigenvalues[i : i + 1]) for i in range(6)]
     edges = np.stack([one.edges for one in each])
     assert np.allclose(sampled.edges, edges.mean(axis=0), rtol=1e-14)
-    assert np.allclose(sampled.edges_error, edges.std(axis=0, ddof=1) / np.sqrt(6), rtol=1e-12)
+    assert np.allclose(sampled.edge_error, edges.std(axis=0, ddof=1) / np.sqrt(6), rtol=1e-12)
     masses = np.array([[b.mass for b in one.bulks] for one in each])
     assert np.allclose([b.mass_error for b in sampled.bulks], masses.std(axis=0, ddof=1) / np.sqrt(6), atol=1e-16)
     single = each[0]
-    assert np.all(np.isnan(single.edges_error))
+    assert np.all(np.isnan(single.edge_error))
     assert all(np.isnan(b.mass_error) for b in single.bulks)
     assert np.isnan(single.atom.mass_error)
     assert np.isnan(single.atom.location_error)

@@ -23,7 +23,7 @@ import numpy as np
 
 from .._checks import real_array, real_scalar
 from ..activations import Activation
-from ..gaussian_equivalent import gaussian_equivalent
+from ..gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from ..model import RandomFeatureModel
 from ..quadrature import gaussian_weight, hermite_functions, panels, trapezoid
 from .memory import require
@@ -120,18 +120,23 @@ def sample(
     -----
     Beyond arXiv 2505.17638, which averages over draws of the noise.
     """
-    draw = _draw(key, model, d, kind, data, rows, matrices=2)
+    return matrices_of(model, drawn(key, model, d, kind=kind, data=data, rows=rows, matrices=2), kind, tolerance)
+
+
+def matrices_of(model: RandomFeatureModel, draw: Any, kind: str, tolerance: float = TOLERANCE) -> FeatureMatrices:
+    """The matrices of what was drawn."""
     tolerance = float(real_scalar("tolerance", tolerance, above=0.0))
+    gaussian_data = draw.fresh is None
     if kind == "gaussian":
-        U, V, U_test, V_test = _gaussian(model, draw.W, draw.X, draw.Omega, draw.spread)
-        return FeatureMatrices(model, U, V, U_test, V_test, 0.0, draw.n, True)
+        U, V, U_test, V_test = _gaussian(gaussian_equivalent(model), draw.W, draw.X, draw.Omega, draw.spread)
+        return FeatureMatrices(model, U, V, U_test, V_test, 0.0, draw.n, gaussian_data)
     mu0 = gaussian_equivalent(model).mu0
     U, V, error = _trained(model, draw.W, draw.X, mu0, tolerance)
-    if data is None:
+    if gaussian_data:
         U_test, V_test, error_test = _population(model, draw.W, draw.spread, mu0, tolerance)
     else:
         U_test, V_test, error_test = _trained(model, draw.W, draw.fresh, mu0, tolerance)
-    return FeatureMatrices(model, U, V, U_test, V_test, max(error, error_test), draw.n, data is None)
+    return FeatureMatrices(model, U, V, U_test, V_test, max(error, error_test), draw.n, gaussian_data)
 
 
 def correlation(
@@ -145,14 +150,14 @@ def correlation(
     tolerance: float = TOLERANCE,
 ) -> tuple[Any, int]:
     """U alone, the same as in ``sample`` for the same arguments, and d."""
-    draw = _draw(key, model, d, kind, data, rows, matrices=1)
+    draw = drawn(key, model, d, kind=kind, data=data, rows=rows, matrices=1)
     if kind == "gaussian":
-        return _gaussian_correlation(model, draw.W, draw.X, draw.Omega), draw.d
+        return _gaussian_correlation(gaussian_equivalent(model), draw.W, draw.X, draw.Omega), draw.d
     tolerance = float(real_scalar("tolerance", tolerance, above=0.0))
     return _trained(model, draw.W, draw.X, gaussian_equivalent(model).mu0, tolerance)[0], draw.d
 
 
-class _Draw(eqx.Module):
+class Draw(eqx.Module):
     """Features, training samples in columns, fresh ones where there are data, and the root of Σ's eigenvalues."""
 
     W: Any
@@ -163,14 +168,18 @@ class _Draw(eqx.Module):
 
     @property
     def d(self) -> int:
+        """Dimension of the data."""
         return int(self.W.shape[1])
 
     @property
     def n(self) -> int:
+        """Training samples."""
         return int(self.X.shape[1])
 
 
-def _draw(key: Any, model: RandomFeatureModel, d: int | None, kind: str, data: Any, rows: str, *, matrices: int) -> Any:
+def drawn(
+    key: Any, model: RandomFeatureModel, d: int | None, *, kind: str, data: Any, rows: str, matrices: int
+) -> Draw:
     """Everything random, checked; `matrices` of p×p have to fit into memory."""
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
@@ -196,10 +205,10 @@ def _draw(key: Any, model: RandomFeatureModel, d: int | None, kind: str, data: A
     spread = jnp.sqrt(eigenvalues_of(model, d))
     if data is not None:
         order = np.asarray(jax.random.permutation(x_key, data.shape[0]))
-        return _Draw(W, jnp.asarray(data[order[:n]].T), jnp.asarray(data[order[n:]].T), None, spread)
+        return Draw(W, jnp.asarray(data[order[:n]].T), jnp.asarray(data[order[n:]].T), None, spread)
     X = spread[:, None] * jax.random.normal(x_key, (d, n), float)
     Omega = jax.random.normal(o_key, (p, n), float) if kind == "gaussian" else None
-    return _Draw(W, X, None, Omega, spread)
+    return Draw(W, X, None, Omega, spread)
 
 
 def _checked(data: Any, d: int | None) -> np.ndarray:
@@ -239,8 +248,7 @@ def eigenvalues_of(model: RandomFeatureModel, d: int) -> Any:
 
 
 @jax.jit
-def _gaussian_correlation(model: RandomFeatureModel, W: Any, X: Any, Omega: Any) -> Any:
-    ge = gaussian_equivalent(model)
+def _gaussian_correlation(ge: GaussianEquivalent, W: Any, X: Any, Omega: Any) -> Any:
     p, d = W.shape
     F = W / jnp.sqrt(d)
     G = jnp.sqrt(ge.kappa2) * F @ X + jnp.sqrt(ge.v2) * Omega
@@ -248,14 +256,13 @@ def _gaussian_correlation(model: RandomFeatureModel, W: Any, X: Any, Omega: Any)
 
 
 @jax.jit
-def _gaussian(model: RandomFeatureModel, W: Any, X: Any, Omega: Any, spread: Any) -> tuple[Any, Any, Any, Any]:
-    ge = gaussian_equivalent(model)
+def _gaussian(ge: GaussianEquivalent, W: Any, X: Any, Omega: Any, spread: Any) -> tuple[Any, Any, Any, Any]:
     p, d = W.shape
     F = W / jnp.sqrt(d)
     signal = F * spread
     U_test = ge.kappa2 * signal @ signal.T + ge.b2 * F @ F.T + (ge.v2 + ge.s2) * jnp.eye(p)
     V = jnp.sqrt(ge.b2) * F
-    return _gaussian_correlation(model, W, X, Omega), V, U_test, V
+    return _gaussian_correlation(ge, W, X, Omega), V, U_test, V
 
 
 # -------------------------------------------------------------------------------------- the Hermite expansion
@@ -294,7 +301,7 @@ def _expansion(sigma: Activation, W: Any, Y: Any, width: Any, mu0: Any, toleranc
     unit = W / (_norms(W)[:, None] * np.sqrt(W.shape[1]))
     step, quadrature = _step(sigma, Y, width, mu0)
     layers: list[Any] = []
-    found = 0.0
+    found: Any = 0.0
     for first, last in GROUPS:
         C, square = _coefficients(sigma, Y, width, mu0, step, first, last)
         layers.append(C)

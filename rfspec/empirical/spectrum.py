@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -21,6 +22,7 @@ from scipy.stats import norm, t
 from tqdm import tqdm
 
 from .._checks import concrete, real_array, real_scalar
+from ..checkpoint import Checkpoint, fingerprint, resumed
 from ..model import RandomFeatureModel
 from ..spectrum import Spectrum
 from ..spectrum import spectrum as theory_of
@@ -170,14 +172,14 @@ class EmpiricalSpectrum(eqx.Module):
         return edges_by_rank(self._values, self._cuts.ranks).mean(axis=0)
 
     @property
-    def edges_error(self) -> np.ndarray:
+    def edge_error(self) -> np.ndarray:
         """Standard error of `edges` over the repeats, shape [2B]; NaN for a single matrix."""
         return standard_error(edges_by_rank(self._values, self._cuts.ranks))
 
     @property
     def bulks(self) -> tuple[EmpiricalBulk, ...]:
         """The bulks of the theory in ascending order, as found in the sample."""
-        ends, errors = self.edges.reshape(-1, 2), self.edges_error.reshape(-1, 2)
+        ends, errors = self.edges.reshape(-1, 2), self.edge_error.reshape(-1, 2)
         shares = shares_by_place(self._values, self._cuts.middles)
         parts = [bulk.part for bulk in self.theory.bulks]
         columns = zip(*ends.T, shares.mean(axis=0), parts, *errors.T, standard_error(shares), strict=True)
@@ -389,6 +391,7 @@ def spectrum(
     data: Any = None,
     rows: str = "gaussian",
     repeats: int = 1,
+    checkpoint: str | Path | None = None,
     progress: bool = False,
 ) -> EmpiricalSpectrum:
     """Eigenvalues of sampled feature matrices, under the theory's nouns.
@@ -399,6 +402,9 @@ def spectrum(
         As for ``rf.empirical.sample``; each repeat draws anew.
     repeats : int
         Independent matrices, at least 1.
+    checkpoint : path, optional
+        File that the eigenvalues of each finished matrix are kept in, so that an interrupted call with the same
+        arguments continues there. It stays when all is done.
     progress : bool
         Show a progress bar.
 
@@ -423,11 +429,19 @@ def spectrum(
     ('population', 0.125, 0.0)
     """
     _count("repeats", repeats)
-    rows_of_eigenvalues = []
-    for one in tqdm(jax.random.split(key, repeats), desc="sampled spectra", disable=not progress, leave=False):
-        U, dimension = correlation(one, model, d, kind=kind, data=data, rows=rows)
-        rows_of_eigenvalues.append(jnp.linalg.eigvalsh(U))
-    return EmpiricalSpectrum(model, jnp.stack(rows_of_eigenvalues), int(dimension), kind, rows, data is None)
+    keys = jax.random.split(key, repeats)
+
+    def once(i: int) -> dict[str, Any]:
+        U, dimension = correlation(keys[i], model, d, kind=kind, data=data, rows=rows)
+        return {"eigenvalues": jnp.linalg.eigvalsh(U), "d": dimension}
+
+    def bar(matrices: Any) -> Any:
+        return tqdm(matrices, desc="sampled spectra", unit="matrix", disable=not progress, leave=False)
+
+    saved = Checkpoint(checkpoint, fingerprint(key, model, d, kind, data, rows, repeats))
+    drawn = resumed(repeats, once, saved, bar)
+    values = jnp.stack([one["eigenvalues"] for one in drawn])
+    return EmpiricalSpectrum(model, values, int(drawn[0]["d"]), kind, rows, data is None)
 
 
 def of_matrices(

@@ -1,94 +1,46 @@
-r"""Full-batch training of the sampled model: exactly in the eigenbasis of U, and step by step.
+r"""Training step by step, for what is not linear: Adam, and steps with fresh noise and mini-batches.
 
-Gradient flow from A = 0 keeps A(τ)/√p = -(1/β)Vᵀh_τ(U) with h_τ(λ) = (1 - e^{-2β²λτ/ψ_p})/λ, so one
-eigendecomposition gives the losses at every τ. Gradient descent takes real steps, and lands on it as η → 0.
+L_train(A) = 1 + (β² Tr AUAᵀ/p + 2β Tr AV/√p)/d has the gradient (2/d)(β²AU/p + βVᵀ/√p); with m fresh draws ξ of the
+noise on each of B samples it is estimated by (2β/(dBm√p)) Σ (βs_A(x_t) + ξ)φ(x_t)ᵀ. The losses that are logged are
+exact either way.
 """
 
 from __future__ import annotations
 
-from functools import partial
+import time
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from tqdm import tqdm
 
-from .._checks import real_array, real_scalar
-from ..learning_curves import LearningCurve, score_error
+from .._checks import real_scalar
+from ..checkpoint import Checkpoint, fingerprint, resumed
+from ..gaussian_equivalent import gaussian_equivalent
+from ..learning_curves import LearningCurve, StandardErrors
 from ..model import RandomFeatureModel
-from .features import FeatureMatrices, sample
+from .dynamics import LINEAR, check_stable, counts, curve, gradient_flow, method, times, trajectory
+from .features import FeatureMatrices, drawn, matrices_of, sizes
 
-OPTIMIZERS = ("gradient_flow", "gd")
-EPS = float(np.finfo(float).eps)
-
-
-class Eigenbasis(eqx.Module):
-    """U = QΛQᵀ with everything the losses need, reduced to p numbers and one p×p matrix.
-
-    With a = QᵀV the losses along h(Λ) are 1 + (Σ λh²|a|² - 2Σ h|a|²)/d and 1 + (hᵀSh - 2Σ h m)/d, where
-    S = (QᵀŨQ)∘(aaᵀ) and m_i = a_i·(QᵀṼ)_i.
-    """
-
-    matrices: FeatureMatrices
-    eigenvalues: Any
-    power: Any
-    cross: Any
-    quadratic: Any
-
-
-@jax.jit
-def eigenbasis(matrices: FeatureMatrices) -> Eigenbasis:
-    """Diagonalise U once."""
-    values, Q = jnp.linalg.eigh(matrices.U)
-    a, a_test = Q.T @ matrices.V, Q.T @ matrices.V_test
-    quadratic = (Q.T @ matrices.U_test @ Q) * (a @ a.T)
-    return Eigenbasis(matrices, values, jnp.sum(a**2, axis=1), jnp.sum(a * a_test, axis=1), quadratic)
-
-
-def gradient_flow(matrices: FeatureMatrices | Eigenbasis, tau: Any) -> LearningCurve:
-    r"""Exact losses of full-batch gradient flow at times τ.
-
-    Parameters
-    ----------
-    matrices : FeatureMatrices or Eigenbasis
-        As drawn by ``rf.empirical.sample``; an `eigenbasis` of them spares the decomposition.
-    tau : array
-        Times τ = kη/d² ≥ 0, any shape and order.
-
-    Returns
-    -------
-    LearningCurve
-        `error` holds the rounding error of the eigendecomposition.
-    """
-    tau = _times(tau)
-    basis = matrices if isinstance(matrices, Eigenbasis) else eigenbasis(matrices)
-    train, test = _flow(basis, tau.ravel())
-    return _curve(basis.matrices, tau, train.reshape(tau.shape), test.reshape(tau.shape))
-
-
-@jax.jit
-def _flow(basis: Eigenbasis, tau: Any) -> tuple[Any, Any]:
-    model, d = basis.matrices.model, basis.matrices.d
-    rate = 2.0 * model.process.beta2 / model.psi_p
-
-    def at(tau: Any) -> tuple[Any, Any]:
-        values = basis.eigenvalues
-        h = -jnp.expm1(-rate * values * tau) / values
-        train = 1.0 + jnp.sum((values * h**2 - 2.0 * h) * basis.power) / d
-        test = 1.0 + (h @ basis.quadratic @ h - 2.0 * jnp.sum(h * basis.cross)) / d
-        return train, test
-
-    return jax.lax.map(at, tau)
+STEPWISE = ("adam", "sgd")
+OPTIMIZERS = ("gradient_flow", *LINEAR, *STEPWISE)
+COLUMNS = ("tau", "train", "test", "score_error", "error")  # of a learning curve
+SAVE_EVERY = 10.0  # seconds between checkpoints
+CHUNK = 1.0  # seconds of steps between looks at the clock
 
 
 def gradient_descent(
     matrices: FeatureMatrices, steps: Any, learning_rate: float, *, progress: bool = False
 ) -> LearningCurve:
-    r"""Losses after given numbers of plain full-batch gradient steps on A, from A = 0.
+    r"""Losses after given numbers of plain full-batch gradient steps on A, from A = 0, each of them taken.
 
-    A ← A - η∇_A L_train, with the exact gradient over data and noise.
+    A ← A - η∇_A L_train, with the exact gradient over data and noise. ``trajectory`` gives the same numbers without
+    taking the steps.
 
     Parameters
     ----------
@@ -110,55 +62,84 @@ def gradient_descent(
     ValueError
         If the steps are not ascending integers ≥ 0, or η is unstable (the message names the limit).
     """
-    eta = float(real_scalar("learning_rate", learning_rate, above=0.0))
-    steps = real_array("steps", steps, "ascending integers of at least 0")
-    if (
-        steps.ndim != 1
-        or not steps.size
-        or np.any(steps != np.round(steps))
-        or steps[0] < 0
-        or np.any(np.diff(steps) < 0)
-    ):
-        raise ValueError(f"steps must be ascending integers of at least 0, got {steps}")
-    model, d = matrices.model, matrices.d
-    top = float(_largest(matrices.U))
-    limit = float(model.psi_p * d**2 / (model.process.beta2 * top))
-    if eta >= limit:
-        raise ValueError(f"learning_rate must be below {limit:.6g} to be stable for this U, got {eta:.6g}")
-    rate = 2.0 * float(model.process.beta2) * eta / (float(model.psi_p) * d**2)
-    beta = float(model.process.beta)
-    M = jnp.zeros((d, matrices.p))  # A/√p
-    losses, done = [], 0
-    for k in tqdm(steps.astype(int), desc="gradient descent", disable=not progress, leave=False):
-        M = _steps(matrices, M, rate, beta, int(k) - done)
-        losses.append(_losses(matrices, M, beta))
-        done = int(k)
-    train, test = (jnp.stack(column) for column in zip(*losses, strict=True))
-    return _curve(matrices, steps * eta / d**2, train, test)
+    steps, eta, _ = method(_ascending(steps), learning_rate, "gd", 0.0)
+    check_stable(matrices, float(_largest(matrices.U)), eta, "gd", 0.0)
+    run = _Run(matrices, None, _rule("sgd", eta), None, None)
+    return _walk(run, jax.random.key(0), steps, eta, Checkpoint(None, ""), progress)
 
 
-@jax.jit
-def _steps(matrices: FeatureMatrices, M: Any, rate: Any, beta: Any, count: Any) -> Any:
-    push = rate / beta * matrices.V.T
-    return jax.lax.fori_loop(0, count, lambda _, M: M - rate * (M @ matrices.U) - push, M)
+def train(
+    key: Any,
+    model: RandomFeatureModel,
+    steps: Any,
+    d: int | None = None,
+    *,
+    learning_rate: float,
+    optimizer: str | optax.GradientTransformation = "adam",
+    noise_draws: int | None = None,
+    batch_size: int | None = None,
+    kind: str = "features",
+    data: Any = None,
+    rows: str = "gaussian",
+    checkpoint: str | Path | None = None,
+    progress: bool = False,
+) -> LearningCurve:
+    r"""Train one sampled model step by step from A = 0 and return its exact losses after k steps.
 
+    Parameters
+    ----------
+    key, model, d, kind, data, rows
+        As for ``rf.empirical.sample``.
+    steps : array of int
+        Step counts k ≥ 0 at which the losses are wanted, ascending.
+    learning_rate : float
+        Step size η on A.
+    optimizer : {"adam", "sgd"} or optax.GradientTransformation
+        Adam with optax's other defaults; plain steps. A transformation is used as it is.
+    noise_draws : int, optional
+        Fresh draws m of the noise on each sample at each step; without it the gradient is exact, all noise integrated
+        out ("sgd" then takes one).
+    batch_size : int, optional
+        Samples drawn without replacement at each step; all n by default. Needs `noise_draws`.
+    checkpoint : path, optional
+        File that the state is written to every ten seconds and at each of `steps`. A run with the same arguments
+        continues from it, and ends with the same bits as one that was never interrupted.
+    progress : bool
+        Show a progress bar.
 
-@jax.jit
-def _losses(matrices: FeatureMatrices, M: Any, beta: Any) -> tuple[Any, Any]:
-    d = matrices.d
+    Returns
+    -------
+    LearningCurve
+        With τ = kη/d², also for Adam.
 
-    def loss(U: Any, V: Any) -> Any:
-        return 1.0 + (beta**2 * jnp.sum((M @ U) * M) + 2 * beta * jnp.sum(M * V.T)) / d
-
-    return loss(matrices.U, matrices.V), loss(matrices.U_test, matrices.V_test)
-
-
-@partial(jax.jit, static_argnames="iterations")
-def _largest(U: Any, iterations: int = 100) -> Any:
-    """Largest eigenvalue by power iteration, rounded up by a percent."""
-    v = jnp.ones(U.shape[0]) / jnp.sqrt(U.shape[0]) + jnp.cos(jnp.arange(U.shape[0]))
-    v = jax.lax.fori_loop(0, iterations, lambda _, v: U @ (v / jnp.linalg.norm(v)), v)
-    return 1.01 * jnp.linalg.norm(v)
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, the optimizer is unknown, or the checkpoint belongs to another run.
+    """
+    steps, eta = _ascending(steps), float(real_scalar("learning_rate", learning_rate, above=0.0))
+    if isinstance(optimizer, str) and optimizer not in STEPWISE:
+        raise ValueError(
+            f"optimizer must be one of {', '.join(STEPWISE)} or an optax transformation, got {optimizer!r}"
+        )
+    if optimizer == "sgd" and noise_draws is None:
+        noise_draws = 1
+    noise_draws, batch_size = _positive("noise_draws", noise_draws), _positive("batch_size", batch_size)
+    if noise_draws is None and batch_size is not None:
+        raise ValueError("batch_size needs noise_draws: the exact gradient takes all samples")
+    if noise_draws is not None and kind == "gaussian":
+        raise ValueError('noise_draws goes with kind="features": the Gaussian equivalent has no noise to draw')
+    sample_key, walk_key = jax.random.split(key)
+    draw = drawn(sample_key, model, d, kind=kind, data=data, rows=rows, matrices=2)
+    if batch_size is not None and batch_size > draw.n:
+        raise ValueError(f"batch_size must be at most n = {draw.n}, got {batch_size}")
+    identity = fingerprint(key, model, steps, draw.d, eta, str(optimizer), noise_draws, batch_size, kind, rows, data)
+    saved = Checkpoint(checkpoint, identity)
+    saved.load()  # a foreign file is refused before the work begins
+    rule = optimizer if not isinstance(optimizer, str) else _rule(optimizer, eta)
+    features = None if noise_draws is None else (draw.W, draw.X, gaussian_equivalent(model).mu0)
+    run = _Run(matrices_of(model, draw, kind), features, rule, noise_draws, batch_size)
+    return _walk(run, walk_key, steps, eta, saved, progress)
 
 
 def learning_curve(
@@ -169,46 +150,232 @@ def learning_curve(
     *,
     optimizer: str = "gradient_flow",
     learning_rate: float | None = None,
+    momentum: float = 0.9,
+    noise_draws: int | None = None,
+    batch_size: int | None = None,
     kind: str = "features",
     data: Any = None,
+    rows: str = "gaussian",
+    repeats: int = 1,
+    checkpoint: str | Path | None = None,
+    progress: bool = False,
 ) -> LearningCurve:
-    r"""Train one sampled model and return its losses at times τ.
+    r"""Train sampled models and return their losses at times τ = kη/d², averaged over the draws.
 
     Parameters
     ----------
-    key, model, d, kind, data
+    key, model, d, kind, data, rows
         As for ``rf.empirical.sample``.
     tau : array
-        Training times τ = kη/d² ≥ 0; for "gd" rounded to whole steps, ascending.
-    optimizer : {"gradient_flow", "gd"}
+        Training times τ ≥ 0, rounded to whole steps unless the optimizer is gradient flow; ascending for "adam" and
+        "sgd".
+    optimizer : {"gradient_flow", "gd", "momentum", "nesterov", "adam", "sgd"}
+        The first four exactly from one eigendecomposition, the last two step by step.
     learning_rate : float
-        Step size η of "gd".
+        Step size η; of all but gradient flow.
+    momentum : float
+        μ of "momentum" and "nesterov".
+    noise_draws, batch_size : int, optional
+        Of "adam" and "sgd"; see ``rf.empirical.train``.
+    repeats : int
+        Independent draws of features and data; two or more give standard errors.
+    checkpoint : path, optional
+        File that each finished draw is kept in (and, beside it, the state of one that is trained step by step), so that
+        an interrupted call with the same arguments continues there and gives the same bits. It stays when all is done.
+    progress : bool
+        Show a progress bar.
 
     Returns
     -------
     LearningCurve
+        Means over the draws, with `standard_error` (NaN for a single draw).
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range or does not go with the optimizer, or η is not stable.
     """
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
-    tau = _times(tau)
-    if (optimizer == "gd") != (learning_rate is not None):
-        raise ValueError(f'learning_rate goes with optimizer="gd" and only with it, got {learning_rate!r}')
-    matrices = sample(key, model, d, kind=kind, data=data)
-    if learning_rate is None:
-        return gradient_flow(matrices, tau)
-    return gradient_descent(matrices, np.round(tau * matrices.d**2 / learning_rate), learning_rate)
+    tau = times(tau)
+    if (optimizer == "gradient_flow") == (learning_rate is not None):
+        raise ValueError(f'learning_rate goes with every optimizer but "gradient_flow", got {learning_rate!r}')
+    if optimizer not in STEPWISE and (noise_draws is not None or batch_size is not None):
+        raise ValueError(f"noise_draws and batch_size go with {', '.join(STEPWISE)}, got optimizer={optimizer!r}")
+    repeats = _positive("repeats", repeats) or 1
+
+    keys = [key] if repeats == 1 else list(jax.random.split(key, repeats))
+    files = [None if checkpoint is None else Path(f"{checkpoint}.{i}") for i in range(repeats)]
+
+    def once(i: int) -> dict[str, Any]:
+        if learning_rate is not None and optimizer in STEPWISE:
+            dimension = sizes(model, d if data is None else np.shape(data)[-1])[0]
+            result = train(
+                keys[i],
+                model,
+                np.round(tau * dimension**2 / learning_rate),
+                d,
+                optimizer=optimizer,
+                learning_rate=learning_rate,
+                noise_draws=noise_draws,
+                batch_size=batch_size,
+                kind=kind,
+                data=data,
+                rows=rows,
+                checkpoint=files[i],
+                progress=progress,
+            )
+            return _columns(result)
+        matrices = matrices_of(model, drawn(keys[i], model, d, kind=kind, data=data, rows=rows, matrices=5), kind)
+        if learning_rate is None:
+            return _columns(gradient_flow(matrices, tau))
+        steps = np.round(tau * matrices.d**2 / learning_rate)
+        return _columns(trajectory(matrices, steps, learning_rate, optimizer=optimizer, momentum=momentum))
+
+    identity = fingerprint(
+        key, model, tau, d, optimizer, learning_rate, momentum, noise_draws, batch_size, kind, data, rows, repeats
+    )
+
+    def bar(draws: Any) -> Any:
+        return tqdm(draws, desc=optimizer, unit="draw", disable=not progress or repeats == 1, leave=False)
+
+    draws = resumed(repeats, once, Checkpoint(checkpoint, identity), bar)
+    for file in files:
+        Checkpoint(file, "").remove()
+    curves = [_curve_of(draw) for draw in draws]
+    return curves[0] if repeats == 1 else averaged(curves)
 
 
-def _times(tau: Any) -> np.ndarray:
-    tau = real_array("tau", tau, "finite real numbers of at least 0")
-    if tau.size and tau.min() < 0:
-        raise ValueError(f"tau must be at least 0, got {tau.min()}")
-    return tau
+def _curve_of(columns: dict[str, Any]) -> LearningCurve:
+    tau, train, test, score, error = (jnp.asarray(columns[name]) for name in COLUMNS)
+    return LearningCurve(tau, train, test, score, error)
 
 
-def _curve(matrices: FeatureMatrices, tau: Any, train: Any, test: Any) -> LearningCurve:
-    model = matrices.model
-    score = score_error(model, test) if matrices.gaussian_data else jnp.full(np.shape(test), jnp.nan)
-    # the losses sum p terms of the size of the loss and of λ_max h² ≤ λ_max (cτ)²
-    error = 64 * EPS * matrices.p * (1.0 + jnp.abs(test)) + matrices.error
-    return LearningCurve(jnp.asarray(tau), train, test, score, error)
+def _columns(curve: LearningCurve) -> dict[str, Any]:
+    return {name: getattr(curve, name) for name in COLUMNS}
+
+
+def averaged(curves: list[LearningCurve]) -> LearningCurve:
+    """The mean of independent curves at the same τ, with its standard error."""
+    columns = [jnp.stack(column) for column in zip(*((c.train, c.test, c.score_error) for c in curves), strict=True)]
+    train, test, score = (jnp.mean(c, axis=0) for c in columns)
+    error = StandardErrors(*(jnp.std(c, axis=0, ddof=1) / np.sqrt(len(curves)) for c in columns))
+    worst = jnp.max(jnp.stack([c.error for c in curves]), axis=0)
+    return LearningCurve(curves[0].tau, train, test, score, worst, error)
+
+
+# ----------------------------------------------------------------------------------------------------- steps
+
+
+class _Run(eqx.Module):
+    """What a step needs: exact matrices, and (W, X, μ0) where the noise is drawn."""
+
+    matrices: FeatureMatrices
+    features: tuple[Any, Any, Any] | None
+    rule: optax.GradientTransformation = eqx.field(static=True)
+    noise_draws: int | None = eqx.field(static=True)
+    batch_size: int | None = eqx.field(static=True)
+
+    def gradient(self, key: Any, A: Any) -> Any:
+        """∇_A of the train loss, exact or estimated."""
+        m = self.matrices
+        beta, scale = m.model.process.beta, jnp.sqrt(m.p)
+        if self.features is None:
+            return 2.0 / m.d * (beta**2 * A @ m.U / m.p + beta * m.V.T / scale)
+        W, X, mu0 = self.features
+        batch_key, noise_key = jax.random.split(key)
+        if self.batch_size is not None:
+            X = X[:, jax.random.choice(batch_key, m.n, (self.batch_size,), replace=False)]
+        X = jnp.tile(X, (1, self.noise_draws or 1))
+        xi = jax.random.normal(noise_key, X.shape)
+        noisy = m.model.process.alpha * X + beta * xi
+        phi = m.model.activation(W @ noisy / jnp.sqrt(m.d)) - mu0
+        rest = beta * A @ phi / scale + xi
+        return 2.0 * beta / (m.d * X.shape[1] * scale) * rest @ phi.T
+
+
+@lru_cache(maxsize=64)
+def _rule(name: str, eta: float) -> optax.GradientTransformation:
+    """One object for each rule and rate, so that runs with the same share a compilation."""
+    return getattr(optax, name)(eta)
+
+
+@partial(jax.jit, donate_argnums=(2,))
+def _steps(run: _Run, key: Any, state: Any, first: Any, last: Any) -> Any:
+    """Steps first ≤ k < last; the key of a step is its number's, so that any cut of a run gives the same bits."""
+
+    def step(k: Any, state: Any) -> Any:
+        A, memory = state
+        update, memory = run.rule.update(run.gradient(jax.random.fold_in(key, k), A), memory, A)
+        return optax.apply_updates(A, update), memory
+
+    return jax.lax.fori_loop(first, last, step, state)
+
+
+@jax.jit
+def _losses(matrices: FeatureMatrices, A: Any) -> tuple[Any, Any]:
+    d, beta, scale = matrices.d, matrices.model.process.beta, jnp.sqrt(matrices.p)
+
+    def loss(U: Any, V: Any) -> Any:
+        return 1.0 + (beta**2 / matrices.p * jnp.sum((A @ U) * A) + 2 * beta / scale * jnp.sum(A * V.T)) / d
+
+    return loss(matrices.U, matrices.V), loss(matrices.U_test, matrices.V_test)
+
+
+def _walk(run: _Run, key: Any, steps: np.ndarray, eta: float, checkpoint: Checkpoint, progress: bool) -> LearningCurve:
+    """Take the steps, log the losses where they are wanted, keep the state."""
+    matrices, steps = run.matrices, steps.astype(int)
+    A = jnp.zeros((matrices.d, matrices.p))
+    state = (A, run.rule.init(A))
+    losses, done = np.zeros((0, 2)), 0
+    saved = checkpoint.load()
+    if saved is not None:
+        leaves = [saved[f"leaf{i}"] for i in range(len(jax.tree.leaves(state)))]
+        state = jax.tree.unflatten(jax.tree.structure(state), [jnp.asarray(leaf) for leaf in leaves])
+        losses, done = saved["losses"], int(saved["done"])
+
+    def save() -> None:
+        leaves = {f"leaf{i}": leaf for i, leaf in enumerate(jax.tree.leaves(state))}
+        checkpoint.save({"losses": losses, "done": done, **leaves})
+
+    chunk, last_save = 1, time.monotonic()
+    with tqdm(total=int(steps[-1]), initial=done, desc="steps", disable=not progress, leave=False) as bar:
+        for k in steps[len(losses) :]:
+            while done < k:
+                start, count = time.monotonic(), min(chunk, k - done)
+                state = jax.block_until_ready(_steps(run, key, state, done, done + count))
+                done += count
+                bar.update(count)
+                now = time.monotonic()
+                if now - start < CHUNK / 2 and count == chunk:
+                    chunk *= 2
+                if now - last_save > SAVE_EVERY:
+                    save()
+                    last_save = now
+            losses = np.concatenate([losses, [[float(v) for v in _losses(matrices, state[0])]]])
+            if checkpoint.path is not None and time.monotonic() - last_save > CHUNK:
+                save()
+                last_save = time.monotonic()
+    save()
+    return curve(matrices, steps * eta / matrices.d**2, jnp.asarray(losses[:, 0]), jnp.asarray(losses[:, 1]))
+
+
+@partial(jax.jit, static_argnames="iterations")
+def _largest(U: Any, iterations: int = 100) -> Any:
+    """Largest eigenvalue by power iteration, rounded up by a percent."""
+    v = jnp.ones(U.shape[0]) / jnp.sqrt(U.shape[0]) + jnp.cos(jnp.arange(U.shape[0]))
+    v = jax.lax.fori_loop(0, iterations, lambda _, v: U @ (v / jnp.linalg.norm(v)), v)
+    return 1.01 * jnp.linalg.norm(v)
+
+
+def _ascending(steps: Any) -> np.ndarray:
+    steps = counts(steps)
+    if steps.ndim != 1 or np.any(np.diff(steps) < 0):
+        raise ValueError(f"steps must be ascending integers of at least 0, got {steps}")
+    return steps
+
+
+def _positive(name: str, value: Any) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+    return None if value is None else int(value)
