@@ -114,8 +114,9 @@ def certify(
     """
     if numbers.check_digits(digits) < 20:
         raise ValueError(f"digits must be at least 20 to check doubles, got {digits}")
+    of = model.model if isinstance(model, Spectrum) else model
+    truth = exact.model_numbers(of, digits + numbers.GUARD, activation)
     sp = model if isinstance(model, Spectrum) else spectrum(model)
-    truth = exact.model_numbers(sp.model, digits + numbers.GUARD, activation)
     folds = exact.folds(truth, digits)
     complete = 2 * len(sp.bulks) == len(folds)
     with mp.workdps(digits + numbers.GUARD):
