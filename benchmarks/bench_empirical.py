@@ -41,7 +41,7 @@ def main() -> int:
     print(f"{jax.devices()[0].device_kind}, d = {d}, p = {p}, n = {n}")
 
     layers, assemble = [], features._assemble
-    features._assemble = lambda unit, C, square: layers.append(len(C)) or assemble(unit, C, square)
+    features._assemble = lambda rows, C, *rest: layers.append(sum(map(len, C))) or assemble(rows, C, *rest)
     exact = seconds(lambda: rf.empirical.features.correlation(key, model, d)[0], repeats=2)
     C, W = jax.random.normal(key, (p, n)), jax.random.normal(key, (p, d))
     product = jax.jit(lambda A: A @ A.T)

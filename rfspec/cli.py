@@ -39,7 +39,7 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a tabl
 
 def _of_model(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command, in place of its parameters `model` and `data`, the options that name a model."""
-    hints = {**get_type_hints(_model, include_extras=True), **get_type_hints(command, include_extras=True)}
+    hints = {**get_type_hints(command, include_extras=True), **get_type_hints(_model, include_extras=True)}
     own = inspect.signature(command).parameters
     named = inspect.signature(_model).parameters
 

@@ -97,7 +97,7 @@ def run_case(case: Case, seed: int = 0, tick: Callable[[str], Any] = lambda _: N
         sp = jax.block_until_ready(spectrum(case.model))
     with _timed(seconds, "solve"):
         sp = jax.block_until_ready(spectrum(case.model))
-    times, paper = timescales(case.model, "spectrum"), timescales(case.model, "paper")
+    times, paper = timescales(sp, "spectrum"), timescales(sp, "paper")
     tick(f"{case.title}: sampled features")
     with _timed(seconds, "sample"):
         matrices = jax.block_until_ready(sample(jax.random.key(seed), case.model, case.d, data=case.data))

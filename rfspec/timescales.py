@@ -80,14 +80,15 @@ class Timescales(eqx.Module):
         return "; ".join(filter(None, [self.spectrum.reason, *absent]))
 
 
-def timescales(model: RandomFeatureModel, rule: str = "paper") -> Timescales:
+def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper") -> Timescales:
     r"""Training times τ_gen and τ_mem of a model.
 
     τ = ψ_p/(Δλ) at the ends of each part of the spectrum, Δ = β².
 
     Parameters
     ----------
-    model : RandomFeatureModel
+    model : RandomFeatureModel or Spectrum
+        A spectrum already computed is not computed again.
     rule : {"paper", "spectrum"}
         "paper": edges from the closed forms of Theorem 3.2, leading order in 1/ψ.
         "spectrum": exact edges, satellite apart.
@@ -117,6 +118,7 @@ def timescales(model: RandomFeatureModel, rule: str = "paper") -> Timescales:
     if rule not in RULES:
         known = ", ".join(f'"{r}"' for r in RULES)
         raise ValueError(f"rule must be one of {known}, got {rule!r}")
+    known_spectrum, model = (model, model.model) if isinstance(model, Spectrum) else (None, model)
     scale = model.psi_p / model.process.beta2
     if rule == "paper":
         law = leading_order(model)
@@ -131,7 +133,7 @@ def timescales(model: RandomFeatureModel, rule: str = "paper") -> Timescales:
             error,
             None,
         )
-    sp = spectrum(model)
+    sp = spectrum(model) if known_spectrum is None else known_spectrum
     parts = sp.parts
     error = sp.equations.ge.error + jnp.nanmax(sp.edge_errors)
     return Timescales(

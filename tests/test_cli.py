@@ -5,8 +5,10 @@ import json
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
+import xarray
 from typer.testing import CliRunner
 
 import rfspec as rf
@@ -65,7 +67,60 @@ def test_data_files(tmp_path):
     assert [b["lower"] for b in reports[0]["bulks"]] == pytest.approx([b["lower"] for b in reports[1]["bulks"]])
 
 
+SMALL = ["--psi-p", "8", "--psi-n", "2", "--t", "0.05", "--d", "6"]
+
+
+def test_sample(tmp_path):
+    out = run("sample", *SMALL, "--repeats", "2", "--kind", "gaussian", "--out", str(tmp_path / "s.nc"))
+    assert "in brackets the theory" in out
+    data = xarray.load_dataset(tmp_path / "s.nc", engine="h5netcdf")
+    assert data.eigenvalue.shape == (2, 48)
+    assert data.attrs["seed"] == 0
+    model = rf.RandomFeatureModel(8.0, 2.0, 0.05)
+    direct = rf.empirical.spectrum(jax.random.key(0), model, 6, repeats=2, kind="gaussian")
+    assert np.array_equal(data.eigenvalue, direct.eigenvalues)
+    assert [p.name for p in tmp_path.iterdir()] == ["s.nc"]
+    report = json.loads(run("sample", *SMALL, "--repeats", "2", "--kind", "gaussian", "--json"))
+    assert report["bulks"][-1]["mass"] == pytest.approx(0.125)
+
+
+def test_train(tmp_path):
+    times = ["--tau-min", "1", "--tau-max", "100", "--points", "3"]
+    method = ["--optimizer", "momentum", "--learning-rate", "10", "--repeats", "2"]
+    for suffix in ("nc", "csv", "json", "png"):
+        out = run("train", *SMALL, *times, *method, "--out", str(tmp_path / f"t.{suffix}"))
+    assert len(out.splitlines()) == 5
+    data = xarray.load_dataset(tmp_path / "t.nc", engine="h5netcdf")
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
+    assert [float(r["test"]) for r in rows] == list(data.test.values)
+    assert np.all(data.test_standard_error > 0)
+    assert json.loads((tmp_path / "t.json").read_text())["train"] == list(data.train.values)
+
+
+def test_compare(tmp_path):
+    out = run("compare", *SMALL, "--kind", "gaussian", "--out", str(tmp_path / "c.csv"))
+    assert "mass of bulk 3" in out
+    rows = {r["name"]: r for r in csv.DictReader((tmp_path / "c.csv").read_text().splitlines())}
+    assert float(rows["kolmogorov"]["found"]) < 0.2
+
+
+def test_data_are_trained_on(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(40, 5)) + 3.0)
+    data = ["--psi-p", "8", "--psi-n", "2", "--t", "0.05", "--data", str(tmp_path / "x.npy")]
+    report = json.loads(run("train", *data, "--points", "3", "--json"))
+    assert report["train"][0] < 1.0
+    assert report["score_error"] == [None] * 3
+
+
 BAD = {
+    "no dimension": (["sample", *MODEL], "d must be an integer of at least 1, got None"),
+    "small dimension": (
+        ["sample", "--psi-p", "8", "--psi-n", "0.01", "--t", "1", "--d", "9"],
+        "n = psi_n d rounds to 0",
+    ),
+    "times": (["train", *SMALL, "--tau-min", "2", "--tau-max", "1"], "tau_min and tau_max must be ascending"),
+    "optimizer": (["train", *SMALL, "--optimizer", "lion"], "optimizer must be one of"),
+    "picture of a comparison": (["compare", *SMALL, "--out", "x.png"], "out must end in one of .csv, .json"),
     "psi": (["spectrum", "--psi-p", "-1", "--psi-n", "8", "--t", "1"], "psi_p must be a finite real number"),
     "rule": (["timescales", *MODEL, "--rule", "x"], "rule must be one of"),
     "out": (["spectrum", *MODEL, "--out", "x.foo"], "out must end in one of"),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -25,13 +25,14 @@ from .._checks import real_array, real_scalar
 from ..activations import Activation
 from ..gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from ..model import RandomFeatureModel
+from ..processes import Process
 from ..quadrature import gaussian_weight, hermite_functions, panels, trapezoid
 from .memory import require
 
 KINDS = ("features", "gaussian")
 ROWS = ("gaussian", "spherical")
 TOLERANCE = 1e-10  # of what the Hermite expansion may leave out of U, relative to its diagonal
-GROUPS = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64))  # layers that are computed together
+GROUPS = ((0, 6), (6, 12), (12, 24), (24, 64))  # layers that are computed together
 STEPS = (0.5, 0.25, 0.125, 0.0625)  # of the trapezoid rule in the noise
 BLOCK = 512  # rows of U assembled together
 EPS = float(np.finfo(float).eps)
@@ -198,17 +199,25 @@ def drawn(
     layers = 1 if kind == "gaussian" else 8
     doubles = (matrices + 1) * p * p + p * (d + (layers + 2) * n) + 3 * min(p, BLOCK) * p
     require(doubles, f"U at p = {p}, n = {n}", "take a smaller d, or empirical.matrix_free_spectrum, which forms none")
-    w_key, x_key, o_key = jax.random.split(key, 3)
-    W = jax.random.normal(w_key, (p, d), float)
-    if rows == "spherical":
-        W = W * jnp.sqrt(d / jnp.sum(W**2, axis=1, keepdims=True))
     spread = jnp.sqrt(eigenvalues_of(model, d))
-    if data is not None:
-        order = np.asarray(jax.random.permutation(x_key, data.shape[0]))
-        return Draw(W, jnp.asarray(data[order[:n]].T), jnp.asarray(data[order[n:]].T), None, spread)
-    X = spread[:, None] * jax.random.normal(x_key, (d, n), float)
-    Omega = jax.random.normal(o_key, (p, n), float) if kind == "gaussian" else None
-    return Draw(W, X, None, Omega, spread)
+    columns = None if data is not None else n
+    W, X, Omega = _normals(key, spread, p, columns, rows == "spherical", kind == "gaussian")
+    if data is None:
+        return Draw(W, X, None, Omega, spread)
+    order = np.asarray(jax.random.permutation(jax.random.split(key, 3)[1], data.shape[0]))
+    return Draw(W, jnp.asarray(data[order[:n]].T), jnp.asarray(data[order[n:]].T), None, spread)
+
+
+@partial(jax.jit, static_argnames=("p", "n", "spherical", "gaussian"))
+def _normals(key: Any, spread: Any, p: int, n: int | None, spherical: bool, gaussian: bool) -> tuple[Any, Any, Any]:
+    """W; X with Σ's eigenvalues, where its columns are drawn; Ω of the Gaussian equivalent."""
+    w_key, x_key, o_key = jax.random.split(key, 3)
+    d = spread.size
+    W = jax.random.normal(w_key, (p, d), float)
+    if spherical:
+        W = W * jnp.sqrt(d / jnp.sum(W**2, axis=1, keepdims=True))
+    X = None if n is None else spread[:, None] * jax.random.normal(x_key, (d, n), float)
+    return W, X, None if n is None or not gaussian else jax.random.normal(o_key, (p, n), float)
 
 
 def _checked(data: Any, d: int | None) -> np.ndarray:
@@ -272,23 +281,43 @@ def _trained(
     model: RandomFeatureModel, W: Any, X: Any, mu0: Any, tolerance: float = TOLERANCE
 ) -> tuple[Any, Any, float]:
     """U and V for the columns of X, and the bound of what the layers leave out."""
-    alpha, beta = model.process.alpha, model.process.beta
-    d = W.shape[1]
-    omega = _norms(W)
-    U, slope, error = _expansion(model.activation, W, alpha * W @ X / jnp.sqrt(d), beta * omega, mu0, tolerance)
-    return U, slope[:, None] * W / (omega[:, None] * jnp.sqrt(d)), error
+    return _expansion(model.activation, _given(model.process, W, X), mu0, W, tolerance)
 
 
 def _population(
     model: RandomFeatureModel, W: Any, spread: Any, mu0: Any, tolerance: float = TOLERANCE
 ) -> tuple[Any, Any, float]:
     """Ũ and Ṽ for Gaussian data with covariance diag(spread²): one layer of noise, x and ξ together."""
-    alpha, beta = model.process.alpha, model.process.beta
-    d = W.shape[1]
-    scaled = W * jnp.sqrt((alpha * spread) ** 2 + beta**2)
-    gamma = _norms(scaled)
-    U, slope, error = _expansion(model.activation, scaled, jnp.zeros((W.shape[0], 1)), gamma, mu0, tolerance)
-    return U, beta * (slope / gamma)[:, None] * W / jnp.sqrt(d), error
+    return _expansion(model.activation, _fresh(model.process, W, spread), mu0, W, tolerance)
+
+
+class _Rows(NamedTuple):
+    """What the expansion needs of the features: unit rows for R, pre-activations y, widths βω, V's factors."""
+
+    unit: Any
+    y: Any
+    width: Any
+    factor: Any
+
+
+@jax.jit
+def _given(process: Process, W: Any, X: Any) -> _Rows:
+    """For given samples; V_i = mean_ν c_1 w_i/(ω_i√d)."""
+    omega, d = _norms(W), W.shape[1]
+    return _Rows(_unit(W), process.alpha * W @ X / jnp.sqrt(d), process.beta * omega, 1.0 / (omega * jnp.sqrt(d)))
+
+
+@jax.jit
+def _fresh(process: Process, W: Any, spread: Any) -> _Rows:
+    """Where x is part of the noise, of covariance α²Σ + β²: R_ij = w_i(α²Σ + β²)w_j/(dγ_iγ_j)."""
+    scaled = W * jnp.sqrt((process.alpha * spread) ** 2 + process.beta2)
+    gamma, d = _norms(scaled), W.shape[1]
+    return _Rows(_unit(scaled), jnp.zeros((W.shape[0], 1)), gamma, process.beta / (gamma * jnp.sqrt(d)))
+
+
+def _unit(W: Any) -> Any:
+    """Rows over their norms."""
+    return W / (_norms(W)[:, None] * np.sqrt(W.shape[1]))
 
 
 def _norms(W: Any) -> Any:
@@ -296,23 +325,30 @@ def _norms(W: Any) -> Any:
     return jnp.sqrt(jnp.sum(W**2, axis=1) / W.shape[1])
 
 
-def _expansion(sigma: Activation, W: Any, Y: Any, width: Any, mu0: Any, tolerance: float) -> tuple[Any, Any, float]:
-    """Σ_k R^{∘k} ∘ (C_k C_kᵀ/n) with R from the rows of W, the mean of c_1 in each row, and the bound."""
-    unit = W / (_norms(W)[:, None] * np.sqrt(W.shape[1]))
-    step, quadrature = _step(sigma, Y, width, mu0)
+def _expansion(sigma: Activation, rows: _Rows, mu0: Any, W: Any, tolerance: float) -> tuple[Any, Any, float]:
+    """Σ_k R^{∘k} ∘ (C_k C_kᵀ/n) with R of unit rows, V from the mean of c_1 in each row, and the bound."""
+    step, quadrature = _step(sigma, rows.y, rows.width, mu0)
     layers: list[Any] = []
-    found: Any = 0.0
+    found = np.zeros(W.shape[0])
     for first, last in GROUPS:
-        C, square = _coefficients(sigma, Y, width, mu0, step, first, last)
+        C, square, found, rest = _group(sigma, rows, mu0, found, step, first, last)
         layers.append(C)
-        found = found + jnp.sum(jnp.mean(C**2, axis=2), axis=0)
-        missing = jnp.maximum(square - found, 0.0)
-        error = float(_left_out(unit, missing, last) / jnp.mean(square)) + quadrature
+        error = float(rest) + quadrature
         if error <= tolerance + quadrature:
             break
-    slope = jnp.mean(layers[0][1], axis=1)
-    C = layers[0] if len(layers) == 1 else jnp.concatenate(layers)
-    return _assemble(unit, C, square), slope, error
+    U, V = _assemble(rows, tuple(layers), square, W)
+    return U, V, error
+
+
+@partial(jax.jit, static_argnames=("step", "first", "last"))
+def _group(
+    sigma: Activation, rows: _Rows, mu0: Any, found: Any, step: float, first: int, last: int
+) -> tuple[Any, Any, Any, Any]:
+    """Some layers, E_w[σ²], what all layers so far make of it, and the bound of the rest."""
+    C, square = _coefficients(sigma, rows.y, rows.width, mu0, step, first, last)
+    found = found + jnp.sum(jnp.mean(C**2, axis=2), axis=0)
+    rest = _left_out(rows.unit, jnp.maximum(square - found, 0.0), last) / jnp.mean(square)
+    return C, square, found, rest
 
 
 def _step(sigma: Activation, Y: Any, width: Any, mu0: Any) -> tuple[float, float]:
@@ -376,10 +412,15 @@ def _coefficients(
         c, square = one(*a)
         return c, jnp.mean(square)
 
-    # row by row, so that the quadrature nodes of all entries never stand in memory at once
-    batch = max(1, min(Y.shape[0], 4096 // Y.shape[1]))
-    C, square = jax.lax.map(row, (Y, width), batch_size=batch)
-    return jnp.moveaxis(C, 1, 0), square
+    # some rows at a time, so that the quadrature nodes of all entries never stand in memory at once
+    p, n = Y.shape
+    batches = -(-p // max(1, min(p, 4096 // n)))
+    size = -(-p // batches)
+    cut = lambda a: jnp.pad(a, [(0, batches * size - p)] + [(0, 0)] * (a.ndim - 1), mode="edge").reshape(
+        batches, size, *a.shape[1:]
+    )
+    C, square = jax.lax.map(jax.vmap(row), (cut(Y), cut(width)))
+    return jnp.moveaxis(C.reshape(-1, *C.shape[2:])[:p], 1, 0), square.ravel()[:p]
 
 
 def _blocks(p: int) -> tuple[int, Any]:
@@ -388,7 +429,6 @@ def _blocks(p: int) -> tuple[int, Any]:
     return size, jnp.minimum(jnp.arange(-(-p // size)) * size, p - size)
 
 
-@partial(jax.jit, static_argnames="layer")
 def _left_out(unit: Any, missing: Any, layer: int) -> Any:
     """Frobenius norm per √p of all layers from this one on, off the diagonal.
 
@@ -407,8 +447,9 @@ def _left_out(unit: Any, missing: Any, layer: int) -> Any:
 
 
 @jax.jit
-def _assemble(unit: Any, C: Any, square: Any) -> Any:
-    """The matrix block of rows by block of rows, so that no second matrix of its size is needed."""
+def _assemble(rows: _Rows, layers: tuple[Any, ...], square: Any, W: Any) -> tuple[Any, Any]:
+    """The matrix block of rows by block of rows, so that no second matrix of its size is needed; and V."""
+    C, unit = jnp.concatenate(layers), rows.unit
     p, n = unit.shape[0], C.shape[2]
     size, starts = _blocks(p)
 
@@ -420,8 +461,8 @@ def _assemble(unit: Any, C: Any, square: Any) -> Any:
             here = jax.lax.dynamic_slice_in_dim(C, starts[i], size)
             return (total + power * (here @ C.T), power * R), None
 
-        (rows, _), _ = jax.lax.scan(layer, (jnp.zeros_like(R), jnp.full_like(R, 1.0 / n)), C)
-        return jax.lax.dynamic_update_slice_in_dim(U, rows, starts[i], 0)
+        (some, _), _ = jax.lax.scan(layer, (jnp.zeros_like(R), jnp.full_like(R, 1.0 / n)), C)
+        return jax.lax.dynamic_update_slice_in_dim(U, some, starts[i], 0)
 
     U = jax.lax.fori_loop(0, starts.size, block, jnp.zeros((p, p)))
-    return U.at[jnp.diag_indices(p)].set(square)
+    return U.at[jnp.diag_indices(p)].set(square), (jnp.mean(C[1], axis=1) * rows.factor)[:, None] * W

@@ -318,7 +318,7 @@ def lanczos(
     """Diagonals (probes, order) and off-diagonals (probes, order - 1) of T, a group of probes at a time."""
     parts = []
     starts = range(0, probes, group)
-    for first in tqdm(starts, desc="probes", unit="group", disable=not progress, leave=False):
+    for first in tqdm(starts, desc="probes", unit="group", disable=not progress, leave=False, delay=1.0):
         indices = jnp.arange(first, min(first + group, probes))
         parts.append([np.asarray(part) for part in _tridiagonal(operator, key, indices, order)])
     return _ended(*(np.concatenate(part) for part in zip(*parts, strict=True)))

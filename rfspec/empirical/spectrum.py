@@ -436,7 +436,7 @@ def spectrum(
         return {"eigenvalues": jnp.linalg.eigvalsh(U), "d": dimension}
 
     def bar(matrices: Any) -> Any:
-        return tqdm(matrices, desc="sampled spectra", unit="matrix", disable=not progress, leave=False)
+        return tqdm(matrices, desc="sampled spectra", unit="matrix", disable=not progress, leave=False, delay=1.0)
 
     saved = Checkpoint(checkpoint, fingerprint(key, model, d, kind, data, rows, repeats))
     drawn = resumed(repeats, once, saved, bar)

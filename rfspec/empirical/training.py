@@ -237,7 +237,7 @@ def learning_curve(
     )
 
     def bar(draws: Any) -> Any:
-        return tqdm(draws, desc=optimizer, unit="draw", disable=not progress or repeats == 1, leave=False)
+        return tqdm(draws, desc=optimizer, unit="draw", disable=not progress or repeats == 1, leave=False, delay=1.0)
 
     draws = resumed(repeats, once, Checkpoint(checkpoint, identity), bar)
     for file in files:
@@ -339,7 +339,7 @@ def _walk(run: _Run, key: Any, steps: np.ndarray, eta: float, checkpoint: Checkp
         checkpoint.save({"losses": losses, "done": done, **leaves})
 
     chunk, last_save = 1, time.monotonic()
-    with tqdm(total=int(steps[-1]), initial=done, desc="steps", disable=not progress, leave=False) as bar:
+    with tqdm(total=int(steps[-1]), initial=done, desc="steps", disable=not progress, leave=False, delay=1.0) as bar:
         for k in steps[len(losses) :]:
             while done < k:
                 start, count = time.monotonic(), min(chunk, k - done)

@@ -20,7 +20,8 @@ def learning_curve(
     Parameters
     ----------
     curves : LearningCurve, or a mapping from labels to them
-        The first is drawn as lines (train solid, test dashed), the others as markers on top.
+        The first is drawn as lines (train solid, test dashed), the others as markers on top; means over several
+        draws with a band of one standard error.
     ax : matplotlib axis, optional
     times : Timescales, optional
         Shades the span from the fast to the slow end of each part and marks τ_gen and τ_mem.
@@ -35,12 +36,16 @@ def learning_curve(
         for i, (name, curve) in enumerate(named.items()):
             tau = np.ravel(curve.tau)
             looks = ("-", "--") if i == 0 else ("o", "s")
-            for values, look, color, kind in (
-                (curve.train, looks[0], "black", "train"),
-                (curve.test, looks[1], COLORS["merged"], "test"),
+            spread = curve.standard_error
+            for values, error, look, color, kind in (
+                (curve.train, spread.train, looks[0], "black", "train"),
+                (curve.test, spread.test, looks[1], COLORS["merged"], "test"),
             ):
                 label = f"{kind} loss, {name}" if name else f"{kind} loss"
-                ax.plot(tau, np.ravel(values), look, color=color, label=label, mfc="none", zorder=3)
+                values, error = np.ravel(values), np.broadcast_to(np.ravel(error), tau.shape)
+                ax.plot(tau, values, look, color=color, label=label, mfc="none", zorder=3)
+                if np.all(np.isfinite(error)):
+                    ax.fill_between(tau, values - error, values + error, color=color, alpha=0.2, lw=0, zorder=2)
         ax.set_xscale("log")
         shown = np.concatenate([np.ravel(v) for c in named.values() for v in (c.train, c.test)])
         if shown.min() > 0 and shown.max() > 6 * shown.min():
