@@ -29,7 +29,7 @@ def main() -> int:
     three = rf.RandomFeatureModel(100.0, 10.0, 0.02, covariance=rf.Atoms([0.03, 0.3, 3.0], [0.6, 0.3, 0.1]))
     one = statistics.median(seconds(lambda: algebraic.edges(model, 50)) for _ in range(5))
     many = statistics.median(seconds(lambda: algebraic.edges(three, 50)) for _ in range(5))
-    with mp.workdps(50):
+    with mp.workdps(50 + algebraic.numbers.GUARD):
         eq = algebraic.twin.equations(model, 50)
         place = [mp.mpf(12 + i) for i in range(20)]
         search = 20 * seconds(lambda: [algebraic.twin.solve_equations(eq, x, 50) for x in place])

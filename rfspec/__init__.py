@@ -11,10 +11,8 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-from . import empirical  # noqa: E402
 from .activations import Activation  # noqa: E402
 from .covariance import Atoms, Covariance, FromData, Isotropic  # noqa: E402
-from .empirical.compare import compare  # noqa: E402
 from .gaussian_equivalent import GaussianEquivalent, gaussian_equivalent  # noqa: E402
 from .laws import leading_order  # noqa: E402
 from .learning_curves import LearningCurve  # noqa: E402
@@ -63,7 +61,9 @@ __all__ = [
 ]
 
 
-_LAZY = {  # what needs matplotlib or sympy is imported when it is first used: they cost more than the rest
+_LAZY = {  # what needs matplotlib, sympy or optax is imported when it is first used: they cost more than the rest
+    "empirical": ("empirical", None),
+    "compare": ("empirical.compare", "compare"),
     "plotting": ("plotting", None),
     "algebraic": ("algebraic", None),
     "certify": ("certificate", "certify"),

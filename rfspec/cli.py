@@ -320,18 +320,29 @@ def compare_command(
 ) -> None:
     """Distances of sampled spectra from the theory, and those to be expected at this d."""
     from . import empirical
-    from .spectrum import spectrum
 
-    _check_suffix(out, TABLES)
+    _check_suffix(out, (*TABLES, ".nc"))
+    partial = _partial(out)
     sampled = empirical.spectrum(
-        jax.random.key(seed), model, d, kind=kind, data=data, rows=rows, repeats=repeats, progress=not json
+        jax.random.key(seed),
+        model,
+        d,
+        kind=kind,
+        data=data,
+        rows=rows,
+        repeats=repeats,
+        checkpoint=partial,
+        progress=not json,
     )
-    found = empirical.compare(spectrum(model), sampled)
+    found = empirical.compare(sampled.theory, sampled)
     assert isinstance(found, empirical.Comparison)
     table = found.rows()
     report = {"model": repr(model), "d": sampled.d, "repeats": repeats, "deviations": table}
     if out is not None:
-        _write_table(out, report, {}, {name: [row[name] for row in table] for name in table[0]}, {})
+        columns = {name: [row[name] for row in table] for name in table[0]}
+        variables = {name: (("name",), values, "1") for name, values in columns.items()}
+        _write_table(out, report, variables, columns, {"model": repr(model), "d": sampled.d, "seed": seed})
+        Checkpoint(partial, "").remove()
     if json:
         typer.echo(to_json(report))
         return

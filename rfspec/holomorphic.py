@@ -96,13 +96,22 @@ def _at(eq: Any, zeta: Any) -> Residual:
     return lambda *u: eq.residual(u, zeta)
 
 
+@jax.custom_jvp
 def implicit(eq: Any, u: Unknowns, zeta: Any) -> Unknowns:
-    """The solution as a differentiable function of the parameters and ζ.
+    """The solution u as a differentiable function of the parameters and ζ: du = -(∂F/∂u)⁻¹ dF.
 
-    Two Newton steps that start on the solution leave its value and carry its first two derivatives exactly;
-    the iterations that found it are never differentiated.
+    The iterations that found it are never differentiated; the rule applies to itself for higher derivatives.
     """
-    return jax.lax.fori_loop(0, 2, lambda _, v: newton_step(_at(eq, zeta), v), jax.lax.stop_gradient(u))
+    return u
+
+
+@implicit.defjvp
+def _implicit_jvp(primals: Any, tangents: Any) -> tuple[Unknowns, Unknowns]:
+    eq, u, zeta = primals
+    v = implicit(eq, jax.lax.stop_gradient(u), zeta)
+    _, change = jax.jvp(lambda e, z: e.residual(v, z), (eq, zeta), (tangents[0], tangents[2]))
+    _, columns = jacobian(_at(eq, zeta), v)
+    return v, tuple(-a for a in solve_small(columns, change))
 
 
 # ---------------------------------------------------------------------------------------------- continuation
@@ -112,7 +121,7 @@ def implicit(eq: Any, u: Unknowns, zeta: Any) -> Unknowns:
 TOP = 10.0  # continuation starts at this multiple of the support's bound
 
 
-def descend(eq: Any, zeta: Any, floor: Any, *, levels: int = 50, steps: int = 2, final: int = 4) -> Unknowns:
+def descend(eq: Any, zeta: Any, floor: Any, *, levels: int = 40, steps: int = 2, final: int = 4) -> Unknowns:
     """Solution at ζ (Im ζ ≥ 0), continued straight down from high above.
 
     `levels` heights are spaced geometrically from TOP·bound to max(Im ζ, floor), with `steps` Newton steps at

@@ -102,6 +102,9 @@ def test_compare(tmp_path):
     assert "mass of bulk 3" in out
     rows = {r["name"]: r for r in csv.DictReader((tmp_path / "c.csv").read_text().splitlines())}
     assert float(rows["kolmogorov"]["found"]) < 0.2
+    run("compare", *SMALL, "--kind", "gaussian", "--out", str(tmp_path / "c.nc"))
+    data = xarray.load_dataset(tmp_path / "c.nc", engine="h5netcdf")
+    assert float(data.found.sel(name="kolmogorov")) == float(rows["kolmogorov"]["found"])
 
 
 def test_data_are_trained_on(tmp_path):
@@ -120,7 +123,7 @@ BAD = {
     ),
     "times": (["train", *SMALL, "--tau-min", "2", "--tau-max", "1"], "tau_min and tau_max must be ascending"),
     "optimizer": (["train", *SMALL, "--optimizer", "lion"], "optimizer must be one of"),
-    "picture of a comparison": (["compare", *SMALL, "--out", "x.png"], "out must end in one of .csv, .json"),
+    "picture of a comparison": (["compare", *SMALL, "--out", "x.png"], "out must end in one of .csv, .json, .nc"),
     "psi": (["spectrum", "--psi-p", "-1", "--psi-n", "8", "--t", "1"], "psi_p must be a finite real number"),
     "rule": (["timescales", *MODEL, "--rule", "x"], "rule must be one of"),
     "out": (["spectrum", *MODEL, "--out", "x.foo"], "out must end in one of"),

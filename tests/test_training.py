@@ -247,6 +247,14 @@ def test_netcdf_has_axes_and_units(tmp_path):
     assert loaded.loss.units == "1"
 
 
+def test_memory_of_the_eigenbasis_is_predicted(monkeypatch):
+    from rfspec.empirical import memory
+
+    monkeypatch.setattr(memory, "available", lambda: 2**16)
+    with pytest.raises(ValueError, match=r"memory must hold [\d.]+ GiB for the eigenbasis of U at p = 96, got"):
+        rf.empirical.eigenbasis(MATRICES)
+
+
 def train(**kwargs):
     return rf.empirical.train(jax.random.key(0), MODEL, kwargs.pop("steps", [1]), 6, **{"learning_rate": 1.0, **kwargs})
 

@@ -24,6 +24,7 @@ import numpy as np
 from .._checks import real_array, real_scalar
 from ..learning_curves import LearningCurve, score_error
 from .features import FeatureMatrices
+from .memory import require
 
 LINEAR = ("gd", "momentum", "nesterov")
 EPS = float(np.finfo(float).eps)
@@ -43,9 +44,24 @@ class Eigenbasis(eqx.Module):
     quadratic: Any
 
 
-@jax.jit
 def eigenbasis(matrices: FeatureMatrices) -> Eigenbasis:
-    """Diagonalise U once."""
+    """Diagonalise U once.
+
+    Parameters
+    ----------
+    matrices : FeatureMatrices
+
+    Raises
+    ------
+    ValueError
+        If the eigenvectors and what is made of them do not fit into memory.
+    """
+    require(4 * matrices.p**2, f"the eigenbasis of U at p = {matrices.p}", "take a smaller d, or train step by step")
+    return _eigenbasis(matrices)
+
+
+@jax.jit
+def _eigenbasis(matrices: FeatureMatrices) -> Eigenbasis:
     values, Q = jnp.linalg.eigh(matrices.U)
     a, a_test = Q.T @ matrices.V, Q.T @ matrices.V_test
     quadratic = (Q.T @ matrices.U_test @ Q) * (a @ a.T)

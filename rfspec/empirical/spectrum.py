@@ -18,7 +18,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 from tqdm import tqdm
 
 from .._checks import concrete, real_array, real_scalar
@@ -355,7 +355,7 @@ def _bootstrap(each: np.ndarray, level: float, key: Any, resamples: int) -> Band
     drawn = np.asarray(jax.random.randint(key, (resamples, repeats), 0, repeats))
     weights = np.stack([np.bincount(row, minlength=repeats) for row in drawn]) / repeats
     means = np.tensordot(weights, each, axes=1)
-    stretch = np.sqrt(repeats / (repeats - 1)) * t.isf(tail, repeats - 1) / norm.isf(tail)
+    stretch = np.sqrt(repeats / (repeats - 1)) * stdtrit(repeats - 1, tail) / ndtri(tail)
     center = each.mean(axis=0)
     lower, upper = (center + stretch * (np.quantile(means, q, axis=0) - center) for q in (tail, 1 - tail))
     return Band(np.maximum(lower, 0.0), upper)

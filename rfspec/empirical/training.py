@@ -226,7 +226,7 @@ def learning_curve(
                 progress=progress,
             )
             return _columns(result)
-        matrices = matrices_of(model, drawn(keys[i], model, d, kind=kind, data=data, rows=rows, matrices=5), kind)
+        matrices = matrices_of(model, drawn(keys[i], model, d, kind=kind, data=data, rows=rows, matrices=2), kind)
         if learning_rate is None:
             return _columns(gradient_flow(matrices, tau))
         steps = np.round(tau * matrices.d**2 / learning_rate)
