@@ -139,17 +139,22 @@ def test_drawn_gradients_have_the_exact_mean(draws):
     [("gradient_flow", None, 1.0), ("gd", 30.0, 1.0), ("momentum", 3.0, 0.1), ("adam", 0.02, 1e-6)],
 )
 def test_memorisation_takes_as_long_as_there_are_samples(optimizer, learning_rate, unit):
-    """The paper's Fig. 15, t = 0.01 and ψ_p = 64, in small: the time at which the gap opens doubles with n."""
+    """The paper's Fig. 15, t = 0.01 and ψ_p = 64, in small: the gap opens in twice the time at twice n.
+
+    By a tenth of its limit; Adam has another limit than gradient flow, so its gap is taken as it is.
+    """
     tau, reached = unit * np.geomspace(3e3, 3e5, 25), []
     for psi_n in (4.0, 8.0):
         model = rf.RandomFeatureModel(64.0, psi_n, 0.01)
+        settings = {"d": 8, "rows": "spherical"}
         curve = rf.empirical.learning_curve(
-            jax.random.key(2), model, tau, 8, optimizer=optimizer, learning_rate=learning_rate, rows="spherical"
+            jax.random.key(2), model, tau, optimizer=optimizer, learning_rate=learning_rate, **settings
         )
-        gap = np.asarray(curve.gap)
-        assert gap[0] < 0.3 < gap[-1]
-        reached.append(np.exp(np.interp(np.log(0.3), np.log(gap), np.log(curve.tau))))
-    assert 1.5 < reached[1] / reached[0] < 3.0
+        limit = rf.empirical.learning_curve(jax.random.key(2), model, [1e12], **settings).gap[0]
+        share = np.asarray(curve.gap / (3.0 if optimizer == "adam" else limit))
+        assert share[0] < 0.1 < share[-1]
+        reached.append(np.exp(np.interp(np.log(0.1), np.log(share), np.log(curve.tau))))
+    assert 1.6 < reached[1] / reached[0] < 2.5
 
 
 def test_standard_errors_over_draws():
