@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from .solver import solve_real_axis
 
 PARTS = ("population", "sample", "satellite")
+ON_EDGE = 8 * float(jnp.finfo(float).eps)  # of its place
 SAME = 1e-11  # masses are known better than this
 
 
@@ -52,9 +53,12 @@ def part_edges(eq: Any, support: Support) -> PartEdges:
 
 
 def depth(support: Support, zeta: Any) -> tuple[Any, Any]:
-    """Whether ζ is inside a bulk, and its distance to the ends of that bulk."""
+    """Whether ζ is inside a bulk, and its distance to the ends of that bulk.
+
+    What is no further from an edge than the edge's own rounding is on it: the equations are singular there.
+    """
     left, right = zeta - support.lower, support.upper - zeta
-    inside = (left > 0) & (right > 0)
+    inside = (left > ON_EDGE * zeta) & (right > ON_EDGE * zeta)
     distance = jnp.where(inside, jnp.minimum(left, right), jnp.inf)
     return jnp.any(inside), jnp.min(distance)
 
@@ -80,7 +84,11 @@ def cdf_at_one(eq: Any, support: Support, zeta: Any) -> Any:
     safe = jnp.where(inside, zeta, -eq.bound)
     u = solve_real_axis(eq, safe, 0.02 * jnp.where(inside, distance, eq.bound))
     atom = jnp.where(zeta >= 0, eq.atom_mass, 0.0)
-    return jnp.where(inside, eq.distribution(u, safe), atom + jnp.nansum(jnp.where(at >= still.upper, support.mass, 0)))
+    return jnp.where(
+        inside,
+        eq.distribution(u, safe),
+        atom + jnp.nansum(jnp.where(at >= still.upper - ON_EDGE * at, support.mass, 0)),
+    )
 
 
 @jax.jit

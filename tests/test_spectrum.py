@@ -85,6 +85,19 @@ def test_parts_follow_the_tags(problem, spectra):
         assert float(sp.edges[0]) == float(sp.atom.location)
 
 
+@pytest.mark.parametrize(
+    "name", ["paper", "fewer data and features than dimensions", "hard edge", "near the hard edge"]
+)
+def test_distribution_beside_an_edge_is_the_mass_up_to_it(name, spectra):
+    """It grows as the 3/2 power of the distance, by nothing over a few doubles; the equations are singular there."""
+    sp = spectra[name]
+    ulps = np.arange(-40, 41) * np.finfo(float).eps
+    edges = np.asarray(sp.edges)
+    soft = edges[edges > float(sp.atom.location)]
+    beside = np.asarray(sp.cdf(soft[:, None] * (1 + ulps)))
+    assert np.ptp(beside, axis=1).max() < 1e-14
+
+
 @pytest.mark.parametrize("problem", ZOO, ids=IDS)
 def test_distribution_and_quantile_are_inverse(problem, spectra):
     sp = spectra[problem.name]
