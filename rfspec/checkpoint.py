@@ -77,10 +77,11 @@ class Checkpoint:
 
         write_atomically(self.path, write)
 
-    def remove(self) -> None:
-        """Forget the run, when its result is safe."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+
+def forget(path: str | Path | None) -> None:
+    """Remove the state of a run whose result is safe."""
+    if path is not None:
+        Path(path).unlink(missing_ok=True)
 
 
 def resumed(

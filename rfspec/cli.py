@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import typer
 
-from .checkpoint import Checkpoint
+from .checkpoint import forget
 from .covariance import Atoms, Covariance, FromData, Isotropic
 from .io import to_json, write_atomically, write_csv, write_figure, write_netcdf
 from .model import RandomFeatureModel
@@ -219,7 +219,7 @@ def sample_command(
             {f"repeat_{i}": row for i, row in enumerate(values)},
             {"model": repr(model), "d": sampled.d, "kind": kind, "rows": rows, "seed": seed},
         )
-        Checkpoint(partial, "").remove()
+        forget(partial)
     if json:
         typer.echo(to_json(report))
         return
@@ -296,7 +296,7 @@ def train_command(
         attributes = {"model": repr(model), **{k: v for k, v in settings.items() if v is not None}}
         variables = {name: (("tau",), values, "1") for name, values in columns.items()}
         _write_table(out, report, variables, columns, attributes)
-    Checkpoint(partial, "").remove()
+    forget(partial)
     if json:
         typer.echo(to_json(report))
         return
@@ -342,7 +342,7 @@ def compare_command(
         columns = {name: [row[name] for row in table] for name in table[0]}
         variables = {name: (("name",), values, "1") for name, values in columns.items()}
         _write_table(out, report, variables, columns, {"model": repr(model), "d": sampled.d, "seed": seed})
-        Checkpoint(partial, "").remove()
+        forget(partial)
     if json:
         typer.echo(to_json(report))
         return

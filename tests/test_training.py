@@ -15,7 +15,7 @@ import pytest
 import xarray
 
 import rfspec as rf
-from rfspec.empirical.dynamics import _share_left, rate
+from rfspec.empirical.dynamics import _learned, rate
 from rfspec.io import write_netcdf
 
 MODEL = rf.RandomFeatureModel(8.0, 2.0, 0.05)
@@ -61,11 +61,14 @@ def test_residual_polynomials_at_double_roots_and_both_ends_of_stability():
         x = np.concatenate([x, most * np.exp(rng.uniform(-25, 0, 20))])
         x = x[(x > 0) & (x < most)]
         for k in (0, 1, 2, 3, 50):
-            r = _share_left(x, k, method, mu)
-            r = 1.0 - r if method == "gd" else r
+            learned = _learned(x, k, method, mu)
             with mp.workdps(60):
-                for value, exact in zip(r, (residual(v, k, method, mu) for v in x), strict=True):
-                    assert abs(float(exact - mp.mpf(float(value)))) < 1e-12
+                for at, value in zip(x, learned, strict=True):
+                    exact = 1 - residual(at, k, method, mu)
+                    error = abs(float(exact - mp.mpf(float(value))))
+                    assert error < 1e-12
+                    if at < 0.01 * (1 - mu) ** 2:  # a slow mode: relative accuracy
+                        assert error <= 1e-13 * float(exact)
 
 
 def residual(x, k, method, mu):
@@ -95,7 +98,7 @@ def test_stepwise_descent_is_the_exact_one():
     assert np.allclose(rf.empirical.gradient_descent(MATRICES, steps, eta).test, exact.test, rtol=0, atol=1e-10)
     key = jax.random.key(3)
     walked = rf.empirical.train(key, MODEL, steps, 8, optimizer=optax.sgd(30.0, 0.9), learning_rate=30.0)
-    matrices = rf.empirical.sample(jax.random.split(key)[0], MODEL, 8)
+    matrices = rf.empirical.sample(key, MODEL, 8)
     heavy = rf.empirical.trajectory(matrices, steps, 30.0, optimizer="momentum", momentum=0.9)
     assert np.allclose(walked.train, heavy.train, rtol=0, atol=1e-10)
 
@@ -104,7 +107,7 @@ def test_adam_against_its_own_formula():
     """Kingma and Ba's update with the exact gradient, written out."""
     key, eta = jax.random.key(5), 0.02
     walked = rf.empirical.train(key, MODEL, [0, 1, 25], 6, optimizer="adam", learning_rate=eta)
-    m = rf.empirical.sample(jax.random.split(key)[0], MODEL, 6)
+    m = rf.empirical.sample(key, MODEL, 6)
     U, V, beta = np.asarray(m.U), np.asarray(m.V), float(MODEL.process.beta)
     A, first, second = np.zeros((6, m.p)), 0.0, 0.0
     for k in range(1, 26):
@@ -234,6 +237,15 @@ def test_an_interrupted_library_call_resumes(tmp_path, monkeypatch):
         rf.empirical.train(key, MODEL, [1, 10, 40], 6, checkpoint=path, **arguments)
 
 
+def test_functions_of_one_name_are_different_runs(tmp_path):
+    first, second = (
+        rf.RandomFeatureModel(4.0, 2.0, 0.1, activation=lambda x, a=a: jnp.tanh(a * x)) for a in (1.0, 2.0)
+    )
+    rf.empirical.spectrum(jax.random.key(0), first, 5, checkpoint=tmp_path / "run")
+    with pytest.raises(ValueError, match="checkpoint must belong to a run with the same arguments"):
+        rf.empirical.spectrum(jax.random.key(0), second, 5, checkpoint=tmp_path / "run")
+
+
 def test_sampled_spectra_resume(tmp_path):
     path, key = tmp_path / "run", jax.random.key(0)
     first = rf.empirical.spectrum(key, MODEL, 6, repeats=2, checkpoint=path)
@@ -288,6 +300,10 @@ BAD = {
     "descending": (lambda: train(steps=[2, 1]), "steps must be ascending integers"),
     "draws": (lambda: train(noise_draws=0), "noise_draws must be an integer of at least 1, got 0"),
     "batch": (lambda: train(batch_size=2), "batch_size needs noise_draws"),
+    "transformation": (
+        lambda: train(optimizer=optax.sgd(1.0), checkpoint="x"),
+        "checkpoint goes with a named optimizer",
+    ),
     "large batch": (lambda: train(noise_draws=1, batch_size=13), "batch_size must be at most n = 12, got 13"),
     "gaussian noise": (lambda: train(noise_draws=1, kind="gaussian"), 'noise_draws goes with kind="features"'),
     "rate without method": (lambda: curve(learning_rate=1.0), "learning_rate goes with every optimizer but"),

@@ -9,7 +9,7 @@ polynomial of the method at c = 2β²η/(ψ_p d²):
     Nesterov           r_{k+1} = (1 - cλ)[(1 + μ) r_k - μ r_{k-1}],     r_0 = 1, r_1 = 1 - cλ.
 
 With the roots z_± = 1 - ε_± of the last two recurrences, ε_+ε_- = cλ, both have the solution
-r_k = (ε_- z_+^{k+1} - ε_+ z_-^{k+1})/(ε_- - ε_+), which costs the same at k = 10⁹ as at k = 10.
+1 - r_k = (ε_-(1 - z_+^{k+1}) - ε_+(1 - z_-^{k+1}))/(ε_- - ε_+), which costs the same at k = 10⁹ as at k = 10.
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ def trajectory(
     check_stable(matrices, float(basis.eigenvalues[-1]), eta, optimizer, mu)
     values = np.asarray(basis.eigenvalues)
     c = rate(matrices, eta)
-    left = np.stack([_share_left(c * values, k, optimizer, mu) for k in steps.ravel()])
-    train, test = _losses(basis, jnp.asarray((1.0 - left if optimizer != "gd" else left) / values))
+    h = np.stack([_learned(c * values, k, optimizer, mu) for k in steps.ravel()]) / values
+    train, test = _losses(basis, jnp.asarray(h))
     return curve(matrices, steps * eta / matrices.d**2, train.reshape(steps.shape), test.reshape(steps.shape))
 
 
@@ -195,10 +195,10 @@ def check_stable(matrices: FeatureMatrices, largest: float, eta: float, optimize
 # ------------------------------------------------------------------------------------------ residual polynomials
 
 
-def _share_left(x: np.ndarray, k: float, optimizer: str, mu: float) -> np.ndarray:
-    """r_k at cλ = x; for gradient descent 1 - r_k, which then does not cancel."""
+def _learned(x: np.ndarray, k: float, optimizer: str, mu: float) -> np.ndarray:
+    """1 - r_k at cλ = x, without cancellation where little has been learned."""
     if k == 0:
-        return np.zeros_like(x) if optimizer == "gd" else np.ones_like(x)
+        return np.zeros_like(x)
     if optimizer == "gd":
         with np.errstate(divide="ignore"):
             power = k * np.log1p(-np.minimum(x, 2.0 - x))  # log|1 - x|
@@ -216,24 +216,28 @@ def _share_left(x: np.ndarray, k: float, optimizer: str, mu: float) -> np.ndarra
     middle = 1.0 - half
     none = middle == 0  # both roots are zero where δ is
     ratio = delta / np.where(none, 1.0, middle)
-    near = (np.abs(ratio) < min(0.1, 1.0 / (k + 1))) & ~none
+    near = (np.abs(ratio) < min(0.1, 1.0 / (k + 1))) & (np.abs(delta) < 0.1 * half) & ~none
     close = _close(half, np.where(none, 1.0, middle), np.where(near, ratio, 0.0), k + 1)
-    grown, shrunk = _power(small, middle + delta, k + 1), _power(large, middle - delta, k + 1)
-    apart = (large * grown - small * shrunk) / np.where(delta == 0, 1.0, 2 * delta)
-    return np.where(near, close, apart).real
+    (slow, slow_lost), (fast, fast_lost) = _power(small, middle + delta, k + 1), _power(large, middle - delta, k + 1)
+    between = np.where(delta == 0, 1.0, 2 * delta)
+    left, learned = (large * slow - small * fast) / between, (large * slow_lost - small * fast_lost) / between
+    left = np.where(near, close, left)
+    return np.where(near | (np.abs(left) < 0.5), 1.0 - left, learned).real
 
 
-def _power(epsilon: np.ndarray, z: np.ndarray, power: float) -> np.ndarray:
-    """z^K for z = 1 - ε, of which the smaller is known better."""
+def _power(epsilon: np.ndarray, z: np.ndarray, power: float) -> tuple[np.ndarray, np.ndarray]:
+    """z^K and 1 - z^K for z = 1 - ε, of which the smaller is known better."""
     squared = np.abs(epsilon) ** 2 - 2 * epsilon.real  # |z|² - 1
     size = np.abs(z)
     with np.errstate(divide="ignore"):
         log = np.where(size < 0.5, np.log(size), np.log1p(np.maximum(squared, -0.75)) / 2)
-    return np.exp(power * log) * np.exp(1j * power * np.angle(z))
+    log, angle = power * log, power * np.angle(z)
+    lost = 2 * np.exp(log) * np.sin(angle / 2) ** 2 - np.expm1(log) - 1j * np.exp(log) * np.sin(angle)
+    return np.exp(log) * np.exp(1j * angle), lost
 
 
 def _close(half: np.ndarray, middle: np.ndarray, ratio: np.ndarray, power: float) -> np.ndarray:
-    """The same for nearly equal roots: h (z_+^K - z_-^K)/2δ + (z_+^K + z_-^K)/2, z_± = m ± δ = √(z_+z_-) e^{±θ}."""
+    """r_k for nearly equal roots: h (z_+^K - z_-^K)/2δ + (z_+^K + z_-^K)/2, z_± = m ± δ = √(z_+z_-) e^{±θ}."""
     with np.errstate(divide="ignore"):
         size = np.sign(middle) ** power * np.exp(power / 2 * np.log(middle**2 * (1 - (ratio**2).real)))
     tiny = np.abs(ratio) < 1e-100

@@ -149,13 +149,19 @@ def correlation(
     data: Any = None,
     rows: str = "gaussian",
     tolerance: float = TOLERANCE,
-) -> tuple[Any, int]:
-    """U alone, the same as in ``sample`` for the same arguments, and d."""
+) -> tuple[Any, float, int]:
+    """U alone, the same as in ``sample`` for the same arguments, the bound of what it leaves out, and d."""
     draw = drawn(key, model, d, kind=kind, data=data, rows=rows, matrices=1)
     if kind == "gaussian":
-        return _gaussian_correlation(gaussian_equivalent(model), draw.W, draw.X, draw.Omega), draw.d
+        return _gaussian_correlation(gaussian_equivalent(model), draw.W, draw.X, draw.Omega), 0.0, draw.d
     tolerance = float(real_scalar("tolerance", tolerance, above=0.0))
-    return _trained(model, draw.W, draw.X, gaussian_equivalent(model).mu0, tolerance)[0], draw.d
+    U, _, error = _trained(model, draw.W, draw.X, gaussian_equivalent(model).mu0, tolerance)
+    return U, error, draw.d
+
+
+def signature(model: RandomFeatureModel) -> tuple[Any, np.ndarray]:
+    """A model for a fingerprint: two functions of one name are told apart by their values."""
+    return model, np.asarray(model.activation(jnp.linspace(-8.0, 8.0, 129)))
 
 
 class Draw(eqx.Module):

@@ -26,7 +26,7 @@ from ..checkpoint import Checkpoint, fingerprint, resumed
 from ..model import RandomFeatureModel
 from ..spectrum import Spectrum
 from ..spectrum import spectrum as theory_of
-from .features import FeatureMatrices, correlation
+from .features import FeatureMatrices, correlation, signature
 
 CHUNK = 2**22  # kernel values held at one time
 
@@ -134,6 +134,9 @@ class EmpiricalSpectrum(eqx.Module):
         What was drawn, as for ``rf.empirical.sample``; the kind is None where it is not known.
     gaussian_data : bool
         Whether the data were drawn from the model's Gaussian law.
+    error : float
+        Bound of what the Hermite expansion leaves out of U, as in ``FeatureMatrices.error``; times Tr U/p it bounds
+        the root mean square shift of the eigenvalues.
     """
 
     model: RandomFeatureModel
@@ -142,6 +145,7 @@ class EmpiricalSpectrum(eqx.Module):
     kind: str | None = eqx.field(static=True, default=None)
     rows: str = eqx.field(static=True, default="gaussian")
     gaussian_data: bool = eqx.field(static=True, default=True)
+    error: float = eqx.field(static=True, default=0.0)
 
     @property
     def repeats(self) -> int:
@@ -432,16 +436,17 @@ def spectrum(
     keys = jax.random.split(key, repeats)
 
     def once(i: int) -> dict[str, Any]:
-        U, dimension = correlation(keys[i], model, d, kind=kind, data=data, rows=rows)
-        return {"eigenvalues": jnp.linalg.eigvalsh(U), "d": dimension}
+        U, error, dimension = correlation(keys[i], model, d, kind=kind, data=data, rows=rows)
+        return {"eigenvalues": jnp.linalg.eigvalsh(U), "error": error, "d": dimension}
 
     def bar(matrices: Any) -> Any:
         return tqdm(matrices, desc="sampled spectra", unit="matrix", disable=not progress, leave=False, delay=1.0)
 
-    saved = Checkpoint(checkpoint, fingerprint(key, model, d, kind, data, rows, repeats))
+    saved = Checkpoint(checkpoint, fingerprint(key, signature(model), d, kind, data, rows, repeats))
     drawn = resumed(repeats, once, saved, bar)
     values = jnp.stack([one["eigenvalues"] for one in drawn])
-    return EmpiricalSpectrum(model, values, int(drawn[0]["d"]), kind, rows, data is None)
+    error = max(float(one["error"]) for one in drawn)
+    return EmpiricalSpectrum(model, values, int(drawn[0]["d"]), kind, rows, data is None, error)
 
 
 def of_matrices(
@@ -449,4 +454,6 @@ def of_matrices(
 ) -> EmpiricalSpectrum:
     """The spectrum of matrices already drawn; give the eigenvalues, and what was drawn, where they are known."""
     values = jnp.linalg.eigvalsh(matrices.U) if eigenvalues is None else eigenvalues
-    return EmpiricalSpectrum(matrices.model, values[None], matrices.d, kind, rows, matrices.gaussian_data)
+    return EmpiricalSpectrum(
+        matrices.model, values[None], matrices.d, kind, rows, matrices.gaussian_data, float(matrices.error)
+    )

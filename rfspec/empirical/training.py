@@ -20,12 +20,12 @@ import optax
 from tqdm import tqdm
 
 from .._checks import real_scalar
-from ..checkpoint import Checkpoint, fingerprint, resumed
+from ..checkpoint import Checkpoint, fingerprint, forget, resumed
 from ..gaussian_equivalent import gaussian_equivalent
 from ..learning_curves import LearningCurve, StandardErrors
 from ..model import RandomFeatureModel
 from .dynamics import LINEAR, check_stable, counts, curve, gradient_flow, method, times, trajectory
-from .features import FeatureMatrices, drawn, matrices_of, sizes
+from .features import FeatureMatrices, drawn, matrices_of, signature, sizes
 
 STEPWISE = ("adam", "sgd")
 OPTIMIZERS = ("gradient_flow", *LINEAR, *STEPWISE)
@@ -89,11 +89,11 @@ def train(
     Parameters
     ----------
     key, model, d, kind, data, rows
-        As for ``rf.empirical.sample``.
+        As for ``rf.empirical.sample``, and the same draw for the same key.
     steps : array of int
         Step counts k ≥ 0 at which the losses are wanted, ascending.
     learning_rate : float
-        Step size η on A.
+        Step size η on A; of an optax transformation it only sets the clock.
     optimizer : {"adam", "sgd"} or optax.GradientTransformation
         Adam with optax's other defaults; plain steps. A transformation is used as it is.
     noise_draws : int, optional
@@ -129,11 +129,15 @@ def train(
         raise ValueError("batch_size needs noise_draws: the exact gradient takes all samples")
     if noise_draws is not None and kind == "gaussian":
         raise ValueError('noise_draws goes with kind="features": the Gaussian equivalent has no noise to draw')
-    sample_key, walk_key = jax.random.split(key)
-    draw = drawn(sample_key, model, d, kind=kind, data=data, rows=rows, matrices=2)
+    if checkpoint is not None and not isinstance(optimizer, str):
+        raise ValueError("checkpoint goes with a named optimizer: an optax transformation cannot be told from another")
+    walk_key = jax.random.split(key, 4)[3]  # the first three are those of the draw
+    draw = drawn(key, model, d, kind=kind, data=data, rows=rows, matrices=2)
     if batch_size is not None and batch_size > draw.n:
         raise ValueError(f"batch_size must be at most n = {draw.n}, got {batch_size}")
-    identity = fingerprint(key, model, steps, draw.d, eta, str(optimizer), noise_draws, batch_size, kind, rows, data)
+    identity = fingerprint(
+        key, signature(model), steps, draw.d, eta, str(optimizer), noise_draws, batch_size, kind, rows, data
+    )
     saved = Checkpoint(checkpoint, identity)
     saved.load()  # a foreign file is refused before the work begins
     rule = optimizer if not isinstance(optimizer, str) else _rule(optimizer, eta)
@@ -233,7 +237,19 @@ def learning_curve(
         return _columns(trajectory(matrices, steps, learning_rate, optimizer=optimizer, momentum=momentum))
 
     identity = fingerprint(
-        key, model, tau, d, optimizer, learning_rate, momentum, noise_draws, batch_size, kind, data, rows, repeats
+        key,
+        signature(model),
+        tau,
+        d,
+        optimizer,
+        learning_rate,
+        momentum,
+        noise_draws,
+        batch_size,
+        kind,
+        data,
+        rows,
+        repeats,
     )
 
     def bar(draws: Any) -> Any:
@@ -241,7 +257,7 @@ def learning_curve(
 
     draws = resumed(repeats, once, Checkpoint(checkpoint, identity), bar)
     for file in files:
-        Checkpoint(file, "").remove()
+        forget(file)
     curves = [_curve_of(draw) for draw in draws]
     return curves[0] if repeats == 1 else averaged(curves)
 
