@@ -15,7 +15,7 @@ from .activations import Activation  # noqa: E402
 from .covariance import Atoms, Covariance, FromData, Isotropic  # noqa: E402
 from .gaussian_equivalent import GaussianEquivalent, gaussian_equivalent  # noqa: E402
 from .laws import leading_order  # noqa: E402
-from .learning_curves import LearningCurve  # noqa: E402
+from .learning_curves import LearningCurve, learning_curve  # noqa: E402
 from .merging import MergingLine, MergingLines, merging_lines  # noqa: E402
 from .model import RandomFeatureModel  # noqa: E402
 from .processes import FlowMatching, OrnsteinUhlenbeck, Process  # noqa: E402

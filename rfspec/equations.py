@@ -7,6 +7,10 @@ arXiv 2505.17638 (Theorem 3.1) reduce to two unknowns (q, δ); D = 1/(1+δ) and 
     δ   = (ψ_p/ψ_n) [ v² q + κ² ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q) ]          (2)
     r   = ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q),   s = ∫ dρ_Σ(λ) q/(1 + ψ_p T q)   (3)
 
+Two resolvents with a matrix between them, K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p, are the linear response of the
+same fixed point, for 2×2-matrix-valued (q, δ), to an upper-triangular source (beyond the paper): equations (5), (6), (7)
+at ``two_point``.
+
 s² only shifts the spectrum, so everything downstream works with ζ = z - s², and keeps its relative accuracy
 next to the atom. A theory is a class with the members below; the solver, the edge search and the spectrum know
 it through them alone.
@@ -14,6 +18,7 @@ it through them alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -54,6 +59,40 @@ class RandomFeatureEquations(eqx.Module):
         q, _ = u
         g = self._parts(u)[2]
         return q * jnp.sum(self.weights * self.values * g), q * jnp.sum(self.weights * g)
+
+    def two_point(
+        self, u1: tuple[Any, Any], u2: tuple[Any, Any], sources: Sequence[tuple[Any, Any, Any]]
+    ) -> tuple[Any, ...]:
+        r"""K_M(z1, z2) from the solutions at both arguments, for M = ιI + βFFᵀ + γFΣFᵀ given as sources (ι, β, γ).
+
+        With Q = q1 q2, D = D1 D2, I_k = ∫ dρ_Σ λ^k/(e1 e2), J = ∫ dρ_Σ T1 T2/(e1 e2), e_i = 1 + ψ_p T_i q_i:
+
+            x (ψ_p J Q - 1) + y Q D (v² + κ²I_1)             = Q (ι + γ I_1 + β I_0)           (5)
+            x (v² + κ²I_1) + y (κ⁴ψ_p Q D I_2 - ψ_n/ψ_p)     = κ²ψ_p Q (γ I_2 + β I_1)         (6)
+            K_M = ψ_p Q [(γ - κ²D y) I_1 + β I_0] - x I_0                                      (7)
+        """
+        psi_p, kappa2, v2 = self.psi_p, self.ge.kappa2, self.ge.v2
+        D1, T1, g1 = self._parts(u1)
+        D2, T2, g2 = self._parts(u2)
+        Q, D, g = u1[0] * u2[0], D1 * D2, self.weights * g1 * g2
+        I0, I1, I2 = jnp.sum(g), jnp.sum(self.values * g), jnp.sum(self.values**2 * g)
+        column = v2 + kappa2 * I1
+        a, b = psi_p * Q * jnp.sum(T1 * T2 * g) - 1.0, Q * D * column
+        d = kappa2**2 * psi_p * Q * D * I2 - self.psi_n / self.psi_p
+        scale = reciprocal(a * d - b * column)
+
+        def response(iota: Any, beta: Any, gamma: Any) -> Any:
+            first = Q * (iota + gamma * I1 + beta * I0)
+            second = kappa2 * psi_p * Q * (gamma * I2 + beta * I1)
+            x, y = (first * d - b * second) * scale, (a * second - column * first) * scale
+            return psi_p * Q * ((gamma - kappa2 * D * y) * I1 + beta * I0) - x * I0
+
+        return tuple(response(*source) for source in sources)
+
+    @property
+    def population(self) -> tuple[Any, Any, Any]:
+        """Ũ = (v² + s²)I + b²FFᵀ + κ²FΣFᵀ, the feature correlation over fresh data, as a source of ``two_point``."""
+        return self.ge.v2 + self.ge.s2, self.ge.b2, self.ge.kappa2
 
     def distribution(self, u: tuple[Any, Any], zeta: Any) -> Any:
         r"""Share of the eigenvalues left of a real ζ, from the limit solution u there.

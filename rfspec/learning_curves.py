@@ -1,17 +1,42 @@
-r"""Losses along training, as one object for theory and experiment.
+r"""Losses along training, as one object for theory and experiment, and the theory: exact curves without training.
 
 L_train = (1/dn) Σ_ν E_ξ ||β s_A(x_t^ν) + ξ||², L_test the same over fresh x, and the score error
 E_score = (1/d) E ||s_A(x_t) - ∇log P_t(x_t)||². For Gaussian data L_test = β²E_score + 1 - β² Tr Σ_t⁻¹/d.
+
+A linear method, after which h(λ) = (1 - r(λ))/λ of a mode is learnt, has with ⟨f⟩_s = Tr FFᵀf(U)/p
+
+    L_train = 1 + b²ψ_p [ ⟨λh²⟩_s - 2⟨h⟩_s ],    L_test = 1 + b²ψ_p [ Tr FFᵀ h(U)Ũh(U)/p - 2⟨h⟩_s ].
+
+With h(U) a sum of resolvents (``rfspec.contour``) these are sums of s(z_j) and of two-point functions K_M(z_j, z_k) of
+``rfspec.equations``; ⟨λh²⟩_s takes Tr FFᵀ(U - z1)⁻¹U(U - z2)⁻¹/p = s(z1) + z2 K_I(z1, z2). Beyond arXiv 2505.17638,
+whose curves are simulations.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 
+from ._checks import concrete, real_scalar
+from .contour import FEWER, Contour, descent, flow, heavy_ball, nodes_for
+from .equations import equations
+from .filters import learned, stable_below
+from .gaussian_equivalent import gaussian_equivalent
+from .holomorphic import Unknowns
 from .model import RandomFeatureModel
+from .series import nodes_of
+from .solver import EPS, ConvergenceError, solve_off_axis, solve_real_axis
+from .spectrum import Spectrum, spectrum
+
+TOLERANCE = 1e-11
+COARSE = 8  # nodes that tell a condition number
+BATCH = 64  # training times at once
 
 
 class StandardErrors(NamedTuple):
@@ -32,9 +57,13 @@ class LearningCurve(eqx.Module):
     train, test, score_error : float
         L_train, L_test and E_score; the score error is NaN where the law of the data is not Gaussian.
     error : float
-        Estimated absolute error of the losses at each τ.
+        Estimated absolute error of the losses at each τ; that of the score error is β² times smaller.
     standard_error : StandardErrors
         Of train, test and score_error where they are means over sampled models; NaN where they are not.
+    bulk_drops : float or None
+        Of the theory: by how much the modes of each bulk have lowered the train loss, shape [*tau.shape, bulks].
+    spectrum : Spectrum or None
+        Of the theory: the spectrum, whose bulks these are.
     """
 
     tau: Any
@@ -43,16 +72,292 @@ class LearningCurve(eqx.Module):
     score_error: Any
     error: Any
     standard_error: StandardErrors = StandardErrors(jnp.nan, jnp.nan, jnp.nan)
+    bulk_drops: Any = None
+    spectrum: Spectrum | None = None
 
     @property
     def gap(self) -> Any:
-        """Generalisation gap L_test - L_train."""
+        """Generalisation gap L_gen = L_test - L_train."""
         return self.test - self.train
+
+    @property
+    def drops(self) -> dict[str, Any]:
+        """Train-loss drop of each part (or merged parts, joined by "+"), arrays of τ's shape; they add up to 1 - train.
+
+        Parts in ascending order of their eigenvalues; empty where the curve is not of the theory.
+        """
+        found: dict[str, Any] = {}
+        for i, bulk in enumerate(self.spectrum.bulks if self.spectrum is not None else ()):
+            name = bulk.part or f"bulk {i + 1}"
+            found[name] = found.get(name, 0.0) + self.bulk_drops[..., i]
+        return found
+
+
+def learning_curve(
+    model: RandomFeatureModel,
+    tau: Any,
+    learning_rate: Any = None,
+    *,
+    momentum: float = 0.0,
+    tolerance: float = TOLERANCE,
+) -> LearningCurve:
+    r"""Exact losses of the infinite model along full-batch training from A = 0, without training.
+
+    Gradient flow, or with a learning rate k = τ/learning_rate steps A ← A - η∇L_train + μ(A - A_before).
+
+    Parameters
+    ----------
+    model : RandomFeatureModel
+    tau : array, any shape and order
+        Training times τ = kη/d², 0 ≤ τ ≤ ∞.
+    learning_rate : float, optional
+        Training time of one step, η/d² > 0 (for steps of size η on A in dimension d). Stable, and accepted, for
+        2β²·learning_rate·λ_max(U)/ψ_p < 2(1 + μ). τ is then rounded to whole steps.
+    momentum : float
+        Heavy-ball momentum μ in [0, 1); needs a learning rate.
+    tolerance : float
+        Error of the contour integrals asked for, relative to the loss, from 1e-12 to 0.1; it sets the number of nodes.
+
+    Returns
+    -------
+    LearningCurve
+        ``.tau .train .test .score_error .gap`` of τ's shape, ``.drops`` by parts of the spectrum, and ``.error``: the
+        difference between two node counts, rounding, and the errors of the constants by their conditions.
+
+    Raises
+    ------
+    ValueError
+        If a time is negative, NaN or missing, or the learning rate is not stable (the message names the limit).
+    ConvergenceError
+        If edges of the spectrum cannot be told apart in double precision, or a scalar τ has no finite result.
+
+    Notes
+    -----
+    Beyond arXiv 2505.17638; the two-point functions are equations (5) to (7) of ``rfspec.equations``. Gradient flow and
+    gradient descent can be mapped and differentiated with JAX (once or more, in the model and τ); momentum takes known
+    numbers only.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> curve = rf.learning_curve(rf.RandomFeatureModel(psi_p=8.0, psi_n=2.0, t=0.05), [10.0, 100.0, 1000.0])
+    >>> for x, train, test in zip(curve.tau, curve.train, curve.test):
+    ...     print(f"{x:6g} {train:.5f} {test:.5f}")
+        10 0.92529 0.93125
+       100 0.82869 1.01260
+      1000 0.64765 1.60831
+    """
+    tau = training_times(tau)
+    count = nodes_for(_tolerance(tolerance))
+    mu = _momentum(momentum, learning_rate)
+    eq, sp = equations(model, gaussian_equivalent(model)), spectrum(model)
+    unit = 2.0 * model.process.beta2 / model.psi_p  # c of τ = 1
+    if learning_rate is None:
+        method: _Method = _Flow(unit * jnp.ravel(tau))
+    else:
+        rate = real_scalar("learning_rate", learning_rate, above=0.0)
+        _check_stable(unit, rate, mu, sp)
+        steps = jnp.round(jnp.ravel(tau) / rate)
+        tau = jnp.reshape(steps * rate, jnp.shape(tau))
+        method = _Steps(unit * rate, steps) if mu == 0 else _HeavyBall(unit * rate, steps, mu)
+    train, test, error = (jnp.reshape(a, jnp.shape(tau)) for a in method.losses(eq, count))
+    drops = _bulk_drops(eq, sp, method)
+    curve = LearningCurve(
+        jnp.asarray(tau, float),
+        train,
+        test,
+        score_error(model, test),
+        error,
+        bulk_drops=jnp.reshape(drops, (*jnp.shape(tau), drops.shape[-1])),
+        spectrum=sp,
+    )
+    if np.ndim(tau) == 0 and concrete(error) and not np.isfinite(float(error)):
+        raise ConvergenceError(f"the losses at tau = {float(tau):.6g} did not converge: move a parameter a little")
+    return curve
 
 
 def score_error(model: RandomFeatureModel, test: Any) -> Any:
-    """E_score of a test loss under Gaussian data."""
+    """E_score of a test loss under Gaussian data: what exceeds the loss of the exact score, over β²."""
     beta2 = model.process.beta2
-    noisy = model.process.alpha**2 * jnp.asarray(model.covariance.values) + beta2
-    floor = 1.0 - beta2 * jnp.sum(jnp.asarray(model.covariance.weights) / noisy)
-    return (test - floor) / beta2
+    signal = model.process.alpha**2 * jnp.asarray(model.covariance.values)
+    return (test - jnp.sum(jnp.asarray(model.covariance.weights) * signal / (signal + beta2))) / beta2
+
+
+def training_times(tau: Any) -> Any:
+    """Training times 0 ≤ τ ≤ ∞ as float64, any shape and order."""
+    rule = "tau must be real numbers of at least 0 (inf is allowed)"
+    if not concrete(tau):
+        return tau
+    try:
+        array = np.asarray(tau)
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"{rule}, got {tau!r:.100}") from e
+    if array.dtype == object and array.size and not concrete(*array.ravel()):
+        return jnp.asarray(tau, float)
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise ValueError(f"{rule}, got {tau!r:.100}")
+    if not array.size:
+        raise ValueError(f"{rule}, got an empty array")
+    if not np.all(array >= 0):
+        raise ValueError(f"{rule}, got {array[~(array >= 0)].ravel()[0]}")
+    return array.astype(np.float64)
+
+
+def _tolerance(tolerance: Any) -> float:
+    value = float(real_scalar("tolerance", tolerance, above=0.0))
+    if not 1e-12 <= value <= 0.1:
+        raise ValueError(f"tolerance must be between 1e-12 and 0.1, got {value!r}")
+    return value
+
+
+def _momentum(momentum: Any, learning_rate: Any) -> float:
+    if isinstance(momentum, bool) or not isinstance(momentum, int | float | np.number) or not 0 <= momentum < 1:
+        raise ValueError(f"momentum must be a number in [0, 1), got {momentum!r}")
+    if momentum and learning_rate is None:
+        raise ValueError(f"momentum goes with a learning_rate, got momentum={momentum!r} without one")
+    return float(momentum)
+
+
+def _check_stable(unit: Any, rate: Any, mu: float, sp: Spectrum) -> None:
+    """Refuse a step at which the fastest mode does not shrink."""
+    if not concrete(unit, rate, sp.support.upper):
+        unit, rate, upper = jax.lax.stop_gradient((unit, rate, sp.support.upper))
+        if not concrete(unit, rate, upper):
+            return
+    limit = stable_below("momentum", mu) / (float(unit) * float(sp.atom.location + np.nanmax(sp.support.upper)))
+    if not float(rate) < limit:
+        raise ValueError(f"learning_rate must be below {limit:.6g} to be stable for this model, got {float(rate):.6g}")
+
+
+# ----------------------------------------------------------------------------------------------- methods
+
+
+class _Flow(NamedTuple):
+    """Gradient flow to c = 2β²τ/ψ_p."""
+
+    c: Any
+
+    def losses(self, eq: Any, count: int) -> tuple[Any, Any, Any]:
+        return _losses_along(eq, flow, (self.c,), count)
+
+    def learned(self, x: Any) -> Any:
+        """Share 1 - r of eigenvalues x that is learnt at each τ, [τ, *x.shape]."""
+        return -jnp.expm1(-_outer(self.c, x))
+
+
+class _Steps(NamedTuple):
+    """Steps of gradient descent, c each."""
+
+    c: Any
+    k: Any
+
+    def losses(self, eq: Any, count: int) -> tuple[Any, Any, Any]:
+        return _losses_along(eq, descent, (jnp.broadcast_to(self.c, self.k.shape), self.k), count)
+
+    def learned(self, x: Any) -> Any:
+        log = _outer(self.k, jnp.log(jnp.abs(1.0 - self.c * x)))
+        near = _outer(self.k, jnp.log1p(-jnp.minimum(self.c * x, 0.5)))
+        odd = jnp.reshape(self.k % 2 == 1, (-1, *[1] * jnp.ndim(x)))
+        left = jnp.where((self.c * x > 1) & odd, -1.0, 1.0) * jnp.exp(log)
+        return jnp.where(self.c * x < 0.5, -jnp.expm1(near), 1.0 - left)
+
+
+class _HeavyBall(NamedTuple):
+    """Steps with momentum; each k has its own contour, so that k and c are known numbers."""
+
+    c: Any
+    k: Any
+    mu: float
+
+    def losses(self, eq: Any, count: int) -> tuple[Any, Any, Any]:
+        rows = []
+        for k in np.asarray(self.k):
+            known = partial(heavy_ball, float(self.c), int(k), self.mu) if np.isfinite(k) else partial(flow, jnp.inf)
+            rows.append(_losses_and_error(eq, *(known(n) for n in (count, count - FEWER, COARSE))))
+        return tuple(jnp.stack(column) for column in zip(*rows, strict=True))
+
+    def learned(self, x: Any) -> Any:
+        ends = np.where(np.isfinite(self.k), self.k, 1e300)
+        return jnp.stack([learned(np.asarray(self.c * x), float(k), "momentum", self.mu) for k in ends])
+
+
+_Method = _Flow | _Steps | _HeavyBall
+
+
+def _outer(a: Any, b: Any) -> Any:
+    return jnp.reshape(a, (-1, *[1] * jnp.ndim(b))) * b
+
+
+# ------------------------------------------------------------------------------------------------ losses
+
+
+def losses(eq: Any, path: Contour) -> tuple[Any, Any]:
+    """L_train and L_test of the filter h that a contour stands for."""
+    u = jax.vmap(partial(solve_off_axis, eq))(path.nodes)
+    train, test, _ = _functionals(eq, path, u)
+    return train, test
+
+
+def _functionals(eq: Any, path: Contour, u: Unknowns) -> tuple[Any, Any, Any]:
+    """L_train, L_test and the root mean square of the terms that L_test sums, from the solutions at the nodes."""
+    z, w = path
+    j, k = np.triu_indices(z.shape[-1])
+    s = jax.vmap(lambda *u: eq.transforms(u)[1])(*u)
+    sources = (eq.population, (1.0, 0.0, 0.0))
+    pair = jax.vmap(lambda a, b: eq.two_point(a, b, sources))
+    first, second = tuple(v[j] for v in u), tuple(v[k] for v in u)
+    same, mixed = pair(first, second), pair(first, tuple(v.conj() for v in second))
+    twice = np.where(j == k, 2.0, 4.0)  # the complex conjugate of each pair, and the pair in the other order
+    ww, wc = twice * w[j] * w[k], twice * w[j] * w[k].conj()
+    linear = 4.0 * jnp.sum(w * s).real
+    known = jnp.sum(ww * (s[j] + z[k] * same[1]) + wc * (s[j] + z[k].conj() * mixed[1])).real
+    fresh = jnp.sum(ww * same[0] + wc * mixed[0]).real
+    size = jnp.sqrt(jnp.sum(jnp.abs(ww * same[0]) ** 2 + jnp.abs(wc * mixed[0]) ** 2))
+    return 1.0 + eq.drop_scale * (known - linear), 1.0 + eq.drop_scale * (fresh - linear), eq.drop_scale * size
+
+
+@jax.jit
+def _losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) -> tuple[Any, Any, Any]:
+    """Losses by the first contour; their error from the second, from rounding, and from the errors of the constants.
+
+    The third contour tells the conditions |∂L_test/∂p · p| of the numbers p in the equations.
+    """
+    train, test, size = _functionals(eq, fine, jax.vmap(partial(solve_off_axis, eq))(fine.nodes))
+    still = jax.lax.stop_gradient(eq)
+    value, pull = jax.vjp(lambda e: losses(e, jax.lax.stop_gradient(coarse))[1], still)
+    moved = sum(
+        jnp.sum(jnp.abs(a * b)) for a, b in zip(jax.tree.leaves(pull(1.0)[0]), jax.tree.leaves(still), strict=True)
+    )
+    checked = losses(still, jax.lax.stop_gradient(other))
+    differ = jnp.maximum(jnp.abs(checked[0] - train), jnp.abs(checked[1] - test))
+    error = jax.lax.stop_gradient(differ + 4 * EPS * (1.0 + size) + (4 * EPS + still.accuracy) * moved)
+    return train, test, jnp.where(jnp.isfinite(error), error, jnp.inf)
+
+
+@partial(jax.jit, static_argnames=("contour", "count"))
+def _losses_along(eq: Any, contour: Callable[..., Contour], arguments: Any, count: int) -> tuple[Any, Any, Any]:
+    def one(arguments: Any) -> tuple[Any, Any, Any]:
+        return _losses_and_error(eq, *(contour(*arguments, n) for n in (count, count - FEWER, COARSE)))
+
+    return jax.lax.map(one, arguments, batch_size=BATCH)
+
+
+def _bulk_drops(eq: Any, sp: Spectrum, method: _Method) -> Any:
+    """drop_scale·∫ dν_s(λ) (1 - r²)/λ over each bulk, [τ, bulk]."""
+    values, weights = _modes(eq, sp.support.lower[: sp.count], sp.support.upper[: sp.count], sp.series.cosines.shape[1])
+    share = method.learned(values)
+    return jnp.sum(weights * share * (2.0 - share), axis=-1)
+
+
+@partial(jax.jit, static_argnames="nodes")
+def _modes(eq: Any, lower: Any, upper: Any, nodes: int) -> tuple[Any, Any]:
+    """Eigenvalues [bulk, node] and the train-loss drop that each stands for; NaN where there is no bulk."""
+    exists = ~jnp.isnan(lower)
+    zeta, slope, floor = jax.vmap(lambda a, b: nodes_of(a, b, nodes))(
+        jnp.where(exists, lower, eq.bound), jnp.where(exists, upper, 2 * eq.bound)
+    )
+    u = jax.vmap(jax.vmap(partial(solve_real_axis, eq)))(zeta, floor)
+    density = jax.vmap(jax.vmap(lambda *u: eq.transforms(u)[1].imag))(*u) * slope / nodes
+    value = eq.origin + zeta
+    keep = lambda a: jnp.where(exists[:, None], a, jnp.nan)
+    return keep(value), keep(eq.drop_scale * density / value)

@@ -138,6 +138,15 @@ def solve_real_axis(eq: Any, zeta: Any, floor: Any) -> Unknowns:
     return implicit(eq, descend(still, point, floor, levels=28), zeta + 0.0j)
 
 
+def solve_off_axis(eq: Any, z: Any) -> Unknowns:
+    """Differentiable solution at z with Im z > 0 or to the left of the spectrum; for the atom's place, just left of it."""
+    zeta = z - eq.origin
+    zeta = jnp.where(zeta == 0, -1e-14 * jax.lax.stop_gradient(eq.bound), zeta)
+    still, point = jax.lax.stop_gradient((eq, zeta))
+    floor = jnp.where(point.real < 0, 0.25 * jnp.abs(point), point.imag)
+    return implicit(eq, descend(still, point, floor, levels=28), zeta)
+
+
 def _solve_one(eq: Any, z: Any) -> Solution:
     finite = jnp.isfinite(z)
     below = z.imag < 0

@@ -75,7 +75,7 @@ class Spectrum(eqx.Module):
     failed: Any
 
     @property
-    def _count(self) -> int:
+    def count(self) -> int:
         count = self.support.count
         return int(count) if concrete(count) else self.support.lower.shape[0]
 
@@ -84,19 +84,19 @@ class Spectrum(eqx.Module):
         """Edges of the bulks, ascending, shape [2B]; relative errors are in `edge_error`."""
         lower, upper, location = (_host(a) for a in (self.support.lower, self.support.upper, self.atom.location))
         ends = (np if concrete(lower) else jnp).stack([lower, upper], axis=1)
-        return location + ends[: self._count].ravel()
+        return location + ends[: self.count].ravel()
 
     @property
     def edge_error(self) -> Any:
         """Estimated relative error of each edge's distance from the atom's place, shape [2B]."""
-        return _host(self.edge_errors)[: 2 * self._count]
+        return _host(self.edge_errors)[: 2 * self.count]
 
     @property
     def bulks(self) -> tuple[Bulk, ...]:
         """The bulks in ascending order."""
         edges, labels = self.edges, self._labels()
         mass, drop = _host(self.support.mass), _host(self.support.drop)
-        return tuple(Bulk(edges[2 * i], edges[2 * i + 1], mass[i], drop[i], labels[i]) for i in range(self._count))
+        return tuple(Bulk(edges[2 * i], edges[2 * i + 1], mass[i], drop[i], labels[i]) for i in range(self.count))
 
     def _labels(self) -> list[str | None]:
         """The parts that each bulk bears, from masses counted from the top."""
@@ -104,8 +104,8 @@ class Spectrum(eqx.Module):
         if not concrete(mass, parts):  # under jax.grad the values are known once the derivative is dropped
             mass, parts = jax.lax.stop_gradient((mass, parts))
         if not concrete(mass, parts):
-            return [None] * self._count
-        mass, parts = np.asarray(mass)[: self._count], np.asarray(parts)
+            return [None] * self.count
+        mass, parts = np.asarray(mass)[: self.count], np.asarray(parts)
         stop, upto = np.cumsum(parts), np.cumsum(mass[::-1])[::-1]
         overlap = np.minimum(upto[:, None], stop) - np.maximum((upto - mass)[:, None], stop - parts)
         return ["+".join(p for p, o in zip(PARTS, row, strict=True) if o > SAME) for row in overlap]
@@ -261,7 +261,7 @@ def _refined(sp: Spectrum, nodes: int) -> tuple[Spectrum, bool]:
 
     The other bulks' series are only padded.
     """
-    which = np.flatnonzero(np.asarray(sp.series.error) > SERIES_GOAL / (4 * sp._count))
+    which = np.flatnonzero(np.asarray(sp.series.error) > SERIES_GOAL / (4 * sp.count))
     if not which.size:
         return sp, False
     rows = list(jnp.pad(sp.series.cosines, ((0, 0), (0, nodes - sp.series.cosines.shape[1]))))

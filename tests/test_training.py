@@ -15,7 +15,8 @@ import pytest
 import xarray
 
 import rfspec as rf
-from rfspec.empirical.dynamics import _learned, rate
+from rfspec.empirical.dynamics import rate
+from rfspec.filters import learned
 from rfspec.io import write_netcdf
 
 MODEL = rf.RandomFeatureModel(8.0, 2.0, 0.05)
@@ -61,9 +62,9 @@ def test_residual_polynomials_at_double_roots_and_both_ends_of_stability():
         x = np.concatenate([x, most * np.exp(rng.uniform(-25, 0, 20))])
         x = x[(x > 0) & (x < most)]
         for k in (0, 1, 2, 3, 50):
-            learned = _learned(x, k, method, mu)
+            shares = learned(x, k, method, mu)
             with mp.workdps(60):
-                for at, value in zip(x, learned, strict=True):
+                for at, value in zip(x, shares, strict=True):
                     exact = 1 - residual(at, k, method, mu)
                     error = abs(float(exact - mp.mpf(float(value))))
                     assert error < 1e-12

@@ -1,15 +1,7 @@
 r"""Exact trajectories of linear training methods of the sampled model, from one eigendecomposition of U.
 
 From A = 0 every linear first-order method keeps A_k/√p = -(1/β)Vᵀh_k(U) with h_k(λ) = (1 - r_k(λ))/λ, r_k the residual
-polynomial of the method at c = 2β²η/(ψ_p d²):
-
-    gradient flow      r = exp(-2β²λτ/ψ_p)
-    gradient descent   r_k = (1 - cλ)^k
-    heavy ball         r_{k+1} = (1 + μ - cλ) r_k - μ r_{k-1}
-    Nesterov           r_{k+1} = (1 - cλ)[(1 + μ) r_k - μ r_{k-1}],     r_0 = 1, r_1 = 1 - cλ.
-
-With the roots z_± = 1 - ε_± of the last two recurrences, ε_+ε_- = cλ, both have the solution
-1 - r_k = (ε_-(1 - z_+^{k+1}) - ε_+(1 - z_-^{k+1}))/(ε_- - ε_+), which costs the same at k = 10⁹ as at k = 10.
+polynomial of the method (``rfspec.filters``) at c = 2β²η/(ψ_p d²).
 """
 
 from __future__ import annotations
@@ -22,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import real_array, real_scalar
+from ..filters import LINEAR, learned, stable_below
 from ..learning_curves import LearningCurve, score_error
 from .features import FeatureMatrices
 from .memory import require
 
-LINEAR = ("gd", "momentum", "nesterov")
 EPS = float(np.finfo(float).eps)
 
 
@@ -143,7 +135,7 @@ def trajectory(
     check_stable(matrices, float(basis.eigenvalues[-1]), eta, optimizer, mu)
     values = np.asarray(basis.eigenvalues)
     c = rate(matrices, eta)
-    h = np.stack([_learned(c * values, k, optimizer, mu) for k in steps.ravel()]) / values
+    h = np.stack([learned(c * values, k, optimizer, mu) for k in steps.ravel()]) / values
     train, test = _losses(basis, jnp.asarray(h))
     return curve(matrices, steps * eta / matrices.d**2, train.reshape(steps.shape), test.reshape(steps.shape))
 
@@ -186,65 +178,9 @@ def rate(matrices: FeatureMatrices, eta: float) -> float:
 
 def check_stable(matrices: FeatureMatrices, largest: float, eta: float, optimizer: str, mu: float) -> None:
     """Refuse a step size at which the mode of the largest eigenvalue does not shrink."""
-    most = {"gd": 2.0, "momentum": 2 * (1 + mu), "nesterov": 2 * (1 + mu) / (1 + 2 * mu)}[optimizer]
-    limit = most / (rate(matrices, 1.0) * largest)
+    limit = stable_below(optimizer, mu) / (rate(matrices, 1.0) * largest)
     if eta >= limit:
         raise ValueError(f"learning_rate must be below {limit:.6g} to be stable for this U, got {eta:.6g}")
-
-
-# ------------------------------------------------------------------------------------------ residual polynomials
-
-
-def _learned(x: np.ndarray, k: float, optimizer: str, mu: float) -> np.ndarray:
-    """1 - r_k at cλ = x, without cancellation where little has been learned."""
-    if k == 0:
-        return np.zeros_like(x)
-    if optimizer == "gd":
-        with np.errstate(divide="ignore"):
-            power = k * np.log1p(-np.minimum(x, 2.0 - x))  # log|1 - x|
-        odd = (x > 1) & (k % 2 == 1)
-        return np.where(odd, 1.0 + np.exp(power), -np.expm1(power))
-    if optimizer == "momentum":  # mean of ε_+ and ε_-, and the square of half their difference by its zeros
-        half = (1 - mu + x) / 2
-        squared = (x - (1 - np.sqrt(mu)) ** 2) * (x - (1 + np.sqrt(mu)) ** 2) / 4
-    else:
-        half = (1 - mu + x * (1 + mu)) / 2
-        squared = (1 + mu) ** 2 * (x - 1) * (x - ((1 - mu) / (1 + mu)) ** 2) / 4
-    delta = np.sqrt(squared.astype(complex))
-    large = half + delta
-    small = x / np.where(large == 0, 1.0, large)
-    middle = 1.0 - half
-    none = middle == 0  # both roots are zero where δ is
-    ratio = delta / np.where(none, 1.0, middle)
-    near = (np.abs(ratio) < min(0.1, 1.0 / (k + 1))) & (np.abs(delta) < 0.1 * half) & ~none
-    close = _close(half, np.where(none, 1.0, middle), np.where(near, ratio, 0.0), k + 1)
-    (slow, slow_lost), (fast, fast_lost) = _power(small, middle + delta, k + 1), _power(large, middle - delta, k + 1)
-    between = np.where(delta == 0, 1.0, 2 * delta)
-    left, learned = (large * slow - small * fast) / between, (large * slow_lost - small * fast_lost) / between
-    left = np.where(near, close, left)
-    return np.where(near | (np.abs(left) < 0.5), 1.0 - left, learned).real
-
-
-def _power(epsilon: np.ndarray, z: np.ndarray, power: float) -> tuple[np.ndarray, np.ndarray]:
-    """z^K and 1 - z^K for z = 1 - ε, of which the smaller is known better."""
-    squared = np.abs(epsilon) ** 2 - 2 * epsilon.real  # |z|² - 1
-    size = np.abs(z)
-    with np.errstate(divide="ignore"):
-        log = np.where(size < 0.5, np.log(size), np.log1p(np.maximum(squared, -0.75)) / 2)
-    log, angle = power * log, power * np.angle(z)
-    lost = 2 * np.exp(log) * np.sin(angle / 2) ** 2 - np.expm1(log) - 1j * np.exp(log) * np.sin(angle)
-    return np.exp(log) * np.exp(1j * angle), lost
-
-
-def _close(half: np.ndarray, middle: np.ndarray, ratio: np.ndarray, power: float) -> np.ndarray:
-    """r_k for nearly equal roots: h (z_+^K - z_-^K)/2δ + (z_+^K + z_-^K)/2, z_± = m ± δ = √(z_+z_-) e^{±θ}."""
-    with np.errstate(divide="ignore"):
-        size = np.sign(middle) ** power * np.exp(power / 2 * np.log(middle**2 * (1 - (ratio**2).real)))
-    tiny = np.abs(ratio) < 1e-100
-    safe = np.where(tiny, 0.5 / power, ratio)
-    theta = np.arctanh(safe)
-    slope = np.where(tiny, power, np.sinh(power * theta) / safe) / middle  # sinh(Kθ)/δ
-    return size * (half * slope + np.where(tiny, 1.0, np.cosh(power * theta)))
 
 
 # ---------------------------------------------------------------------------------------------------- losses

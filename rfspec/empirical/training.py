@@ -21,10 +21,11 @@ from tqdm import tqdm
 
 from .._checks import real_scalar
 from ..checkpoint import Checkpoint, fingerprint, forget, resumed
+from ..filters import LINEAR
 from ..gaussian_equivalent import gaussian_equivalent
 from ..learning_curves import LearningCurve, StandardErrors
 from ..model import RandomFeatureModel
-from .dynamics import LINEAR, check_stable, counts, curve, gradient_flow, method, times, trajectory
+from .dynamics import check_stable, counts, curve, gradient_flow, method, times, trajectory
 from .features import FeatureMatrices, drawn, matrices_of, signature, sizes
 
 STEPWISE = ("adam", "sgd")
