@@ -13,6 +13,7 @@ jax.config.update("jax_enable_x64", True)
 
 from .activations import Activation  # noqa: E402
 from .covariance import Atoms, Covariance, FromData, Isotropic  # noqa: E402
+from .early_stopping import EarlyStopping, early_stopping, gap_onset  # noqa: E402
 from .gaussian_equivalent import GaussianEquivalent, gaussian_equivalent  # noqa: E402
 from .laws import leading_order  # noqa: E402
 from .learning_curves import LearningCurve, learning_curve  # noqa: E402
@@ -22,6 +23,7 @@ from .processes import FlowMatching, OrnsteinUhlenbeck, Process  # noqa: E402
 from .solver import ConvergenceError, Solution, solve  # noqa: E402
 from .spectrum import Atom, Bulk, Spectrum, spectrum  # noqa: E402
 from .timescales import Timescales, clock, timescales  # noqa: E402
+from .two_point import TwoPoint, two_point  # noqa: E402
 
 __version__ = "0.1.0"
 
@@ -33,6 +35,7 @@ __all__ = [
     "Certificate",
     "ConvergenceError",
     "Covariance",
+    "EarlyStopping",
     "FlowMatching",
     "FromData",
     "GaussianEquivalent",
@@ -46,18 +49,23 @@ __all__ = [
     "Solution",
     "Spectrum",
     "Timescales",
+    "TwoPoint",
     "algebraic",
     "certify",
     "clock",
     "compare",
+    "early_stopping",
     "empirical",
+    "gap_onset",
     "gaussian_equivalent",
     "leading_order",
+    "learning_curve",
     "merging_lines",
     "plotting",
     "solve",
     "spectrum",
     "timescales",
+    "two_point",
 ]
 
 

@@ -24,6 +24,7 @@ import numpy as np
 RATE = 2.85  # the error of the parabola falls by this factor a node
 FINEST = 32  # nodes beyond which rounding, amplified by e^{0.13N}, grows faster than the error falls
 FEWER = 4  # nodes less, of the rule that the error is estimated by
+COARSE = 8  # nodes that tell a condition number
 SPAN = 1.05  # Re w k/N at the ends of the parabola
 FEW_STEPS = 8  # up to here the parabola in w would leave |Im w| < π
 GROWTH = 4.0  # log r on the circle

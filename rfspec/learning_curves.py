@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import concrete, real_scalar
-from .contour import FEWER, Contour, descent, flow, heavy_ball, nodes_for
+from .contour import COARSE, FEWER, Contour, descent, flow, heavy_ball, nodes_for
 from .equations import equations
 from .filters import learned, stable_below
 from .gaussian_equivalent import gaussian_equivalent
@@ -35,7 +35,6 @@ from .solver import EPS, ConvergenceError, solve_off_axis, solve_real_axis
 from .spectrum import Spectrum, spectrum
 
 TOLERANCE = 1e-11
-COARSE = 8  # nodes that tell a condition number
 BATCH = 64  # training times at once
 
 
@@ -153,15 +152,17 @@ def learning_curve(
     eq, sp = equations(model, gaussian_equivalent(model)), spectrum(model)
     unit = 2.0 * model.process.beta2 / model.psi_p  # c of τ = 1
     if learning_rate is None:
-        method: _Method = _Flow(unit * jnp.ravel(tau))
+        method: _Method | _HeavyBall = _Method(flow, _flow_learned, (unit * jnp.ravel(tau),))
     else:
         rate = real_scalar("learning_rate", learning_rate, above=0.0)
         _check_stable(unit, rate, mu, sp)
         steps = jnp.round(jnp.ravel(tau) / rate)
         tau = jnp.reshape(steps * rate, jnp.shape(tau))
-        method = _Steps(unit * rate, steps) if mu == 0 else _HeavyBall(unit * rate, steps, mu)
+        c = jnp.broadcast_to(unit * rate, steps.shape)
+        method = _HeavyBall(unit * rate, steps, mu) if mu else _Method(descent, _steps_learned, (c, steps))
     train, test, error = (jnp.reshape(a, jnp.shape(tau)) for a in method.losses(eq, count))
-    drops = _bulk_drops(eq, sp, method)
+    nodes = sp.series.cosines.shape[1]
+    drops = method.drops(*_modes(eq, sp.support.lower[: sp.count], sp.support.upper[: sp.count], nodes))
     curve = LearningCurve(
         jnp.asarray(tau, float),
         train,
@@ -232,34 +233,18 @@ def _check_stable(unit: Any, rate: Any, mu: float, sp: Spectrum) -> None:
 # ----------------------------------------------------------------------------------------------- methods
 
 
-class _Flow(NamedTuple):
-    """Gradient flow to c = 2β²τ/ψ_p."""
+class _Method(NamedTuple):
+    """A method with JAX formulas: its contour and the share of a mode x that is learnt, at arguments along τ."""
 
-    c: Any
-
-    def losses(self, eq: Any, count: int) -> tuple[Any, Any, Any]:
-        return _losses_along(eq, flow, (self.c,), count)
-
-    def learned(self, x: Any) -> Any:
-        """Share 1 - r of eigenvalues x that is learnt at each τ, [τ, *x.shape]."""
-        return -jnp.expm1(-_outer(self.c, x))
-
-
-class _Steps(NamedTuple):
-    """Steps of gradient descent, c each."""
-
-    c: Any
-    k: Any
+    contour: Callable[..., Contour]
+    learned: Callable[..., Any]
+    arguments: tuple[Any, ...]
 
     def losses(self, eq: Any, count: int) -> tuple[Any, Any, Any]:
-        return _losses_along(eq, descent, (jnp.broadcast_to(self.c, self.k.shape), self.k), count)
+        return _losses_along(eq, self.contour, self.arguments, count)
 
-    def learned(self, x: Any) -> Any:
-        log = _outer(self.k, jnp.log(jnp.abs(1.0 - self.c * x)))
-        near = _outer(self.k, jnp.log1p(-jnp.minimum(self.c * x, 0.5)))
-        odd = jnp.reshape(self.k % 2 == 1, (-1, *[1] * jnp.ndim(x)))
-        left = jnp.where((self.c * x > 1) & odd, -1.0, 1.0) * jnp.exp(log)
-        return jnp.where(self.c * x < 0.5, -jnp.expm1(near), 1.0 - left)
+    def drops(self, values: Any, weights: Any) -> Any:
+        return _drops_along(values, weights, self.learned, self.arguments)
 
 
 class _HeavyBall(NamedTuple):
@@ -273,40 +258,57 @@ class _HeavyBall(NamedTuple):
         rows = []
         for k in np.asarray(self.k):
             known = partial(heavy_ball, float(self.c), int(k), self.mu) if np.isfinite(k) else partial(flow, jnp.inf)
-            rows.append(_losses_and_error(eq, *(known(n) for n in (count, count - FEWER, COARSE))))
+            rows.append(losses_and_error(eq, *(known(n) for n in (count, count - FEWER, COARSE))))
         return tuple(jnp.stack(column) for column in zip(*rows, strict=True))
 
-    def learned(self, x: Any) -> Any:
-        ends = np.where(np.isfinite(self.k), self.k, 1e300)
-        return jnp.stack([learned(np.asarray(self.c * x), float(k), "momentum", self.mu) for k in ends])
+    def drops(self, values: Any, weights: Any) -> Any:
+        x, k = np.asarray(self.c * values), np.where(np.isfinite(self.k), self.k, 1e300)
+        shares = (learned(x, float(steps), "momentum", self.mu) for steps in k)
+        return jnp.stack([_drop(weights, share) for share in shares])
 
 
-_Method = _Flow | _Steps | _HeavyBall
+def _flow_learned(x: Any, c: Any) -> Any:
+    return -jnp.expm1(-c * x)
 
 
-def _outer(a: Any, b: Any) -> Any:
-    return jnp.reshape(a, (-1, *[1] * jnp.ndim(b))) * b
+def _steps_learned(x: Any, c: Any, k: Any) -> Any:
+    x, forever = c * x, k == jnp.inf
+    log = jnp.where(forever, -jnp.inf, k * jnp.log1p(-jnp.minimum(x, 2.0 - x)))  # of |1 - x|^k
+    return jnp.where((x > 1) & (k % 2 == 1), 1.0 + jnp.exp(log), -jnp.expm1(log))
 
 
 # ------------------------------------------------------------------------------------------------ losses
 
 
-def losses(eq: Any, path: Contour) -> tuple[Any, Any]:
-    """L_train and L_test of the filter h that a contour stands for."""
-    u = jax.vmap(partial(solve_off_axis, eq))(path.nodes)
-    train, test, _ = _functionals(eq, path, u)
-    return train, test
+class Pairs(NamedTuple):
+    """s(z_j), and for j ≤ k K_Ũ and K_I at (z_j, z_k) and at (z_j, z̄_k): all that the losses need of U."""
+
+    s: Any
+    same: Any
+    mixed: Any
 
 
-def _functionals(eq: Any, path: Contour, u: Unknowns) -> tuple[Any, Any, Any]:
-    """L_train, L_test and the root mean square of the terms that L_test sums, from the solutions at the nodes."""
-    z, w = path
-    j, k = np.triu_indices(z.shape[-1])
-    s = jax.vmap(lambda *u: eq.transforms(u)[1])(*u)
+def pairs_at(eq: Any, z: Any) -> Pairs:
+    """One- and two-point functions at the nodes z of a contour."""
+    u = jax.vmap(partial(solve_off_axis, eq))(z)
+    return pairs_of(eq, u)
+
+
+def pairs_of(eq: Any, u: Unknowns) -> Pairs:
+    """The same from the solutions at the nodes."""
+    j, k = np.triu_indices(u[0].shape[-1])
     sources = (eq.population, (1.0, 0.0, 0.0))
     pair = jax.vmap(lambda a, b: eq.two_point(a, b, sources))
     first, second = tuple(v[j] for v in u), tuple(v[k] for v in u)
-    same, mixed = pair(first, second), pair(first, tuple(v.conj() for v in second))
+    s = jax.vmap(lambda *u: eq.transforms(u)[1])(*u)
+    return Pairs(s, pair(first, second), pair(first, tuple(v.conj() for v in second)))
+
+
+def losses(eq: Any, path: Contour, pairs: Pairs) -> tuple[Any, Any, Any]:
+    """L_train and L_test of the filter that a contour stands for; root of the sum of squares of L_test's terms."""
+    z, w = path
+    s, same, mixed = pairs
+    j, k = np.triu_indices(z.shape[-1])
     twice = np.where(j == k, 2.0, 4.0)  # the complex conjugate of each pair, and the pair in the other order
     ww, wc = twice * w[j] * w[k], twice * w[j] * w[k].conj()
     linear = 4.0 * jnp.sum(w * s).real
@@ -317,18 +319,18 @@ def _functionals(eq: Any, path: Contour, u: Unknowns) -> tuple[Any, Any, Any]:
 
 
 @jax.jit
-def _losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) -> tuple[Any, Any, Any]:
+def losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) -> tuple[Any, Any, Any]:
     """Losses by the first contour; their error from the second, from rounding, and from the errors of the constants.
 
     The third contour tells the conditions |∂L_test/∂p · p| of the numbers p in the equations.
     """
-    train, test, size = _functionals(eq, fine, jax.vmap(partial(solve_off_axis, eq))(fine.nodes))
-    still = jax.lax.stop_gradient(eq)
-    value, pull = jax.vjp(lambda e: losses(e, jax.lax.stop_gradient(coarse))[1], still)
+    train, test, size = losses(eq, fine, pairs_at(eq, fine.nodes))
+    still, other, coarse = jax.lax.stop_gradient((eq, other, coarse))
+    _, pull = jax.vjp(lambda e: losses(e, coarse, pairs_at(e, coarse.nodes))[1], still)
     moved = sum(
         jnp.sum(jnp.abs(a * b)) for a, b in zip(jax.tree.leaves(pull(1.0)[0]), jax.tree.leaves(still), strict=True)
     )
-    checked = losses(still, jax.lax.stop_gradient(other))
+    checked = losses(still, other, pairs_at(still, other.nodes))
     differ = jnp.maximum(jnp.abs(checked[0] - train), jnp.abs(checked[1] - test))
     error = jax.lax.stop_gradient(differ + 4 * EPS * (1.0 + size) + (4 * EPS + still.accuracy) * moved)
     return train, test, jnp.where(jnp.isfinite(error), error, jnp.inf)
@@ -337,16 +339,19 @@ def _losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) -
 @partial(jax.jit, static_argnames=("contour", "count"))
 def _losses_along(eq: Any, contour: Callable[..., Contour], arguments: Any, count: int) -> tuple[Any, Any, Any]:
     def one(arguments: Any) -> tuple[Any, Any, Any]:
-        return _losses_and_error(eq, *(contour(*arguments, n) for n in (count, count - FEWER, COARSE)))
+        return losses_and_error(eq, *(contour(*arguments, n) for n in (count, count - FEWER, COARSE)))
 
     return jax.lax.map(one, arguments, batch_size=BATCH)
 
 
-def _bulk_drops(eq: Any, sp: Spectrum, method: _Method) -> Any:
-    """drop_scale·∫ dν_s(λ) (1 - r²)/λ over each bulk, [τ, bulk]."""
-    values, weights = _modes(eq, sp.support.lower[: sp.count], sp.support.upper[: sp.count], sp.series.cosines.shape[1])
-    share = method.learned(values)
+def _drop(weights: Any, share: Any) -> Any:
+    """drop_scale·∫ dν_s(λ) (1 - r²)/λ over each bulk, 1 - r = share."""
     return jnp.sum(weights * share * (2.0 - share), axis=-1)
+
+
+@partial(jax.jit, static_argnames="learned")
+def _drops_along(values: Any, weights: Any, learned: Callable[..., Any], arguments: Any) -> Any:
+    return jax.lax.map(lambda a: _drop(weights, learned(values, *a)), arguments, batch_size=BATCH // 4)
 
 
 @partial(jax.jit, static_argnames="nodes")

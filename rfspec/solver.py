@@ -111,18 +111,18 @@ def solve(model: RandomFeatureModel, z: Any) -> Solution:
     return solution
 
 
-def complex_array(z: Any) -> Any:
+def complex_array(z: Any, name: str = "z") -> Any:
     """z as complex128, or a ValueError."""
     if not concrete(z):
         return jnp.asarray(z).astype(complex)
     try:
         array = np.asarray(z)
     except (TypeError, ValueError) as e:
-        raise ValueError(f"z must be a complex number or an array of them, got {z!r:.100}") from e
+        raise ValueError(f"{name} must be a complex number or an array of them, got {z!r:.100}") from e
     if array.dtype == object and array.size and not concrete(*array.ravel()):
         return jnp.asarray(z).astype(complex)
     if not np.issubdtype(array.dtype, np.number):
-        raise ValueError(f"z must be a complex number or an array of them, got {z!r:.100}")
+        raise ValueError(f"{name} must be a complex number or an array of them, got {z!r:.100}")
     return array.astype(complex)
 
 
@@ -148,6 +148,13 @@ def solve_off_axis(eq: Any, z: Any) -> Unknowns:
 
 
 def _solve_one(eq: Any, z: Any) -> Solution:
+    u, residual, error, status = unknowns_at(eq, z)
+    r, s = eq.transforms(u)
+    return Solution(u[0], u[1], r, s, residual, error, status)
+
+
+def unknowns_at(eq: Any, z: Any) -> tuple[Unknowns, Any, Any, Any]:
+    """Differentiable unknowns at any z, NaN where it is not finite; with residual, estimated error and status."""
     finite = jnp.isfinite(z)
     below = z.imag < 0
     zeta = jnp.where(finite, z - eq.origin, 1.0 + 1.0j)
@@ -162,12 +169,8 @@ def _solve_one(eq: Any, z: Any) -> Solution:
     # off the support the limit is real; what rounding left of the imaginary part is not passed on
     spurious = (point.imag == 0) & jnp.all(jnp.stack([v.imag / jnp.abs(v) < 1e-10 for v in u]))
     u = tuple(jnp.where(spurious, v.real + 0j, v) for v in u)
-
-    def mirrored(v: Any) -> Any:
-        return jnp.where(finite, jnp.where(below, v.conj(), v), jnp.nan)
-
-    r, s = eq.transforms(u)
-    return Solution(mirrored(u[0]), mirrored(u[1]), mirrored(r), mirrored(s), residual, error, status)
+    mirrored = tuple(jnp.where(finite, jnp.where(below, v.conj(), v), jnp.nan) for v in u)
+    return mirrored, residual, error, status
 
 
 def _assess(eq: Any, u: Unknowns, zeta: Any) -> tuple[Any, Any, Any]:

@@ -1,0 +1,113 @@
+r"""Two resolvents of U with a matrix between them: what quadratic functions of the trained weights are made of.
+
+K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p for M = I, FFᵀ, FΣFᵀ; the test loss is a double contour integral of
+K_Ũ (``rfspec.learning_curves``). Equations (5) to (7) of ``rfspec.equations``; beyond arXiv 2505.17638.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._checks import concrete
+from .equations import equations
+from .gaussian_equivalent import gaussian_equivalent
+from .model import RandomFeatureModel
+from .solver import EPS, STATUS, ConvergenceError, complex_array, unknowns_at
+
+SOURCES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))  # I, FFᵀ, FΣFᵀ
+
+
+class TwoPoint(eqx.Module):
+    """Two-point functions at pairs (z1, z2), arrays of their broadcast shape.
+
+    Attributes
+    ----------
+    I, FFT, FSFT : complex
+        K_M for M = I, FFᵀ and FΣFᵀ.
+    error : float
+        Estimated relative error of the worst of them: rounding and the errors of the constants, by their conditions.
+    status : int
+        0 where both arguments converged; else a key of ``rfspec.solver.STATUS``.
+    """
+
+    I: Any  # noqa: E741
+    FFT: Any
+    FSFT: Any
+    error: Any
+    status: Any
+
+
+def two_point(model: RandomFeatureModel, z1: Any, z2: Any) -> TwoPoint:
+    r"""The two-point functions K_M(z1, z2) = lim Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p.
+
+    Parameters
+    ----------
+    model : RandomFeatureModel
+    z1, z2 : complex arrays that broadcast
+        Spectral arguments. A real z means the limit z + i0; Im z < 0 is the other sheet of the cut, so that z1 and z2 may
+        lie on different sides of the spectrum.
+
+    Returns
+    -------
+    TwoPoint
+        ``.I .FFT .FSFT .error .status``. K_M(z1, z2) = K_M(z2, z1), and K_I(z1, z2) = (s(z1) - s(z2))/(z1 - z2).
+
+    Raises
+    ------
+    ValueError
+        If z1 or z2 are not numeric or do not broadcast.
+    ConvergenceError
+        If both are scalars and the status is not 0.
+
+    Notes
+    -----
+    The fixed point for 2×2-matrix-valued unknowns with an upper-triangular source, linearised; beyond
+    arXiv 2505.17638.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> K = rf.two_point(rf.RandomFeatureModel(8.0, 2.0, t=0.05), -1.0, -1.0)
+    >>> print(f"{K.I.real:.8f}")
+    0.13457169
+    """
+    z1, z2 = complex_array(z1, "z1"), complex_array(z2, "z2")
+    try:
+        z1, z2 = jnp.broadcast_arrays(z1, z2)
+    except ValueError as e:
+        raise ValueError(f"z1 and z2 must broadcast, got shapes {np.shape(z1)} and {np.shape(z2)}") from e
+    found = _two_point(equations(model, gaussian_equivalent(model)), z1, z2)
+    if np.ndim(z1) == 0 and concrete(found.status) and int(found.status) != 0:
+        raise ConvergenceError(f"at z1 = {complex(z1):.12g}, z2 = {complex(z2):.12g}: {STATUS[int(found.status)]}")
+    return found
+
+
+@jax.jit
+def _two_point(eq: Any, z1: Any, z2: Any) -> TwoPoint:
+    out = jax.vmap(lambda a, b: _one(eq, a, b))(jnp.ravel(z1), jnp.ravel(z2))
+    return jax.tree.map(lambda a: a.reshape(jnp.shape(z1)), out)
+
+
+def _one(eq: Any, z1: Any, z2: Any) -> TwoPoint:
+    def both(eq: Any, z1: Any, z2: Any) -> tuple[tuple[Any, ...], Any]:
+        (u1, _, _, first), (u2, _, _, second) = unknowns_at(eq, z1), unknowns_at(eq, z2)
+        return eq.two_point(u1, u2, SOURCES), jnp.maximum(first, second)
+
+    K, status = both(eq, z1, z2)
+    still = jax.lax.stop_gradient((eq, z1, z2))
+    image = lambda *a: tuple(part for k in both(*a)[0] for part in (k.real, k.imag))
+    _, pull = jax.vjp(image, *still)
+    moved = jnp.zeros(3)
+    for i in range(6):
+        grads = jax.tree.leaves(pull(tuple(jnp.where(i == j, 1.0, 0.0) for j in range(6))))
+        by_parameter, by_z = grads[:-2], grads[-2:]
+        shift = sum(jnp.sum(jnp.abs(g * p)) for g, p in zip(by_parameter, jax.tree.leaves(eq), strict=True))
+        moved = moved.at[i // 2].add((4 * EPS + eq.accuracy) * shift)
+        moved = moved.at[i // 2].add(4 * EPS * sum(jnp.abs(g * z) for g, z in zip(by_z, (z1, z2), strict=True)))
+    relative = jax.lax.stop_gradient(jnp.max(moved / jnp.abs(jnp.stack(K)))) + 8 * EPS
+    return TwoPoint(*K, jnp.where(jnp.isnan(relative), jnp.inf, relative), status)
