@@ -20,6 +20,7 @@ from .learning_curves import LearningCurve, learning_curve  # noqa: E402
 from .merging import MergingLine, MergingLines, merging_lines  # noqa: E402
 from .model import RandomFeatureModel  # noqa: E402
 from .processes import FlowMatching, OrnsteinUhlenbeck, Process  # noqa: E402
+from .scaling import Required, ScoreExponent, required, score_exponent  # noqa: E402
 from .solver import ConvergenceError, Solution, solve  # noqa: E402
 from .spectrum import Atom, Bulk, Spectrum, spectrum  # noqa: E402
 from .timescales import Timescales, clock, timescales  # noqa: E402
@@ -46,6 +47,8 @@ __all__ = [
     "OrnsteinUhlenbeck",
     "Process",
     "RandomFeatureModel",
+    "Required",
+    "ScoreExponent",
     "Solution",
     "Spectrum",
     "Timescales",
@@ -62,6 +65,8 @@ __all__ = [
     "learning_curve",
     "merging_lines",
     "plotting",
+    "required",
+    "score_exponent",
     "solve",
     "spectrum",
     "timescales",

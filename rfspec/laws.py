@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from .equations import equations
 from .gaussian_equivalent import gaussian_equivalent
 from .model import RandomFeatureModel
 
@@ -41,14 +42,17 @@ def leading_order(model: RandomFeatureModel) -> LeadingOrder:
     -----
     arXiv 2505.17638, Theorem 3.2.
     """
-    ge, process = gaussian_equivalent(model), model.process
-    values = process.alpha**2 * jnp.asarray(model.covariance.values) + process.beta2
-    low, high = marchenko_pastur_edges(values, jnp.asarray(model.covariance.weights), model.psi_p)
-    scale = ge.mu1**2
-    width = jnp.sqrt(model.psi_p / model.psi_n)
+    return leading_order_of(equations(model, gaussian_equivalent(model)))
+
+
+def leading_order_of(eq: Any) -> LeadingOrder:
+    """The same from equations that hold the constants already; μ1²Σ_t has the eigenvalues κ²λ + b²."""
+    ge = eq.ge
+    low, high = marchenko_pastur_edges(ge.kappa2 * eq.values + ge.b2, eq.weights, eq.psi_p)
+    width = jnp.sqrt(eq.psi_p / eq.psi_n)
     floor = ge.v2 + ge.s2
     return LeadingOrder(
-        population=(floor + scale * low, floor + scale * high),
+        population=(floor + low, floor + high),
         sample=(ge.s2 + ge.v2 * (1.0 - width) ** 2, ge.s2 + ge.v2 * (1.0 + width) ** 2),
     )
 

@@ -14,12 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import concrete, real_array, real_scalar
+from .early_stopping import early_stopping, gap_onset
 from .gaussian_equivalent import gaussian_equivalent
 from .laws import leading_order
 from .model import RandomFeatureModel
 from .spectrum import Spectrum, spectrum
 
-RULES = ("paper", "spectrum")
+RULES = ("paper", "spectrum", "loss")
+THRESHOLD = 0.1  # share of its limit at which the generalisation gap counts as open
 
 
 class PartTimes(NamedTuple):
@@ -36,11 +38,13 @@ class Timescales(eqx.Module):
     Attributes
     ----------
     tau_gen, tau_mem, satellite : float
-        Slow ends ψ_p/(Δλ_min) of the population, sample and satellite parts.
+        Slow ends ψ_p/(Δλ_min) of the population, sample and satellite parts; by the rule "loss" the minimum of the
+        test loss, and the onset of the generalisation gap.
     fast, slow : PartTimes
-        Both ends, by part.
+        Both ends, by part; NaN where the rule knows none.
     separated : bool
-        Whether every two parts have a gap between them; where not, `reason` says which have merged.
+        Whether every two parts have a gap between them; where not, `reason` says which have merged. By the rule "loss"
+        whether the best time comes before the onset.
     error : float
         Estimated relative error of the times, as numbers of the rule.
     """
@@ -71,7 +75,10 @@ class Timescales(eqx.Module):
     def reason(self) -> str:
         """Why a time is NaN; empty where none is."""
         if self.spectrum is None:
-            return "Theorem 3.2 has no satellite part"
+            return {
+                "paper": "Theorem 3.2 has no satellite part",
+                "loss": "the losses have one best time and one onset of the gap, no time of the satellite",
+            }[self.rule]
         absent = [
             f"there is no {name} part"
             for name, mass in zip(PartTimes._fields, np.asarray(self.spectrum.parts.mass), strict=True)
@@ -80,7 +87,9 @@ class Timescales(eqx.Module):
         return "; ".join(filter(None, [self.spectrum.reason, *absent]))
 
 
-def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper") -> Timescales:
+def timescales(
+    model: RandomFeatureModel | Spectrum, rule: str = "paper", *, threshold: Any = THRESHOLD
+) -> Timescales:
     r"""Training times τ_gen and τ_mem of a model.
 
     τ = ψ_p/(Δλ) at the ends of each part of the spectrum, Δ = β².
@@ -89,9 +98,13 @@ def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper") -> Tim
     ----------
     model : RandomFeatureModel or Spectrum
         A spectrum already computed is not computed again.
-    rule : {"paper", "spectrum"}
+    rule : {"paper", "spectrum", "loss"}
         "paper": edges from the closed forms of Theorem 3.2, leading order in 1/ψ.
         "spectrum": exact edges, satellite apart.
+        "loss": read off the exact learning curves: τ_gen = argmin L_test, τ_mem the first time at which the
+        generalisation gap L_test - L_train is the share `threshold` of its limit τ → ∞.
+    threshold : float
+        Of the rule "loss", between 0 and 1.
 
     Returns
     -------
@@ -102,7 +115,7 @@ def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper") -> Tim
     Raises
     ------
     ValueError
-        For an unknown rule.
+        For an unknown rule, or a threshold that is not between 0 and 1.
 
     Notes
     -----
@@ -118,6 +131,8 @@ def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper") -> Tim
     if rule not in RULES:
         known = ", ".join(f'"{r}"' for r in RULES)
         raise ValueError(f"rule must be one of {known}, got {rule!r}")
+    if rule == "loss":
+        return _from_losses(model.model if isinstance(model, Spectrum) else model, threshold)
     known_spectrum, model = (model, model.model) if isinstance(model, Spectrum) else (None, model)
     scale = model.psi_p / model.process.beta2
     if rule == "paper":
@@ -139,6 +154,13 @@ def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper") -> Tim
     return Timescales(
         rule, PartTimes(*(scale / parts.upper)), PartTimes(*(scale / parts.lower)), sp.separated, error, sp
     )
+
+
+def _from_losses(model: RandomFeatureModel, threshold: Any) -> Timescales:
+    stop, (onset, error) = early_stopping(model), gap_onset(model, threshold)
+    nan = jnp.nan * onset
+    slow = PartTimes(stop.tau, onset, nan)
+    return Timescales("loss", PartTimes(nan, nan, nan), slow, stop.tau < onset, jnp.maximum(stop.tau_error, error), None)
 
 
 def clock(
