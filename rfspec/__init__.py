@@ -64,6 +64,7 @@ __all__ = [
     "leading_order",
     "learning_curve",
     "merging_lines",
+    "phase_diagram",
     "plotting",
     "required",
     "score_exponent",
@@ -79,6 +80,7 @@ _LAZY = {  # what needs matplotlib, sympy or optax is imported when it is first 
     "compare": ("empirical.compare", "compare"),
     "plotting": ("plotting", None),
     "algebraic": ("algebraic", None),
+    "phase_diagram": ("phase", "phase_diagram"),
     "certify": ("certificate", "certify"),
     "Certificate": ("certificate", "Certificate"),
 }

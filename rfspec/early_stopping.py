@@ -19,18 +19,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import concrete, real_scalar
-from .contour import COARSE, FEWER, FINEST, flow
+from .contour import FINEST, flow
 from .equations import equations
 from .gaussian_equivalent import gaussian_equivalent
-from .holomorphic import implicit, newton_step
-from .learning_curves import losses, losses_and_error, pairs_at, pairs_of, score_error
+from .holomorphic import newton_step
+from .learning_curves import flow_losses, losses, pairs_at, pairs_of, score_error
 from .model import RandomFeatureModel
 from .solver import ConvergenceError, solve_off_axis
 
-GRID = 72  # training times looked at first,
+GRID = 64  # training times looked at first,
 FIRST, LAST = 1e-3, 40.0  # from cλ = FIRST for the largest λ to cλ = LAST for the smallest
 SCAN = 24  # contour nodes while searching
 GUARDED = 8  # Newton steps inside a bracket
+FLAT = 1e-13  # relative depth of a minimum below which it is rounding
 SMALLEST = 1e-16  # of the bound of the spectrum: nothing below it is learnt
 
 
@@ -123,21 +124,21 @@ def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01) -> EarlySto
     """
     tolerance = real_scalar("tolerance", tolerance, above=0.0)
     eq = equations(model, gaussian_equivalent(model))
-    best = _best(eq, tolerance)
+    found, errors = _stops(eq, tolerance, 0.5)
     unit = model.psi_p / (2.0 * model.process.beta2)  # τ of c = 1
     stop = EarlyStopping(
-        best.c * unit,
-        best.test,
-        best.train,
-        score_error(model, best.test),
-        Window(best.lower * unit, best.upper * unit),
+        found.best * unit,
+        found.test,
+        found.train,
+        score_error(model, found.test),
+        Window(found.lower * unit, found.upper * unit),
         tolerance,
-        best.test_limit,
-        best.train_limit,
-        best.error,
-        best.c_error,
+        found.test_limit,
+        found.train_limit,
+        errors[0],
+        jnp.where(found.best < jnp.inf, errors[0] / jnp.abs(found.bend), 0.0),
     )
-    if concrete(best.error) and np.ndim(best.error) == 0 and not np.isfinite(float(best.error)):
+    if concrete(errors) and np.ndim(errors) == 1 and not np.isfinite(float(errors[0])):
         raise ConvergenceError(f"the losses of {model} did not converge: move a parameter a little")
     return stop
 
@@ -164,8 +165,8 @@ def gap_onset(model: RandomFeatureModel, threshold: Any = 0.1) -> tuple[Any, Any
         If the threshold is not between 0 and 1.
     """
     threshold = share("threshold", threshold)
-    c, error = _onset(equations(model, gaussian_equivalent(model)), threshold)
-    return c * model.psi_p / (2.0 * model.process.beta2), error
+    found, errors = _stops(equations(model, gaussian_equivalent(model)), 0.01, threshold)
+    return found.onset * model.psi_p / (2.0 * model.process.beta2), errors[1] / jnp.abs(found.opening)
 
 
 def share(name: str, value: Any) -> Any:
@@ -180,15 +181,13 @@ def share(name: str, value: Any) -> Any:
 
 
 class Scan(NamedTuple):
-    """Losses and their slopes in log c on a grid of log c, and at c = ∞, to about ten digits."""
+    """Losses and their slopes in log c on a grid of log c, to about ten digits."""
 
     at: Any
     train: Any
     test: Any
     train_slope: Any
     test_slope: Any
-    train_limit: Any
-    test_limit: Any
 
 
 def scan(eq: Any) -> Scan:
@@ -216,8 +215,7 @@ def scan(eq: Any) -> Scan:
         return jax.jvp(f, (v,), (jnp.ones_like(v),))
 
     (train, test), (train_slope, test_slope) = jax.vmap(one)(at, *path)
-    end = limit(eq)
-    return Scan(at, train, test, train_slope, test_slope, *end)
+    return Scan(at, train, test, train_slope, test_slope)
 
 
 def limit(eq: Any) -> tuple[Any, Any]:
@@ -228,47 +226,33 @@ def limit(eq: Any) -> tuple[Any, Any]:
 
 # ------------------------------------------------------------------------------------------------ the roots
 
-Readout = Callable[[Any, Any], Any]  # of L_train and L_test
 
+def _root(eq: Any, seen: Scan, place: Any, condition: Callable[[Any], Any]) -> tuple[Any, Any, Any]:
+    """A root in the interval [place, place + 1] of a condition made of the losses as functions of log c.
 
-def crossing(eq: Any, seen: Scan, place: Any, readout: Readout, level: Any) -> tuple[Any, Any]:
-    """log c in the interval [place, place + 1] of the grid at which a readout of the losses is `level`; its slope.
-
-    Differentiable in the equations and the level.
+    Returns log c, differentiable in the equations and the condition; the slope of the condition; and the losses there.
     """
-    return _root(eq, seen, place, lambda f: lambda v: readout(*f(v)) - level)
-
-
-def minimum(eq: Any, seen: Scan, place: Any) -> tuple[Any, Any]:
-    """log c of a minimum of L_test in an interval of the grid, and the second derivative there."""
-    return _root(eq, seen, place, lambda f: jax.grad(lambda v: f(v)[1]))
-
-
-def _root(eq: Any, seen: Scan, place: Any, condition: Callable[[Any], Any]) -> tuple[Any, Any]:
-    """A root of a condition made of the losses as functions of log c; its slope there."""
     low, high = seen.at[place], seen.at[place + 1]
-    still = jax.lax.stop_gradient(eq)
-    frozen = condition(_local(still, high, SCAN))
-    frozen_still = lambda v: jax.lax.stop_gradient(jnp.stack(jax.jvp(frozen, (v,), (jnp.ones_like(v),))))
-    rising = frozen_still(high)[0] > 0
+    frozen = condition(_local(jax.lax.stop_gradient(eq), high, SCAN))
+    known = lambda v: jax.lax.stop_gradient(jnp.stack(jax.jvp(frozen, (v,), (jnp.ones_like(v),))))
+    rising = known(high)[0] > 0
 
     def step(_: Any, carry: Any) -> Any:
         low, high, v = carry
-        value, slope = frozen_still(v)
+        value, slope = known(v)
         right = (value > 0) == rising
         low, high = jnp.where(right, low, v), jnp.where(right, v, high)
-        next_v = v - value / slope
-        return low, high, jnp.where((next_v > low) & (next_v < high), next_v, (low + high) / 2)
+        newton = v - value / slope
+        return low, high, jnp.where((newton > low) & (newton < high), newton, (low + high) / 2)
 
-    *_, v = jax.lax.fori_loop(0, GUARDED, step, (low, high, (low + high) / 2))
-    start = jax.lax.stop_gradient(v)
-    f = condition(_local(eq, start, FINEST))
-    v = start
+    *_, start = jax.lax.fori_loop(0, GUARDED, step, (low, high, (low + high) / 2))
+    start = jax.lax.stop_gradient(start)
+    losses_at = _local(eq, start, FINEST)
+    v, slope = start, jnp.ones_like(start)
     for _ in range(2):
-        value, slope = jax.jvp(f, (v,), (jnp.ones_like(v),))
-        move = -value / slope
-        v = v + jnp.clip(move, low - high, high - low)  # flat to rounding: stay in the neighbourhood
-    return v, jax.lax.stop_gradient(slope)
+        value, slope = jax.jvp(condition(losses_at), (v,), (jnp.ones_like(v),))
+        v = v + jnp.clip(-value / slope, low - high, high - low)  # flat to rounding: stay in the neighbourhood
+    return v, jax.lax.stop_gradient(slope), losses_at(v)
 
 
 def _local(eq: Any, center: Any, count: int) -> Callable[[Any], tuple[Any, Any]]:
@@ -278,53 +262,62 @@ def _local(eq: Any, center: Any, count: int) -> Callable[[Any], tuple[Any, Any]]
     return lambda v: losses(eq, flow(jnp.exp(v), count, around=around), pairs)[:2]
 
 
-class Best(NamedTuple):
-    """Early stopping in units of c = 2β²τ/ψ_p."""
+class Stops(NamedTuple):
+    """Times to stop at, in units of c = 2β²τ/ψ_p: the best one, the ends of the window, the onset of the gap.
 
-    c: Any
-    c_error: Any
+    `bend`: second derivative of L_test in log c at the best; `opening`: slope of the gap at the onset; losses at the best
+    and at the end of training.
+    """
+
+    best: Any
     lower: Any
     upper: Any
+    onset: Any
+    bend: Any
+    opening: Any
     train: Any
     test: Any
     train_limit: Any
     test_limit: Any
-    error: Any
 
 
-@jax.jit
-def _best(eq: Any, tolerance: Any) -> Best:
-    return best(eq, tolerance, scan(eq))
-
-
-def best(eq: Any, tolerance: Any, seen: Scan) -> Best:
-    """Minimum of L_test and the window around it, from a grid already walked."""
+def stops(eq: Any, tolerance: Any, threshold: Any) -> Stops:
+    """All of them, differentiable in the equations."""
+    seen, still = scan(eq), jax.lax.stop_gradient
     train_limit, test_limit = limit(eq)
-    end = jax.lax.stop_gradient(test_limit)
     turns = (seen.test_slope[:-1] < 0) & (seen.test_slope[1:] >= 0)
     place = jnp.argmin(jnp.where(turns, _lowest(seen), jnp.inf))
-    log_c, bend = minimum(eq, seen, place)
-    path = [flow(jnp.exp(log_c), n) for n in (FINEST, FINEST - FEWER, COARSE)]
-    train, test, error = losses_and_error(eq, *path)
-    finite = jnp.any(turns) & (jax.lax.stop_gradient(test) < end - error)
-    c = jnp.where(finite, jnp.exp(log_c), jnp.inf)
+    log_c, bend, (train, test) = _root(eq, seen, place, lambda f: jax.grad(lambda v: f(v)[1]))
+    finite = jnp.any(turns) & (still(test) < still(test_limit) - FLAT * jnp.abs(still(test_limit)))
     train, test = jnp.where(finite, train, train_limit), jnp.where(finite, test, test_limit)
+
+    # readouts a·L_train + b·L_test that cross their levels: L_test on both sides of the best time, and the gap
     level = test + tolerance
-
-    def edge(place: Any) -> Any:
-        return jnp.exp(crossing(eq, seen, place, lambda _, test: test, level)[0])
-
-    above = seen.test > jax.lax.stop_gradient(level)
+    opened = threshold * (test_limit - train_limit)
     index, bottom = jnp.arange(GRID), jnp.where(finite, place, GRID - 1)
+    above, open_ = seen.test > still(level), seen.test - seen.train >= still(opened)
     before = jnp.max(jnp.where(above & (index <= bottom), index, -1))
     after = jnp.min(jnp.where(above & (index > bottom), index, GRID))
-    lower = edge(jnp.clip(before, 0, GRID - 2))
-    upper = edge(jnp.clip(after - 1, 0, GRID - 2))
+    places = jnp.clip(jnp.stack([before, after - 1, jnp.argmax(open_) - 1]), 0, GRID - 2)
+    weights, levels = jnp.array([[0.0, 1.0], [0.0, 1.0], [-1.0, 1.0]]), jnp.stack([level, level, opened])
+    crossing = lambda place, w, level: _root(
+        eq, seen, place, lambda f: lambda v: (lambda train, test: w[0] * train + w[1] * test - level)(*f(v))
+    )
+    at, slopes, _ = jax.vmap(crossing)(places, weights, levels)
+    lower, upper, onset = jnp.exp(at)
     early = jnp.exp(seen.at[0]) * (1.0 - level) / (1.0 - seen.test[0])  # linear before the grid begins
-    lower = jnp.where(before >= 0, lower, jnp.maximum(early, 0.0))
-    upper = jnp.where((after < GRID), upper, jnp.inf)
-    c_error = jnp.where(finite, error / jnp.abs(bend), 0.0)
-    return Best(c, c_error, lower, upper, train, test, train_limit, test_limit, error)
+    return Stops(
+        jnp.where(finite, jnp.exp(log_c), jnp.inf),
+        jnp.where(before >= 0, lower, jnp.maximum(early, 0.0)),
+        jnp.where(after < GRID, upper, jnp.inf),
+        jnp.where(still(opened) > 0, onset, jnp.nan),
+        bend,
+        slopes[2],
+        train,
+        test,
+        train_limit,
+        test_limit,
+    )
 
 
 def _lowest(seen: Scan) -> Any:
@@ -337,19 +330,8 @@ def _lowest(seen: Scan) -> Any:
 
 
 @jax.jit
-def _onset(eq: Any, threshold: Any) -> tuple[Any, Any]:
-    return onset(eq, threshold, scan(eq))
-
-
-def onset(eq: Any, threshold: Any, seen: Scan) -> tuple[Any, Any]:
-    """c at which L_test - L_train first reaches a share of its limit, and its relative error; NaN where it is 0."""
-    train_limit, test_limit = limit(eq)
-    gap = lambda train, test: test - train
-    level = threshold * gap(train_limit, test_limit)
-    reached = gap(seen.train, seen.test) >= jax.lax.stop_gradient(level)
-    place = jnp.clip(jnp.argmax(reached) - 1, 0, GRID - 2)
-    log_c, slope = crossing(eq, seen, place, gap, level)
-    path = [flow(jnp.exp(log_c), n) for n in (FINEST, FINEST - FEWER, COARSE)]
-    error = losses_and_error(jax.lax.stop_gradient(eq), *jax.lax.stop_gradient(path))[2]
-    exists = jax.lax.stop_gradient(level) > 0
-    return jnp.where(exists, jnp.exp(log_c), jnp.nan), jnp.where(exists, error / jnp.abs(slope), jnp.inf)
+def _stops(eq: Any, tolerance: Any, threshold: Any) -> tuple[Stops, Any]:
+    """The times, and the errors of the losses at the best and at the onset."""
+    found = stops(eq, tolerance, threshold)
+    at = jax.lax.stop_gradient(jnp.stack([found.best, found.onset]))
+    return found, jax.vmap(partial(flow_losses, jax.lax.stop_gradient(eq)))(at)[2]

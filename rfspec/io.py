@@ -63,6 +63,11 @@ def write_netcdf(
         for name, (dimensions, values, unit) in variables.items()
     }
     dataset = xarray.Dataset(columns, attrs=dict(attributes)).set_coords([n for n, c in columns.items() if n in c[0]])
+    return write_dataset(path, dataset)
+
+
+def write_dataset(path: str | Path, dataset: Any) -> Path:
+    """An xarray dataset as a netCDF file."""
     return write_atomically(path, lambda temporary: dataset.to_netcdf(temporary, engine="h5netcdf"))
 
 
@@ -72,7 +77,7 @@ def write_figure(path: str | Path, figure: Any) -> Path:
 
 
 def to_json(value: Any) -> str:
-    """JSON with NaN as null."""
+    """JSON with NaN as null and infinity as the text "Infinity", which both Python and JavaScript read as a number."""
 
     def plain(v: Any) -> Any:
         if isinstance(v, Mapping):
@@ -85,6 +90,8 @@ def to_json(value: Any) -> str:
         if array.ndim:
             return [plain(w) for w in array]
         number = array.item()
-        return None if isinstance(number, float) and not np.isfinite(number) else number
+        if isinstance(number, float) and np.isinf(number):
+            return "Infinity" if number > 0 else "-Infinity"
+        return None if isinstance(number, float) and np.isnan(number) else number
 
     return json.dumps(plain(value), indent=2)

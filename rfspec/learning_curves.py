@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import concrete, real_scalar
-from .contour import COARSE, FEWER, Contour, descent, flow, heavy_ball, nodes_for
+from .contour import COARSE, FEWER, FINEST, Contour, descent, flow, heavy_ball, nodes_for
 from .equations import equations
 from .filters import learned, stable_below
 from .gaussian_equivalent import gaussian_equivalent
@@ -258,7 +258,7 @@ class _HeavyBall(NamedTuple):
         rows = []
         for k in np.asarray(self.k):
             known = partial(heavy_ball, float(self.c), int(k), self.mu) if np.isfinite(k) else partial(flow, jnp.inf)
-            rows.append(losses_and_error(eq, *(known(n) for n in (count, count - FEWER, COARSE))))
+            rows.append(losses_and_error(eq, *checked(known, count)))
         return tuple(jnp.stack(column) for column in zip(*rows, strict=True))
 
     def drops(self, values: Any, weights: Any) -> Any:
@@ -322,26 +322,48 @@ def losses(eq: Any, path: Contour, pairs: Pairs) -> tuple[Any, Any, Any]:
 def losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) -> tuple[Any, Any, Any]:
     """Losses by the first contour; their error from the second, from rounding, and from the errors of the constants.
 
-    The third contour tells the conditions |∂L_test/∂p · p| of the numbers p in the equations.
+    The first two have equally many nodes. The third tells the conditions |∂L_test/∂p · p| of the numbers p in the
+    equations.
     """
-    train, test, size = losses(eq, fine, pairs_at(eq, fine.nodes))
-    still, other, coarse = jax.lax.stop_gradient((eq, other, coarse))
+    paths = jax.tree.map(lambda a, b: jnp.stack([a, b]), fine, other)
+    (train, checked), (test, recomputed), size = jax.vmap(lambda path: losses(eq, path, pairs_at(eq, path.nodes)))(paths)
+    still, coarse = jax.lax.stop_gradient((eq, coarse))
     _, pull = jax.vjp(lambda e: losses(e, coarse, pairs_at(e, coarse.nodes))[1], still)
     moved = sum(
         jnp.sum(jnp.abs(a * b)) for a, b in zip(jax.tree.leaves(pull(1.0)[0]), jax.tree.leaves(still), strict=True)
     )
-    checked = losses(still, other, pairs_at(still, other.nodes))
-    differ = jnp.maximum(jnp.abs(checked[0] - train), jnp.abs(checked[1] - test))
-    error = jax.lax.stop_gradient(differ + 4 * EPS * (1.0 + size) + (4 * EPS + still.accuracy) * moved)
+    differ = jnp.maximum(jnp.abs(checked - train), jnp.abs(recomputed - test))
+    error = jax.lax.stop_gradient(differ + 4 * EPS * (1.0 + size[0]) + (4 * EPS + still.accuracy) * moved)
     return train, test, jnp.where(jnp.isfinite(error), error, jnp.inf)
+
+
+def flow_losses(eq: Any, c: Any, count: int = FINEST) -> tuple[Any, Any, Any]:
+    """L_train, L_test and their error under gradient flow to one c = 2β²τ/ψ_p."""
+    return losses_and_error(eq, *checked(partial(flow, c), count))
+
+
+def checked(contour: Callable[[int], Contour], count: int) -> tuple[Contour, Contour, Contour]:
+    """A contour with the two that its error takes; the second padded to the size of the first."""
+    fine, other, coarse = (contour(n) for n in (count, count - FEWER, COARSE))
+    missing = fine.nodes.size - other.nodes.size
+    other = Contour(jnp.pad(other.nodes, (0, missing), mode="edge"), jnp.pad(other.weights, (0, missing)))
+    return fine, other, coarse
 
 
 @partial(jax.jit, static_argnames=("contour", "count"))
 def _losses_along(eq: Any, contour: Callable[..., Contour], arguments: Any, count: int) -> tuple[Any, Any, Any]:
-    def one(arguments: Any) -> tuple[Any, Any, Any]:
-        return losses_and_error(eq, *(contour(*arguments, n) for n in (count, count - FEWER, COARSE)))
+    one = lambda a: losses_and_error(eq, *checked(partial(contour, *a), count))
+    return _in_batches(one, arguments, BATCH)
 
-    return jax.lax.map(one, arguments, batch_size=BATCH)
+
+def _in_batches(f: Callable[[Any], Any], arguments: tuple[Any, ...], batch: int) -> Any:
+    """f along the arguments, in full batches: a remainder would be compiled once more."""
+    size = arguments[0].shape[0]
+    if size <= batch:
+        return jax.vmap(f)(arguments)
+    batch = -(-size // -(-size // batch))
+    padded = jax.tree.map(lambda a: jnp.pad(a, (0, -size % batch), mode="edge"), arguments)
+    return jax.tree.map(lambda a: a[:size], jax.lax.map(f, padded, batch_size=batch))
 
 
 def _drop(weights: Any, share: Any) -> Any:
@@ -351,7 +373,7 @@ def _drop(weights: Any, share: Any) -> Any:
 
 @partial(jax.jit, static_argnames="learned")
 def _drops_along(values: Any, weights: Any, learned: Callable[..., Any], arguments: Any) -> Any:
-    return jax.lax.map(lambda a: _drop(weights, learned(values, *a)), arguments, batch_size=BATCH // 4)
+    return _in_batches(lambda a: _drop(weights, learned(values, *a)), arguments, BATCH // 4)
 
 
 @partial(jax.jit, static_argnames="nodes")

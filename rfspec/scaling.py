@@ -11,10 +11,10 @@ import numpy as np
 from scipy.optimize import brentq
 
 from ._checks import real_array, real_scalar
-from .early_stopping import EarlyStopping, best, early_stopping, scan
+from .early_stopping import EarlyStopping, early_stopping, stops
 from .equations import equations
 from .gaussian_equivalent import gaussian_equivalent
-from .learning_curves import score_error
+from .learning_curves import flow_losses, score_error
 from .model import RandomFeatureModel
 from .processes import OrnsteinUhlenbeck
 
@@ -193,8 +193,8 @@ def _slopes(eq: Any, psi_n: Any) -> tuple[Any, Any, Any, Any]:
     def one(n: Any) -> tuple[Any, Any, Any, Any]:
         def smallest(log_n: Any) -> tuple[Any, tuple[Any, Any]]:
             moved = eqx.tree_at(lambda e: e.psi_n, eq, jnp.exp(log_n))
-            found = best(moved, 1.0, scan(moved))
-            return found.test, (found.c, found.error)
+            found = stops(moved, 1.0, 0.5)
+            return found.test, (found.best, flow_losses(moved, found.best)[2])
 
         (test, slope), (c, error) = _value_and_slope(smallest, jnp.log(n))
         return test, slope, c, error

@@ -159,11 +159,6 @@ def correlation(
     return U, error, draw.d
 
 
-def signature(model: RandomFeatureModel) -> tuple[Any, np.ndarray]:
-    """A model for a fingerprint: two functions of one name are told apart by their values."""
-    return model, np.asarray(model.activation(jnp.linspace(-8.0, 8.0, 129)))
-
-
 class Draw(eqx.Module):
     """Features, training samples in columns, fresh ones where there are data, and the root of Σ's eigenvalues."""
 

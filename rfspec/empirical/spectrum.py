@@ -22,11 +22,11 @@ from scipy.special import ndtri, stdtrit
 from tqdm import tqdm
 
 from .._checks import concrete, real_array, real_scalar
-from ..checkpoint import Checkpoint, fingerprint, resumed
+from ..checkpoint import Checkpoint, fingerprint, resumed, signature
 from ..model import RandomFeatureModel
 from ..spectrum import Spectrum
 from ..spectrum import spectrum as theory_of
-from .features import FeatureMatrices, correlation, signature
+from .features import FeatureMatrices, correlation
 
 CHUNK = 2**22  # kernel values held at one time
 

@@ -20,13 +20,13 @@ import optax
 from tqdm import tqdm
 
 from .._checks import real_scalar
-from ..checkpoint import Checkpoint, fingerprint, forget, resumed
+from ..checkpoint import Checkpoint, fingerprint, forget, resumed, signature
 from ..filters import LINEAR
 from ..gaussian_equivalent import gaussian_equivalent
 from ..learning_curves import LearningCurve, StandardErrors
 from ..model import RandomFeatureModel
 from .dynamics import check_stable, counts, curve, gradient_flow, method, times, trajectory
-from .features import FeatureMatrices, drawn, matrices_of, signature, sizes
+from .features import FeatureMatrices, drawn, matrices_of, sizes
 
 STEPWISE = ("adam", "sgd")
 OPTIMIZERS = ("gradient_flow", *LINEAR, *STEPWISE)

@@ -2,6 +2,7 @@
 
 from .curves import learning_curve
 from .densities import inside, spectrum
+from .phases import phase_diagram
 from .style import COLORS, STYLE, style
 
-__all__ = ["COLORS", "STYLE", "inside", "learning_curve", "spectrum", "style"]
+__all__ = ["COLORS", "STYLE", "inside", "learning_curve", "phase_diagram", "spectrum", "style"]

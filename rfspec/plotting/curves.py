@@ -7,13 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from ..early_stopping import EarlyStopping
 from ..learning_curves import LearningCurve
 from ..timescales import Timescales
 from .style import COLORS, axis, style
 
 
 def learning_curve(
-    curves: LearningCurve | Mapping[str, LearningCurve], ax: Any = None, *, times: Timescales | None = None
+    curves: LearningCurve | Mapping[str, LearningCurve],
+    ax: Any = None,
+    *,
+    times: Timescales | None = None,
+    stop: EarlyStopping | None = None,
 ) -> Any:
     """Draw train and test loss over training time.
 
@@ -25,6 +30,8 @@ def learning_curve(
     ax : matplotlib axis, optional
     times : Timescales, optional
         Shades the span from the fast to the slow end of each part and marks τ_gen and τ_mem.
+    stop : EarlyStopping, optional
+        Marks the best time and the window around it.
 
     Returns
     -------
@@ -35,6 +42,7 @@ def learning_curve(
         ax = axis(ax)
         for i, (name, curve) in enumerate(named.items()):
             tau = np.ravel(curve.tau)
+            tau = np.where(np.isfinite(tau), tau, np.nan)  # what is at infinity has no place on the axis
             looks = ("-", "--") if i == 0 else ("o", "s")
             spread = curve.standard_error
             for values, error, look, color, kind in (
@@ -52,10 +60,21 @@ def learning_curve(
             ax.set_yscale("log")
         if times is not None:
             _spans(ax, times)
+        if stop is not None:
+            _stopping(ax, stop)
         ax.set_xlabel(r"training time $\tau = k\eta/d^2$")
         ax.set_ylabel("loss")
         ax.legend(loc="best")
     return ax
+
+
+def _stopping(ax: Any, stop: EarlyStopping) -> None:
+    """The best time as a point on the test loss, the window as a bar below the curves."""
+    left, right = ax.get_xlim()
+    lower, upper = max(float(stop.window.lower), left), min(float(stop.window.upper), right)
+    ax.axvspan(lower, upper, ymax=0.03, color=COLORS["satellite"], lw=0, label="stopping window")
+    if np.isfinite(float(stop.tau)):
+        ax.plot(float(stop.tau), float(stop.test), "*", ms=11, color=COLORS["satellite"], label=r"best time $\tau^*$", zorder=4)
 
 
 def _spans(ax: Any, times: Timescales) -> None:

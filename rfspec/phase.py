@@ -1,0 +1,389 @@
+r"""Phase diagrams over (t, ψ_p, ψ_n): losses at given training times, timescales by every rule, when to stop, and regions.
+
+Cells are independent. A chunk of them is one compiled call that maps over cells in small batches, so that one hard cell
+does not hold up the others; chunks are spread over all devices (over threads where the only device is a CPU), and what
+is done is kept on disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from tqdm import tqdm
+
+from ._checks import real_scalar
+from .checkpoint import Checkpoint, fingerprint, resumed, signature
+from .covariance import Covariance
+from .early_stopping import Stops, share, stops
+from .edges import contents, find_edges
+from .equations import equations
+from .gaussian_equivalent import gaussian_equivalent
+from .laws import leading_order_of
+from .learning_curves import flow_losses, score_error, training_times
+from .model import RandomFeatureModel
+from .processes import Process
+from .spectrum import MOST_BULKS
+from .support import PARTS, SAME, Support, part_edges
+from .timescales import RULES, THRESHOLD
+
+if TYPE_CHECKING:
+    import xarray
+
+CHUNK = 256  # cells between looks at the disk
+TIMES = 2  # training times a call
+BATCH = {"cpu": 8}  # cells mapped at once on a device,
+MOST_AT_ONCE = 256  # where it is no CPU
+ACCURATE = 1e-6  # error of the losses above which a cell is flagged
+
+STATUS = (
+    "computed",
+    "outside the theory: psi_p, psi_n and t must be finite and greater than 0",
+    "the edges of the spectrum could not all be found: its timescales and parts are not given",
+    "the losses are not accurate to 1e-6: move a parameter a little",
+)
+REGIONS = ("not yet trained", "generalisation by early stopping", "memorisation", "architectural regularisation")
+RULE = (
+    "With the window [lower, upper] of training times at which L_test exceeds its minimum by at most the tolerance: "
+    "not yet trained where tau < lower; generalisation by early stopping where lower <= tau <= upper < inf; "
+    "memorisation where tau > upper; architectural regularisation where tau >= lower and upper = inf, that is "
+    "L_test(inf) <= min L_test + tolerance. The line between the second and the third is tau = upper, the line around "
+    "the fourth is where upper becomes infinite; interpolation is the line p = n."
+)
+
+
+def phase_diagram(
+    psi_p: Any,
+    psi_n: Any,
+    t: Any = None,
+    tau: Any = None,
+    *,
+    process: Process | None = None,
+    activation: Any = "tanh",
+    covariance: Covariance | None = None,
+    tolerance: float = 0.01,
+    threshold: float = THRESHOLD,
+    checkpoint: str | Path | None = None,
+    progress: bool = False,
+) -> xarray.Dataset:
+    r"""Losses, timescales, early stopping and regions of every model of a grid, exactly.
+
+    Parameters
+    ----------
+    psi_p, psi_n : array, shapes (P,), (N,)
+        Ratios p/d and n/d, any order; a cell at which one is not a finite number above 0 is flagged and stays NaN.
+    t : float or array, shape (T,)
+        Diffusion times of the Ornstein-Uhlenbeck process; or give `process`.
+    tau : float or array, shape (K,), optional
+        Training budgets τ = kη/d², 0 ≤ τ ≤ ∞, any order; ∞ if not given.
+    process, activation, covariance
+        As for ``rf.RandomFeatureModel``.
+    tolerance : float
+        ε of the stopping window, absolute, in units of the loss.
+    threshold : float
+        Share of its limit at which the generalisation gap counts as open (rule "loss").
+    checkpoint : path, optional
+        State of a run; one that was killed continues there. Remove it when the result is safe.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dimensions t (of an array), psi_p, psi_n, and tau (of an array), rule ("paper", "spectrum", "loss"), part. At each
+        τ: train, test, gap (L_gen), score_error, region. Per model: tau_star, test_star, score_error_star, window_lower,
+        window_upper, train_limit, test_limit; tau_gen and tau_mem by rule, tau_satellite; merged by part, separated;
+        error (of the losses, absolute), tau_star_error, tau_mem_error (of the rule "loss", both relative), status.
+        Units, flags with their meanings, the rules of the regions and the origin of the numbers are attributes.
+
+    Raises
+    ------
+    ValueError
+        If a grid is empty or not numeric, a τ is negative or NaN, or another argument is out of range.
+
+    Notes
+    -----
+    arXiv 2505.17638, Fig. 1, has such a diagram by simulation; the exact one is beyond it.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> found = rf.phase_diagram(psi_p=[8.0, 64.0], psi_n=[2.0, 256.0, -1.0], t=0.01, tau=1e4)
+    >>> found.region.values.tolist()
+    [[2, 3, -1], [2, 1, -1]]
+    """
+    known = {"activation": activation, "covariance": covariance}
+    rows, columns = _grid("psi_p", psi_p), _grid("psi_n", psi_n)
+    if process is None:
+        times = _grid("t", t if t is None or np.ndim(t) else [t])
+        templates = [RandomFeatureModel(1.0, 1.0, x, **known) if _inside(x) else None for x in times]
+    else:
+        templates, times = [RandomFeatureModel(1.0, 1.0, t, process=process, **known)], np.array([np.nan])
+    budgets = training_times(np.inf if tau is None else tau)
+    if np.ndim(budgets) > 1:
+        raise ValueError(f"tau must be a number or a list of them, got an array of shape {np.shape(budgets)}")
+    settings = (float(real_scalar("tolerance", tolerance, above=0.0)), float(share("threshold", threshold)))
+
+    shape = (len(templates), rows.size, columns.size)
+    cells = [c for c in np.ndindex(shape) if templates[c[0]] and _inside(rows[c[1]]) and _inside(columns[c[2]])]
+    of_one_t = [[c for c in cells if c[0] == i] for i in range(shape[0])]
+    chunks = [same[k : k + CHUNK] for same in of_one_t for k in range(0, len(same), CHUNK)]
+    bases = [m and (equations(m, gaussian_equivalent(m)), m.process.beta2) for m in templates]
+
+    def once(i: int) -> Mapping[str, Any]:
+        place = np.array(chunks[i])
+        eq, beta2 = bases[place[0, 0]]
+        shared = _Shared(eq, beta2, *settings)
+        found = _spread(shared, np.ravel(budgets), rows[place[:, 1]], columns[place[:, 2]])
+        return {"place": place, **found}
+
+    def bar(order: Iterable[int]) -> Any:
+        shown = tqdm(order, desc="phase diagram", unit=f"×{CHUNK} cells", disable=not progress, leave=False, delay=1.0)
+        return shown
+
+    identity = fingerprint([m and signature(m) for m in templates], rows, columns, budgets, *settings)
+    found = resumed(len(chunks), once, Checkpoint(checkpoint, identity), bar)
+    table = _table(shape, found, np.size(budgets))
+    scores = np.array([[np.nan, np.nan] if m is None else score_error(m, jnp.array([0.0, 1.0])) for m in templates])
+    return _dataset(table, scores, (times, rows, columns, budgets), settings, templates, t, process)
+
+
+def _inside(x: Any) -> bool:
+    return bool(np.isfinite(x) and x > 0)
+
+
+def _grid(name: str, values: Any) -> np.ndarray:
+    """A grid; values that no model has are flagged later, cell by cell."""
+    rule = f"{name} must be a list of numbers"
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"{rule}, got {values!r:.100}") from e
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{rule}, got {values!r:.100}")
+    if np.ndim(array) == 0:
+        array = array[None]
+    if array.ndim != 1 or not array.size:
+        raise ValueError(f"{rule} that is not empty, got an array of shape {array.shape}")
+    return array.astype(float)
+
+
+# ------------------------------------------------------------------------------------------------- cells
+
+
+class _Shared(NamedTuple):
+    """What the cells of a chunk share."""
+
+    eq: Any
+    beta2: Any
+    tolerance: Any
+    threshold: Any
+
+
+def _spread(shared: _Shared, tau: np.ndarray, psi_p: np.ndarray, psi_n: np.ndarray) -> dict[str, np.ndarray]:
+    """Results of cells, computed on all devices, or on all cores where the only device is a CPU."""
+    devices = tuple(jax.local_devices())
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    pieces = threads if len(devices) == 1 and devices[0].platform == "cpu" else 1
+    each = -(-CHUNK // (pieces * len(devices))) * len(devices)  # cells of a piece, the last one repeated to fill them
+    place = np.minimum(np.arange(pieces * each), psi_p.size - 1)
+    work = [(k, psi_p[i], psi_n[i]) for k, i in enumerate(np.split(place, pieces)) if k * each < psi_p.size]
+    with ThreadPoolExecutor(pieces) as pool:
+        done = list(pool.map(lambda w: _piece(partial(_sweep, devices=devices), shared, tau, *w), work))
+    return {name: np.concatenate([d[name] for d in done])[: psi_p.size] for name in done[0]}
+
+
+def _piece(
+    sweep: Any, shared: _Shared, tau: np.ndarray, turn: int, psi_p: np.ndarray, psi_n: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Results of cells by three compiled programs; threads take turns in which comes first, so as to compile both."""
+    unit = psi_p / (2.0 * float(shared.beta2))  # τ of c = 1
+
+    def losses_at(c: np.ndarray) -> list[np.ndarray]:
+        """Train and test loss and their error at c, [cell, time]; always so many times that one program serves all."""
+        padded = np.pad(c, ((0, 0), (0, -c.shape[1] % TIMES)), mode="edge")
+        columns = [sweep(_cell_losses, shared, psi_p, psi_n, part) for part in np.hsplit(padded, padded.shape[1] // TIMES)]
+        return [np.concatenate(rows, axis=1)[:, : c.shape[1]] for rows in zip(*columns, strict=True)]
+
+    if turn % 2:
+        parts = sweep(_cell_parts, shared, psi_p, psi_n)
+        train, test, error = losses_at(tau / unit[:, None])
+        stop = Stops(*sweep(_cell_stops, shared, psi_p, psi_n))
+    else:
+        stop = Stops(*sweep(_cell_stops, shared, psi_p, psi_n))
+        parts = sweep(_cell_parts, shared, psi_p, psi_n)
+        train, test, error = losses_at(tau / unit[:, None])
+    lower, merged, found, paper = parts
+    at_stops = losses_at(np.stack([stop.best, np.nan_to_num(stop.onset)], axis=1))[2]
+    worst = np.maximum(at_stops[:, 0], error.max(axis=1))
+    slow = 2.0 * unit[:, None, None] / np.stack([paper, lower[:, :2]], axis=1)
+    slow = np.concatenate([slow, unit[:, None, None] * np.stack([stop.best, stop.onset], axis=1)[:, None]], axis=1)
+    return {
+        "train": train,
+        "test": test,
+        "tau_star": unit * stop.best,
+        "train_star": stop.train,
+        "test_star": stop.test,
+        "window_lower": unit * stop.lower,
+        "window_upper": unit * stop.upper,
+        "train_limit": stop.train_limit,
+        "test_limit": stop.test_limit,
+        "tau_gen": slow[..., 0],
+        "tau_mem": slow[..., 1],
+        "tau_satellite": 2.0 * unit / lower[:, 2],
+        "merged": merged,
+        "error": worst,
+        "tau_star_error": np.where(np.isinf(stop.best), 0.0, at_stops[:, 0] / np.abs(stop.bend)),
+        "tau_mem_error": at_stops[:, 1] / np.abs(stop.opening),
+        "status": np.where(worst < ACCURATE, np.where(found, 0, 2), 3),
+    }
+
+
+def _sweep(cell: Any, shared: _Shared, *arrays: np.ndarray, devices: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
+    return tuple(np.asarray(a) for a in _swept(cell, shared, arrays, devices=devices))
+
+
+@partial(jax.jit, static_argnames=("cell", "devices"))
+def _swept(cell: Any, shared: _Shared, arrays: tuple[Any, ...], devices: tuple[Any, ...]) -> tuple[Any, ...]:
+    size = BATCH.get(devices[0].platform, MOST_AT_ONCE)
+    cells, everywhere = PartitionSpec("cells"), PartitionSpec()
+
+    def one(psi_p: Any, psi_n: Any, *more: Any) -> tuple[Any, ...]:
+        eq = eqx.tree_at(lambda e: (e.psi_p, e.psi_n), shared.eq, (psi_p, psi_n))
+        return tuple(cell(shared._replace(eq=eq), *more))
+
+    def local(arrays: Any) -> Any:
+        count = arrays[0].shape[0]
+        padded = jax.tree.map(lambda a: jnp.concatenate([a, a[: -count % size]]), arrays)
+        return jax.tree.map(lambda a: a[:count], jax.lax.map(lambda a: one(*a), padded, batch_size=size))
+
+    mesh = Mesh(np.array(devices), ("cells",))
+    return jax.shard_map(local, mesh=mesh, in_specs=(cells,), out_specs=cells, check_vma=False)(arrays)
+
+
+def _cell_stops(shared: _Shared) -> Stops:
+    return stops(shared.eq, shared.tolerance, shared.threshold)
+
+
+def _cell_losses(shared: _Shared, c: Any) -> tuple[Any, Any, Any]:
+    return jax.vmap(partial(flow_losses, shared.eq))(c)
+
+
+def _cell_parts(shared: _Shared) -> tuple[Any, Any, Any, Any]:
+    """Lower edges of the parts, whether each has merged, whether the search found all; lower edges of Theorem 3.2."""
+    lower, upper, exists, found = _parts(shared.eq)
+    paper = leading_order_of(shared.eq)
+    merged = exists & (jnp.isnan(lower) | jnp.isnan(upper)) & found
+    return lower, merged, found, jnp.stack([paper.population[0], paper.sample[0]])
+
+
+def _parts(eq: Any) -> tuple[Any, Any, Any, Any]:
+    """Edges of the parts, which parts there are, and whether the search found all."""
+    edges = find_edges(eq, bulks=min(2 * eq.values.shape[-1] + 1, MOST_BULKS))
+    mass, _ = contents(eq, edges, 0.0 * eq.psi_p)
+    ends = part_edges(eq, Support(edges.lower, edges.upper, mass, mass, edges.count))
+    found = ~(edges.failed | jnp.any(mass <= 0))
+    known = lambda a: jnp.where(found, a, jnp.nan)
+    return known(ends.lower), known(ends.upper), ends.mass > SAME, found
+
+
+# ---------------------------------------------------------------------------------------------- the dataset
+
+
+def _table(shape: tuple[int, ...], found: list[dict[str, np.ndarray]], budgets: int) -> dict[str, np.ndarray]:
+    """Results in their places; cells outside of the theory are NaN, with status 1."""
+    rest = {"train": (budgets,), "test": (budgets,), "tau_gen": (len(RULES),), "tau_mem": (len(RULES),)}
+    names = (
+        "train test tau_star train_star test_star window_lower window_upper train_limit test_limit tau_gen tau_mem "
+        "tau_satellite error tau_star_error tau_mem_error"
+    ).split()
+    table: dict[str, np.ndarray] = {name: np.full((*shape, *rest.get(name, ())), np.nan) for name in names}
+    table["merged"] = np.zeros((*shape, len(PARTS)), bool)
+    table["status"] = np.ones(shape, int)
+    for chunk in found:
+        at = tuple(chunk["place"].T)
+        for name, values in table.items():
+            values[at] = chunk[name]
+    return table
+
+
+def _regions(table: dict[str, np.ndarray], tau: np.ndarray) -> np.ndarray:
+    lower, upper = table["window_lower"][..., None], table["window_upper"][..., None]
+    region = np.where(tau > upper, 2, np.where(np.isinf(upper), 3, 1))
+    return np.where(np.isnan(lower), -1, np.where(tau < lower, 0, region))
+
+
+def _dataset(
+    table: dict[str, np.ndarray],
+    scores: np.ndarray,
+    axes: tuple[Any, ...],
+    settings: tuple[float, float],
+    templates: list[Any],
+    t: Any,
+    process: Process | None,
+) -> Any:
+    import xarray
+
+    from . import __version__
+
+    times, rows, columns, tau = axes
+    grid, here = ("t", "psi_p", "psi_n"), ("t", "psi_p", "psi_n", "tau")
+    score = lambda test: scores[:, :1].reshape(-1, *[1] * (test.ndim - 1)) + test * (scores[:, 1] - scores[:, 0]).reshape(
+        -1, *[1] * (test.ndim - 1)
+    )
+    time = {"units": "1", "note": "training time tau = k eta / d^2"}
+    loss = {"units": "1", "note": "the train and test losses are 1 at tau = 0"}
+    flags = lambda first, meanings: {
+        "units": "1",
+        "flag_values": list(range(first, first + len(meanings))),
+        "flag_meanings": "; ".join(meanings),
+    }
+    codes = table["status"].astype(np.int8)
+    variables = {
+        **{name: (here, table[name], loss) for name in ("train", "test")},
+        "gap": (here, table["test"] - table["train"], {**loss, "long_name": "generalisation gap L_test - L_train"}),
+        "score_error": (here, score(table["test"]), {"units": "1", "long_name": "E_score"}),
+        "region": (here, _regions(table, np.ravel(tau)).astype(np.int8), {**flags(0, REGIONS), "rule": RULE}),
+        **{name: (grid, table[name], loss) for name in ("train_star", "test_star", "train_limit", "test_limit")},
+        "score_error_star": (grid, score(table["test_star"]), {"units": "1", "long_name": "min over tau of E_score"}),
+        **{name: (grid, table[name], time) for name in ("tau_star", "window_lower", "window_upper", "tau_satellite")},
+        **{name: ((*grid, "rule"), table[name], time) for name in ("tau_gen", "tau_mem")},
+        "merged": ((*grid, "part"), table["merged"].astype(np.int8), flags(0, ("has edges of its own", "merged"))),
+        "separated": (grid, ((codes == 0) & ~table["merged"].any(-1)).astype(np.int8), flags(0, ("no", "yes"))),
+        "error": (grid, table["error"], {**loss, "long_name": "estimated absolute error of the losses"}),
+        "tau_star_error": (grid, table["tau_star_error"], {"units": "1", "long_name": "relative error of tau_star"}),
+        "tau_mem_error": (grid, table["tau_mem_error"], {"units": "1", "long_name": "relative error of tau_mem, loss"}),
+        "status": (grid, codes, flags(0, STATUS)),
+    }
+    coordinates = {
+        "t": ("t", times, {"units": "1", "long_name": "diffusion time"}),
+        "psi_p": ("psi_p", rows, {"units": "1", "long_name": "features per dimension p/d"}),
+        "psi_n": ("psi_n", columns, {"units": "1", "long_name": "samples per dimension n/d"}),
+        "tau": ("tau", np.ravel(tau), {"units": "1", "long_name": "training time tau = k eta / d^2"}),
+        "rule": ("rule", list(RULES)),
+        "part": ("part", list(PARTS)),
+    }
+    model = next((m for m in templates if m is not None), None)
+    attributes = {
+        "title": "Phase diagram of random-feature score models of diffusion",
+        "source": f"rfspec {__version__}, jax {jax.__version__}, {jax.devices()[0].device_kind}",
+        "model": repr(model),
+        "tolerance": settings[0],
+        "threshold": settings[1],
+        "reference": "arXiv 2505.17638; exact losses from two-point functions are beyond it",
+    }
+    found = xarray.Dataset(variables, coordinates, attributes)
+    if process is not None:
+        found = found.isel(t=0, drop=True)
+    elif np.ndim(t) == 0:
+        found = found.isel(t=0)
+    return found if np.ndim(tau) else found.isel(tau=0)

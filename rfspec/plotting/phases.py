@@ -1,0 +1,164 @@
+"""Phase diagrams: regions over ψ_n and ψ_p at one training budget, with training times as contours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from .._checks import real_array
+from .style import COLORS, axis, style
+
+if TYPE_CHECKING:
+    import xarray
+
+REGIONS = {  # code: label, colour
+    -1: ("outside the theory", "#ffffff"),
+    0: ("not yet trained", "#e4e4e4"),
+    1: ("generalisation by early stopping", "#b9d9ee"),
+    2: ("memorisation", "#f6c9ae"),
+    3: ("architectural regularisation", "#b5dfcf"),
+}
+FLAGS = {  # how a measured point was found: marker and filling
+    "interpolated": ("o", "full"),
+    "on grid": ("s", "full"),
+    "censored": ("^", "none"),
+    "out of range": ("x", "full"),
+}
+TIMES = ("tau_star", "window_lower", "window_upper", "tau_gen", "tau_mem")
+
+
+def phase_diagram(
+    diagram: xarray.Dataset,
+    ax: Any = None,
+    *,
+    times: str | None = "tau_star",
+    rule: str = "spectrum",
+    measured: Mapping[str, Any] | None = None,
+) -> Any:
+    """Draw the regions of a phase diagram at one t and one τ, on logarithmic axes ψ_n and ψ_p.
+
+    Shaded: the region of each cell. Lines: where τ is the end of the stopping window (memorisation begins), where the
+    window loses its end (the architecture regularises), and p = n. Thin labelled contours: a training time.
+
+    Parameters
+    ----------
+    diagram : xarray.Dataset
+        Of ``rf.phase_diagram``; take one of several t or τ with ``.sel``.
+    ax : matplotlib axis, optional
+    times : {"tau_star", "window_lower", "window_upper", "tau_gen", "tau_mem"}, optional
+        Which training time the contours show; None for no contours.
+    rule : {"paper", "spectrum", "loss"}
+        Of tau_gen and tau_mem.
+    measured : mapping of arrays "psi_n", "psi_p", "flag", optional
+        Measured points of a line, each flagged "interpolated" (between two measured models), "on grid" (at one),
+        "censored" (the line lies beyond the last model measured) or "out of range" (not of this picture).
+
+    Returns
+    -------
+    The axis.
+
+    Raises
+    ------
+    ValueError
+        If the diagram has several t or τ, or a name or flag is unknown.
+    """
+    _check(diagram, times)
+    found = diagram.sel(rule=rule).sortby("psi_p").sortby("psi_n")
+    found = found.isel(psi_p=np.asarray(found.psi_p > 0), psi_n=np.asarray(found.psi_n > 0))
+    x, y = found.psi_n.values, found.psi_p.values
+    tau = float(found.tau)
+    with style():
+        ax = axis(ax)
+        colors = ListedColormap([color for _, color in REGIONS.values()])
+        norm = BoundaryNorm(np.arange(-1.5, 4.0), len(REGIONS))
+        ax.pcolormesh(x, y, found.region.values, cmap=colors, norm=norm, shading="nearest", zorder=0, rasterized=True)
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        xlim, ylim = ax.get_xlim(), ax.get_ylim()
+        handles = [Patch(color=c, label=name) for code, (name, c) in REGIONS.items() if np.any(found.region == code)]
+        handles += _lines(ax, found, x, y, tau)
+        if times is not None:
+            handles += _contours(ax, x, y, found[times].values, times, rule)
+        if measured is not None:
+            handles += _measured(ax, measured)
+        ax.set_xlim(xlim)
+        ax.set_ylim(ylim)
+        ax.set_xlabel(r"$\psi_n = n/d$")
+        ax.set_ylabel(r"$\psi_p = p/d$")
+        at = r"\infty" if np.isinf(tau) else f"{tau:g}"
+        time = f", $t = {float(found.t):g}$" if "t" in found.coords else ""
+        ax.set_title(rf"$\tau = {at}${time}, tolerance {found.attrs['tolerance']:g}", loc="left")
+        ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    return ax
+
+
+def _check(diagram: Any, times: str | None) -> None:
+    several = [name for name in ("t", "tau") if name in diagram.dims]
+    if several:
+        raise ValueError(f"diagram must be of one t and one tau, got several of {' and '.join(several)}: take one by .sel")
+    if times is not None and times not in TIMES:
+        raise ValueError(f"times must be one of {', '.join(TIMES)} or None, got {times!r}")
+
+
+def _lines(ax: Any, found: Any, x: np.ndarray, y: np.ndarray, tau: float) -> list[Any]:
+    """The lines between the regions, and p = n."""
+    handles = []
+    excess = (found.test_limit - found.test_star - found.attrs["tolerance"]).values
+    lines = [(excess, COLORS["satellite"], r"$L_\mathrm{test}(\infty)$ within the tolerance")]
+    if np.isfinite(tau):
+        with np.errstate(divide="ignore"):
+            late = np.clip(np.log10(found.window_upper.values / tau), -12.0, 12.0)
+        lines.append((late, COLORS["sample"], r"$\tau$ is the end of the window"))
+    if x.size > 1 and y.size > 1:
+        for values, color, label in lines:
+            if np.nanmin(values) < 0 < np.nanmax(values):
+                ax.contour(x, y, values, levels=[0.0], colors=[color], linewidths=1.8, zorder=3)
+                handles.append(Line2D([], [], color=color, lw=1.8, label=label))
+    ends = np.array([max(x[0], y[0]), min(x[-1], y[-1])])
+    if ends[0] < ends[1]:
+        ax.plot(ends, ends, color="black", ls=(0, (4, 3)), lw=1.0, zorder=3)
+        handles.append(Line2D([], [], color="black", ls=(0, (4, 3)), lw=1.0, label=r"$p = n$"))
+    return handles
+
+
+def _contours(ax: Any, x: np.ndarray, y: np.ndarray, values: np.ndarray, times: str, rule: str) -> list[Any]:
+    names = {
+        "tau_star": r"$\tau^*$",
+        "window_lower": "beginning of the window",
+        "window_upper": "end of the window",
+        "tau_gen": rf"$\tau_\mathrm{{gen}}$, rule {rule}",
+        "tau_mem": rf"$\tau_\mathrm{{mem}}$, rule {rule}",
+    }
+    with np.errstate(divide="ignore"):
+        log = np.where(np.isfinite(values) & (values > 0), np.log10(np.where(values > 0, values, 1.0)), np.nan)
+    if x.size < 2 or y.size < 2 or np.all(np.isnan(log)) or not np.nanmax(log) > np.nanmin(log):
+        return []
+    span = np.nanmax(log) - np.nanmin(log)
+    step = next(s for s in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 1e9) if span / s <= 9)
+    levels = np.arange(np.ceil(np.nanmin(log) / step), np.floor(np.nanmax(log) / step) + 1) * step
+    if levels.size:
+        drawn = ax.contour(x, y, np.ma.masked_invalid(log), levels=levels, colors="0.35", linewidths=0.7, zorder=2)
+        ax.clabel(drawn, fmt=lambda v: rf"$10^{{{v:g}}}$", fontsize=7)
+    return [Line2D([], [], color="0.35", lw=0.7, label=names[times])]
+
+
+def _measured(ax: Any, measured: Mapping[str, Any]) -> list[Any]:
+    x, y = (real_array(name, measured[name], "finite numbers above 0") for name in ("psi_n", "psi_p"))
+    flags = np.asarray(measured["flag"])
+    unknown = sorted(set(flags.tolist()) - set(FLAGS))
+    if unknown:
+        raise ValueError(f"flag must be one of {', '.join(FLAGS)}, got {unknown[0]!r}")
+    handles = []
+    for flag, (marker, filling) in FLAGS.items():
+        chosen = flags == flag
+        if np.any(chosen):
+            (line,) = ax.plot(
+                x[chosen], y[chosen], marker, fillstyle=filling, color="black", ms=5, label=f"measured, {flag}", zorder=4
+            )
+            handles.append(line)
+    return handles
