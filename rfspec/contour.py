@@ -7,8 +7,8 @@ A method that leaves the share r(λ) of a mode untrained has learnt A = -(1/β)�
 around the spectrum and z = 0. Gradient flow has r = e^{-cz}, c = 2β²τ/ψ_p, and the parabola of Weideman and Trefethen
 (Math. Comp. 76, 1341, 2007), z = -S/c with S(θ) = N(0.1309 - 0.1194θ² + 0.25iθ), on whose N nodes the trapezoid rule
 errs by about 2.85^{-N}. Steps of gradient descent and heavy ball have the root z_+ of their recurrence in place of
-e^{-cz/k}: with z_+ = ±e^{-w} and w = -S/k two parabolas surround the slow modes and those that overshoot, and meet where
-nothing is left of r; while few steps leave something everywhere, a circle |z_+| = const surrounds all of them.
+e^{-cz/k}: with z_+ = ±e^{-w} and w = -S/k two parabolas surround the slow modes and those that overshoot, and meet
+where nothing is left of r; while few steps leave something everywhere, a circle |z_+| = const surrounds all of them.
 
 Nodes are not differentiated: an integral does not depend on its contour.
 """
@@ -106,7 +106,7 @@ def heavy_ball(c: float, k: int, mu: float, count: int) -> Contour:
 
 
 def _ended(end: Any, path: Contour) -> Contour:
-    """The path, or where training has come to its end z = 0 alone, with half of h(U) = U⁻¹ and half from its conjugate."""
+    """The path, or where training has come to its end z = 0 alone, h(U) = U⁻¹ half from it, half from its conjugate."""
     inverse = 0.5 * (np.arange(path.nodes.size) == 0)
     return Contour(jnp.where(end, 0.0, path.nodes), jnp.where(end, inverse, path.weights))
 
@@ -125,7 +125,9 @@ def _parabolas(count: int, k: Any, mu: float) -> _Path:
     w = -S / k
     step = jnp.concatenate([slope, slope.conj()]) / k
     right = -w.conj()  # the same in the lower half plane
-    return _Path(jnp.concatenate([-w, right - 1j * np.pi]), jnp.concatenate([-jnp.expm1(-w), 1.0 + jnp.exp(right)]), step)
+    return _Path(
+        jnp.concatenate([-w, right - 1j * np.pi]), jnp.concatenate([-jnp.expm1(-w), 1.0 + jnp.exp(right)]), step
+    )
 
 
 def _circle(count: int, k: Any) -> _Path:

@@ -265,8 +265,8 @@ def _local(eq: Any, center: Any, count: int) -> Callable[[Any], tuple[Any, Any]]
 class Stops(NamedTuple):
     """Times to stop at, in units of c = 2β²τ/ψ_p: the best one, the ends of the window, the onset of the gap.
 
-    `bend`: second derivative of L_test in log c at the best; `opening`: slope of the gap at the onset; losses at the best
-    and at the end of training.
+    `bend`: second derivative of L_test in log c at the best; `opening`: slope of the gap at the onset; losses at the
+    best and at the end of training.
     """
 
     best: Any

@@ -7,9 +7,9 @@ arXiv 2505.17638 (Theorem 3.1) reduce to two unknowns (q, δ); D = 1/(1+δ) and 
     δ   = (ψ_p/ψ_n) [ v² q + κ² ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q) ]          (2)
     r   = ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q),   s = ∫ dρ_Σ(λ) q/(1 + ψ_p T q)   (3)
 
-Two resolvents with a matrix between them, K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p, are the linear response of the
-same fixed point, for 2×2-matrix-valued (q, δ), to an upper-triangular source (beyond the paper): equations (5), (6), (7)
-at ``two_point``.
+Two resolvents with a matrix between them, K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p, are the linear response of
+the same fixed point, for 2×2-matrix-valued (q, δ), to an upper-triangular source (beyond the paper): equations (5) to
+(7) at ``two_point``.
 
 s² only shifts the spectrum, so everything downstream works with ζ = z - s², and keeps its relative accuracy
 next to the atom. A theory is a class with the members below; the solver, the edge search and the spectrum know

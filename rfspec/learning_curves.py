@@ -259,7 +259,8 @@ class _HeavyBall(NamedTuple):
         for k in np.asarray(self.k):
             known = partial(heavy_ball, float(self.c), int(k), self.mu) if np.isfinite(k) else partial(flow, jnp.inf)
             rows.append(losses_and_error(eq, *checked(known, count)))
-        return tuple(jnp.stack(column) for column in zip(*rows, strict=True))
+        train, test, error = (jnp.stack(column) for column in zip(*rows, strict=True))
+        return train, test, error
 
     def drops(self, values: Any, weights: Any) -> Any:
         x, k = np.asarray(self.c * values), np.where(np.isfinite(self.k), self.k, 1e300)
@@ -326,7 +327,9 @@ def losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) ->
     equations.
     """
     paths = jax.tree.map(lambda a, b: jnp.stack([a, b]), fine, other)
-    (train, checked), (test, recomputed), size = jax.vmap(lambda path: losses(eq, path, pairs_at(eq, path.nodes)))(paths)
+    (train, checked), (test, recomputed), size = jax.vmap(lambda path: losses(eq, path, pairs_at(eq, path.nodes)))(
+        paths
+    )
     still, coarse = jax.lax.stop_gradient((eq, coarse))
     _, pull = jax.vjp(lambda e: losses(e, coarse, pairs_at(e, coarse.nodes))[1], still)
     moved = sum(

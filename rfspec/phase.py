@@ -1,4 +1,4 @@
-r"""Phase diagrams over (t, ψ_p, ψ_n): losses at given training times, timescales by every rule, when to stop, and regions.
+r"""Phase diagrams over (t, ψ_p, ψ_n): losses at given training times, timescales by every rule, stopping, regions.
 
 Cells are independent. A chunk of them is one compiled call that maps over cells in small batches, so that one hard cell
 does not hold up the others; chunks are spread over all devices (over threads where the only device is a CPU), and what
@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,6 +44,10 @@ CHUNK = 256  # cells between looks at the disk
 TIMES = 2  # training times a call
 BATCH = {"cpu": 8}  # cells mapped at once on a device,
 MOST_AT_ONCE = 256  # where it is no CPU
+NUMBERS = (
+    *("train", "test", "tau_star", "train_star", "test_star", "window_lower", "window_upper", "train_limit"),
+    *("test_limit", "tau_gen", "tau_mem", "tau_satellite", "error", "tau_star_error", "tau_mem_error"),
+)
 ACCURATE = 1e-6  # error of the losses above which a cell is flagged
 
 STATUS = (
@@ -99,10 +104,11 @@ def phase_diagram(
     Returns
     -------
     xarray.Dataset
-        Dimensions t (of an array), psi_p, psi_n, and tau (of an array), rule ("paper", "spectrum", "loss"), part. At each
-        τ: train, test, gap (L_gen), score_error, region. Per model: tau_star, test_star, score_error_star, window_lower,
-        window_upper, train_limit, test_limit; tau_gen and tau_mem by rule, tau_satellite; merged by part, separated;
-        error (of the losses, absolute), tau_star_error, tau_mem_error (of the rule "loss", both relative), status.
+        Dimensions t (of an array), psi_p, psi_n, and tau (of an array), rule ("paper", "spectrum", "loss"), part. At
+        each τ: train, test, gap (L_gen), score_error, region. Per model: tau_star, train_star, test_star,
+        score_error_star, window_lower, window_upper, train_limit, test_limit; tau_gen and tau_mem by rule,
+        tau_satellite; merged by part, separated; error (of the losses, absolute), tau_star_error, tau_mem_error (of
+        the rule "loss", both relative), status.
         Units, flags with their meanings, the rules of the regions and the origin of the numbers are attributes.
 
     Raises
@@ -140,7 +146,7 @@ def phase_diagram(
     bases = [m and (equations(m, gaussian_equivalent(m)), m.process.beta2) for m in templates]
 
     def once(i: int) -> Mapping[str, Any]:
-        place = np.array(chunks[i])
+        place: np.ndarray = np.array(chunks[i])
         eq, beta2 = bases[place[0, 0]]
         shared = _Shared(eq, beta2, *settings)
         found = _spread(shared, np.ravel(budgets), rows[place[:, 1]], columns[place[:, 2]])
@@ -211,7 +217,9 @@ def _piece(
     def losses_at(c: np.ndarray) -> list[np.ndarray]:
         """Train and test loss and their error at c, [cell, time]; always so many times that one program serves all."""
         padded = np.pad(c, ((0, 0), (0, -c.shape[1] % TIMES)), mode="edge")
-        columns = [sweep(_cell_losses, shared, psi_p, psi_n, part) for part in np.hsplit(padded, padded.shape[1] // TIMES)]
+        columns = [
+            sweep(_cell_losses, shared, psi_p, psi_n, part) for part in np.hsplit(padded, padded.shape[1] // TIMES)
+        ]
         return [np.concatenate(rows, axis=1)[:, : c.shape[1]] for rows in zip(*columns, strict=True)]
 
     if turn % 2:
@@ -255,7 +263,7 @@ def _sweep(cell: Any, shared: _Shared, *arrays: np.ndarray, devices: tuple[Any, 
 @partial(jax.jit, static_argnames=("cell", "devices"))
 def _swept(cell: Any, shared: _Shared, arrays: tuple[Any, ...], devices: tuple[Any, ...]) -> tuple[Any, ...]:
     size = BATCH.get(devices[0].platform, MOST_AT_ONCE)
-    cells, everywhere = PartitionSpec("cells"), PartitionSpec()
+    cells = PartitionSpec("cells")
 
     def one(psi_p: Any, psi_n: Any, *more: Any) -> tuple[Any, ...]:
         eq = eqx.tree_at(lambda e: (e.psi_p, e.psi_n), shared.eq, (psi_p, psi_n))
@@ -302,11 +310,7 @@ def _parts(eq: Any) -> tuple[Any, Any, Any, Any]:
 def _table(shape: tuple[int, ...], found: list[dict[str, np.ndarray]], budgets: int) -> dict[str, np.ndarray]:
     """Results in their places; cells outside of the theory are NaN, with status 1."""
     rest = {"train": (budgets,), "test": (budgets,), "tau_gen": (len(RULES),), "tau_mem": (len(RULES),)}
-    names = (
-        "train test tau_star train_star test_star window_lower window_upper train_limit test_limit tau_gen tau_mem "
-        "tau_satellite error tau_star_error tau_mem_error"
-    ).split()
-    table: dict[str, np.ndarray] = {name: np.full((*shape, *rest.get(name, ())), np.nan) for name in names}
+    table: dict[str, np.ndarray] = {name: np.full((*shape, *rest.get(name, ())), np.nan) for name in NUMBERS}
     table["merged"] = np.zeros((*shape, len(PARTS)), bool)
     table["status"] = np.ones(shape, int)
     for chunk in found:
@@ -333,12 +337,11 @@ def _dataset(
 ) -> Any:
     import xarray
 
-    from . import __version__
-
     times, rows, columns, tau = axes
     grid, here = ("t", "psi_p", "psi_n"), ("t", "psi_p", "psi_n", "tau")
-    score = lambda test: scores[:, :1].reshape(-1, *[1] * (test.ndim - 1)) + test * (scores[:, 1] - scores[:, 0]).reshape(
-        -1, *[1] * (test.ndim - 1)
+    score = lambda test: (
+        scores[:, :1].reshape(-1, *[1] * (test.ndim - 1))
+        + test * (scores[:, 1] - scores[:, 0]).reshape(-1, *[1] * (test.ndim - 1))
     )
     time = {"units": "1", "note": "training time tau = k eta / d^2"}
     loss = {"units": "1", "note": "the train and test losses are 1 at tau = 0"}
@@ -375,7 +378,7 @@ def _dataset(
     model = next((m for m in templates if m is not None), None)
     attributes = {
         "title": "Phase diagram of random-feature score models of diffusion",
-        "source": f"rfspec {__version__}, jax {jax.__version__}, {jax.devices()[0].device_kind}",
+        "source": f"rfspec {version('rfspec')}, jax {jax.__version__}, {jax.devices()[0].device_kind}",
         "model": repr(model),
         "tolerance": settings[0],
         "threshold": settings[1],

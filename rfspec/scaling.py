@@ -1,4 +1,4 @@
-r"""How stopping scales: the model whose window is as wide as wanted, and the running exponent of the best score error."""
+r"""How stopping scales: the model whose window is as wide as wanted, and the exponent of the best score error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import brentq
 
 from ._checks import real_array, real_scalar
 from .early_stopping import EarlyStopping, early_stopping, stops
@@ -24,7 +23,7 @@ INFINITE = 1e12  # ψ_n/ψ_p that stands for ψ_n = ∞: what is left of finite 
 
 
 class Required(NamedTuple):
-    """Answer of ``required``: the parameter's name and value, the model with it, its stopping, the value's relative error."""
+    """Answer of ``required``: a parameter and its value, the model with it, when to stop it, the relative error."""
 
     parameter: str
     value: float
@@ -89,6 +88,8 @@ def required(model: RandomFeatureModel, parameter: str, *, for_window: float, to
         window = early_stopping(changed(np.float64(log_x)), tolerance).window
         return float(window.lower / window.upper) - 1.0 / target if window.lower > 0 else np.nan
 
+    from scipy.optimize import brentq  # takes as long to import as everything else
+
     start = float(np.log(np.float64(getattr(model, name))))
     bracket = _bracket(excess, start)
     if bracket is None:
@@ -124,8 +125,8 @@ def _bracket(excess: Any, start: float) -> tuple[float, float] | None:
 class ScoreExponent(NamedTuple):
     """The smallest score error over training, arrays of ψ_n's shape, and how it scales.
 
-    `score_error`: min_τ E_score at `tau`. `exponent`: its local slope d log/d log ψ_n. `floor`: its limit ψ_n → ∞, set by
-    the features. `error`: estimated relative error of the score errors.
+    `score_error`: min_τ E_score at `tau`. `exponent`: its local slope d log/d log ψ_n. `floor`: its limit ψ_n → ∞, set
+    by the features. `error`: estimated relative error of the score errors.
     """
 
     psi_n: Any

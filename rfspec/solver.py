@@ -139,7 +139,7 @@ def solve_real_axis(eq: Any, zeta: Any, floor: Any) -> Unknowns:
 
 
 def solve_off_axis(eq: Any, z: Any) -> Unknowns:
-    """Differentiable solution at z with Im z > 0 or to the left of the spectrum; for the atom's place, just left of it."""
+    """Differentiable solution at z with Im z > 0 or to the left of the spectrum; at the atom, just left of it."""
     zeta = z - eq.origin
     zeta = jnp.where(zeta == 0, -1e-14 * jax.lax.stop_gradient(eq.bound), zeta)
     still, point = jax.lax.stop_gradient((eq, zeta))

@@ -76,6 +76,7 @@ class Spectrum(eqx.Module):
 
     @property
     def count(self) -> int:
+        """How many bulks there are; inside a JAX transformation, how many there may be."""
         count = self.support.count
         return int(count) if concrete(count) else self.support.lower.shape[0]
 

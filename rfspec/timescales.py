@@ -87,9 +87,7 @@ class Timescales(eqx.Module):
         return "; ".join(filter(None, [self.spectrum.reason, *absent]))
 
 
-def timescales(
-    model: RandomFeatureModel | Spectrum, rule: str = "paper", *, threshold: Any = THRESHOLD
-) -> Timescales:
+def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper", *, threshold: Any = THRESHOLD) -> Timescales:
     r"""Training times τ_gen and τ_mem of a model.
 
     τ = ψ_p/(Δλ) at the ends of each part of the spectrum, Δ = β².
@@ -160,7 +158,9 @@ def _from_losses(model: RandomFeatureModel, threshold: Any) -> Timescales:
     stop, (onset, error) = early_stopping(model), gap_onset(model, threshold)
     nan = jnp.nan * onset
     slow = PartTimes(stop.tau, onset, nan)
-    return Timescales("loss", PartTimes(nan, nan, nan), slow, stop.tau < onset, jnp.maximum(stop.tau_error, error), None)
+    return Timescales(
+        "loss", PartTimes(nan, nan, nan), slow, stop.tau < onset, jnp.maximum(stop.tau_error, error), None
+    )
 
 
 def clock(

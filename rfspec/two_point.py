@@ -49,8 +49,7 @@ def two_point(model: RandomFeatureModel, z1: Any, z2: Any) -> TwoPoint:
     ----------
     model : RandomFeatureModel
     z1, z2 : complex arrays that broadcast
-        Spectral arguments. A real z means the limit z + i0; Im z < 0 is the other sheet of the cut, so that z1 and z2 may
-        lie on different sides of the spectrum.
+        Spectral arguments. A real z means the limit z + i0; z1 and z2 may lie on different sides of the real axis.
 
     Returns
     -------
@@ -110,4 +109,4 @@ def _one(eq: Any, z1: Any, z2: Any) -> TwoPoint:
         moved = moved.at[i // 2].add((4 * EPS + eq.accuracy) * shift)
         moved = moved.at[i // 2].add(4 * EPS * sum(jnp.abs(g * z) for g, z in zip(by_z, (z1, z2), strict=True)))
     relative = jax.lax.stop_gradient(jnp.max(moved / jnp.abs(jnp.stack(K)))) + 8 * EPS
-    return TwoPoint(*K, jnp.where(jnp.isnan(relative), jnp.inf, relative), status)
+    return TwoPoint(K[0], K[1], K[2], jnp.where(jnp.isnan(relative), jnp.inf, relative), status)

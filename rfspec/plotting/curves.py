@@ -74,7 +74,15 @@ def _stopping(ax: Any, stop: EarlyStopping) -> None:
     lower, upper = max(float(stop.window.lower), left), min(float(stop.window.upper), right)
     ax.axvspan(lower, upper, ymax=0.03, color=COLORS["satellite"], lw=0, label="stopping window")
     if np.isfinite(float(stop.tau)):
-        ax.plot(float(stop.tau), float(stop.test), "*", ms=11, color=COLORS["satellite"], label=r"best time $\tau^*$", zorder=4)
+        ax.plot(
+            float(stop.tau),
+            float(stop.test),
+            "*",
+            ms=11,
+            color=COLORS["satellite"],
+            label=r"best time $\tau^*$",
+            zorder=4,
+        )
 
 
 def _spans(ax: Any, times: Timescales) -> None:

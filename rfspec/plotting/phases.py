@@ -90,7 +90,12 @@ def phase_diagram(
         ax.set_ylim(ylim)
         ax.set_xlabel(r"$\psi_n = n/d$")
         ax.set_ylabel(r"$\psi_p = p/d$")
-        at = r"\infty" if np.isinf(tau) else f"{tau:g}"
+        mantissa, power = f"{tau:.3e}".split("e") if np.isfinite(tau) else ("", "")
+        at = (
+            r"\infty"
+            if np.isinf(tau)
+            else (r"" if float(mantissa) == 1 else rf"{float(mantissa):g}\times ") + rf"10^{{{int(power)}}}"
+        )
         time = f", $t = {float(found.t):g}$" if "t" in found.coords else ""
         ax.set_title(rf"$\tau = {at}${time}, tolerance {found.attrs['tolerance']:g}", loc="left")
         ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.02, 0.5))
@@ -100,7 +105,9 @@ def phase_diagram(
 def _check(diagram: Any, times: str | None) -> None:
     several = [name for name in ("t", "tau") if name in diagram.dims]
     if several:
-        raise ValueError(f"diagram must be of one t and one tau, got several of {' and '.join(several)}: take one by .sel")
+        raise ValueError(
+            f"diagram must be of one t and one tau, got several of {' and '.join(several)}: take one by .sel"
+        )
     if times is not None and times not in TIMES:
         raise ValueError(f"times must be one of {', '.join(TIMES)} or None, got {times!r}")
 
@@ -158,7 +165,14 @@ def _measured(ax: Any, measured: Mapping[str, Any]) -> list[Any]:
         chosen = flags == flag
         if np.any(chosen):
             (line,) = ax.plot(
-                x[chosen], y[chosen], marker, fillstyle=filling, color="black", ms=5, label=f"measured, {flag}", zorder=4
+                x[chosen],
+                y[chosen],
+                marker,
+                fillstyle=filling,
+                color="black",
+                ms=5,
+                label=f"measured, {flag}",
+                zorder=4,
             )
             handles.append(line)
     return handles
