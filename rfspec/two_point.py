@@ -93,20 +93,17 @@ def _two_point(eq: Any, z1: Any, z2: Any) -> TwoPoint:
 
 
 def _one(eq: Any, z1: Any, z2: Any) -> TwoPoint:
-    def both(eq: Any, z1: Any, z2: Any) -> tuple[tuple[Any, ...], Any]:
+    def image(eq: Any, z1: Any, z2: Any) -> tuple[Any, Any]:
+        """Real and imaginary parts of the three functions, and the worse status."""
         (u1, _, _, first), (u2, _, _, second) = unknowns_at(eq, z1), unknowns_at(eq, z2)
-        return eq.two_point(u1, u2, SOURCES), jnp.maximum(first, second)
+        K = jnp.stack(eq.two_point(u1, u2, SOURCES))
+        return jnp.stack([K.real, K.imag]).ravel(), jnp.maximum(first, second)
 
-    K, status = both(eq, z1, z2)
-    still = jax.lax.stop_gradient((eq, z1, z2))
-    image = lambda *a: tuple(part for k in both(*a)[0] for part in (k.real, k.imag))
-    _, pull = jax.vjp(image, *still)
-    moved = jnp.zeros(3)
-    for i in range(6):
-        grads = jax.tree.leaves(pull(tuple(jnp.where(i == j, 1.0, 0.0) for j in range(6))))
-        by_parameter, by_z = grads[:-2], grads[-2:]
-        shift = sum(jnp.sum(jnp.abs(g * p)) for g, p in zip(by_parameter, jax.tree.leaves(eq), strict=True))
-        moved = moved.at[i // 2].add((4 * EPS + eq.accuracy) * shift)
-        moved = moved.at[i // 2].add(4 * EPS * sum(jnp.abs(g * z) for g, z in zip(by_z, (z1, z2), strict=True)))
-    relative = jax.lax.stop_gradient(jnp.max(moved / jnp.abs(jnp.stack(K)))) + 8 * EPS
-    return TwoPoint(K[0], K[1], K[2], jnp.where(jnp.isnan(relative), jnp.inf, relative), status)
+    parts, pull, status = jax.vjp(image, eq, z1, z2, has_aux=True)
+    by_parameter, *by_z = jax.lax.stop_gradient(jax.vmap(pull)(jnp.eye(parts.size)))
+    terms = zip(jax.tree.leaves(by_parameter), jax.tree.leaves(eq), strict=True)
+    moved = (4 * EPS + eq.accuracy) * sum(jnp.abs(g * p).reshape(parts.size, -1).sum(1) for g, p in terms)
+    moved = moved + 4 * EPS * sum(jnp.abs(g * z) for g, z in zip(by_z, (z1, z2), strict=True))
+    K = parts[:3] + 1j * parts[3:]
+    error = jax.lax.stop_gradient(jnp.max((moved[:3] + moved[3:]) / jnp.abs(K))) + 8 * EPS
+    return TwoPoint(K[0], K[1], K[2], jnp.where(jnp.isnan(error), jnp.inf, error), status)

@@ -53,7 +53,7 @@ def test_timescales(tmp_path):
     out = run("timescales", *MODEL, "--out", str(tmp_path / "t.csv"))
     assert "tau_mem = 35389.5" in out
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
-    assert {r["rule"] for r in rows} == {"paper", "spectrum"}
+    assert {r["rule"] for r in rows} == {"paper", "spectrum", "loss"}
     report = json.loads(run("timescales", *MODEL, "--rule", "paper", "--json"))
     assert report["tau_mem"]["paper"] == pytest.approx(37038.5, rel=1e-5)
     assert report["times"][2]["slow"] is None
@@ -65,6 +65,45 @@ def test_data_files(tmp_path):
     np.savetxt(tmp_path / "x.csv", X, delimiter=",")
     reports = [json.loads(run("spectrum", *MODEL, "--data", str(tmp_path / n), "--json")) for n in ("x.npy", "x.csv")]
     assert [b["lower"] for b in reports[0]["bulks"]] == pytest.approx([b["lower"] for b in reports[1]["bulks"]])
+
+
+def test_curve(tmp_path):
+    times = ["--tau-min", "1", "--tau-max", "1e5", "--points", "6"]
+    for suffix in ("nc", "csv", "json", "png"):
+        out = run("curve", *MODEL, *times, "--out", str(tmp_path / f"c.{suffix}"))
+    assert len(out.splitlines()) == 8
+    direct = rf.learning_curve(rf.RandomFeatureModel(64.0, 8.0, 0.01), np.geomspace(1, 1e5, 6))
+    data = xarray.load_dataset(tmp_path / "c.nc", engine="h5netcdf")
+    assert np.allclose(data.test, direct.test, rtol=1e-12)
+    assert np.allclose(data.drop_satellite + data.drop_sample + data.drop_population, 1 - data.train, atol=1e-10)
+    rows = list(csv.DictReader((tmp_path / "c.csv").read_text().splitlines()))
+    assert [float(r["score_error"]) for r in rows] == list(data.score_error.values)
+    report = json.loads(run("curve", *MODEL, *times, "--learning-rate", "10", "--json"))
+    assert report["tau"][0] == 0.0  # rounded to whole steps
+
+
+def test_early_stopping(tmp_path):
+    out = run("early-stopping", *MODEL, "--wider", "10", "--out", str(tmp_path / "e.csv"))
+    assert "tau = 132.80178" in out
+    assert "window 10 times wider at psi_n = 53.44" in out
+    (row,) = csv.DictReader((tmp_path / "e.csv").read_text().splitlines())
+    assert float(row["window_upper"]) == pytest.approx(2906.66, rel=1e-5)
+    report = json.loads(run("early-stopping", "--psi-p", "8", "--psi-n", "300", "--t", "0.01", "--json"))
+    assert report["window_upper"] == "Infinity"
+    assert report["regularised"] is True
+
+
+def test_phase_diagram(tmp_path):
+    grid = ["--t", "0.01", "--psi-p", "8,64", "--psi-n", "1:300:3"]
+    out = run("phase-diagram", *grid, "--tau", "1e3,1e5", "--out", str(tmp_path / "p.nc"))
+    assert "6 cells: computed" in out
+    data = xarray.load_dataset(tmp_path / "p.nc", engine="h5netcdf")
+    assert data.region.shape == (2, 3, 2)
+    assert np.allclose(data.psi_n, np.geomspace(1, 300, 3))
+    run("phase-diagram", *grid, "--tau", "1e5", "--out", str(tmp_path / "p.png"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["p.nc", "p.png"]
+    report = json.loads(run("phase-diagram", *grid, "--json"))
+    assert np.allclose(report["tau_star"], data.tau_star, rtol=1e-9)
 
 
 SMALL = ["--psi-p", "8", "--psi-n", "2", "--t", "0.05", "--d", "6"]
@@ -125,6 +164,13 @@ BAD = {
     "optimizer": (["train", *SMALL, "--optimizer", "lion"], "optimizer must be one of"),
     "picture of a comparison": (["compare", *SMALL, "--out", "x.png"], "out must end in one of .csv, .json, .nc"),
     "psi": (["spectrum", "--psi-p", "-1", "--psi-n", "8", "--t", "1"], "psi_p must be a finite real number"),
+    "grid": (["phase-diagram", "--t", "0.1", "--psi-n", "2:1:3"], "psi_n must be low:high:points with 0 < low < high"),
+    "grid of words": (["phase-diagram", "--t", "0.1", "--psi-n", "a:b"], "psi_n must be low:high:points or numbers"),
+    "budgets of a picture": (
+        ["phase-diagram", "--t", "0.1", "--tau", "1,2", "--out", "x.png"],
+        "tau must be one number for a picture",
+    ),
+    "step": (["curve", *MODEL, "--learning-rate", "1e9"], "learning_rate must be below"),
     "rule": (["timescales", *MODEL, "--rule", "x"], "rule must be one of"),
     "out": (["spectrum", *MODEL, "--out", "x.foo"], "out must end in one of"),
     "picture of times": (["timescales", *MODEL, "--out", "x.png"], "out must end in one of .csv, .json"),

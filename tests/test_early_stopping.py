@@ -1,0 +1,120 @@
+"""When to stop: against dense curves, limits, derivatives, what a window requires, and the running exponent."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import ZOO
+
+import rfspec as rf
+
+PAPER = ZOO[0].model
+SOME = ("paper", "two atoms", "more data than features", "hard edge", "p = n", "late", "relu", "three scales", "early")
+
+
+@pytest.mark.parametrize("problem", [p for p in ZOO if p.name in SOME], ids=lambda p: p.name)
+def test_against_a_dense_curve(problem):
+    """No time of a dense grid is better; the window's ends lie between neighbours that are in and out of it."""
+    stop = rf.early_stopping(problem.model)
+    tau = np.geomspace(1e-3, 1e10, 800)
+    curve = rf.learning_curve(problem.model, tau, tolerance=1e-9)
+    test = np.asarray(curve.test)
+    assert np.all(test >= float(stop.test) - 1e-9)
+    assert test.min() - float(stop.test) < 1e-4
+    i = int(np.argmin(test))
+    inside = test <= float(stop.test) + 0.01
+    ratio = tau[1] / tau[0]
+    lower, upper = float(stop.window.lower), float(stop.window.upper)
+    if lower > 0:
+        first = tau[i - np.argmin(inside[i::-1])]  # the last before the window
+        assert first <= lower <= first * ratio * (1 + 1e-9)
+    else:
+        assert float(stop.test) + 0.01 >= 1.0
+    if np.isfinite(upper):
+        last = tau[i + np.argmin(inside[i:])]
+        assert last / ratio * (1 - 1e-9) <= upper <= last
+    else:
+        assert np.all(inside[i:])
+        assert stop.regularised
+    ends = [x for x in (lower, upper) if 0 < x < np.inf]
+    if ends:
+        assert np.allclose(rf.learning_curve(problem.model, ends).test, float(stop.test) + 0.01, rtol=0, atol=1e-11)
+    at = rf.learning_curve(problem.model, stop.tau)
+    assert float(at.test) == pytest.approx(float(stop.test), abs=1e-11)
+    assert float(at.train) == pytest.approx(float(stop.train), abs=1e-11)
+
+
+def test_the_score_error_has_the_same_minimum():
+    stop = rf.early_stopping(PAPER)
+    curve = rf.learning_curve(PAPER, float(stop.tau) * np.array([0.999, 1.0, 1.001]))
+    assert int(np.argmin(curve.score_error)) == 1
+    assert float(curve.score_error[1]) == pytest.approx(float(stop.score_error), rel=1e-10)
+
+
+def test_where_nothing_is_gained_by_stopping():
+    """n → ∞: the sample is the population, and the test loss falls to its limit or is flat to rounding."""
+    stop = rf.early_stopping(rf.RandomFeatureModel(0.5, 1e14, 0.1))
+    assert float(stop.test) == pytest.approx(float(stop.test_limit), abs=1e-12)
+    assert stop.regularised
+
+
+def model_at(psi_n):
+    return rf.RandomFeatureModel(64.0, psi_n, 0.01)
+
+
+READ = {
+    "tau": lambda n: rf.early_stopping(model_at(n)).tau,
+    "lower": lambda n: rf.early_stopping(model_at(n)).window.lower,
+    "upper": lambda n: rf.early_stopping(model_at(n)).window.upper,
+    "score error": lambda n: rf.early_stopping(model_at(n)).score_error,
+    "onset": lambda n: rf.timescales(model_at(n), "loss").tau_mem,
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_gradients(name):
+    f, h = READ[name], 1e-3
+    assert float(jax.grad(f)(8.0)) == pytest.approx(float(f(8.0 + h) - f(8.0 - h)) / (2 * h), rel=1e-5)
+
+
+def test_maps_over_models():
+    many = jax.vmap(READ["tau"])(jnp.array([4.0, 8.0]))
+    assert np.allclose(many, [READ["tau"](4.0), READ["tau"](8.0)], rtol=1e-11)
+
+
+def test_onset_of_the_gap():
+    for threshold in (0.01, 0.1, 0.5):
+        times = rf.timescales(PAPER, "loss", threshold=threshold)
+        curve = rf.learning_curve(PAPER, [float(times.tau_mem), np.inf])
+        assert float(curve.gap[0] / curve.gap[1]) == pytest.approx(threshold, rel=1e-10)
+    assert float(times.tau_gen) == pytest.approx(float(rf.early_stopping(PAPER).tau))
+    assert bool(times.separated)
+    assert "satellite" in times.reason
+
+
+def test_what_a_wider_window_requires():
+    width = float(rf.early_stopping(PAPER).width)
+    for name, bigger in (("n", 10.0), ("p", 0.9), ("t", 0.5)):
+        answer = rf.required(PAPER, name, for_window=bigger * width)
+        assert float(rf.early_stopping(answer.model).width) == pytest.approx(bigger * width, rel=1e-9)
+        assert answer.error < 1e-8
+        assert float(getattr(answer.model, answer.parameter)) == answer.value
+    with pytest.raises(ValueError, match=r"for_window must be a width that some psi_p .* has, got 1e"):
+        rf.required(PAPER, "p", for_window=1e30)
+
+
+def test_the_running_exponent():
+    """Seven score errors to three digits and their slopes, from an independent calculation; the slope at ψ_p = 1000."""
+    psi_n = 4.0 * 2.0 ** np.arange(7)
+    found = rf.score_exponent(rf.RandomFeatureModel(32.0, 1.0, 0.01), psi_n)
+    table = [0.0829, 0.0577, 0.0378, 0.0237, 0.01453, 0.00902, 0.00590]
+    assert np.allclose(found.score_error, table, rtol=2e-3)
+    slopes = np.diff(np.log(found.score_error)) / np.log(2)
+    assert np.allclose(slopes, [-0.52, -0.61, -0.68, -0.71, -0.69, -0.61], atol=0.006)
+    between = (found.exponent[1:] + found.exponent[:-1]) / 2
+    assert np.allclose(between, slopes, atol=0.01)
+    assert float(found.floor) == pytest.approx(0.0024, abs=5e-5)
+    assert np.all(np.asarray(found.error) < 1e-10)
+    wide = rf.score_exponent(rf.RandomFeatureModel(1000.0, 1.0, 0.01), psi_n)
+    slopes = np.diff(np.log(wide.score_error)) / np.log(2)
+    assert np.allclose(slopes, [-0.54, -0.64, -0.73, -0.80, -0.85, -0.89], atol=0.006)

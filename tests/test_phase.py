@@ -1,0 +1,159 @@
+"""Phase diagrams: every cell is what the single functions say; regions, flags, resuming, files, devices, picture."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray
+
+import rfspec as rf
+from rfspec import phase
+from rfspec.io import write_dataset
+
+PSI_P, PSI_N, TAU = np.array([64.0, 2.0, 8.0]), np.array([0.5, 300.0, -1.0, 8.0, np.nan]), np.array([1e4, 1.0, np.inf])
+
+
+@pytest.fixture(scope="module")
+def diagram():
+    return rf.phase_diagram(PSI_P, PSI_N, 0.01, TAU)
+
+
+def test_grids_keep_their_order(diagram):
+    for name, values in (("psi_p", PSI_P), ("psi_n", PSI_N), ("tau", TAU)):
+        assert np.array_equal(diagram[name], values, equal_nan=True)
+    assert diagram.test.dims == ("psi_p", "psi_n", "tau")
+    assert diagram.tau_gen.dims == ("psi_p", "psi_n", "rule")
+
+
+@pytest.mark.parametrize("psi_p", [64.0, 2.0])
+@pytest.mark.parametrize("psi_n", [0.5, 8.0, 300.0])
+def test_a_cell_is_what_the_single_functions_say(diagram, psi_p, psi_n):
+    cell, model = diagram.sel(psi_p=psi_p, psi_n=psi_n), rf.RandomFeatureModel(psi_p, psi_n, 0.01)
+    curve, stop = rf.learning_curve(model, TAU), rf.early_stopping(model)
+    for name in ("train", "test", "gap"):
+        assert np.allclose(cell[name], getattr(curve, name), rtol=0, atol=1e-10)
+    assert np.allclose(cell.score_error, curve.score_error, rtol=1e-9)
+    single = (stop.tau, stop.test, stop.window.lower, stop.window.upper, stop.score_error)
+    names = ("tau_star", "test_star", "window_lower", "window_upper", "score_error_star")
+    assert np.allclose([float(cell[n]) for n in names], [float(x) for x in single], rtol=1e-9)
+    for rule in ("paper", "spectrum", "loss"):
+        times = rf.timescales(model, rule)
+        for name in ("tau_gen", "tau_mem"):
+            assert np.allclose(cell[name].sel(rule=rule), getattr(times, name), rtol=1e-9, equal_nan=True)
+    spectrum = rf.timescales(model, "spectrum")
+    assert np.allclose(cell.tau_satellite, spectrum.satellite, rtol=1e-9, equal_nan=True)
+    assert bool(cell.separated) == bool(spectrum.separated)
+    assert int(cell.status) == 0
+    assert float(cell.error) < 1e-9
+
+
+def test_cells_outside_the_theory_are_flagged(diagram):
+    outside = diagram.isel(psi_n=[2, 4])
+    assert np.all(outside.status == 1)
+    assert np.all(outside.region == -1)
+    assert np.all(np.isnan(outside.test))
+    assert "outside the theory" in diagram.status.attrs["flag_meanings"]
+    empty = rf.phase_diagram([-1.0], [2.0], [0.1, 0.0])
+    assert np.all(empty.status == 1)
+
+
+def test_regions_follow_their_rule(diagram):
+    lower, upper = diagram.window_lower, diagram.window_upper
+    assert "tau > upper" in diagram.region.attrs["rule"]
+    known = diagram.status == 0
+    assert bool((((diagram.region == 0) == (diagram.tau < lower)) | ~known).all())
+    assert bool((((diagram.region == 2) == (diagram.tau > upper)) | ~known).all())
+    assert bool((((diagram.region == 3) == ((diagram.tau >= lower) & np.isinf(upper))) | ~known).all())
+    assert set(np.unique(diagram.region)) == {-1, 0, 1, 2, 3}
+    end = np.isinf(upper) == (diagram.test_limit <= diagram.test_star + 0.01)
+    assert bool((end | ~known).all())
+
+
+def test_merged_parts(diagram):
+    model = rf.RandomFeatureModel(1.5, 3.0, 0.01)
+    cell = rf.phase_diagram([1.5], [3.0], 0.01).squeeze()
+    assert cell.merged.values.tolist() == [1, 1, 0]
+    assert not bool(cell.separated)
+    assert np.isnan(cell.tau_gen.sel(rule="spectrum"))
+    assert not rf.spectrum(model).separated
+
+
+def test_several_times_and_other_models():
+    found = rf.phase_diagram([8.0], [2.0], [0.05, 0.2], [10.0], activation="relu", covariance=rf.Isotropic(2.0))
+    assert found.test.dims == ("t", "psi_p", "psi_n", "tau")
+    model = rf.RandomFeatureModel(8.0, 2.0, 0.2, activation="relu", covariance=rf.Isotropic(2.0))
+    assert float(found.test[1, 0, 0, 0]) == pytest.approx(float(rf.learning_curve(model, 10.0).test), abs=1e-12)
+    flow = rf.phase_diagram([8.0], [2.0], tau=10.0, process=rf.FlowMatching(0.3))
+    model = rf.RandomFeatureModel(8.0, 2.0, process=rf.FlowMatching(0.3))
+    assert float(flow.test.squeeze()) == pytest.approx(float(rf.learning_curve(model, 10.0).test), abs=1e-12)
+    assert "t" not in flow.coords
+
+
+def test_a_killed_run_continues(tmp_path, monkeypatch, diagram):
+    monkeypatch.setattr(phase, "CHUNK", 4)
+    spread, calls = phase._spread, []
+
+    def dies(*a):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(a)
+        return spread(*a)
+
+    monkeypatch.setattr(phase, "_spread", dies)
+    path = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        rf.phase_diagram(PSI_P, PSI_N, 0.01, TAU, checkpoint=path)
+    monkeypatch.setattr(phase, "_spread", lambda *a: (calls.append(a), spread(*a))[1])
+    again = rf.phase_diagram(PSI_P, PSI_N, 0.01, TAU, checkpoint=path)
+    assert len(calls) == 3
+    for name in diagram.data_vars:
+        assert np.allclose(again[name], diagram[name], rtol=1e-9, equal_nan=True)
+    with pytest.raises(ValueError, match=r"checkpoint must belong to a run with the same arguments"):
+        rf.phase_diagram(PSI_P, PSI_N, 0.02, TAU, checkpoint=path)
+
+
+def test_netcdf(tmp_path, diagram):
+    write_dataset(tmp_path / "d.nc", diagram)
+    back = xarray.load_dataset(tmp_path / "d.nc", engine="h5netcdf")
+    xarray.testing.assert_allclose(back, diagram)
+    assert all("units" in v.attrs for v in back.data_vars.values())
+    assert back.attrs["source"].startswith("rfspec ")
+
+
+def test_cells_spread_over_devices():
+    """Four devices give what one does."""
+    script = (
+        "import rfspec as rf, jax, numpy as np; assert len(jax.devices()) == 4\n"
+        "d = rf.phase_diagram([8.0], [2.0, 5.0, 300.0], 0.01, 1e3)\n"
+        "print(*d.tau_star.values.ravel(), *d.test.values.ravel())"
+    )
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=os.environ | flags, check=True
+    )
+    one = rf.phase_diagram([8.0], [2.0, 5.0, 300.0], 0.01, 1e3)
+    expected = [*one.tau_star.values.ravel(), *one.test.values.ravel()]
+    assert np.allclose([float(x) for x in run.stdout.split()], expected, rtol=1e-10)
+
+
+def test_picture(diagram):
+    measured = {"psi_n": [2.0, 8.0], "psi_p": [4.0, 8.0], "flag": ["interpolated", "censored"]}
+    ax = rf.plotting.phase_diagram(diagram.sel(tau=1e4), measured=measured)
+    labels = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert {"memorisation", "architectural regularisation", "measured, interpolated", "measured, censored"} <= set(
+        labels
+    )
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    for times in ("window_upper", "tau_mem", None):
+        rf.plotting.phase_diagram(diagram.sel(tau=np.inf), times=times, rule="loss")
+    bad = {**measured, "flag": ["guessed", "censored"]}
+    with pytest.raises(
+        ValueError, match=r"flag must be one of interpolated, on grid, censored, out of range, got .guessed."
+    ):
+        rf.plotting.phase_diagram(diagram.sel(tau=1e4), measured=bad)
+    with pytest.raises(ValueError, match=r"several of tau: take one by .sel"):
+        rf.plotting.phase_diagram(diagram)
+    with pytest.raises(ValueError, match=r"times must be one of .*, got 'x'"):
+        rf.plotting.phase_diagram(diagram.sel(tau=1e4), times="x")
