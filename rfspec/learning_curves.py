@@ -35,7 +35,7 @@ from .solver import EPS, ConvergenceError, solve_off_axis, solve_real_axis
 from .spectrum import Spectrum, spectrum
 
 TOLERANCE = 1e-11
-BATCH = 64  # training times at once
+FEW, BATCH = 8, 40  # training times at once
 
 
 class StandardErrors(NamedTuple):
@@ -134,7 +134,7 @@ def learning_curve(
     -----
     Beyond arXiv 2505.17638; the two-point functions are equations (5) to (7) of ``rfspec.equations``. Gradient flow and
     gradient descent can be mapped and differentiated with JAX (once or more, in the model and τ); momentum takes known
-    numbers only.
+    numbers only. In a map over models, where nothing can be refused, the error at an unstable step is infinite.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def learning_curve(
        100 0.82869 1.01260
       1000 0.64765 1.60831
     """
-    tau = training_times(tau)
+    tau, stable = training_times(tau), True
     count = nodes_for(_tolerance(tolerance))
     mu = _momentum(momentum, learning_rate)
     eq, sp = equations(model, gaussian_equivalent(model)), spectrum(model)
@@ -155,12 +155,13 @@ def learning_curve(
         method: _Method | _HeavyBall = _Method(flow, _flow_learned, (unit * jnp.ravel(tau),))
     else:
         rate = real_scalar("learning_rate", learning_rate, above=0.0)
-        _check_stable(unit, rate, mu, sp)
+        stable = _stable(unit, rate, mu, sp)
         steps = jnp.round(jnp.ravel(tau) / rate)
         tau = jnp.reshape(steps * rate, jnp.shape(tau))
         c = jnp.broadcast_to(unit * rate, steps.shape)
         method = _HeavyBall(unit * rate, steps, mu) if mu else _Method(descent, _steps_learned, (c, steps))
     train, test, error = (jnp.reshape(a, jnp.shape(tau)) for a in method.losses(eq, count))
+    error = jnp.where(stable, error, jnp.inf)
     nodes = sp.series.cosines.shape[1]
     drops = method.drops(*_modes(eq, sp.support.lower[: sp.count], sp.support.upper[: sp.count], nodes))
     curve = LearningCurve(
@@ -219,15 +220,16 @@ def _momentum(momentum: Any, learning_rate: Any) -> float:
     return float(momentum)
 
 
-def _check_stable(unit: Any, rate: Any, mu: float, sp: Spectrum) -> None:
-    """Refuse a step at which the fastest mode does not shrink."""
-    if not concrete(unit, rate, sp.support.upper):
-        unit, rate, upper = jax.lax.stop_gradient((unit, rate, sp.support.upper))
-        if not concrete(unit, rate, upper):
-            return
-    limit = stable_below("momentum", mu) / (float(unit) * float(sp.atom.location + np.nanmax(sp.support.upper)))
-    if not float(rate) < limit:
-        raise ValueError(f"learning_rate must be below {limit:.6g} to be stable for this model, got {float(rate):.6g}")
+def _stable(unit: Any, rate: Any, mu: float, sp: Spectrum) -> Any:
+    """Refuse a step at which the fastest mode does not shrink; where values are not known, whether it does."""
+    top = sp.atom.location + jnp.nanmax(jnp.asarray(sp.support.upper))
+    limit = jax.lax.stop_gradient(stable_below("momentum", mu) / (unit * top))
+    rate = jax.lax.stop_gradient(rate)
+    if concrete(limit, rate) and not float(rate) < float(limit):
+        raise ValueError(
+            f"learning_rate must be below {float(limit):.6g} to be stable for this model, got {float(rate):.6g}"
+        )
+    return rate < limit
 
 
 # ----------------------------------------------------------------------------------------------- methods
@@ -353,20 +355,24 @@ def checked(contour: Callable[[int], Contour], count: int) -> tuple[Contour, Con
     return fine, other, coarse
 
 
-@partial(jax.jit, static_argnames=("contour", "count"))
 def _losses_along(eq: Any, contour: Callable[..., Contour], arguments: Any, count: int) -> tuple[Any, Any, Any]:
-    one = lambda a: losses_and_error(eq, *checked(partial(contour, *a), count))
-    return _in_batches(one, arguments, BATCH)
-
-
-def _in_batches(f: Callable[[Any], Any], arguments: tuple[Any, ...], batch: int) -> Any:
-    """f along the arguments, in full batches: a remainder would be compiled once more."""
+    """Losses and errors at each τ, by calls of one of two sizes, so that any number of times is compiled already."""
     size = arguments[0].shape[0]
-    if size <= batch:
-        return jax.vmap(f)(arguments)
-    batch = -(-size // -(-size // batch))
-    padded = jax.tree.map(lambda a: jnp.pad(a, (0, -size % batch), mode="edge"), arguments)
-    return jax.tree.map(lambda a: a[:size], jax.lax.map(f, padded, batch_size=batch))
+    width = FEW if size <= FEW else BATCH
+    parts = jax.tree.map(lambda a: jnp.pad(a, (0, -size % width), mode="edge").reshape(-1, width), arguments)
+    if concrete(*jax.tree.leaves((eq, arguments))):
+        each = (jax.tree.map(lambda a, i=i: a[i], parts) for i in range(parts[0].shape[0]))
+        found = [_losses_of_batch(eq, contour, part, count) for part in each]
+        rows = tuple(jnp.concatenate(column) for column in zip(*found, strict=True))
+    else:
+        rows = jax.lax.map(lambda part: _losses_of_batch(eq, contour, part, count), parts)
+    train, test, error = (a.ravel()[:size] for a in rows)
+    return train, test, error
+
+
+@partial(jax.jit, static_argnames=("contour", "count"))
+def _losses_of_batch(eq: Any, contour: Callable[..., Contour], arguments: Any, count: int) -> tuple[Any, Any, Any]:
+    return jax.vmap(lambda *a: losses_and_error(eq, *checked(partial(contour, *a), count)))(*arguments)
 
 
 def _drop(weights: Any, share: Any) -> Any:
@@ -376,7 +382,7 @@ def _drop(weights: Any, share: Any) -> Any:
 
 @partial(jax.jit, static_argnames="learned")
 def _drops_along(values: Any, weights: Any, learned: Callable[..., Any], arguments: Any) -> Any:
-    return _in_batches(lambda a: _drop(weights, learned(values, *a)), arguments, BATCH // 4)
+    return jax.lax.map(lambda a: _drop(weights, learned(values, *a)), arguments, batch_size=FEW)
 
 
 @partial(jax.jit, static_argnames="nodes")

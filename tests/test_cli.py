@@ -53,7 +53,7 @@ def test_timescales(tmp_path):
     out = run("timescales", *MODEL, "--out", str(tmp_path / "t.csv"))
     assert "tau_mem = 35389.5" in out
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
-    assert {r["rule"] for r in rows} == {"paper", "spectrum", "loss"}
+    assert {r["rule"] for r in rows} == {"paper", "spectrum"}
     report = json.loads(run("timescales", *MODEL, "--rule", "paper", "--json"))
     assert report["tau_mem"]["paper"] == pytest.approx(37038.5, rel=1e-5)
     assert report["times"][2]["slow"] is None

@@ -16,11 +16,11 @@ SOME = ("paper", "two atoms", "more data than features", "hard edge", "p = n", "
 def test_against_a_dense_curve(problem):
     """No time of a dense grid is better; the window's ends lie between neighbours that are in and out of it."""
     stop = rf.early_stopping(problem.model)
-    tau = np.geomspace(1e-3, 1e10, 800)
-    curve = rf.learning_curve(problem.model, tau, tolerance=1e-9)
+    tau = np.geomspace(1e-3, 1e10, 400)
+    curve = rf.learning_curve(problem.model, tau)
     test = np.asarray(curve.test)
-    assert np.all(test >= float(stop.test) - 1e-9)
-    assert test.min() - float(stop.test) < 1e-4
+    assert np.all(test >= float(stop.test) - 1e-10)
+    assert test.min() - float(stop.test) < 1e-3
     i = int(np.argmin(test))
     inside = test <= float(stop.test) + 0.01
     ratio = tau[1] / tau[0]
@@ -62,24 +62,24 @@ def model_at(psi_n):
     return rf.RandomFeatureModel(64.0, psi_n, 0.01)
 
 
-READ = {
-    "tau": lambda n: rf.early_stopping(model_at(n)).tau,
-    "lower": lambda n: rf.early_stopping(model_at(n)).window.lower,
-    "upper": lambda n: rf.early_stopping(model_at(n)).window.upper,
-    "score error": lambda n: rf.early_stopping(model_at(n)).score_error,
-    "onset": lambda n: rf.timescales(model_at(n), "loss").tau_mem,
-}
+def read(psi_n):
+    """Best time, both ends of the window, score error and onset of the gap."""
+    stop = rf.early_stopping(model_at(psi_n))
+    onset, _ = rf.gap_onset(model_at(psi_n), 0.1)
+    return jnp.stack([stop.tau, stop.window.lower, stop.window.upper, stop.score_error, onset])
 
 
-@pytest.mark.parametrize("name", READ)
-def test_gradients(name):
-    f, h = READ[name], 1e-3
-    assert float(jax.grad(f)(8.0)) == pytest.approx(float(f(8.0 + h) - f(8.0 - h)) / (2 * h), rel=1e-5)
+def test_derivatives():
+    h = 1e-3
+    difference = (read(8.0 + h) - read(8.0 - h)) / (2 * h)
+    assert np.allclose(jax.jacfwd(read)(8.0), difference, rtol=1e-5)
+    reverse = jax.grad(lambda n: rf.early_stopping(model_at(n)).tau)(8.0)
+    assert float(reverse) == pytest.approx(float(difference[0]), rel=1e-5)
 
 
 def test_maps_over_models():
-    many = jax.vmap(READ["tau"])(jnp.array([4.0, 8.0]))
-    assert np.allclose(many, [READ["tau"](4.0), READ["tau"](8.0)], rtol=1e-11)
+    many = jax.vmap(read)(jnp.array([4.0, 8.0]))
+    assert np.allclose(many, [read(4.0), read(8.0)], rtol=1e-10)
 
 
 def test_onset_of_the_gap():
@@ -94,7 +94,7 @@ def test_onset_of_the_gap():
 
 def test_what_a_wider_window_requires():
     width = float(rf.early_stopping(PAPER).width)
-    for name, bigger in (("n", 10.0), ("p", 0.9), ("t", 0.5)):
+    for name, bigger in (("n", 10.0), ("p", 2.0), ("t", 0.5)):
         answer = rf.required(PAPER, name, for_window=bigger * width)
         assert float(rf.early_stopping(answer.model).width) == pytest.approx(bigger * width, rel=1e-9)
         assert answer.error < 1e-8
