@@ -115,11 +115,13 @@ def _check(diagram: Any, times: str | None) -> None:
 def _lines(ax: Any, found: Any, x: np.ndarray, y: np.ndarray, tau: float) -> list[Any]:
     """The lines between the regions, and p = n."""
     handles = []
-    excess = (found.test_limit - found.test_star - found.attrs["tolerance"]).values
-    lines = [(excess, COLORS["satellite"], r"$L_\mathrm{test}(\infty)$ within the tolerance")]
+    tolerance = found.attrs["tolerance"]
+    excess = lambda test: (
+        np.arcsinh((test - found.test_star).values / tolerance) - np.arcsinh(1.0)
+    )  # smooth across lines
+    lines = [(excess(found.test_limit), COLORS["satellite"], r"$L_\mathrm{test}(\infty)$ within the tolerance")]
     if np.isfinite(tau):
-        with np.errstate(divide="ignore"):
-            late = np.clip(np.log10(found.window_upper.values / tau), -12.0, 12.0)
+        late = np.where(tau > found.tau_star.values, excess(found.test), excess(found.test_star))
         lines.append((late, COLORS["sample"], r"$\tau$ is the end of the window"))
     if x.size > 1 and y.size > 1:
         for values, color, label in lines:
