@@ -101,6 +101,9 @@ def test_phase_diagram(tmp_path):
     assert data.region.shape == (2, 3, 2)
     assert np.allclose(data.psi_n, np.geomspace(1, 300, 3))
     run("phase-diagram", *grid, "--tau", "1e5", "--out", str(tmp_path / "p.png"))
+    other = json.loads(run("phase-diagram", *grid, "--variance", "2", "--json"))
+    model = rf.RandomFeatureModel(8.0, 1.0, 0.01, covariance=rf.Isotropic(2.0))
+    assert other["tau_star"][0][0] == pytest.approx(float(rf.early_stopping(model).tau), rel=1e-9)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p.nc", "p.png"]
     report = json.loads(run("phase-diagram", *grid, "--json"))
     assert np.allclose(report["tau_star"], data.tau_star, rtol=1e-9)

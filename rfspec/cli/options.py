@@ -24,6 +24,11 @@ app = typer.Typer(
 
 TABLES, PICTURES = (".csv", ".json"), (".png", ".pdf", ".svg")
 Out = Annotated[Path | None, typer.Option(help="file to write: .csv, .json, .nc or a picture, as the command allows")]
+Activation = Annotated[str, typer.Option(help="tanh, erf, sin, relu or gelu")]
+Variance = Annotated[float, typer.Option(help="data variance, for Σ = variance · I")]
+Values = Annotated[str | None, typer.Option(help="eigenvalues of Σ, comma separated, with --weights")]
+Weights = Annotated[str | None, typer.Option(help="their weights, comma separated, summing to 1")]
+Data = Annotated[Path | None, typer.Option(help=".npy or .csv file of samples in rows, whose covariance is Σ")]
 Dimension = Annotated[int | None, typer.Option("--d", help="dimension of the sampled data; with --data its columns")]
 Kind = Annotated[str, typer.Option(help="features, or gaussian for the Gaussian equivalent")]
 Rows = Annotated[str, typer.Option(help="rows of W: gaussian or spherical")]
@@ -56,22 +61,21 @@ def _model(
     psi_p: Annotated[float, typer.Option(help="features per dimension, p/d > 0")],
     psi_n: Annotated[float, typer.Option(help="samples per dimension, n/d > 0")],
     t: Annotated[float, typer.Option("--t", help="diffusion time t > 0")],
-    activation: Annotated[str, typer.Option(help="tanh, erf, sin, relu or gelu")] = "tanh",
-    variance: Annotated[float, typer.Option(help="data variance, for Σ = variance · I")] = 1.0,
-    values: Annotated[str | None, typer.Option(help="eigenvalues of Σ, comma separated, with --weights")] = None,
-    weights: Annotated[str | None, typer.Option(help="their weights, comma separated, summing to 1")] = None,
-    data: Annotated[
-        Path | None, typer.Option(help=".npy or .csv file of samples in rows, whose covariance is Σ")
-    ] = None,
+    activation: Activation = "tanh",
+    variance: Variance = 1.0,
+    values: Values = None,
+    weights: Weights = None,
+    data: Data = None,
 ) -> tuple[RandomFeatureModel, np.ndarray | None]:
     """The model that the options name, and its data centred, if there are any."""
     samples = None if data is None else read_samples(data)
-    covariance = _covariance(variance, values, weights, samples)
+    covariance = covariance_of(variance, values, weights, samples)
     model = RandomFeatureModel(psi_p, psi_n, t, activation=activation, covariance=covariance)
     return model, None if samples is None else samples - samples.mean(0)
 
 
-def _covariance(variance: float, values: str | None, weights: str | None, data: np.ndarray | None) -> Covariance:
+def covariance_of(variance: float, values: str | None, weights: str | None, data: np.ndarray | None) -> Covariance:
+    """Σ as the options name it."""
     if data is not None:
         return FromData(data)
     if (values is None) != (weights is None):
