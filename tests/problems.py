@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
 import rfspec as rf
 
@@ -125,6 +126,13 @@ ZOO = [
     problem("p = 1 + n with zero eigenvalue", 5.0, 4.0, 0.05, "hard edge", covariance=rf.Atoms([0.0, 2.0], [0.5, 0.5])),
 ]  # fmt: skip
 IDS = [p.name for p in ZOO]
+
+
+def sparing(problems, every):
+    """The same problems as parameters of a test, all but every so-manyth of them slow."""
+    return [
+        pytest.param(p, id=p.name, marks=[] if i % every == 0 else [pytest.mark.slow]) for i, p in enumerate(problems)
+    ]
 
 
 def model_of(reference):

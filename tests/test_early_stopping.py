@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import ZOO
+from problems import ZOO, sparing
 
 import rfspec as rf
 
@@ -12,7 +12,7 @@ PAPER = ZOO[0].model
 SOME = ("paper", "two atoms", "more data than features", "hard edge", "p = n", "late", "relu", "three scales", "early")
 
 
-@pytest.mark.parametrize("problem", [p for p in ZOO if p.name in SOME], ids=lambda p: p.name)
+@pytest.mark.parametrize("problem", sparing([p for p in ZOO if p.name in SOME], 2))
 def test_against_a_dense_curve(problem):
     """No time of a dense grid is better; the window's ends lie between neighbours that are in and out of it."""
     stop = rf.early_stopping(problem.model)
