@@ -94,7 +94,7 @@ def test_onset_of_the_gap():
 
 def test_what_a_wider_window_requires():
     width = float(rf.early_stopping(PAPER).width)
-    for name, bigger in (("n", 10.0), ("p", 2.0), ("t", 0.5)):
+    for name, bigger in (("n", 10.0), ("t", 0.5)):
         answer = rf.required(PAPER, name, for_window=bigger * width)
         assert float(rf.early_stopping(answer.model).width) == pytest.approx(bigger * width, rel=1e-9)
         assert answer.error < 1e-8
