@@ -103,8 +103,8 @@ def required(model: RandomFeatureModel, parameter: str, *, for_window: float, to
     value, slope = jax.value_and_grad(width)(np.float64(log_x))
     if not (np.isfinite(float(value)) and np.isfinite(float(slope)) and abs(float(value) - np.log(target)) < 1e-3):
         raise ValueError(
-            f"for_window must be a width that some {name} in double precision has, got {target:.6g}: the window loses its "
-            f"end at {name} = {np.exp(log_x):.12g}, and passes this width too close to that"
+            f"for_window must be a width that some {name} in double precision has, got {target:.6g}: the window loses "
+            f"its end at {name} = {np.exp(log_x):.12g}, and passes this width too close to that"
         )
     step = (np.log(target) - float(value)) / float(slope)
     found = changed(np.float64(log_x + step))
