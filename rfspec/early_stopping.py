@@ -9,7 +9,6 @@ Newton steps makes it an implicit function of the model, so that it can be diffe
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ from .contour import FINEST, flow
 from .equations import equations
 from .gaussian_equivalent import gaussian_equivalent
 from .holomorphic import newton_step
-from .learning_curves import flow_losses, losses, pairs_at, pairs_of, score_error
+from .learning_curves import flow_errors, losses, pairs_at, pairs_of, score_error
 from .model import RandomFeatureModel
 from .solver import ConvergenceError, solve_off_axis
 
@@ -61,6 +60,8 @@ class EarlyStopping(eqx.Module):
         Estimated absolute error of the losses.
     tau_error : float
         Estimated relative error of τ*: what an error of the loss's slope moves it by.
+    window_error : Window
+        Estimated relative errors of the ends of the window.
     """
 
     tau: Any
@@ -73,6 +74,7 @@ class EarlyStopping(eqx.Module):
     train_limit: Any
     error: Any
     tau_error: Any
+    window_error: Window
 
     @property
     def width(self) -> Any:
@@ -124,7 +126,7 @@ def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01) -> EarlySto
     """
     tolerance = real_scalar("tolerance", tolerance, above=0.0)
     eq = equations(model, gaussian_equivalent(model))
-    found, errors = _stops(eq, tolerance, 0.5)
+    found, errors, moved = _stops(eq, tolerance, 0.5)
     unit = model.psi_p / (2.0 * model.process.beta2)  # τ of c = 1
     stop = EarlyStopping(
         found.best * unit,
@@ -136,7 +138,8 @@ def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01) -> EarlySto
         found.test_limit,
         found.train_limit,
         errors[0],
-        jnp.where(found.best < jnp.inf, errors[0] / jnp.abs(found.bend), 0.0),
+        jnp.where(found.best < jnp.inf, moved[0], 0.0),
+        Window(moved[1], jnp.where(found.upper < jnp.inf, moved[2], 0.0)),
     )
     if concrete(errors) and np.ndim(errors) == 1 and not np.isfinite(float(errors[0])):
         raise ConvergenceError(f"the losses of {model} did not converge: move a parameter a little")
@@ -163,10 +166,18 @@ def gap_onset(model: RandomFeatureModel, threshold: Any = 0.1) -> tuple[Any, Any
     ------
     ValueError
         If the threshold is not between 0 and 1.
+    ConvergenceError
+        If the gap of a single model has no limit above 0, or the losses are not finite.
+
+    Notes
+    -----
+    Beyond arXiv 2505.17638, which reads τ_mem off simulated gaps.
     """
     threshold = share("threshold", threshold)
-    found, errors = _stops(equations(model, gaussian_equivalent(model)), 0.01, threshold)
-    return found.onset * model.psi_p / (2.0 * model.process.beta2), errors[1] / jnp.abs(found.opening)
+    found, _, moved = _stops(equations(model, gaussian_equivalent(model)), 0.01, threshold)
+    if concrete(found.onset) and np.ndim(found.onset) == 0 and not np.isfinite(float(found.onset)):
+        raise ConvergenceError(f"the gap of {model} does not open to double precision: move a parameter a little")
+    return found.onset * model.psi_p / (2.0 * model.process.beta2), moved[3]
 
 
 def share(name: str, value: Any) -> Any:
@@ -181,12 +192,11 @@ def share(name: str, value: Any) -> Any:
 
 
 class Scan(NamedTuple):
-    """Losses and their slopes in log c on a grid of log c, to about ten digits."""
+    """Losses and the slope of L_test in log c on a grid of log c, to about ten digits."""
 
     at: Any
     train: Any
     test: Any
-    train_slope: Any
     test_slope: Any
 
 
@@ -214,8 +224,8 @@ def scan(eq: Any) -> Scan:
         f = lambda w: losses(eq, flow(jnp.exp(w), SCAN, around=jnp.exp(v)), pairs)[:2]
         return jax.jvp(f, (v,), (jnp.ones_like(v),))
 
-    (train, test), (train_slope, test_slope) = jax.vmap(one)(at, *path)
-    return Scan(at, train, test, train_slope, test_slope)
+    (train, test), (_, test_slope) = jax.vmap(one)(at, *path)
+    return Scan(at, train, test, test_slope)
 
 
 def limit(eq: Any) -> tuple[Any, Any]:
@@ -227,54 +237,70 @@ def limit(eq: Any) -> tuple[Any, Any]:
 # ------------------------------------------------------------------------------------------------ the roots
 
 
-def _root(eq: Any, seen: Scan, place: Any, condition: Callable[[Any], Any]) -> tuple[Any, Any, Any]:
-    """A root in the interval [place, place + 1] of a condition made of the losses as functions of log c.
+def _root(eq: Any, seen: Scan, place: Any, weights: Any, level: Any) -> tuple[Any, Any, Any]:
+    """Where weights·(L_train, L_test, dL_test/dlog c) passes the level between two places of the grid.
 
-    Returns log c, differentiable in the equations and the condition; the slope of the condition; and the losses there.
+    Returns log c, differentiable in the equations and the level; the slope of the condition; and the losses there. The
+    contour of the first round serves the whole interval, that of the second the root that the first has found.
     """
     low, high = seen.at[place], seen.at[place + 1]
-    frozen = condition(_local(jax.lax.stop_gradient(eq), high, SCAN))
-    known = lambda v: jax.lax.stop_gradient(jnp.stack(jax.jvp(frozen, (v,), (jnp.ones_like(v),))))
-    rising = known(high)[0] > 0
+    at_high = jnp.stack([a[place + 1] for a in (seen.train, seen.test, seen.test_slope)])
+    rising = weights @ at_high > jax.lax.stop_gradient(level)
 
-    def step(_: Any, carry: Any) -> Any:
-        low, high, v = carry
-        value, slope = known(v)
-        right = (value > 0) == rising
-        low, high = jnp.where(right, low, v), jnp.where(right, v, high)
-        newton = v - value / slope
-        return low, high, jnp.where((newton > low) & (newton < high), newton, (low + high) / 2)
+    def once(carry: Any, guarded: Any) -> tuple[Any, Any]:
+        center, start = carry
+        around = jnp.exp(center)
+        pairs = pairs_at(eq, flow(around, FINEST).nodes)
 
-    *_, start = jax.lax.fori_loop(0, GUARDED, step, (low, high, (low + high) / 2))
-    start = jax.lax.stop_gradient(start)
-    losses_at = _local(eq, start, FINEST)
-    v, slope = start, jnp.ones_like(start)
-    for _ in range(2):
-        value, slope = jax.jvp(condition(losses_at), (v,), (jnp.ones_like(v),))
-        v = v + jnp.clip(-value / slope, low - high, high - low)  # flat to rounding: stay in the neighbourhood
-    return v, jax.lax.stop_gradient(slope), losses_at(v)
+        def passed(eq: Any, pairs: Any, level: Any, v: Any) -> tuple[Any, Any]:
+            """The condition, its slope, and the losses."""
+            both = lambda v: jnp.stack(losses(eq, flow(jnp.exp(v), FINEST, around=around), pairs)[:2])
+            one = jnp.ones_like(v)
+            slopes = lambda v: jax.jvp(both, (v,), (one,))
+            (at, slope), (_, bend) = jax.jvp(slopes, (v,), (one,))
+            value = weights[:2] @ at + weights[2] * slope[1] - level
+            return jnp.stack([value, weights[:2] @ slope + weights[2] * bend[1]]), at
+
+        still = jax.lax.stop_gradient((eq, pairs, level))
+
+        def step(_: Any, carry: Any) -> Any:
+            low, high, v = carry
+            value, slope = passed(*still, v)[0]
+            right = (value > 0) == rising
+            low, high = jnp.where(right, low, v), jnp.where(right, v, high)
+            newton = v - value / slope
+            return low, high, jnp.where((newton > low) & (newton < high), newton, (low + high) / 2)
+
+        *_, v = jax.lax.fori_loop(0, guarded, step, (low, high, start))
+
+        def refine(v: Any, _: Any) -> tuple[Any, Any]:
+            (value, slope), at = passed(eq, pairs, level, v)
+            # where all is flat to rounding: stay in the neighbourhood
+            return v + jnp.clip(-value / slope, low - high, high - low), (v, jax.lax.stop_gradient(slope), at)
+
+        found = _last(jax.lax.scan(refine, v, length=3))
+        v = jax.lax.stop_gradient(found[0])
+        return (v, v), found
+
+    return _last(jax.lax.scan(once, (high, (low + high) / 2), jnp.array([GUARDED, 0])))
 
 
-def _local(eq: Any, center: Any, count: int) -> Callable[[Any], tuple[Any, Any]]:
-    """L_train and L_test as functions of log c, to rounding for c from 0.7 to 1 times e^center and less well beyond."""
-    around = jax.lax.stop_gradient(jnp.exp(center))
-    pairs = pairs_at(eq, flow(around, count).nodes)
-    return lambda v: losses(eq, flow(jnp.exp(v), count, around=around), pairs)[:2]
+def _last(scanned: tuple[Any, Any]) -> Any:
+    return jax.tree.map(lambda a: a[-1], scanned[1])
 
 
 class Stops(NamedTuple):
     """Times to stop at, in units of c = 2β²τ/ψ_p: the best one, the ends of the window, the onset of the gap.
 
-    `bend`: second derivative of L_test in log c at the best; `opening`: slope of the gap at the onset; losses at the
-    best and at the end of training.
+    `slopes`: derivatives in log c, at each of the four in turn, of what vanishes there (of the slope of L_test, of
+    L_test twice, of the gap); losses at the best and at the end of training.
     """
 
     best: Any
     lower: Any
     upper: Any
     onset: Any
-    bend: Any
-    opening: Any
+    slopes: Any
     train: Any
     test: Any
     train_limit: Any
@@ -284,39 +310,41 @@ class Stops(NamedTuple):
 def stops(eq: Any, tolerance: Any, threshold: Any) -> Stops:
     """All of them, differentiable in the equations."""
     seen, still = scan(eq), jax.lax.stop_gradient
-    train_limit, test_limit = limit(eq)
+    end = jnp.stack(limit(eq))
+    opened = threshold * (end[1] - end[0])
     turns = (seen.test_slope[:-1] < 0) & (seen.test_slope[1:] >= 0)
     place = jnp.argmin(jnp.where(turns, _lowest(seen), jnp.inf))
-    log_c, bend, (train, test) = _root(eq, seen, place, lambda f: jax.grad(lambda v: f(v)[1]))
-    finite = jnp.any(turns) & (still(test) < still(test_limit) - FLAT * jnp.abs(still(test_limit)))
-    train, test = jnp.where(finite, train, train_limit), jnp.where(finite, test, test_limit)
+    index, open_ = jnp.arange(GRID), seen.test - seen.train >= still(opened)
 
-    # readouts a·L_train + b·L_test that cross their levels: L_test on both sides of the best time, and the gap
-    level = test + tolerance
-    opened = threshold * (test_limit - train_limit)
-    index, bottom = jnp.arange(GRID), jnp.where(finite, place, GRID - 1)
-    above, open_ = seen.test > still(level), seen.test - seen.train >= still(opened)
-    before = jnp.max(jnp.where(above & (index <= bottom), index, -1))
-    after = jnp.min(jnp.where(above & (index > bottom), index, GRID))
-    places = jnp.clip(jnp.stack([before, after - 1, jnp.argmax(open_) - 1]), 0, GRID - 2)
-    weights, levels = jnp.array([[0.0, 1.0], [0.0, 1.0], [-1.0, 1.0]]), jnp.stack([level, level, opened])
-    crossing = lambda place, w, level: _root(
-        eq, seen, place, lambda f: lambda v: (lambda train, test: w[0] * train + w[1] * test - level)(*f(v))
-    )
-    at, slopes, _ = jax.vmap(crossing)(places, weights, levels)
-    lower, upper, onset = jnp.exp(at)
-    early = jnp.exp(seen.at[0]) * (1.0 - level) / (1.0 - seen.test[0])  # linear before the grid begins
+    # in turn: the best time, where L_test passes the level of the window before and after it, the onset of the gap
+    weights = jnp.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [-1.0, 1.0, 0.0]])
+
+    def seek(carry: Any, sought: Any) -> tuple[Any, Any]:
+        best, finite = carry
+        which, weight = sought
+        level = best[1] + tolerance
+        above, bottom = seen.test > still(level), jnp.where(finite, place, GRID - 1)
+        before = jnp.max(jnp.where(above & (index <= bottom), index, -1))
+        after = jnp.min(jnp.where(above & (index > bottom), index, GRID))
+        at = jnp.clip(jnp.stack([place, before, after - 1, jnp.argmax(open_) - 1])[which], 0, GRID - 2)
+        aim = jnp.stack([0.0 * level, level, level, opened])[which]
+        log_c, slope, losses_there = _root(eq, seen, at, weight, aim)
+        deeper = jnp.any(turns) & (still(losses_there[1]) < still(end[1]) - FLAT * jnp.abs(still(end[1])))
+        finite = jnp.where(which == 0, deeper, finite)
+        best = jnp.where(which == 0, jnp.where(deeper, losses_there, end), best)
+        return (best, finite), (jnp.exp(log_c), slope, before >= 0, after < GRID)
+
+    start = (end, jnp.any(turns))
+    (best, finite), (c, slope, begins, ends) = jax.lax.scan(seek, start, (jnp.arange(4), weights))
+    early = jnp.exp(seen.at[0]) * (1.0 - best[1] - tolerance) / (1.0 - seen.test[0])  # linear before the grid begins
     return Stops(
-        jnp.where(finite, jnp.exp(log_c), jnp.inf),
-        jnp.where(before >= 0, lower, jnp.maximum(early, 0.0)),
-        jnp.where(after < GRID, upper, jnp.inf),
-        jnp.where(still(opened) > 0, onset, jnp.nan),
-        bend,
-        slopes[2],
-        train,
-        test,
-        train_limit,
-        test_limit,
+        jnp.where(finite, c[0], jnp.inf),
+        jnp.where(begins[1], c[1], jnp.maximum(early, 0.0)),
+        jnp.where(ends[2], c[2], jnp.inf),
+        jnp.where(still(opened) > 0, c[3], jnp.nan),
+        slope,
+        *best,
+        *end,
     )
 
 
@@ -329,9 +357,14 @@ def _lowest(seen: Scan) -> Any:
     return jnp.min(cubic, axis=0)
 
 
-@jax.jit
-def _stops(eq: Any, tolerance: Any, threshold: Any) -> tuple[Stops, Any]:
-    """The times, and the errors of the losses at the best and at the onset."""
-    found = stops(eq, tolerance, threshold)
-    at = jax.lax.stop_gradient(jnp.stack([found.best, found.onset]))
-    return found, jax.vmap(partial(flow_losses, jax.lax.stop_gradient(eq)))(at)[2]
+def _stops(eq: Any, tolerance: Any, threshold: Any) -> tuple[Stops, Any, Any]:
+    """The four times; the errors of the losses there; and the relative errors of the times that follow from them."""
+    found = _compiled(eq, tolerance, threshold)
+    still, seen = jax.lax.stop_gradient((eq, found))
+    at = jnp.stack([seen.best, seen.lower, seen.upper, seen.onset])
+    errors = flow_errors(still, jnp.where(jnp.isnan(at), jnp.inf, at))
+    missed = errors.at[1:3].add(errors[0])  # the level of the window is as uncertain as the minimum
+    return found, errors, missed / jnp.abs(seen.slopes)
+
+
+_compiled = jax.jit(stops)

@@ -284,11 +284,11 @@ def _steps_learned(x: Any, c: Any, k: Any) -> Any:
 
 
 class Pairs(NamedTuple):
-    """s(z_j), and for j ≤ k K_Ũ and K_I at (z_j, z_k) and at (z_j, z̄_k): all that the losses need of U."""
+    """s(z_j), and for j ≤ k K_Ũ and K_I at (z_j, z_k) and (z_j, z̄_k), [2, pairs]: all that the losses need of U."""
 
     s: Any
-    same: Any
-    mixed: Any
+    fresh: Any
+    known: Any
 
 
 def pairs_at(eq: Any, z: Any) -> Pairs:
@@ -301,23 +301,22 @@ def pairs_of(eq: Any, u: Unknowns) -> Pairs:
     """The same from the solutions at the nodes."""
     j, k = np.triu_indices(u[0].shape[-1])
     sources = (eq.population, (1.0, 0.0, 0.0))
-    pair = jax.vmap(lambda a, b: eq.two_point(a, b, sources))
-    first, second = tuple(v[j] for v in u), tuple(v[k] for v in u)
+    pair = jax.vmap(jax.vmap(lambda a, b: eq.two_point(a, b, sources)), in_axes=(None, 0))
     s = jax.vmap(lambda *u: eq.transforms(u)[1])(*u)
-    return Pairs(s, pair(first, second), pair(first, tuple(v.conj() for v in second)))
+    return Pairs(s, *pair(tuple(v[j] for v in u), tuple(jnp.stack([v[k], v[k].conj()]) for v in u)))
 
 
 def losses(eq: Any, path: Contour, pairs: Pairs) -> tuple[Any, Any, Any]:
     """L_train and L_test of the filter that a contour stands for; root of the sum of squares of L_test's terms."""
     z, w = path
-    s, same, mixed = pairs
     j, k = np.triu_indices(z.shape[-1])
     twice = np.where(j == k, 2.0, 4.0)  # the complex conjugate of each pair, and the pair in the other order
-    ww, wc = twice * w[j] * w[k], twice * w[j] * w[k].conj()
-    linear = 4.0 * jnp.sum(w * s).real
-    known = jnp.sum(ww * (s[j] + z[k] * same[1]) + wc * (s[j] + z[k].conj() * mixed[1])).real
-    fresh = jnp.sum(ww * same[0] + wc * mixed[0]).real
-    size = jnp.sqrt(jnp.sum(jnp.abs(ww * same[0]) ** 2 + jnp.abs(wc * mixed[0]) ** 2))
+    ww = twice * w[j] * jnp.stack([w[k], w[k].conj()])
+    linear = 4.0 * jnp.sum(w * pairs.s).real
+    known = jnp.sum(ww * (pairs.s[j] + jnp.stack([z[k], z[k].conj()]) * pairs.known)).real
+    terms = ww * pairs.fresh
+    size = jnp.sqrt(jnp.sum(terms.real**2 + terms.imag**2))
+    fresh = jnp.sum(terms).real
     return 1.0 + eq.drop_scale * (known - linear), 1.0 + eq.drop_scale * (fresh - linear), eq.drop_scale * size
 
 
@@ -345,6 +344,11 @@ def losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) ->
 def flow_losses(eq: Any, c: Any, count: int = FINEST) -> tuple[Any, Any, Any]:
     """L_train, L_test and their error under gradient flow to one c = 2β²τ/ψ_p."""
     return losses_and_error(eq, *checked(partial(flow, c), count))
+
+
+def flow_errors(eq: Any, c: Any) -> Any:
+    """Errors of the losses at several c, by a program that every learning curve has compiled."""
+    return _losses_along(eq, flow, (c,), FINEST)[2]
 
 
 def checked(contour: Callable[[int], Contour], count: int) -> tuple[Contour, Contour, Contour]:

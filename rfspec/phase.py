@@ -47,6 +47,7 @@ MOST_AT_ONCE = 256  # where it is no CPU
 NUMBERS = (
     *("train", "test", "tau_star", "train_star", "test_star", "window_lower", "window_upper", "train_limit"),
     *("test_limit", "tau_gen", "tau_mem", "tau_satellite", "error", "tau_star_error", "tau_mem_error"),
+    *("window_lower_error", "window_upper_error"),
 )
 ACCURATE = 1e-6  # error of the losses above which a cell is flagged
 
@@ -232,7 +233,8 @@ def _piece(
         train, test, error = losses_at(tau / unit[:, None])
     lower, merged, found, paper = parts
     at_stops = losses_at(np.stack([stop.best, np.nan_to_num(stop.onset)], axis=1))[2]
-    worst = np.maximum(at_stops[:, 0], error.max(axis=1))
+    worst = np.maximum(at_stops.max(axis=1, where=~np.isnan(at_stops), initial=0.0), error.max(axis=1))
+    slopes = np.abs(stop.slopes.T)
     slow = 2.0 * unit[:, None, None] / np.stack([paper, lower[:, :2]], axis=1)
     slow = np.concatenate([slow, unit[:, None, None] * np.stack([stop.best, stop.onset], axis=1)[:, None]], axis=1)
     return {
@@ -250,8 +252,10 @@ def _piece(
         "tau_satellite": 2.0 * unit / lower[:, 2],
         "merged": merged,
         "error": worst,
-        "tau_star_error": np.where(np.isinf(stop.best), 0.0, at_stops[:, 0] / np.abs(stop.bend)),
-        "tau_mem_error": at_stops[:, 1] / np.abs(stop.opening),
+        "tau_star_error": np.where(np.isinf(stop.best), 0.0, at_stops[:, 0] / slopes[0]),
+        "window_lower_error": 2.0 * worst / slopes[1],
+        "window_upper_error": np.where(np.isinf(stop.upper), 0.0, 2.0 * worst / slopes[2]),
+        "tau_mem_error": at_stops[:, 1] / slopes[3],
         "status": np.where(worst < ACCURATE, np.where(found, 0, 2), 3),
     }
 

@@ -19,6 +19,7 @@ from .processes import OrnsteinUhlenbeck
 
 PARAMETERS = {"n": "psi_n", "p": "psi_p", "t": "t", "psi_n": "psi_n", "psi_p": "psi_p"}
 DOUBLINGS = 20  # how far from the model's own value is looked, up and down
+NEAR = 1e-5  # step in log of the parameter that tells the slope of the width
 INFINITE = 1e12  # ψ_n/ψ_p that stands for ψ_n = ∞: what is left of finite n is of this order
 
 
@@ -98,19 +99,19 @@ def required(model: RandomFeatureModel, parameter: str, *, for_window: float, to
             f"for_window must be a width that some {name} within a factor of 2^{DOUBLINGS} of {np.exp(start):.6g} has, "
             f"got {target:.6g}; the window here is [{float(at.window.lower):.6g}, {float(at.window.upper):.6g}]"
         )
-    log_x = brentq(excess, *bracket, xtol=1e-10, rtol=1e-12)
-    width = lambda v: (lambda w: jnp.log(w.upper / w.lower))(early_stopping(changed(v), tolerance).window)
-    value, slope = jax.value_and_grad(width)(np.float64(log_x))
-    if not (np.isfinite(float(value)) and np.isfinite(float(slope)) and abs(float(value) - np.log(target)) < 1e-3):
+    log_x = brentq(excess, *bracket, xtol=1e-13, rtol=1e-13)
+    found = changed(np.float64(log_x))
+    stop = early_stopping(found, tolerance)
+    near = [early_stopping(changed(np.float64(v)), tolerance) for v in (log_x - NEAR, log_x + NEAR)]
+    slope = np.log(float(near[1].width / near[0].width)) / (2 * NEAR)
+    off = abs(np.log(float(stop.width)) - np.log(target))
+    if not (np.isfinite(slope) and off < 1e-3):
         raise ValueError(
             f"for_window must be a width that some {name} in double precision has, got {target:.6g}: the window loses "
             f"its end at {name} = {np.exp(log_x):.12g}, and passes this width too close to that"
         )
-    step = (np.log(target) - float(value)) / float(slope)
-    found = changed(np.float64(log_x + step))
-    stop = early_stopping(found, tolerance)
-    miss = abs(float(jnp.log(stop.width)) - np.log(target)) + float(stop.error) / float(tolerance)
-    return Required(name, float(np.exp(log_x + step)), found, stop, miss / abs(float(slope)))
+    miss = off + float(stop.window_error.lower + stop.window_error.upper)
+    return Required(name, float(getattr(found, name)), found, stop, miss / abs(slope))
 
 
 def _bracket(excess: Any, start: float) -> tuple[float, float] | None:

@@ -7,6 +7,8 @@ import pytest
 from problems import ZOO, sparing
 
 import rfspec as rf
+from rfspec.early_stopping import stops
+from rfspec.equations import equations
 
 PAPER = ZOO[0].model
 SOME = ("paper", "two atoms", "more data than features", "hard edge", "p = n", "late", "relu", "three scales", "early")
@@ -63,23 +65,33 @@ def model_at(psi_n):
 
 
 def read(psi_n):
-    """Best time, both ends of the window, score error and onset of the gap."""
-    stop = rf.early_stopping(model_at(psi_n))
-    onset, _ = rf.gap_onset(model_at(psi_n), 0.1)
-    return jnp.stack([stop.tau, stop.window.lower, stop.window.upper, stop.score_error, onset])
+    """Best time, both ends of the window, onset of the gap, and the smallest loss."""
+    model = model_at(psi_n)
+    found = stops(equations(model, rf.gaussian_equivalent(model)), 0.01, 0.1)
+    return jnp.stack([found.best, found.lower, found.upper, found.onset, found.test])
 
 
 def test_derivatives():
     h = 1e-3
-    difference = (read(8.0 + h) - read(8.0 - h)) / (2 * h)
-    assert np.allclose(jax.jacfwd(read)(8.0), difference, rtol=1e-5)
+    many = jax.jit(jax.vmap(read))(jnp.array([8.0 + h, 8.0, 8.0 - h]))
+    difference = (many[0] - many[2]) / (2 * h)
+    assert np.allclose(jax.jit(jax.jacfwd(read))(8.0), difference, rtol=1e-5)
+    stop, unit = rf.early_stopping(model_at(8.0)), 64.0 / (2 * float(model_at(8.0).process.beta2))
+    assert np.allclose(unit * many[1, :3], [stop.tau, *stop.window], rtol=1e-10)
     reverse = jax.grad(lambda n: rf.early_stopping(model_at(n)).tau)(8.0)
-    assert float(reverse) == pytest.approx(float(difference[0]), rel=1e-5)
+    assert float(reverse) == pytest.approx(float(unit * difference[0]), rel=1e-5)
 
 
-def test_maps_over_models():
-    many = jax.vmap(read)(jnp.array([4.0, 8.0]))
-    assert np.allclose(many, [read(4.0), read(8.0)], rtol=1e-10)
+def test_claimed_errors_cover_a_change_of_rounding():
+    """Isotropic data, once as they are and once as two equal eigenvalues: the same numbers by other roundings."""
+    one = rf.early_stopping(PAPER)
+    two = rf.early_stopping(rf.RandomFeatureModel(64.0, 8.0, 0.01, covariance=rf.Atoms([1.0, 1.0], [0.3, 0.7])))
+    pairs = [(one.tau, two.tau, one.tau_error)] + [
+        (getattr(one.window, e), getattr(two.window, e), getattr(one.window_error, e)) for e in ("lower", "upper")
+    ]
+    for a, b, error in pairs:
+        assert abs(float(a / b) - 1) <= 2 * float(error)
+        assert float(error) < 1e-8
 
 
 def test_onset_of_the_gap():
