@@ -19,7 +19,15 @@ from .laws import leading_order  # noqa: E402
 from .learning_curves import LearningCurve, learning_curve  # noqa: E402
 from .merging import MergingLine, MergingLines, merging_lines  # noqa: E402
 from .model import RandomFeatureModel  # noqa: E402
-from .processes import FlowMatching, OrnsteinUhlenbeck, Process  # noqa: E402
+from .processes import (  # noqa: E402
+    DDPM,
+    Cosine,
+    FlowMatching,
+    Interpolant,
+    OrnsteinUhlenbeck,
+    Process,
+    VarianceExploding,
+)
 from .scaling import Required, ScoreExponent, required, score_exponent  # noqa: E402
 from .solver import ConvergenceError, Solution, solve  # noqa: E402
 from .spectrum import Atom, Bulk, Spectrum, spectrum  # noqa: E402
@@ -29,17 +37,20 @@ from .two_point import TwoPoint, two_point  # noqa: E402
 __version__ = "0.1.0"
 
 __all__ = [
+    "DDPM",
     "Activation",
     "Atom",
     "Atoms",
     "Bulk",
     "Certificate",
     "ConvergenceError",
+    "Cosine",
     "Covariance",
     "EarlyStopping",
     "FlowMatching",
     "FromData",
     "GaussianEquivalent",
+    "Interpolant",
     "Isotropic",
     "LearningCurve",
     "MergingLine",
@@ -53,6 +64,7 @@ __all__ = [
     "Spectrum",
     "Timescales",
     "TwoPoint",
+    "VarianceExploding",
     "algebraic",
     "certify",
     "clock",
@@ -64,6 +76,7 @@ __all__ = [
     "leading_order",
     "learning_curve",
     "merging_lines",
+    "over_time",
     "phase_diagram",
     "plotting",
     "required",
@@ -80,6 +93,7 @@ _LAZY = {  # what needs matplotlib, sympy or optax is imported when it is first 
     "compare": ("empirical.compare", "compare"),
     "plotting": ("plotting", None),
     "algebraic": ("algebraic", None),
+    "over_time": ("over_time", "over_time"),
     "phase_diagram": ("phase", "phase_diagram"),
     "certify": ("certificate", "certify"),
     "Certificate": ("certificate", "Certificate"),

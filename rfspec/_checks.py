@@ -31,6 +31,19 @@ def real_scalar(name: str, value: Any, *, above: float) -> Any:
     return np.float64(array)
 
 
+def not_negative(name: str, value: Any) -> Any:
+    """A finite real number of at least 0, as float64."""
+    if not concrete(value):
+        return value
+    rule = f"{name} must be a finite real number of at least 0"
+    if isinstance(value, str | bytes | bool | None):
+        raise ValueError(f"{rule}, got {value!r}")
+    array = real_array(name, value, "a finite real number of at least 0")
+    if array.ndim or array < 0:
+        raise ValueError(f"{rule}, got {value!r:.100}")
+    return np.float64(array)
+
+
 def real_vector(name: str, value: Any, rule: str) -> Any:
     """A non-empty one-dimensional array of finite real numbers, as float64."""
     if not concrete(value):

@@ -19,12 +19,12 @@ import numpy as np
 
 from ._checks import concrete, real_scalar
 from .contour import FINEST, flow
-from .equations import equations
 from .gaussian_equivalent import gaussian_equivalent
 from .holomorphic import newton_step
 from .learning_curves import flow_errors, losses, pairs_at, pairs_of, score_error
 from .model import RandomFeatureModel
 from .solver import ConvergenceError, solve_off_axis
+from .theory import equations
 
 GRID = 64  # training times looked at first,
 FIRST, LAST = 1e-3, 40.0  # from cλ = FIRST for the largest λ to cλ = LAST for the smallest
@@ -127,7 +127,7 @@ def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01) -> EarlySto
     tolerance = real_scalar("tolerance", tolerance, above=0.0)
     eq = equations(model, gaussian_equivalent(model))
     found, errors, moved = _stops(eq, tolerance, 0.5)
-    unit = model.psi_p / (2.0 * model.process.beta2)  # τ of c = 1
+    unit = model.psi_p / (2.0 * model.pace)  # τ of c = 1
     stop = EarlyStopping(
         found.best * unit,
         found.test,
@@ -177,7 +177,7 @@ def gap_onset(model: RandomFeatureModel, threshold: Any = 0.1) -> tuple[Any, Any
     found, _, moved = _stops(equations(model, gaussian_equivalent(model)), 0.01, threshold)
     if concrete(found.onset) and np.ndim(found.onset) == 0 and not np.isfinite(float(found.onset)):
         raise ConvergenceError(f"the gap of {model} does not open to double precision: move a parameter a little")
-    return found.onset * model.psi_p / (2.0 * model.process.beta2), moved[3]
+    return found.onset * model.psi_p / (2.0 * model.pace), moved[3]
 
 
 def share(name: str, value: Any) -> Any:
@@ -203,9 +203,9 @@ class Scan(NamedTuple):
 def scan(eq: Any) -> Scan:
     """Walk the whole training, from where nothing is learnt to where nothing is left to learn; not differentiated."""
     eq = jax.lax.stop_gradient(eq)
-    lowest = jnp.maximum(eq.origin, SMALLEST * eq.bound)
-    at = jnp.linspace(jnp.log(FIRST / (eq.origin + eq.bound)), jnp.log(LAST / lowest), GRID)
-    nodes = jax.vmap(lambda v: flow(jnp.exp(v), SCAN).nodes)(at)
+    lowest, highest = jnp.maximum(eq.slowest, SMALLEST * eq.bound) + eq.decay, eq.origin + eq.bound + eq.decay
+    at = jnp.linspace(jnp.log(FIRST / highest), jnp.log(LAST / lowest), GRID)
+    nodes = jax.vmap(lambda v: flow(jnp.exp(v), SCAN).nodes)(at) - eq.decay
 
     def follow(u: Any, z: Any) -> tuple[Any, Any]:
         def towards(z: Any, *u: Any) -> Any:
@@ -336,7 +336,9 @@ def stops(eq: Any, tolerance: Any, threshold: Any) -> Stops:
 
     start = (end, jnp.any(turns))
     (best, finite), (c, slope, begins, ends) = jax.lax.scan(seek, start, (jnp.arange(4), weights))
-    early = jnp.exp(seen.at[0]) * (1.0 - best[1] - tolerance) / (1.0 - seen.test[0])  # linear before the grid begins
+    early = (
+        jnp.exp(seen.at[0]) * (eq.untrained - best[1] - tolerance) / (eq.untrained - seen.test[0])
+    )  # linear before the grid begins
     return Stops(
         jnp.where(finite, c[0], jnp.inf),
         jnp.where(begins[1], c[1], jnp.maximum(early, 0.0)),

@@ -214,14 +214,14 @@ def _implicit_fold(eq: Any, u: Unknowns, zeta: Any) -> tuple[Any, Any]:
 def contents(eq: Any, edges: Edges, total: Any) -> tuple[Any, Any]:
     """Mass and train-loss drop of each bulk, from the distribution and vertical integrals in the gaps between them.
 
-    `total` is s(z = 0) = ∫ dν_s/λ; the drop of a bulk is eq.drop_scale times its share of that integral.
+    `total` is Tr Vᵀ(U - z)⁻¹V/d at z = 0, where it is the whole drop ∫ dν(λ)/λ; a bulk has its share of that integral.
     """
     gaps = jax.lax.stop_gradient(jnp.sqrt(edges.upper[:-1] * edges.lower[1:]))
     open_ = jnp.arange(gaps.size) < edges.count - 1
 
     def loss(u: Unknowns, zeta: Any) -> Any:
         u = implicit(eq, u, zeta)
-        return (eq.transforms(u)[1] - total) / (eq.origin + zeta)
+        return (eq.explained(u)[0] - total) / (eq.origin + zeta)
 
     def left_of(x: Any) -> Any:
         u, half = vertical(eq, x, loss, levels=160, steps=3)
@@ -233,4 +233,4 @@ def contents(eq: Any, edges: Edges, total: Any) -> tuple[Any, Any]:
     start = jnp.stack([eq.atom_mass, 0.0])
     steps = jnp.diff(jnp.concatenate([start[None], below, ends[None]]), axis=0)
     exists = jnp.arange(gaps.size + 1) < edges.count
-    return jnp.where(exists, steps[:, 0], jnp.nan), jnp.where(exists, eq.drop_scale * steps[:, 1], jnp.nan)
+    return jnp.where(exists, steps[:, 0], jnp.nan), jnp.where(exists, steps[:, 1], jnp.nan)

@@ -7,9 +7,8 @@ arXiv 2505.17638 (Theorem 3.1) reduce to two unknowns (q, δ); D = 1/(1+δ) and 
     δ   = (ψ_p/ψ_n) [ v² q + κ² ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q) ]          (2)
     r   = ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q),   s = ∫ dρ_Σ(λ) q/(1 + ψ_p T q)   (3)
 
-Two resolvents with a matrix between them, K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p, are the linear response of
-the same fixed point, for 2×2-matrix-valued (q, δ), to an upper-triangular source (beyond the paper): equations (5) to
-(7) at ``two_point``.
+The columns behind it are those of the data, g = κFx + vω with covariance v²I + κ²FΣFᵀ given F; what they explain of
+the target, and two resolvents with a matrix between them, are equations (5) to (9) of ``rfspec.columns``.
 
 s² only shifts the spectrum, so everything downstream works with ζ = z - s², and keeps its relative accuracy
 next to the atom. A theory is a class with the members below; the solver, the edge search and the spectrum know
@@ -24,15 +23,18 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
+from .columns import Kind, Pair, Response, Source, Target, explained, explained_twice, or_zero
 from .gaussian_equivalent import GaussianEquivalent
 from .holomorphic import reciprocal
-from .model import RandomFeatureModel
+from .targets import Mixture
 
 
 class RandomFeatureEquations(eqx.Module):
     """A holomorphic residual F(u; ζ) in the unknowns u = (q, δ), with its start at large ζ.
 
-    For Im ζ > 0 exactly one root has a positive imaginary part in every unknown.
+    For Im ζ > 0 exactly one root has a positive imaginary part in every unknown. `target` is the mixture
+    y = c_xx + c_ξξ that is learnt, `slope` c_xα/β (None where c_x is), and `decay` what
+    weight decay adds to U.
     """
 
     psi_p: Any
@@ -40,6 +42,9 @@ class RandomFeatureEquations(eqx.Module):
     values: Any
     weights: Any
     ge: GaussianEquivalent
+    target: Mixture
+    slope: Any
+    decay: Any
 
     def residual(self, u: tuple[Any, Any], zeta: Any) -> tuple[Any, Any]:
         """Equations (1), multiplied by q, and (2); both vanish on a solution."""
@@ -56,38 +61,43 @@ class RandomFeatureEquations(eqx.Module):
 
     def transforms(self, u: tuple[Any, Any]) -> tuple[Any, Any]:
         """The traces (r, s) of equation (3)."""
-        q, _ = u
-        g = self._parts(u)[2]
-        return q * jnp.sum(self.weights * self.values * g), q * jnp.sum(self.weights * g)
+        s, r, _ = self._moments(u)
+        return r, s
 
-    def two_point(
-        self, u1: tuple[Any, Any], u2: tuple[Any, Any], sources: Sequence[tuple[Any, Any, Any]]
-    ) -> tuple[Any, ...]:
-        r"""K_M(z1, z2) from the solutions at both arguments, for M = ιI + βFFᵀ + γFΣFᵀ given as sources (ι, β, γ).
+    def two_point(self, u1: tuple[Any, Any], u2: tuple[Any, Any], sources: Sequence[Source]) -> tuple[Any, ...]:
+        """K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p from the solutions at both arguments, for sources M."""
+        return tuple(r.moments[0] for r in self._responses(u1, u2, sources))
 
-        With Q = q1 q2, D = D1 D2, I_k = ∫ dρ_Σ λ^k/(e1 e2), J = ∫ dρ_Σ T1 T2/(e1 e2), e_i = 1 + ψ_p T_i q_i:
+    def explained(self, u: tuple[Any, Any]) -> tuple[Any, Any]:
+        """Tr Vᵀ(U - z)⁻¹V/d, and the same with the population's Ṽᵀ."""
+        return explained(self._learnt, self._kinds, self._parts(u)[:1], self._moments(u))
 
-            x (ψ_p J Q - 1) + y Q D (v² + κ²I_1)             = Q (ι + γ I_1 + β I_0)           (5)
-            x (v² + κ²I_1) + y (κ⁴ψ_p Q D I_2 - ψ_n/ψ_p)     = κ²ψ_p Q (γ I_2 + β I_1)         (6)
-            K_M = ψ_p Q [(γ - κ²D y) I_1 + β I_0] - x I_0                                      (7)
-        """
-        psi_p, kappa2, v2 = self.psi_p, self.ge.kappa2, self.ge.v2
+    def explained_twice(self, u1: tuple[Any, Any], u2: tuple[Any, Any], sources: Sequence[Source]) -> list[Any]:
+        """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d of each source M."""
+        D, moments = (self._parts(u1)[:1], self._parts(u2)[:1]), (self._moments(u1), self._moments(u2))
+        found = self._responses(u1, u2, sources)
+        return [explained_twice(self._learnt, self._kinds, D, moments, response) for response in found]
+
+    def _responses(self, u1: tuple[Any, Any], u2: tuple[Any, Any], sources: Sequence[Source]) -> list[Response]:
         D1, T1, g1 = self._parts(u1)
         D2, T2, g2 = self._parts(u2)
-        Q, D, g = u1[0] * u2[0], D1 * D2, self.weights * g1 * g2
-        I0, I1, I2 = jnp.sum(g), jnp.sum(self.values * g), jnp.sum(self.values**2 * g)
-        column = v2 + kappa2 * I1
-        a, b = psi_p * Q * jnp.sum(T1 * T2 * g) - 1.0, Q * D * column
-        d = kappa2**2 * psi_p * Q * D * I2 - self.psi_n / self.psi_p
-        scale = reciprocal(a * d - b * column)
+        g = self.weights * g1 * g2
+        traces = tuple(jnp.sum(self.values**k * g) for k in range(4))
+        pair = Pair(self.psi_p, self.psi_n, u1[0] * u2[0], (D1 * D2,), traces, jnp.sum(T1 * T2 * g))  # type: ignore[arg-type]
+        return pair.responses(self._kinds, sources)
 
-        def response(iota: Any, beta: Any, gamma: Any) -> Any:
-            first = Q * (iota + gamma * I1 + beta * I0)
-            second = kappa2 * psi_p * Q * (gamma * I2 + beta * I1)
-            x, y = (first * d - b * second) * scale, (a * second - column * first) * scale
-            return psi_p * Q * ((gamma - kappa2 * D * y) * I1 + beta * I0) - x * I0
+    @property
+    def _kinds(self) -> tuple[Kind]:
+        """The columns of the data; they fluctuate with x, so that they know of it beyond what F tells."""
+        covariance = (self.ge.v2, 0.0, self.ge.kappa2)
+        if self.slope is None:
+            return (Kind(1.0, covariance),)
+        signal = self.target.signal**2 * jnp.sum(self.weights * self.values)
+        return (Kind(1.0, covariance, (0.0, self.slope), signal),)
 
-        return tuple(response(*source) for source in sources)
+    @property
+    def _learnt(self) -> Target:
+        return Target((self.target.noise, 0.0), (self.target.noise, or_zero(self.slope)), self.drop_scale)
 
     @property
     def population(self) -> tuple[Any, Any, Any]:
@@ -115,6 +125,11 @@ class RandomFeatureEquations(eqx.Module):
         linear = (ratio + self.ge.v2 * q) * D - zeta * q
         return (angle(q) + below - ratio * angle(1.0 + delta) - linear.imag) / jnp.pi
 
+    def _moments(self, u: tuple[Any, Any]) -> tuple[Any, Any, Any]:
+        """Tr FΣᵏFᵀ(U - z)⁻¹/p for k = 0, 1, 2."""
+        g = self.weights * self._parts(u)[2]
+        return tuple(u[0] * jnp.sum(self.values**k * g) for k in range(3))  # type: ignore[return-value]
+
     def _parts(self, u: tuple[Any, Any]) -> tuple[Any, Any, Any]:
         q, delta = u
         D = reciprocal(1.0 + delta)
@@ -124,6 +139,11 @@ class RandomFeatureEquations(eqx.Module):
     @property
     def origin(self) -> Any:
         """Where ζ = 0 lies: s², the place of the atom and a lower bound of the spectrum."""
+        return self.ge.s2
+
+    @property
+    def slowest(self) -> Any:
+        """A lower bound of the eigenvalues that learn."""
         return self.ge.s2
 
     @property
@@ -158,6 +178,11 @@ class RandomFeatureEquations(eqx.Module):
         return jnp.stack([population, sample, jnp.maximum(0.0, rest)]) / self.psi_p
 
     @property
+    def most_bulks(self) -> int:
+        """How many bulks there may be."""
+        return 2 * self.values.shape[-1] + 1
+
+    @property
     def levels(self) -> Any:
         """Masses, counted from the top, at which the spectrum may have a gap, from the signs in equation (4).
 
@@ -179,19 +204,13 @@ class RandomFeatureEquations(eqx.Module):
         return jnp.concatenate([self.psi_p * self.ge.kappa2 * signal + satellite, sample, satellite[None]])
 
     @property
+    def untrained(self) -> Any:
+        """Loss of A = 0, Tr E[yyᵀ]/d."""
+        y = self.target
+        signal = 0.0 if y.signal is None else y.signal**2 * jnp.sum(self.weights * self.values)
+        return signal + y.noise**2
+
+    @property
     def drop_scale(self) -> Any:
-        """b²ψ_p: the train loss falls by this times ∫ dν_s(λ)/λ, ν_s the measure with transform s."""
+        """b²ψ_p, the scale of what is learnt: of the noise all of it, b²ψ_p ∫ dν_s(λ)/λ with transform s."""
         return self.ge.b2 * self.psi_p
-
-
-def equations(model: RandomFeatureModel, ge: GaussianEquivalent) -> RandomFeatureEquations:
-    """The equations of a model, given its Gaussian-equivalent constants.
-
-    Eigenvalues of weight 0 fill Σ up to one of a few lengths, so that different covariances share a compilation.
-    """
-    values, weights = model.covariance.values, model.covariance.weights
-    size = values.shape[-1]
-    missing = (1 << (size - 1).bit_length() if size <= 64 else -(-size // 64) * 64) - size
-    if missing:
-        values, weights = jnp.pad(values, (0, missing), mode="edge"), jnp.pad(weights, (0, missing))
-    return RandomFeatureEquations(model.psi_p, model.psi_n, values, weights, ge)

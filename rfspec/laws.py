@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .equations import equations
 from .gaussian_equivalent import gaussian_equivalent
 from .model import RandomFeatureModel
+from .theory import equations
 
 
 class LeadingOrder(NamedTuple):

@@ -25,14 +25,15 @@ import numpy as np
 
 from ._checks import concrete, real_scalar
 from .contour import COARSE, FEWER, FINEST, Contour, descent, flow, heavy_ball, nodes_for
-from .equations import equations
 from .filters import learned, stable_below
 from .gaussian_equivalent import gaussian_equivalent
 from .holomorphic import Unknowns
 from .model import RandomFeatureModel
 from .series import nodes_of
 from .solver import EPS, ConvergenceError, solve_off_axis, solve_real_axis
-from .spectrum import Spectrum, spectrum
+from .spectrum import spectrum
+from .targets import mixture, score_scale, unexplained
+from .theory import equations
 
 TOLERANCE = 1e-11
 FEW, BATCH = 8, 40  # training times at once
@@ -59,10 +60,8 @@ class LearningCurve(eqx.Module):
         Estimated absolute error of the losses at each τ; that of the score error is β² times smaller.
     standard_error : StandardErrors
         Of train, test and score_error where they are means over sampled models; NaN where they are not.
-    bulk_drops : float or None
-        Of the theory: by how much the modes of each bulk have lowered the train loss, shape [*tau.shape, bulks].
-    spectrum : Spectrum or None
-        Of the theory: the spectrum, whose bulks these are.
+    model : RandomFeatureModel or None
+        Of the theory: the model; `learning_rate` and `momentum`, how it was trained.
     """
 
     tau: Any
@@ -71,8 +70,9 @@ class LearningCurve(eqx.Module):
     score_error: Any
     error: Any
     standard_error: StandardErrors = StandardErrors(jnp.nan, jnp.nan, jnp.nan)
-    bulk_drops: Any = None
-    spectrum: Spectrum | None = None
+    model: RandomFeatureModel | None = None
+    learning_rate: Any = None
+    momentum: float = eqx.field(static=True, default=0.0)
 
     @property
     def gap(self) -> Any:
@@ -81,14 +81,21 @@ class LearningCurve(eqx.Module):
 
     @property
     def drops(self) -> dict[str, Any]:
-        """Train-loss drop of each part (or merged parts, joined by "+"), arrays of τ's shape; they add up to 1 - train.
+        """Train-loss drop of each part (or merged parts, joined by "+"), arrays of τ's shape; they add up to what the
+        train loss has lost. From the spectrum, which is computed here.
 
         Parts in ascending order of their eigenvalues; empty where the curve is not of the theory.
         """
+        if self.model is None:
+            return {}
+        sp = spectrum(self.model)
+        method = _method(self.model, self.tau, self.learning_rate, self.momentum)
+        support, nodes = sp.support, sp.series.cosines.shape[1]
+        drops = method.drops(_modes(sp.equations, support.lower[: sp.count], support.upper[: sp.count], nodes))
         found: dict[str, Any] = {}
-        for i, bulk in enumerate(self.spectrum.bulks if self.spectrum is not None else ()):
+        for i, bulk in enumerate(sp.bulks):
             name = bulk.part or f"bulk {i + 1}"
-            found[name] = found.get(name, 0.0) + self.bulk_drops[..., i]
+            found[name] = found.get(name, 0.0) + jnp.reshape(drops[:, i], jnp.shape(self.tau))
         return found
 
 
@@ -149,29 +156,17 @@ def learning_curve(
     tau, stable = training_times(tau), True
     count = nodes_for(_tolerance(tolerance))
     mu = _momentum(momentum, learning_rate)
-    eq, sp = equations(model, gaussian_equivalent(model)), spectrum(model)
-    unit = 2.0 * model.process.beta2 / model.psi_p  # c of τ = 1
-    if learning_rate is None:
-        method: _Method | _HeavyBall = _Method(flow, _flow_learned, (unit * jnp.ravel(tau),))
-    else:
-        rate = real_scalar("learning_rate", learning_rate, above=0.0)
-        stable = _stable(unit, rate, mu, sp)
-        steps = jnp.round(jnp.ravel(tau) / rate)
-        tau = jnp.reshape(steps * rate, jnp.shape(tau))
-        c = jnp.broadcast_to(unit * rate, steps.shape)
-        method = _HeavyBall(unit * rate, steps, mu) if mu else _Method(descent, _steps_learned, (c, steps))
+    eq = equations(model, gaussian_equivalent(model))
+    if learning_rate is not None:
+        learning_rate = real_scalar("learning_rate", learning_rate, above=0.0)
+        stable = _stable(model, learning_rate, mu)
+        tau = jnp.round(tau / learning_rate) * learning_rate
+    method = _method(model, tau, learning_rate, mu)
     train, test, error = (jnp.reshape(a, jnp.shape(tau)) for a in method.losses(eq, count))
     error = jnp.where(stable, error, jnp.inf)
-    nodes = sp.series.cosines.shape[1]
-    drops = method.drops(*_modes(eq, sp.support.lower[: sp.count], sp.support.upper[: sp.count], nodes))
+    tau = jnp.asarray(tau, float)
     curve = LearningCurve(
-        jnp.asarray(tau, float),
-        train,
-        test,
-        score_error(model, test),
-        error,
-        bulk_drops=jnp.reshape(drops, (*jnp.shape(tau), drops.shape[-1])),
-        spectrum=sp,
+        tau, train, test, score_error(model, test), error, model=model, learning_rate=learning_rate, momentum=mu
     )
     if np.ndim(tau) == 0 and concrete(error) and not np.isfinite(float(error)):
         raise ConvergenceError(f"the losses at tau = {float(tau):.6g} did not converge: move a parameter a little")
@@ -179,10 +174,15 @@ def learning_curve(
 
 
 def score_error(model: RandomFeatureModel, test: Any) -> Any:
-    """E_score of a test loss under Gaussian data: what exceeds the loss of the exact score, over β²."""
-    beta2 = model.process.beta2
-    signal = model.process.alpha**2 * jnp.asarray(model.covariance.values)
-    return (test - jnp.sum(jnp.asarray(model.covariance.weights) * signal / (signal + beta2))) / beta2
+    """E_score of a test loss under Gaussian data: what exceeds the loss of the exact score, over its unit."""
+    y = mixture(model.target, model.process)
+    floor = unexplained(y, model.process, model.covariance.values, model.covariance.weights)
+    return (test - floor) / score_unit(model)
+
+
+def score_unit(model: RandomFeatureModel) -> Any:
+    """The test loss that a score error of 1 stands for: β² for the target "noise"."""
+    return score_scale(mixture(model.target, model.process), model.process) ** 2
 
 
 def training_times(tau: Any) -> Any:
@@ -220,10 +220,11 @@ def _momentum(momentum: Any, learning_rate: Any) -> float:
     return float(momentum)
 
 
-def _stable(unit: Any, rate: Any, mu: float, sp: Spectrum) -> Any:
+def _stable(model: RandomFeatureModel, rate: Any, mu: float) -> Any:
     """Refuse a step at which the fastest mode does not shrink; where values are not known, whether it does."""
-    top = sp.atom.location + jnp.nanmax(jnp.asarray(sp.support.upper))
-    limit = jax.lax.stop_gradient(stable_below("momentum", mu) / (unit * top))
+    sp = jax.lax.stop_gradient(spectrum(model))
+    top = sp.atom.location + jnp.nanmax(jnp.asarray(sp.support.upper)) + sp.equations.decay
+    limit = jax.lax.stop_gradient(stable_below("momentum", mu) * model.psi_p / (2.0 * model.pace)) / top
     rate = jax.lax.stop_gradient(rate)
     if concrete(limit, rate) and not float(rate) < float(limit):
         raise ValueError(
@@ -245,8 +246,18 @@ class _Method(NamedTuple):
     def losses(self, eq: Any, count: int) -> tuple[Any, Any, Any]:
         return _losses_along(eq, self.contour, self.arguments, count)
 
-    def drops(self, values: Any, weights: Any) -> Any:
-        return _drops_along(values, weights, self.learned, self.arguments)
+    def drops(self, modes: _Modes) -> Any:
+        return _drops_along(modes, self.learned, self.arguments)
+
+
+def _method(model: RandomFeatureModel, tau: Any, rate: Any, mu: float) -> _Method | _HeavyBall:
+    unit = 2.0 * model.pace / model.psi_p  # c of τ = 1
+    if rate is None:
+        return _Method(flow, _flow_learned, (unit * jnp.ravel(tau),))
+    steps = jnp.round(jnp.ravel(tau) / rate)
+    if mu:
+        return _HeavyBall(unit * rate, steps, mu)
+    return _Method(descent, _steps_learned, (jnp.broadcast_to(unit * rate, steps.shape), steps))
 
 
 class _HeavyBall(NamedTuple):
@@ -264,10 +275,10 @@ class _HeavyBall(NamedTuple):
         train, test, error = (jnp.stack(column) for column in zip(*rows, strict=True))
         return train, test, error
 
-    def drops(self, values: Any, weights: Any) -> Any:
-        x, k = np.asarray(self.c * values), np.where(np.isfinite(self.k), self.k, 1e300)
+    def drops(self, modes: _Modes) -> Any:
+        x, k = np.asarray(self.c * modes.values), np.where(np.isfinite(self.k), self.k, 1e300)
         shares = (learned(x, float(steps), "momentum", self.mu) for steps in k)
-        return jnp.stack([_drop(weights, share) for share in shares])
+        return jnp.stack([_drop(modes, share) for share in shares])
 
 
 def _flow_learned(x: Any, c: Any) -> Any:
@@ -284,16 +295,19 @@ def _steps_learned(x: Any, c: Any, k: Any) -> Any:
 
 
 class Pairs(NamedTuple):
-    """s(z_j), and for j ≤ k K_Ũ and K_I at (z_j, z_k) and (z_j, z̄_k), [2, pairs]: all that the losses need of U."""
+    """With G_j = (U - z_j)⁻¹ all that the losses need: Tr VᵀG_jV/d and Tr ṼᵀG_jV/d, and for j ≤ k Tr VᵀG_jMG_kV/d with
+    M = Ũ and M = I, at (z_j, z_k) and (z_j, z̄_k), [2, pairs].
+    """
 
-    s: Any
+    sample: Any
+    population: Any
     fresh: Any
     known: Any
 
 
 def pairs_at(eq: Any, z: Any) -> Pairs:
     """One- and two-point functions at the nodes z of a contour."""
-    u = jax.vmap(partial(solve_off_axis, eq))(z)
+    u = jax.vmap(partial(solve_off_axis, eq))(z - eq.decay)
     return pairs_of(eq, u)
 
 
@@ -301,23 +315,24 @@ def pairs_of(eq: Any, u: Unknowns) -> Pairs:
     """The same from the solutions at the nodes."""
     j, k = np.triu_indices(u[0].shape[-1])
     sources = (eq.population, (1.0, 0.0, 0.0))
-    pair = jax.vmap(jax.vmap(lambda a, b: eq.two_point(a, b, sources)), in_axes=(None, 0))
-    s = jax.vmap(lambda *u: eq.transforms(u)[1])(*u)
-    return Pairs(s, *pair(tuple(v[j] for v in u), tuple(jnp.stack([v[k], v[k].conj()]) for v in u)))
+    pair = jax.vmap(jax.vmap(lambda a, b: eq.explained_twice(a, b, sources)), in_axes=(None, 0))
+    return Pairs(
+        *jax.vmap(lambda *u: eq.explained(u))(*u),
+        *pair(tuple(v[j] for v in u), tuple(jnp.stack([v[k], v[k].conj()]) for v in u)),
+    )
 
 
 def losses(eq: Any, path: Contour, pairs: Pairs) -> tuple[Any, Any, Any]:
     """L_train and L_test of the filter that a contour stands for; root of the sum of squares of L_test's terms."""
-    z, w = path
+    z, w = path.nodes - eq.decay, path.weights
     j, k = np.triu_indices(z.shape[-1])
     twice = np.where(j == k, 2.0, 4.0)  # the complex conjugate of each pair, and the pair in the other order
     ww = twice * w[j] * jnp.stack([w[k], w[k].conj()])
-    linear = 4.0 * jnp.sum(w * pairs.s).real
-    known = jnp.sum(ww * (pairs.s[j] + jnp.stack([z[k], z[k].conj()]) * pairs.known)).real
+    sample, population = (4.0 * jnp.sum(w * f).real for f in (pairs.sample, pairs.population))
+    known = jnp.sum(ww * (pairs.sample[j] + jnp.stack([z[k], z[k].conj()]) * pairs.known)).real
     terms = ww * pairs.fresh
     size = jnp.sqrt(jnp.sum(terms.real**2 + terms.imag**2))
-    fresh = jnp.sum(terms).real
-    return 1.0 + eq.drop_scale * (known - linear), 1.0 + eq.drop_scale * (fresh - linear), eq.drop_scale * size
+    return eq.untrained + (known - sample), eq.untrained + (jnp.sum(terms).real - population), size
 
 
 @jax.jit
@@ -379,25 +394,34 @@ def _losses_of_batch(eq: Any, contour: Callable[..., Contour], arguments: Any, c
     return jax.vmap(lambda *a: losses_and_error(eq, *checked(partial(contour, *a), count)))(*arguments)
 
 
-def _drop(weights: Any, share: Any) -> Any:
-    """drop_scale·∫ dν_s(λ) (1 - r²)/λ over each bulk, 1 - r = share."""
-    return jnp.sum(weights * share * (2.0 - share), axis=-1)
+class _Modes(NamedTuple):
+    """Eigenvalues of U plus weight decay [bulk, node], the measure of what they explain over these, and the share that
+    U has in them; NaN where there is no bulk.
+    """
+
+    values: Any
+    weights: Any
+    own: Any
+
+
+def _drop(modes: _Modes, share: Any) -> Any:
+    """∫ dν(λ) (2h - λh²) over each bulk, h = share/(λ + γ')."""
+    return jnp.sum(modes.weights * share * (2.0 - modes.own * share), axis=-1)
 
 
 @partial(jax.jit, static_argnames="learned")
-def _drops_along(values: Any, weights: Any, learned: Callable[..., Any], arguments: Any) -> Any:
-    return jax.lax.map(lambda a: _drop(weights, learned(values, *a)), arguments, batch_size=FEW)
+def _drops_along(modes: _Modes, learned: Callable[..., Any], arguments: Any) -> Any:
+    return jax.lax.map(lambda a: _drop(modes, learned(modes.values, *a)), arguments, batch_size=FEW)
 
 
 @partial(jax.jit, static_argnames="nodes")
-def _modes(eq: Any, lower: Any, upper: Any, nodes: int) -> tuple[Any, Any]:
-    """Eigenvalues [bulk, node] and the train-loss drop that each stands for; NaN where there is no bulk."""
+def _modes(eq: Any, lower: Any, upper: Any, nodes: int) -> _Modes:
     exists = ~jnp.isnan(lower)
     zeta, slope, floor = jax.vmap(lambda a, b: nodes_of(a, b, nodes))(
         jnp.where(exists, lower, eq.bound), jnp.where(exists, upper, 2 * eq.bound)
     )
     u = jax.vmap(jax.vmap(partial(solve_real_axis, eq)))(zeta, floor)
-    density = jax.vmap(jax.vmap(lambda *u: eq.transforms(u)[1].imag))(*u) * slope / nodes
+    density = jax.vmap(jax.vmap(lambda *u: eq.explained(u)[0].imag))(*u) * slope / nodes
     value = eq.origin + zeta
     keep = lambda a: jnp.where(exists[:, None], a, jnp.nan)
-    return keep(value), keep(eq.drop_scale * density / value)
+    return _Modes(keep(value + eq.decay), keep(density / (value + eq.decay)), keep(value / (value + eq.decay)))

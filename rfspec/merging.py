@@ -17,10 +17,10 @@ import numpy as np
 
 from ._checks import concrete, real_array
 from .edges import is_inside, on_axis
-from .equations import equations
 from .gaussian_equivalent import gaussian_equivalent
 from .holomorphic import Unknowns, descend, determinant
 from .model import RandomFeatureModel
+from .theory import equations
 
 EPS = float(jnp.finfo(float).eps)
 SAME = 1e-13

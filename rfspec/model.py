@@ -11,11 +11,12 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from ._checks import concrete, real_scalar
+from ._checks import concrete, not_negative, real_scalar
 from .activations import Activation, as_activation
 from .covariance import Covariance, Isotropic
 from .processes import OrnsteinUhlenbeck, Process
 from .quadrature import trapezoid
+from .targets import TARGETS, mixture
 
 
 class RandomFeatureModel(eqx.Module):
@@ -34,7 +35,15 @@ class RandomFeatureModel(eqx.Module):
     activation : str, callable or Activation
         σ: "tanh" (default), "erf", "sin", "relu", "gelu", or an elementwise function written with jax.numpy.
     covariance : Covariance
-        Σ: ``Isotropic(variance)`` (default, variance 1), ``Atoms(values, weights)`` or ``FromData(X)``.
+        Σ: ``Isotropic(variance)`` (default, variance 1), ``Atoms(values, weights)``, ``FromData(X)`` and others.
+    target : {"noise", "score", "data", "velocity"}
+        What is learnt: the score through the noise, with weight β² (default, the paper's loss) or 1; x; or α̇x + β̇ξ of
+        the process.
+    noise_draws : int or inf
+        Draws m ≥ 1 of the noise for each data point; inf (default): their expectation.
+    weight_decay : float
+        γ ≥ 0: training minimises L_train + γ‖A‖²/(dp), which adds γ/ω² to U, ω² = β² for the target "noise" and else 1.
+        (An optimizer that shrinks A by 1 - ηw a step has γ = w dp/2.)
 
     Raises
     ------
@@ -58,6 +67,9 @@ class RandomFeatureModel(eqx.Module):
     process: Process
     activation: Activation
     covariance: Covariance
+    target: str = eqx.field(static=True)
+    noise_draws: float = eqx.field(static=True)
+    weight_decay: Any
 
     def __init__(
         self,
@@ -68,6 +80,9 @@ class RandomFeatureModel(eqx.Module):
         process: Process | None = None,
         activation: Any = "tanh",
         covariance: Covariance | None = None,
+        target: str = "noise",
+        noise_draws: float = np.inf,
+        weight_decay: Any = 0.0,
     ):
         self.psi_p = real_scalar("psi_p", psi_p, above=0.0)
         self.psi_n = real_scalar("psi_n", psi_n, above=0.0)
@@ -80,7 +95,21 @@ class RandomFeatureModel(eqx.Module):
         self.process = OrnsteinUhlenbeck(t) if process is None else process
         self.activation = as_activation(activation)
         self.covariance = Isotropic(1.0) if covariance is None else covariance
+        if target not in TARGETS:
+            raise ValueError(f"target must be one of {', '.join(TARGETS)}, got {target!r}")
+        whole = isinstance(noise_draws, int | float | np.number) and not isinstance(noise_draws, bool)
+        if not (whole and noise_draws >= 1 and (noise_draws == np.inf or noise_draws == int(noise_draws))):
+            raise ValueError(f"noise_draws must be a whole number of at least 1, or inf, got {noise_draws!r}")
+        self.target, self.noise_draws = target, float(noise_draws)
+        self.weight_decay = not_negative("weight_decay", weight_decay)
         self._check_second_moment()
+        if target == "velocity":
+            _ = self.process.velocity  # which not every process has
+
+    @property
+    def pace(self) -> Any:
+        """ω², which multiplies U in the loss: a mode λ relaxes on ψ_p/(ω²λ); β² for the target "noise", else 1."""
+        return mixture(self.target, self.process).weight
 
     @property
     def gamma2(self) -> Any:
@@ -97,13 +126,17 @@ class RandomFeatureModel(eqx.Module):
     def __repr__(self) -> str:
         if not concrete(self.psi_p, self.psi_n) or np.ndim(self.psi_p):
             return f"RandomFeatureModel(psi_p={self.psi_p}, psi_n={self.psi_n}, ...)"
-        process = ", ".join(f"{k}={np.asarray(v):.10g}" for k, v in vars(self.process).items())
+        process = ", ".join(
+            f"{k}={np.asarray(v):.10g}" for k, v in vars(self.process).items() if np.ndim(v) == 0 and v is not None
+        )
+        others = {"target": "noise", "noise_draws": np.inf, "weight_decay": 0.0}
+        more = "".join(f", {k}={getattr(self, k)!r}" for k, usual in others.items() if getattr(self, k) != usual)
         values = self.covariance.values
         sigma = f"{values[0]:.10g}" if len(values) == 1 else f"{len(values)} eigenvalues"
         return (
             f"RandomFeatureModel(psi_p={self.psi_p:.10g}, psi_n={self.psi_n:.10g}, "
             f"{type(self.process).__name__}({process}), {self.activation.name}, "
-            f"{type(self.covariance).__name__}({sigma}))"
+            f"{type(self.covariance).__name__}({sigma}){more})"
         )
 
     def _check_second_moment(self) -> None:

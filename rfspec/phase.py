@@ -27,7 +27,6 @@ from .checkpoint import Checkpoint, fingerprint, resumed, signature
 from .covariance import Covariance
 from .early_stopping import Stops, share, stops
 from .edges import contents, find_edges
-from .equations import equations
 from .gaussian_equivalent import gaussian_equivalent
 from .laws import leading_order_of
 from .learning_curves import flow_losses, score_error, training_times
@@ -35,6 +34,7 @@ from .model import RandomFeatureModel
 from .processes import Process
 from .spectrum import MOST_BULKS
 from .support import PARTS, SAME, Support, part_edges
+from .theory import equations
 from .timescales import RULES, THRESHOLD
 
 if TYPE_CHECKING:
@@ -144,12 +144,12 @@ def phase_diagram(
     cells = [c for c in np.ndindex(shape) if templates[c[0]] and _inside(rows[c[1]]) and _inside(columns[c[2]])]
     of_one_t = [[c for c in cells if c[0] == i] for i in range(shape[0])]
     chunks = [same[k : k + CHUNK] for same in of_one_t for k in range(0, len(same), CHUNK)]
-    bases = [m and (equations(m, gaussian_equivalent(m)), m.process.beta2) for m in templates]
+    bases = [m and (equations(m, gaussian_equivalent(m)), m.pace) for m in templates]
 
     def once(i: int) -> Mapping[str, Any]:
         place: np.ndarray = np.array(chunks[i])
-        eq, beta2 = bases[place[0, 0]]
-        shared = _Shared(eq, beta2, *settings)
+        eq, pace = bases[place[0, 0]]
+        shared = _Shared(eq, pace, *settings)
         found = _spread(shared, np.ravel(budgets), rows[place[:, 1]], columns[place[:, 2]])
         return {"place": place, **found}
 
@@ -191,7 +191,7 @@ class _Shared(NamedTuple):
     """What the cells of a chunk share."""
 
     eq: Any
-    beta2: Any
+    pace: Any
     tolerance: Any
     threshold: Any
 
@@ -213,7 +213,7 @@ def _piece(
     sweep: Any, shared: _Shared, tau: np.ndarray, turn: int, psi_p: np.ndarray, psi_n: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Results of cells by three compiled programs; threads take turns in which comes first, so as to compile both."""
-    unit = psi_p / (2.0 * float(shared.beta2))  # τ of c = 1
+    unit = psi_p / (2.0 * float(shared.pace))  # τ of c = 1
 
     def losses_at(c: np.ndarray) -> list[np.ndarray]:
         """Train and test loss and their error at c, [cell, time]; always so many times that one program serves all."""
@@ -232,6 +232,7 @@ def _piece(
         parts = sweep(_cell_parts, shared, psi_p, psi_n)
         train, test, error = losses_at(tau / unit[:, None])
     lower, merged, found, paper = parts
+    lower, paper = lower + float(shared.eq.decay), paper + float(shared.eq.decay)
     at_stops = losses_at(np.stack([stop.best, np.nan_to_num(stop.onset)], axis=1))[2]
     worst = np.maximum(at_stops.max(axis=1, where=~np.isnan(at_stops), initial=0.0), error.max(axis=1))
     slopes = np.abs(stop.slopes.T)
@@ -300,7 +301,7 @@ def _cell_parts(shared: _Shared) -> tuple[Any, Any, Any, Any]:
 
 def _parts(eq: Any) -> tuple[Any, Any, Any, Any]:
     """Edges of the parts, which parts there are, and whether the search found all."""
-    edges = find_edges(eq, bulks=min(2 * eq.values.shape[-1] + 1, MOST_BULKS))
+    edges = find_edges(eq, bulks=min(eq.most_bulks, MOST_BULKS))
     mass, _ = contents(eq, edges, 0.0 * eq.psi_p)
     ends = part_edges(eq, Support(edges.lower, edges.upper, mass, mass, edges.count))
     found = ~(edges.failed | jnp.any(mass <= 0))

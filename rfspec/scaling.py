@@ -11,11 +11,11 @@ import numpy as np
 
 from ._checks import real_array, real_scalar
 from .early_stopping import EarlyStopping, early_stopping, stops
-from .equations import equations
 from .gaussian_equivalent import gaussian_equivalent
-from .learning_curves import flow_losses, score_error
+from .learning_curves import flow_losses, score_error, score_unit
 from .model import RandomFeatureModel
 from .processes import OrnsteinUhlenbeck
+from .theory import equations
 
 PARAMETERS = {"n": "psi_n", "p": "psi_p", "t": "t", "psi_n": "psi_n", "psi_p": "psi_p"}
 DOUBLINGS = 20  # how far from the model's own value is looked, up and down
@@ -185,11 +185,11 @@ def score_exponent(model: RandomFeatureModel, psi_n: Any) -> ScoreExponent:
     last = INFINITE * max(1.0, float(model.psi_p))
     test, slope, c, error = _slopes(eq, jnp.append(n.ravel(), last))
     score = score_error(model, test)
-    beta2 = model.process.beta2
+    unit = score_unit(model)
     shaped = lambda a: jnp.reshape(a[:-1], n.shape)
-    tau = c * model.psi_p / (2.0 * beta2)
+    tau = c * model.psi_p / (2.0 * model.pace)
     return ScoreExponent(
-        n, shaped(score), shaped(slope / beta2 / score), shaped(tau), score[-1], shaped(error / beta2 / score)
+        n, shaped(score), shaped(slope / unit / score), shaped(tau), score[-1], shaped(error / unit / score)
     )
 
 

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import concrete
-from .equations import equations
 from .gaussian_equivalent import gaussian_equivalent
 from .holomorphic import Unknowns, descend, implicit, jacobian, sensitivity, solve_small
 from .model import RandomFeatureModel
+from .theory import equations
 
 EPS = float(np.finfo(float).eps)
 

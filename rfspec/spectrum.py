@@ -17,12 +17,13 @@ import numpy as np
 
 from ._checks import concrete, real_array
 from .edges import contents, find_edges
-from .equations import RandomFeatureEquations, equations
+from .equations import RandomFeatureEquations
 from .gaussian_equivalent import gaussian_equivalent
 from .model import RandomFeatureModel
 from .series import Series, cosines_of, moment_of, nodes_of, quantile_at, series_of
 from .solver import ConvergenceError, Solution, _solve, complex_array, solve_real_axis
 from .support import PARTS, SAME, PartEdges, Support, cdf_at, density_at, part_edges
+from .theory import equations
 
 NODES = 48  # of a bulk's cosine series; a bulk about to split needs more
 MOST_BULKS = 17  # looked for at first; where there are more, with twice as many
@@ -236,13 +237,12 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     'population'
     """
     eq = equations(model, gaussian_equivalent(model))
-    atoms = eq.values.shape[-1]
-    bulks = min(2 * atoms + 1, MOST_BULKS)
+    bulks = min(eq.most_bulks, MOST_BULKS)
     result = Spectrum(model, eq, *_spectrum(eq, bulks=bulks))
     if not concrete(result.failed):
         return result
-    while int(result.support.count) > bulks and bulks < 2 * atoms + 1:
-        bulks = min(2 * bulks, 2 * atoms + 1)
+    while int(result.support.count) > bulks and bulks < eq.most_bulks:
+        bulks = min(2 * bulks, eq.most_bulks)
         result = Spectrum(model, eq, *_spectrum(eq, bulks=bulks))
     hole = False
     for nodes in (16 * NODES, 128 * NODES, 512 * NODES, 2**17):  # for bulks about to split
@@ -281,9 +281,10 @@ def _spectrum(eq: Any, *, bulks: int) -> tuple[Any, ...]:
     lower, upper = jnp.where(exists, edges.lower, eq.bound), jnp.where(exists, edges.upper, 2 * eq.bound)
     zeta, slope, floor = jax.vmap(lambda a, b: nodes_of(a, b, NODES))(lower, upper)
     # one batch for the nodes of all bulks and for z = 0, whose distance to the support is at least s²
-    at = jnp.append(zeta.ravel(), -eq.origin)
-    u = jax.vmap(partial(solve_real_axis, eq))(at, jnp.append(floor.ravel(), 0.02 * eq.origin))
-    total = eq.transforms(tuple(v[-1] for v in u))[1].real
+    # (where the atom lies at 0, of a place just left of it)
+    end = -jnp.maximum(eq.origin, 1e-14 * eq.bound)
+    u = jax.vmap(partial(solve_real_axis, eq))(jnp.append(zeta.ravel(), end), jnp.append(floor.ravel(), -0.02 * end))
+    total = eq.explained(tuple(v[-1] for v in u))[0].real
     g = u[0][:-1].imag.reshape(zeta.shape) / jnp.pi * slope
     mass, drop = contents(eq, edges, total)
     support = Support(edges.lower, edges.upper, mass, drop, edges.count)

@@ -90,7 +90,8 @@ class Timescales(eqx.Module):
 def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper", *, threshold: Any = THRESHOLD) -> Timescales:
     r"""Training times τ_gen and τ_mem of a model.
 
-    τ = ψ_p/(Δλ) at the ends of each part of the spectrum, Δ = β².
+    τ = ψ_p/(Δλ) at the ends of each part of the spectrum, Δ = β² (1 for other targets than the noise); weight decay γ
+    adds γ/Δ to λ.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper", *, thr
     if rule == "loss":
         return _from_losses(model.model if isinstance(model, Spectrum) else model, threshold)
     known_spectrum, model = (model, model.model) if isinstance(model, Spectrum) else (None, model)
-    scale = model.psi_p / model.process.beta2
+    scale, decay = model.psi_p / model.pace, model.weight_decay / model.pace
     if rule == "paper":
         law = leading_order(model)
         (low2, high2), (low1, high1) = law.population, law.sample
@@ -140,8 +141,8 @@ def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper", *, thr
         error = gaussian_equivalent(model).error
         return Timescales(
             rule,
-            PartTimes(scale / high2, scale / high1, nan),
-            PartTimes(scale / low2, scale / low1, nan),
+            PartTimes(scale / (high2 + decay), scale / (high1 + decay), nan),
+            PartTimes(scale / (low2 + decay), scale / (low1 + decay), nan),
             low2 > high1,
             error,
             None,
@@ -149,9 +150,8 @@ def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper", *, thr
     sp = spectrum(model) if known_spectrum is None else known_spectrum
     parts = sp.parts
     error = sp.equations.ge.error + jnp.nanmax(sp.edge_errors)
-    return Timescales(
-        rule, PartTimes(*(scale / parts.upper)), PartTimes(*(scale / parts.lower)), sp.separated, error, sp
-    )
+    fast, slow = (PartTimes(*(scale / (edges + decay))) for edges in (parts.upper, parts.lower))
+    return Timescales(rule, fast, slow, sp.separated, error, sp)
 
 
 def _from_losses(model: RandomFeatureModel, threshold: Any) -> Timescales:

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import concrete
-from .equations import equations
 from .gaussian_equivalent import gaussian_equivalent
 from .model import RandomFeatureModel
 from .solver import EPS, STATUS, ConvergenceError, complex_array, unknowns_at
+from .theory import equations
 
 SOURCES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))  # I, FFᵀ, FΣFᵀ
 

@@ -1,0 +1,219 @@
+r"""The equations where each data point is seen with m draws of the noise, in place of all of them.
+
+U_m = (1/nm) Σ_ν Σ_j φ(x_t^νj)φ(x_t^νj)ᵀ. Rotating the draws of a data point leaves, given F, one column of covariance
+mC_g + C_h and m - 1 of covariance C_h, with C_g = κ²FΣFᵀ + v²I and C_h = b²FFᵀ + s²I. So there are two δ's; with
+D_i = 1/(1+δ_i), f = D_1/m + (1 - 1/m)D_2 and T(λ) = b²f + κ²λD_1,
+
+    1/q = s²f - z + v²D_1 + ∫ dρ_Σ(λ) T/(1 + ψ_p T q)                                          (10)
+    δ_1 = (ψ_p/ψ_n) [ v²q + κ²r + (s²q + b²s)/m ],    δ_2 = (ψ_p/mψ_n) (s²q + b²s)              (11)
+
+with r and s of equation (3). m → ∞ is ``rfspec.equations``; s² no longer shifts the spectrum, and the atom lies at 0.
+Beyond arXiv 2505.17638.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from .columns import Kind, Pair, Response, Source, Target, explained, explained_twice, or_zero
+from .gaussian_equivalent import GaussianEquivalent
+from .holomorphic import reciprocal
+from .targets import Mixture
+
+Unknowns = tuple[Any, Any, Any]
+
+
+class NoiseDrawsEquations(eqx.Module):
+    """A holomorphic residual F(u; ζ) in the unknowns u = (q, δ_1, δ_2); the same members as ``rfspec.equations``."""
+
+    psi_p: Any
+    psi_n: Any
+    values: Any
+    weights: Any
+    ge: GaussianEquivalent
+    target: Mixture
+    slope: Any
+    decay: Any
+    draws: Any
+
+    def residual(self, u: Unknowns, zeta: Any) -> Unknowns:
+        """Equations (10), multiplied by q, and (11)."""
+        q, first, second = u
+        ge, ratio = self.ge, self.psi_p / self.psi_n
+        D, f, T, g = self._parts(u)
+        s, r = q * jnp.sum(self.weights * g), q * jnp.sum(self.weights * self.values * g)
+        one = q * (ge.s2 * f + ge.v2 * D[0] - zeta + jnp.sum(self.weights * T * g)) - 1.0
+        drawn = (ge.s2 * q + ge.b2 * s) / self.draws
+        return one, ratio * (ge.v2 * q + ge.kappa2 * r + drawn) - first, ratio * drawn - second
+
+    def start(self, zeta: Any) -> Unknowns:
+        """The solution to leading order at large ζ."""
+        return -1.0 / zeta, 0.0 * zeta, 0.0 * zeta
+
+    def transforms(self, u: Unknowns) -> tuple[Any, Any]:
+        """The traces (r, s) of equation (3)."""
+        s, r, _ = self._moments(u)
+        return r, s
+
+    def two_point(self, u1: Unknowns, u2: Unknowns, sources: Sequence[Source]) -> tuple[Any, ...]:
+        """K_M(z1, z2) from the solutions at both arguments; equations (5) to (7) of ``rfspec.columns``."""
+        return tuple(r.moments[0] for r in self._responses(u1, u2, sources))
+
+    def explained(self, u: Unknowns) -> tuple[Any, Any]:
+        """Tr Vᵀ(U - z)⁻¹V/d, and the same with the population's Ṽᵀ."""
+        return explained(self._learnt, self._kinds, self._parts(u)[0], self._moments(u))
+
+    def explained_twice(self, u1: Unknowns, u2: Unknowns, sources: Sequence[Source]) -> list[Any]:
+        """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d of each source M."""
+        D, moments = (self._parts(u1)[0], self._parts(u2)[0]), (self._moments(u1), self._moments(u2))
+        found = self._responses(u1, u2, sources)
+        return [explained_twice(self._learnt, self._kinds, D, moments, response) for response in found]
+
+    def distribution(self, u: Unknowns, zeta: Any) -> Any:
+        r"""Share of the eigenvalues left of a real ζ, from the limit solution u there, as equation (4).
+
+        F(ζ) = (1/π) Im [ log q - (ψ_n/ψ_p)(log(1+δ_1) + (m-1) log(1+δ_2)) - (1/ψ_p) ∫ dρ_Σ log(1+ψ_pTq)
+                          - (s²f + v²D_1 - ζ) q - (ψ_n/ψ_p)(D_1 + (m-1) D_2) ]                              (12)
+        """
+        q, first, second = u
+        D, f, T, _ = self._parts(u)
+        ratio, more = self.psi_n / self.psi_p, self.draws - 1.0
+        angle = lambda w: jnp.arctan2(jnp.abs(w.imag), w.real)
+        below = jnp.sum(self.weights * (angle(T + reciprocal(self.psi_p * q)) - angle(q))) / self.psi_p
+        linear = (self.ge.s2 * f + self.ge.v2 * D[0] - zeta) * q + ratio * (D[0] + more * D[1])
+        columns = angle(1.0 + first) + more * angle(1.0 + second)
+        return (angle(q) + below - ratio * columns - linear.imag) / jnp.pi
+
+    def _parts(self, u: Unknowns) -> tuple[tuple[Any, Any], Any, Any, Any]:
+        q, first, second = u
+        D = reciprocal(1.0 + first), reciprocal(1.0 + second)
+        share = 1.0 / self.draws
+        f = share * D[0] + (1.0 - share) * D[1]
+        T = self.ge.b2 * f + self.ge.kappa2 * self.values * D[0]
+        return D, f, T, reciprocal(1.0 + self.psi_p * T * q)
+
+    def _moments(self, u: Unknowns) -> tuple[Any, Any, Any]:
+        """Tr FΣᵏFᵀ(U - z)⁻¹/p for k = 0, 1, 2."""
+        g = self.weights * self._parts(u)[3]
+        return tuple(u[0] * jnp.sum(self.values**k * g) for k in range(3))  # type: ignore[return-value]
+
+    def _responses(self, u1: Unknowns, u2: Unknowns, sources: Sequence[Source]) -> list[Response]:
+        D1, _, T1, g1 = self._parts(u1)
+        D2, _, T2, g2 = self._parts(u2)
+        g = self.weights * g1 * g2
+        traces = tuple(jnp.sum(self.values**k * g) for k in range(4))
+        D = D1[0] * D2[0], D1[1] * D2[1]
+        pair = Pair(self.psi_p, self.draws * self.psi_n, u1[0] * u2[0], D, traces, jnp.sum(T1 * T2 * g))  # type: ignore[arg-type]
+        return pair.responses(self._kinds, sources)
+
+    @property
+    def _kinds(self) -> tuple[Kind, Kind]:
+        """The column that holds the data point, and those that hold differences of draws alone."""
+        ge, m, y, slope = self.ge, self.draws, self.target, self.slope
+        signal = m * or_zero(y.signal) ** 2 * jnp.sum(self.weights * self.values)
+        whole = Kind(
+            1.0 / m,
+            (m * ge.v2 + ge.s2, ge.b2, m * ge.kappa2),
+            (y.noise, 0.0 if slope is None else m * slope),
+            signal + y.noise**2,
+        )
+        return whole, Kind(1.0 - 1.0 / m, (ge.s2, ge.b2, 0.0), (y.noise, 0.0), y.noise**2)
+
+    @property
+    def _learnt(self) -> Target:
+        return Target((0.0, 0.0), (self.target.noise, or_zero(self.slope)), self.drop_scale)
+
+    @property
+    def population(self) -> Source:
+        """Ũ = (v² + s²)I + b²FFᵀ + κ²FΣFᵀ, which no finite number of draws changes."""
+        return self.ge.v2 + self.ge.s2, self.ge.b2, self.ge.kappa2
+
+    @property
+    def origin(self) -> Any:
+        """Where ζ = 0 lies: 0, the place of the atom."""
+        return 0.0 * self.ge.s2
+
+    @property
+    def slowest(self) -> Any:
+        """About the smallest eigenvalue that learns."""
+        columns = self.draws * self.psi_n
+        narrow = jnp.minimum(self.psi_p, columns) / jnp.maximum(self.psi_p, columns)
+        return 0.1 * self.ge.s2 * self.psi_p / columns * (1.0 - jnp.sqrt(narrow)) ** 2
+
+    @property
+    def accuracy(self) -> Any:
+        """Relative error of the numbers that these equations hold."""
+        return self.ge.error
+
+    @property
+    def bound(self) -> Any:
+        """An upper bound of the spectrum, from the norms of the two kinds of columns."""
+        features = (1.0 + jnp.sqrt(self.psi_p)) ** 2
+        drawn = self.ge.b2 * features + self.ge.s2
+        point = self.ge.kappa2 * jnp.max(self.values) * features + self.ge.v2 + drawn / self.draws
+        # (m - 1)(1 + √(ψ_p/(m-1)ψ_n))²/m, without dividing by m - 1
+        more = (jnp.sqrt(self.draws - 1.0) + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 / self.draws
+        return point * (1.0 + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 + drawn * more
+
+    @property
+    def atom_mass(self) -> Any:
+        """Mass at ζ = 0, exact by counting ranks."""
+        return jnp.maximum(0.0, 1.0 - self._rank / self.psi_p)
+
+    @property
+    def _rank(self) -> Any:
+        """Columns of U over d; of a linear σ no more than d differ."""
+        columns = self.draws * self.psi_n
+        return jnp.where(self.ge.s2 > 0, columns, jnp.minimum(1.0, columns))
+
+    @property
+    def parts(self) -> Any:
+        """Masses of the population, sample and satellite parts, from the top; below lie the differences of draws."""
+        ranks = jnp.minimum(self._rank, self.psi_p)
+        both = jnp.minimum(jnp.minimum(self.psi_n, self.psi_p), ranks)
+        population = jnp.where(self.ge.b2 > 0, jnp.minimum(1.0, both), 0.0)
+        sample = jnp.where(self.ge.v2 > 0, both - population, 0.0)
+        satellite = jnp.where(self.ge.b2 > 0, jnp.clip(ranks - population - sample, 0.0, 1.0), 0.0)
+        return jnp.stack([population, sample, satellite]) / self.psi_p
+
+    @property
+    def most_bulks(self) -> int:
+        """How many bulks there may be."""
+        return 4 * self.values.shape[-1] + 2
+
+    @property
+    def levels(self) -> Any:
+        """Masses from the top at which the spectrum may have a gap, from the signs in equation (12): those of
+        ``rfspec.equations``, and the same with the (m - 1)ψ_n on top that a negative 1+δ_2 adds.
+        """
+        order = jnp.argsort(-self.values)
+        none = jnp.zeros(1)
+        largest = jnp.concatenate([none, jnp.cumsum(self.weights[order])])
+        smallest = self.psi_n + jnp.concatenate([none, jnp.cumsum(self.weights[order[::-1]])])
+        either = jnp.concatenate([largest, smallest])
+        return jnp.concatenate([either, (self.draws - 1.0) * self.psi_n + either]) / self.psi_p
+
+    @property
+    def landmarks(self) -> Any:
+        """Where bulks lie to leading order in 1/ψ; they only save the search a few steps."""
+        signal = self.values if self.values.size <= 8 else jnp.stack([self.values.min(), self.values.max()])
+        ratio, satellite = self.psi_p / self.psi_n, self.psi_p * self.ge.b2
+        sample = self.ge.v2 * jnp.stack([(1.0 - jnp.sqrt(ratio)) ** 2, 1.0 + ratio])
+        noise = self.ge.s2 * jnp.stack([(1.0 - jnp.sqrt(ratio / self.draws)) ** 2, 1.0 + ratio / self.draws])
+        return jnp.concatenate([self.psi_p * self.ge.kappa2 * signal + satellite, sample, noise, satellite[None]])
+
+    @property
+    def untrained(self) -> Any:
+        """Loss of A = 0, Tr E[yyᵀ]/d."""
+        y = self.target
+        signal = 0.0 if y.signal is None else y.signal**2 * jnp.sum(self.weights * self.values)
+        return signal + y.noise**2
+
+    @property
+    def drop_scale(self) -> Any:
+        """b²ψ_p, the scale of what is learnt."""
+        return self.ge.b2 * self.psi_p

@@ -1,0 +1,51 @@
+r"""What the model learns to predict from x_t = αx + βξ: a mixture y = c_x x + c_ξ ξ of signal and noise.
+
+Training minimises (1/dn) Σ_ν E_ξ ||ω s_A(x_t^ν) - y^ν||², with ω = β for the noise, so that s_A is the score, and
+ω = 1 else. All of them are the same regression; A = 0 starts at the loss Tr E[yyᵀ]/d.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from .processes import Process
+
+TARGETS = ("noise", "score", "data", "velocity")
+
+
+class Mixture(NamedTuple):
+    """y = signal·x + noise·ξ (None: no x in it), and ω², which sets the pace of training."""
+
+    signal: Any
+    noise: Any
+    weight: Any
+
+
+def mixture(target: str, process: Process) -> Mixture:
+    """The mixture of a named target: -ξ, -ξ/β (the score of x_t given x), x, and α̇x + β̇ξ."""
+    number = jnp.float64  # one type for all, so that targets share compilations
+    if target == "noise":
+        return Mixture(None, number(-1.0), process.beta2)
+    if target == "score":
+        return Mixture(None, number(-1.0 / process.beta), number(1.0))
+    if target == "data":
+        return Mixture(number(1.0), number(0.0), number(1.0))
+    return Mixture(*(jnp.asarray(rate, float) for rate in process.velocity), number(1.0))
+
+
+def score_scale(y: Mixture, process: Process) -> Any:
+    """ρ in E[y|x_t] = c_x x_t/α + ρ ∇log P_t(x_t), ρ = c_x β²/α - c_ξβ; an error of y is ρ times one of the score."""
+    if y.signal is None:
+        return -y.noise * process.beta
+    return y.signal * process.beta2 / process.alpha - y.noise * process.beta
+
+
+def unexplained(y: Mixture, process: Process, values: Any, weights: Any) -> Any:
+    """The loss of E[y|x_t] for Gaussian data, ∫ dρ_Σ λ (c_xβ - c_ξα)²/(α²λ + β²)."""
+    alpha, beta = process.alpha, process.beta
+    share = jnp.asarray(values) / (alpha**2 * jnp.asarray(values) + process.beta2)
+    return ((0.0 if y.signal is None else y.signal * beta) - y.noise * alpha) ** 2 * jnp.sum(
+        jnp.asarray(weights) * share
+    )
