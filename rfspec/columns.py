@@ -144,7 +144,7 @@ def _quadratic(a: tuple[Any, Any], b: tuple[Any, Any], moments: Sequence[Any]) -
 def _mean(target: Target, kinds: Sequence[Kind], D: Sequence[Any]) -> tuple[Any, Any]:
     """(P_0, P_1)."""
     known = [(_times(k.share, d), k.cross) for k, d in zip(kinds, D, strict=True) if k.cross is not None]
-    return tuple(_plus(target.fixed[i], *(_times(f, n[i]) for f, n in known)) for i in (0, 1))  # type: ignore[return-value]
+    return tuple(_plus(target.fixed[i], *(_times(f, n[i]) for f, n in known)) for i in (0, 1))
 
 
 def explained(target: Target, kinds: Sequence[Kind], D: Sequence[Any], moments: Sequence[Any]) -> tuple[Any, Any]:
@@ -164,7 +164,7 @@ def explained_twice(
 ) -> Any:
     """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d of (9), D and moments at both arguments, and the response to M."""
     means = [_mean(target, kinds, d) for d in D]
-    terms = [_times(target.scale, _quadratic(*means, response.moments))]
+    terms = [_times(target.scale, _quadratic(means[0], means[1], response.moments))]
     for kind, phi in zip(kinds, response.weights, strict=True):
         if kind.cross is None:
             continue

@@ -128,7 +128,7 @@ class RandomFeatureEquations(eqx.Module):
     def _moments(self, u: tuple[Any, Any]) -> tuple[Any, Any, Any]:
         """Tr FΣᵏFᵀ(U - z)⁻¹/p for k = 0, 1, 2."""
         g = self.weights * self._parts(u)[2]
-        return tuple(u[0] * jnp.sum(self.values**k * g) for k in range(3))  # type: ignore[return-value]
+        return tuple(u[0] * jnp.sum(self.values**k * g) for k in range(3))
 
     def _parts(self, u: tuple[Any, Any]) -> tuple[Any, Any, Any]:
         q, delta = u
@@ -145,6 +145,12 @@ class RandomFeatureEquations(eqx.Module):
     def slowest(self) -> Any:
         """A lower bound of the eigenvalues that learn."""
         return self.ge.s2
+
+    @staticmethod
+    def numbers(eq: Any) -> tuple[Any, ...]:
+        """What of the equations is known to rounding, or to `accuracy`, only."""
+        ge = eq.ge
+        return eq.psi_p, eq.psi_n, eq.values, eq.weights, ge.kappa2, ge.b2, ge.v2, ge.s2
 
     @property
     def accuracy(self) -> Any:

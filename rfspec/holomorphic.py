@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Unknowns = tuple[Any, ...]
 Residual = Callable[..., Unknowns]
+GROUPS = 4  # of eigenvalues of Σ whose condition is told together
 
 
 @jax.custom_jvp
@@ -77,6 +80,24 @@ def sensitivity(eq: Any, u: Unknowns, zeta: Any, covector: Any) -> Any:
         for grads in pulls
         for g, p in zip(jax.tree.leaves(grads), jax.tree.leaves(eq), strict=True)
     )
+
+
+def condition(eq: Any, f: Callable[[Any], Any]) -> Any:
+    """Σ |∂f/∂p · p| over the numbers p in the equations, of f's shape; many eigenvalues are taken in groups.
+
+    Forward derivatives, since XLA takes several times longer to compile backward ones.
+    """
+    held = eq.numbers(eq)
+    groups = [np.array_split(np.arange(np.size(p)), min(np.size(p), GROUPS)) for p in held]
+    count, first, directions = sum(map(len, groups)), 0, []
+    for p, parts in zip(held, groups, strict=True):
+        chosen = np.zeros((count, np.size(p)))
+        for k, part in enumerate(parts):
+            chosen[first + k, part] = 1.0
+        first += len(parts)
+        directions.append(jnp.reshape(chosen, (count, *np.shape(p))) * p)
+    at = lambda *numbers: f(eqx.tree_at(eq.numbers, eq, numbers))
+    return jnp.sum(jnp.abs(jax.vmap(lambda *d: jax.jvp(at, held, d)[1])(*directions)), axis=0)
 
 
 def jacobian(f: Residual, u: Unknowns) -> tuple[Unknowns, list[Unknowns]]:

@@ -27,7 +27,7 @@ from ._checks import concrete, real_scalar
 from .contour import COARSE, FEWER, FINEST, Contour, descent, flow, heavy_ball, nodes_for
 from .filters import learned, stable_below
 from .gaussian_equivalent import gaussian_equivalent
-from .holomorphic import Unknowns
+from .holomorphic import Unknowns, condition
 from .model import RandomFeatureModel
 from .series import nodes_of
 from .solver import EPS, ConvergenceError, solve_off_axis, solve_real_axis
@@ -347,10 +347,7 @@ def losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) ->
         paths
     )
     still, coarse = jax.lax.stop_gradient((eq, coarse))
-    _, pull = jax.vjp(lambda e: losses(e, coarse, pairs_at(e, coarse.nodes))[1], still)
-    moved = sum(
-        jnp.sum(jnp.abs(a * b)) for a, b in zip(jax.tree.leaves(pull(1.0)[0]), jax.tree.leaves(still), strict=True)
-    )
+    moved = condition(still, lambda e: losses(e, coarse, pairs_at(e, coarse.nodes))[1])
     differ = jnp.maximum(jnp.abs(checked - train), jnp.abs(recomputed - test))
     error = jax.lax.stop_gradient(differ + 4 * EPS * (1.0 + size[0]) + (4 * EPS + still.accuracy) * moved)
     return train, test, jnp.where(jnp.isfinite(error), error, jnp.inf)

@@ -99,7 +99,7 @@ class NoiseDrawsEquations(eqx.Module):
     def _moments(self, u: Unknowns) -> tuple[Any, Any, Any]:
         """Tr FΣᵏFᵀ(U - z)⁻¹/p for k = 0, 1, 2."""
         g = self.weights * self._parts(u)[3]
-        return tuple(u[0] * jnp.sum(self.values**k * g) for k in range(3))  # type: ignore[return-value]
+        return tuple(u[0] * jnp.sum(self.values**k * g) for k in range(3))
 
     def _responses(self, u1: Unknowns, u2: Unknowns, sources: Sequence[Source]) -> list[Response]:
         D1, _, T1, g1 = self._parts(u1)
@@ -143,6 +143,12 @@ class NoiseDrawsEquations(eqx.Module):
         columns = self.draws * self.psi_n
         narrow = jnp.minimum(self.psi_p, columns) / jnp.maximum(self.psi_p, columns)
         return 0.1 * self.ge.s2 * self.psi_p / columns * (1.0 - jnp.sqrt(narrow)) ** 2
+
+    @staticmethod
+    def numbers(eq: Any) -> tuple[Any, ...]:
+        """What of the equations is known to rounding, or to `accuracy`, only."""
+        ge = eq.ge
+        return eq.psi_p, eq.psi_n, eq.values, eq.weights, ge.kappa2, ge.b2, ge.v2, ge.s2
 
     @property
     def accuracy(self) -> Any:

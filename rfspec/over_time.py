@@ -52,7 +52,7 @@ def over_time(
         Over t: tau_gen and tau_mem by rule ("paper", "spectrum", "loss"), tau_star, window_lower, window_upper,
         test_star, score_error_star, error, and at the shared time test_shared, score_error_shared. Scalars: tau_shared
         (∞ where training may go on for ever), loss_shared and loss_each (Σ w L_test with the shared and with each
-        time's own stop), cost = loss_shared - loss_each, cost_error. Units and the statement of the cost are attributes.
+        time's own stop), cost = loss_shared - loss_each, cost_error. Units and what it means are attributes.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def _times(ts: Any, model: RandomFeatureModel) -> np.ndarray:
 
 
 def _process(process: Process, t: float) -> Process:
-    return type(process)(t)  # type: ignore[call-arg]
+    return type(process)(t)
 
 
 def _weights(weights: Any, times: np.ndarray) -> np.ndarray:
@@ -153,8 +153,8 @@ def _dataset(
     error = column(lambda s: s.error, stops) + column(lambda c: c.error, at)
     cost = float(share @ (shared - each))
     statement = (
-        f"one stopping time for all, tau = {tau:.6g}, costs {cost:.3g} of the weighted test loss {float(share @ each):.6g} "
-        "that a stopping time for each would reach"
+        f"one stopping time for all, tau = {tau:.6g}, costs {cost:.3g} more of the weighted test loss than the "
+        f"{float(share @ each):.6g} that a stopping time for each would reach"
     )
     variables = {
         **{name: (("t", "rule"), np.array(rows), time) for name, rows in rules.items()},

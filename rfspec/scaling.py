@@ -103,9 +103,9 @@ def required(model: RandomFeatureModel, parameter: str, *, for_window: float, to
     found = changed(np.float64(log_x))
     stop = early_stopping(found, tolerance)
     near = [early_stopping(changed(np.float64(v)), tolerance) for v in (log_x - NEAR, log_x + NEAR)]
-    slope = np.log(float(near[1].width / near[0].width)) / (2 * NEAR)
-    off = abs(np.log(float(stop.width)) - np.log(target))
-    if not (np.isfinite(slope) and off < 1e-3):
+    slope = float(jnp.log(near[1].width / near[0].width)) / (2 * NEAR)
+    off = abs(float(jnp.log(stop.width)) - np.log(target))
+    if not (np.isfinite(slope) and slope != 0 and off < 1e-3):
         raise ValueError(
             f"for_window must be a width that some {name} in double precision has, got {target:.6g}: the window loses "
             f"its end at {name} = {np.exp(log_x):.12g}, and passes this width too close to that"

@@ -17,13 +17,12 @@ import numpy as np
 
 from ._checks import concrete, real_array
 from .edges import contents, find_edges
-from .equations import RandomFeatureEquations
 from .gaussian_equivalent import gaussian_equivalent
 from .model import RandomFeatureModel
 from .series import Series, cosines_of, moment_of, nodes_of, quantile_at, series_of
 from .solver import ConvergenceError, Solution, _solve, complex_array, solve_real_axis
 from .support import PARTS, SAME, PartEdges, Support, cdf_at, density_at, part_edges
-from .theory import equations
+from .theory import Equations, equations
 
 NODES = 48  # of a bulk's cosine series; a bulk about to split needs more
 MOST_BULKS = 17  # looked for at first; where there are more, with twice as many
@@ -67,7 +66,7 @@ class Spectrum(eqx.Module):
     """
 
     model: RandomFeatureModel
-    equations: RandomFeatureEquations
+    equations: Equations
     support: Support
     atom: Atom
     parts: PartEdges

@@ -32,7 +32,8 @@ def mixture(target: str, process: Process) -> Mixture:
         return Mixture(None, number(-1.0 / process.beta), number(1.0))
     if target == "data":
         return Mixture(number(1.0), number(0.0), number(1.0))
-    return Mixture(*(jnp.asarray(rate, float) for rate in process.velocity), number(1.0))
+    signal, noise = (jnp.asarray(rate, float) for rate in process.velocity)
+    return Mixture(signal, noise, number(1.0))
 
 
 def score_scale(y: Mixture, process: Process) -> Any:

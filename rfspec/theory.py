@@ -11,8 +11,10 @@ from .model import RandomFeatureModel
 from .noise_draws import NoiseDrawsEquations
 from .targets import mixture
 
+Equations = RandomFeatureEquations | NoiseDrawsEquations
 
-def equations(model: RandomFeatureModel, ge: GaussianEquivalent) -> RandomFeatureEquations | NoiseDrawsEquations:
+
+def equations(model: RandomFeatureModel, ge: GaussianEquivalent) -> Equations:
     """The equations of a model, given its Gaussian-equivalent constants.
 
     Eigenvalues of weight 0 fill Σ up to one of a few lengths, so that different covariances share a compilation.

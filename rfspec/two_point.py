@@ -15,6 +15,7 @@ import numpy as np
 
 from ._checks import concrete
 from .gaussian_equivalent import gaussian_equivalent
+from .holomorphic import condition
 from .model import RandomFeatureModel
 from .solver import EPS, STATUS, ConvergenceError, complex_array, unknowns_at
 from .theory import equations
@@ -94,16 +95,15 @@ def _two_point(eq: Any, z1: Any, z2: Any) -> TwoPoint:
 
 def _one(eq: Any, z1: Any, z2: Any) -> TwoPoint:
     def image(eq: Any, z1: Any, z2: Any) -> tuple[Any, Any]:
-        """Real and imaginary parts of the three functions, and the worse status."""
-        (u1, _, _, first), (u2, _, _, second) = unknowns_at(eq, z1), unknowns_at(eq, z2)
-        K = jnp.stack(eq.two_point(u1, u2, SOURCES))
-        return jnp.stack([K.real, K.imag]).ravel(), jnp.maximum(first, second)
+        """The three functions, and the worse status."""
+        u, _, _, status = jax.vmap(lambda z: unknowns_at(eq, z))(jnp.stack([z1, z2]))
+        K = jnp.stack(eq.two_point(*(tuple(v[i] for v in u) for i in (0, 1)), SOURCES))
+        return K, jnp.max(status)
 
-    parts, pull, status = jax.vjp(image, eq, z1, z2, has_aux=True)
-    by_parameter, *by_z = jax.lax.stop_gradient(jax.vmap(pull)(jnp.eye(parts.size)))
-    terms = zip(jax.tree.leaves(by_parameter), jax.tree.leaves(eq), strict=True)
-    moved = (4 * EPS + eq.accuracy) * sum(jnp.abs(g * p).reshape(parts.size, -1).sum(1) for g, p in terms)
-    moved = moved + 4 * EPS * sum(jnp.abs(g * z) for g, z in zip(by_z, (z1, z2), strict=True))
-    K = parts[:3] + 1j * parts[3:]
-    error = jax.lax.stop_gradient(jnp.max((moved[:3] + moved[3:]) / jnp.abs(K))) + 8 * EPS
+    K, status = image(eq, z1, z2)
+    still, a, b = jax.lax.stop_gradient((eq, z1, z2))
+    moved = (4 * EPS + still.accuracy) * condition(still, lambda e: image(e, a, b)[0])
+    for directions in ((a, 0 * b), (0 * a, b)):
+        moved = moved + 4 * EPS * jnp.abs(jax.jvp(lambda *z: image(still, *z)[0], (a, b), directions)[1])
+    error = jax.lax.stop_gradient(jnp.max(moved / jnp.abs(K))) + 8 * EPS
     return TwoPoint(K[0], K[1], K[2], jnp.where(jnp.isnan(error), jnp.inf, error), status)

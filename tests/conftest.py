@@ -1,4 +1,12 @@
+import os
+import tempfile
 from pathlib import Path
+
+# worker processes, and the commands that tests start, share what one of them has compiled
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    KERNELS = tempfile.TemporaryDirectory(prefix="rfspec-tests-", ignore_cleanup_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = KERNELS.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 import jax
 import matplotlib as mpl

@@ -6,19 +6,18 @@ from problems import draw, verdict
 
 import rfspec as rf
 
-MODELS = 300
 
-
-@pytest.mark.parametrize("seed", [11])
-def test_nothing_is_silently_wrong(seed):
+@pytest.mark.parametrize(("seed", "models"), [(11, 80), pytest.param(12, 300, marks=pytest.mark.slow)])
+def test_nothing_is_silently_wrong(seed, models):
     rng = np.random.default_rng(seed)
-    found = [(model, *verdict(model)) for model in (draw(rng) for _ in range(MODELS))]
+    found = [(model, *verdict(model)) for model in (draw(rng) for _ in range(models))]
     assert [(m, reason) for m, sort, reason in found if sort != "right"] == []
 
 
-def test_certificates_of_random_models():
+@pytest.mark.parametrize("models", [3, pytest.param(12, marks=pytest.mark.slow)])
+def test_certificates_of_random_models(models):
     rng = np.random.default_rng(12)
-    for _ in range(12):
+    for _ in range(models):
         certificate = rf.certify(draw(rng))
         assert certificate.honest, certificate
 

@@ -15,6 +15,14 @@ from rfspec.io import write_dataset
 PSI_P, PSI_N, TAU = np.array([64.0, 2.0, 8.0]), np.array([0.5, 300.0, -1.0, 8.0, np.nan]), np.array([1e3, 1.0, np.inf])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _small_chunks():
+    """Four cells a chunk, so that a killed run compiles nothing of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phase, "CHUNK", 4)
+        yield
+
+
 @pytest.fixture(scope="module")
 def diagram():
     return rf.phase_diagram(PSI_P, PSI_N, 0.01, TAU)
@@ -92,7 +100,6 @@ def test_several_times_and_other_models():
 
 
 def test_a_killed_run_continues(tmp_path, monkeypatch, diagram):
-    monkeypatch.setattr(phase, "CHUNK", 4)
     spread, calls = phase._spread, []
 
     def dies(*a):
@@ -122,20 +129,39 @@ def test_netcdf(tmp_path, diagram):
     assert back.attrs["source"].startswith("rfspec ")
 
 
-def test_cells_spread_over_devices():
-    """Four devices give what one does."""
-    script = (
-        "import rfspec as rf, jax, numpy as np; assert len(jax.devices()) == 4\n"
-        "d = rf.phase_diagram([8.0], [2.0, 5.0, 300.0], 0.01, 1e3)\n"
-        "print(*d.tau_star.values.ravel(), *d.test.values.ravel())"
-    )
+SHARED = """
+import jax, numpy as np, rfspec as rf
+from rfspec import phase
+from rfspec.theory import equations
+model = rf.RandomFeatureModel(8.0, 1.0, 0.01)
+shared = phase._Shared(equations(model, rf.gaussian_equivalent(model)), model.pace, 0.01, 0.1)
+"""
+
+
+def in_four_devices(script):
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env=os.environ | flags, check=True
+    command = [sys.executable, "-c", SHARED + script]
+    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | flags, check=True)
+    return [float(x) for x in run.stdout.split()]
+
+
+def test_cells_spread_over_devices():
+    """Losses of eight cells on four devices are those of single models."""
+    psi_n = np.array([0.5, 1.0, 2.0, 5.0, 20.0, 100.0, 300.0, 1e3])
+    found = in_four_devices(
+        f"n = np.array({psi_n.tolist()}); c = np.full((8, 1), 5.0); assert len(jax.devices()) == 4\n"
+        "print(*phase._sweep(phase._cell_losses, shared, 0 * n + 8, n, c, devices=tuple(jax.devices()))[1].ravel())"
     )
+    tau = 5.0 * 8.0 / (2 * float(rf.OrnsteinUhlenbeck(0.01).beta2))
+    single = [float(rf.learning_curve(rf.RandomFeatureModel(8.0, n, 0.01), tau).test) for n in psi_n]
+    assert np.allclose(found, single, rtol=0, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_a_diagram_on_four_devices():
+    script = "d = rf.phase_diagram([8.0], [2.0, 5.0, 300.0], 0.01, 1e3); print(*d.tau_star.values.ravel())"
     one = rf.phase_diagram([8.0], [2.0, 5.0, 300.0], 0.01, 1e3)
-    expected = [*one.tau_star.values.ravel(), *one.test.values.ravel()]
-    assert np.allclose([float(x) for x in run.stdout.split()], expected, rtol=1e-10)
+    assert np.allclose(in_four_devices(script), one.tau_star.values.ravel(), rtol=1e-10)
 
 
 def test_picture(diagram):
