@@ -12,7 +12,19 @@ import jax
 jax.config.update("jax_enable_x64", True)
 
 from .activations import Activation  # noqa: E402
-from .covariance import Atoms, Covariance, FromData, Isotropic  # noqa: E402
+from .covariance import (  # noqa: E402
+    Atoms,
+    Covariance,
+    Density,
+    Exponential,
+    FromData,
+    Isotropic,
+    MarchenkoPastur,
+    Mixture,
+    PowerLaw,
+    ResolutionWarning,
+    Subspace,
+)
 from .early_stopping import EarlyStopping, early_stopping, gap_onset  # noqa: E402
 from .gaussian_equivalent import GaussianEquivalent, gaussian_equivalent  # noqa: E402
 from .laws import leading_order  # noqa: E402
@@ -36,21 +48,28 @@ __all__ = [
     "Certificate",
     "ConvergenceError",
     "Covariance",
+    "Density",
     "EarlyStopping",
+    "Exponential",
     "FlowMatching",
     "FromData",
     "GaussianEquivalent",
     "Isotropic",
     "LearningCurve",
+    "MarchenkoPastur",
     "MergingLine",
     "MergingLines",
+    "Mixture",
     "OrnsteinUhlenbeck",
+    "PowerLaw",
     "Process",
     "RandomFeatureModel",
     "Required",
+    "ResolutionWarning",
     "ScoreExponent",
     "Solution",
     "Spectrum",
+    "Subspace",
     "Timescales",
     "TwoPoint",
     "algebraic",
