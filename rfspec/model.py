@@ -6,16 +6,20 @@ process x_t = αx + βξ added to n samples of a law with covariance Σ (arXiv 2
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 
 from ._checks import concrete, real_scalar
-from .activations import Activation, as_activation
-from .covariance import Covariance, Isotropic
+from .activations import SATURATING, USUAL, Activation, Polynomial, SaturationWarning, as_activation
+from .covariance import Covariance, Isotropic, ResolutionWarning
 from .processes import OrnsteinUhlenbeck, Process
 from .quadrature import trapezoid
+
+UNRESOLVED = 0.05  # share of a continuous covariance above which a model warns
 
 
 class RandomFeatureModel(eqx.Module):
@@ -41,6 +45,13 @@ class RandomFeatureModel(eqx.Module):
     ValueError
         Naming argument, rule and value, if one is outside its range. Inside a JAX transformation values
         are not known and pass unchecked.
+
+    Warns
+    -----
+    SaturationWarning
+        If σ is tanh, erf or sin and Γ² = α²σ_x² + β² is outside [1/16, 16].
+    ResolutionWarning
+        If the covariance is a continuous law and more than a twentieth of it is unresolved at ψ_p and ψ_n.
 
     Notes
     -----
@@ -81,6 +92,7 @@ class RandomFeatureModel(eqx.Module):
         self.activation = as_activation(activation)
         self.covariance = Isotropic(1.0) if covariance is None else covariance
         self._check_second_moment()
+        self._warn()
 
     @property
     def gamma2(self) -> Any:
@@ -108,7 +120,7 @@ class RandomFeatureModel(eqx.Module):
 
     def _check_second_moment(self) -> None:
         """E[σ(Γz)²] must exist: its integrand has to have died out where the Gaussian has."""
-        if self.activation.named:
+        if self.activation.named or isinstance(self.activation, Polynomial):
             return
         gamma2 = self.gamma2
         if not concrete(gamma2):
@@ -122,4 +134,31 @@ class RandomFeatureModel(eqx.Module):
             raise ValueError(
                 f"activation must have a finite second moment under N(0, {float(gamma2):.6g}), "
                 f"got a diverging E[σ²] from {self.activation.name!r}"
+            )
+
+    def _warn(self) -> None:
+        """Say what is allowed but hardly meant."""
+        if not concrete(*jax.tree.leaves(self)):
+            return
+        gamma2 = float(self.gamma2)
+        if self.activation.named and self.activation.name in SATURATING and not USUAL[0] <= gamma2 <= USUAL[1]:
+            effect = "nearly linear: v² and s² almost vanish" if gamma2 < 1 else "saturated: little of it is linear"
+            warnings.warn(
+                f"the pre-activations have variance Γ² = α²σ_x² + β² = {gamma2:.4g}, outside [1/16, 16], where "
+                f"{self.activation.name} is {effect}; scale the data, e.g. covariance.normalised(1.0)",
+                SaturationWarning,
+                stacklevel=6,
+            )
+        if self.covariance.atomic:
+            return
+        law, noise = self.covariance, float(self.process.beta2 / self.process.alpha**2)
+        share = float(law.unresolved(self.psi_p, self.psi_n, noise))
+        if share > UNRESOLVED:
+            needed = law.nodes_needed(self.psi_p, self.psi_n, noise, UNRESOLVED)
+            warnings.warn(
+                f"at psi_p={float(self.psi_p):g}, psi_n={float(self.psi_n):g} the spectrum shows the nodes of "
+                f"{type(law).__name__} one by one on {share:.0%} of the dimensions; about {needed} nodes instead of "
+                f"{np.count_nonzero(law.spacing)} would show the continuous law",
+                ResolutionWarning,
+                stacklevel=6,
             )

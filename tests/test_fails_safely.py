@@ -7,6 +7,7 @@ from problems import draw, verdict
 import rfspec as rf
 
 MODELS = 300
+pytestmark = pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")  # small and large Γ² are meant
 
 
 @pytest.mark.parametrize("seed", [11])

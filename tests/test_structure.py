@@ -14,6 +14,7 @@ ROOMS = [
     "quadrature",
     "model",
     "gaussian_equivalent",
+    "outlier",
     "holomorphic",
     "equations",
     "solver",
