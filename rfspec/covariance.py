@@ -402,7 +402,7 @@ class Density(Covariance):
     Examples
     --------
     >>> import rfspec as rf
-    >>> float(rf.Density(lambda x: 0.5 + 0 * x, 1.0, 3.0).trace)
+    >>> round(float(rf.Density(lambda x: 0.5 + 0 * x, 1.0, 3.0).trace), 12)
     2.0
     """
 

@@ -231,3 +231,11 @@ def test_sampled_matrices_tend_to_the_spectrum(name, spectra):
     small, large = (np.mean([distance(d, seed) for seed in (1, 2, 3)]) for d in (30, 150))
     assert large < small / 2
     assert large < 1 / 150
+
+
+@pytest.mark.slow
+def test_an_edge_is_differentiable_in_the_exponent():
+    law = lambda a: rf.PowerLaw(a, 0.05, nodes=4).normalised()
+    top = lambda a: rf.spectrum(rf.RandomFeatureModel(2.0, 1.5, 0.1, covariance=law(a))).parts.upper[0]
+    h = 1e-4
+    assert float(jax.grad(top)(1.0)) == pytest.approx(float(top(1.0 + h) - top(1.0 - h)) / (2 * h), rel=1e-6)
