@@ -156,10 +156,11 @@ def constants_table(
     names = [sigma.name for sigma in sigmas]
     if len(set(names)) < len(names) or not names:
         raise ValueError(f"activations must have different names (rf.Activation(f, name=...) gives one), got {names}")
+    white = None if covariance is None else Isotropic(covariance.trace)
     table = np.empty((len(_TABLE), len(names), times.size))
     for i, sigma in enumerate(sigmas):
         for j, t in enumerate(times):
-            model = RandomFeatureModel(1.0, 1.0, t, activation=sigma, covariance=covariance)
+            model = RandomFeatureModel(1.0, 1.0, t, activation=sigma, covariance=white)
             constants = {"gamma2": model.gamma2, **vars(gaussian_equivalent(model))}
             table[:, i, j] = [float(constants[name]) for name in _TABLE]
     return xarray.Dataset(

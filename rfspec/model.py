@@ -36,9 +36,11 @@ class RandomFeatureModel(eqx.Module):
     process : Process, optional
         Any forward process at one time, e.g. ``rf.FlowMatching(0.3)``.
     activation : str, callable or Activation
-        σ: "tanh" (default), "erf", "sin", "relu", "gelu", or an elementwise function written with jax.numpy.
+        σ: "tanh" (default), "erf", "sin", "relu", "gelu", ``Polynomial(coefficients)``, or an elementwise function
+        written with jax.numpy.
     covariance : Covariance
-        Σ: ``Isotropic(variance)`` (default, variance 1), ``Atoms(values, weights)`` or ``FromData(X)``.
+        Σ: ``Isotropic(variance)`` (default, variance 1), ``Atoms(values, weights)``, ``FromData(X)``, or a law:
+        ``PowerLaw``, ``Exponential``, ``MarchenkoPastur``, ``Density``, ``Subspace``, ``Mixture``.
 
     Raises
     ------
