@@ -11,14 +11,27 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-from .activations import Activation  # noqa: E402
-from .covariance import Atoms, Covariance, FromData, Isotropic  # noqa: E402
+from .activations import Activation, Polynomial, SaturationWarning  # noqa: E402
+from .covariance import (  # noqa: E402
+    Atoms,
+    Covariance,
+    Density,
+    Exponential,
+    FromData,
+    Isotropic,
+    MarchenkoPastur,
+    Mixture,
+    PowerLaw,
+    ResolutionWarning,
+    Subspace,
+)
 from .early_stopping import EarlyStopping, early_stopping, gap_onset  # noqa: E402
-from .gaussian_equivalent import GaussianEquivalent, gaussian_equivalent  # noqa: E402
+from .gaussian_equivalent import GaussianEquivalent, constants_table, gaussian_equivalent  # noqa: E402
 from .laws import leading_order  # noqa: E402
 from .learning_curves import LearningCurve, learning_curve  # noqa: E402
 from .merging import MergingLine, MergingLines, merging_lines  # noqa: E402
 from .model import RandomFeatureModel  # noqa: E402
+from .outlier import MeanOutlier, mean_outlier  # noqa: E402
 from .processes import (  # noqa: E402
     DDPM,
     Cosine,
@@ -46,22 +59,32 @@ __all__ = [
     "ConvergenceError",
     "Cosine",
     "Covariance",
+    "Density",
     "EarlyStopping",
+    "Exponential",
     "FlowMatching",
     "FromData",
     "GaussianEquivalent",
     "Interpolant",
     "Isotropic",
     "LearningCurve",
+    "MarchenkoPastur",
+    "MeanOutlier",
     "MergingLine",
     "MergingLines",
+    "Mixture",
     "OrnsteinUhlenbeck",
+    "Polynomial",
+    "PowerLaw",
     "Process",
     "RandomFeatureModel",
     "Required",
+    "ResolutionWarning",
+    "SaturationWarning",
     "ScoreExponent",
     "Solution",
     "Spectrum",
+    "Subspace",
     "Timescales",
     "TwoPoint",
     "VarianceExploding",
@@ -69,12 +92,14 @@ __all__ = [
     "certify",
     "clock",
     "compare",
+    "constants_table",
     "early_stopping",
     "empirical",
     "gap_onset",
     "gaussian_equivalent",
     "leading_order",
     "learning_curve",
+    "mean_outlier",
     "merging_lines",
     "over_time",
     "phase_diagram",

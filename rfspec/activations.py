@@ -2,7 +2,8 @@ r"""The nonlinearity σ of the features φ(x) = σ(Wx/√d).
 
 An activation is a function of the pre-activation together with what the quadrature must know of it: the
 points where its derivative jumps. Five are named (``tanh``, ``erf``, ``sin``, ``relu``, ``gelu``); any other
-function written with `jax.numpy` is taken as it is, and its kinks are found by dyadic search.
+function written with `jax.numpy` is taken as it is, and its kinks are found by dyadic search. Polynomials have
+exact constants.
 
 The mean E[σ(Γz)] need not vanish: it is subtracted (THEORY: a constant shift of σ) and reported as ``mu0``.
 """
@@ -18,8 +19,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._checks import concrete, real_vector
+
 SEARCH_RADIUS = 32.0  # kinks are looked for on [-32, 32]
 SMOOTH = 1e-10  # largest relative misfit of a smooth function to its local interpolant
+HIGHEST_DEGREE = 32
+SATURATING = ("tanh", "erf", "sin")
+USUAL = (1 / 16, 16.0)  # Γ² between which a bounded activation is neither linear nor saturated
+
+
+class SaturationWarning(UserWarning):
+    """Γ² is so far from 1 that a bounded activation is nearly linear, or nearly constant but for jumps."""
 
 
 class Activation(eqx.Module):
@@ -46,7 +56,7 @@ class Activation(eqx.Module):
     (0.0,)
     """
 
-    function: Callable[[Any], Any] = eqx.field(static=True)
+    function: Callable[..., Any] = eqx.field(static=True)
     name: str = eqx.field(static=True)
     kinks: tuple[float, ...] = eqx.field(static=True)
 
@@ -74,6 +84,53 @@ class Activation(eqx.Module):
     def named(self) -> bool:
         """Whether this is one of the package's own, of at most linear growth."""
         return _NAMED.get(self.name) is self.function
+
+
+class Polynomial(Activation):
+    r"""The polynomial σ(x) = Σ_j coefficients[j] x^j, whose constants are finite sums.
+
+    With z^j = Σ_k h_jk He_k(z)/√k!, h_jk = j!/(2^m m! √k!), j - k = 2m, the Hermite coefficients of σ(Γz) are
+    h_k = Σ_j coefficients[j] Γ^j h_jk, and v² and s² the sums of ``rfspec.gaussian_equivalent`` up to the degree.
+
+    Parameters
+    ----------
+    coefficients : array, shape (degree + 1,)
+        From the constant term up; degree 1 to 32, and not all but the first zero. Differentiable.
+
+    Raises
+    ------
+    ValueError
+        If the coefficients are no finite real numbers, too many, or those of a constant.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> model = rf.RandomFeatureModel(8.0, 2.0, t=0.1, activation=rf.Polynomial([0.0, 1.0, 0.0, 0.5]))
+    >>> print(f"{rf.gaussian_equivalent(model).mu1:.12f}")
+    2.500000000000
+    """
+
+    coefficients: Any
+
+    def __init__(self, coefficients: Any):
+        self.function, self.name, self.kinks = _horner, "polynomial", ()
+        self.coefficients = real_vector("coefficients", coefficients, "a one-dimensional array of finite real numbers")
+        terms = len(self.coefficients)
+        if not 2 <= terms <= HIGHEST_DEGREE + 1:
+            raise ValueError(f"coefficients must be those of a degree from 1 to {HIGHEST_DEGREE}, got {terms} of them")
+        if concrete(self.coefficients) and not np.any(self.coefficients[1:]):
+            raise ValueError(f"activation must not be constant (its variance is zero), got {self.coefficients}")
+
+    def __call__(self, x: Any) -> Any:
+        """σ(x), elementwise."""
+        return self.function(self.coefficients, x)
+
+
+def _horner(coefficients: Any, x: Any) -> Any:
+    total = 0.0 * x
+    for j in reversed(range(len(coefficients))):
+        total = total * x + coefficients[j]
+    return total
 
 
 def _relu(x: Any) -> Any:

@@ -26,13 +26,13 @@ import jax.numpy as jnp
 from .columns import Kind, Pair, Response, Source, Target, explained, explained_twice, or_zero
 from .gaussian_equivalent import GaussianEquivalent
 from .holomorphic import reciprocal
-from .targets import Mixture
+from .targets import Combination
 
 
 class RandomFeatureEquations(eqx.Module):
     """A holomorphic residual F(u; ζ) in the unknowns u = (q, δ), with its start at large ζ.
 
-    For Im ζ > 0 exactly one root has a positive imaginary part in every unknown. `target` is the mixture
+    For Im ζ > 0 exactly one root has a positive imaginary part in every unknown. `target` is the combination
     y = c_xx + c_ξξ that is learnt, `slope` c_xα/β (None where c_x is), and `decay` what
     weight decay adds to U.
     """
@@ -42,7 +42,7 @@ class RandomFeatureEquations(eqx.Module):
     values: Any
     weights: Any
     ge: GaussianEquivalent
-    target: Mixture
+    target: Combination
     slope: Any
     decay: Any
 

@@ -6,21 +6,25 @@ With h_k = E[σ(Γz) He_k(z)]/√k! and c = α²σ_x²/Γ² (1 - c = β²/Γ²) 
     v² = Σ_{k≥2} h_k² c^k,    s² = Σ_{k≥2} h_k² (1 - c^k),
 
 so nothing cancels as t → 0, where the paper's differences of averages lose s² and v². Three routes, each with
-an error estimate: closed forms of the kernel Σ h_k² c^k (erf, sin, relu), the Hermite sum (analytic σ), and
-conditioned double integrals that are again averages of squares (kinks, or Γ too large for the sum).
+an error estimate: closed forms of the kernel Σ h_k² c^k (erf, sin, relu) or of the h_k (polynomials), the Hermite
+sum (analytic σ), and conditioned double integrals that are again averages of squares (kinks, or Γ too large for the
+sum).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from math import factorial, sqrt
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import concrete
-from .covariance import Isotropic
+from ._checks import concrete, real_array
+from .activations import Activation, Polynomial, as_activation
+from .covariance import Covariance, Isotropic
 from .model import RandomFeatureModel
 from .quadrature import (
     ORDER,
@@ -30,6 +34,9 @@ from .quadrature import (
     hermite_projection,
     panels,
 )
+
+if TYPE_CHECKING:
+    import xarray
 
 EPS = float(np.finfo(float).eps)
 ROUNDING = 4 * EPS  # of each h_k, relative to the root of their sum of squares; what is smaller counts as zero
@@ -94,11 +101,87 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
     return quick if quick.error < ENOUGH else _thorough(model, quick)
 
 
+_TABLE = {
+    "mu0": ("mean of the activation, E[σ(Γz)]", "1"),
+    "mu1": ("linear coefficient, E[σ'(Γz)]", "1/data"),
+    "kappa2": ("signal seen linearly, κ² = α²μ1²", "1/data²"),
+    "b2": ("noise seen linearly, b² = β²μ1²", "1"),
+    "v2": ("nonlinear part fixed by the data point, v²", "1"),
+    "s2": ("nonlinear part that the noise redraws, s²", "1"),
+    "gamma2": ("variance of a pre-activation, Γ² = α²σ_x² + β²", "data²"),
+    "error": ("estimated relative error of the constants", "1"),
+}
+
+
+def constants_table(
+    ts: Any,
+    activations: Sequence[str | Callable[[Any], Any] | Activation] = ("tanh", "erf", "sin", "relu", "gelu"),
+    covariance: Covariance | None = None,
+) -> xarray.Dataset:
+    r"""Constants of the Gaussian equivalent over the diffusion time, for several activations.
+
+    Parameters
+    ----------
+    ts : array, shape (T,)
+        Diffusion times t > 0 of the Ornstein-Uhlenbeck process.
+    activations : sequence
+        Names, callables or ``rf.Activation``; no two of one name.
+    covariance : Covariance, optional
+        Σ, of which only the trace enters; ``Isotropic(1.0)`` by default.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``mu0 mu1 kappa2 b2 v2 s2 gamma2 error`` over the dimensions (activation, t), each with `long_name` and `units`
+        (activations are dimensionless, "data" is the unit of x).
+
+    Raises
+    ------
+    ValueError
+        If a time or an activation is refused by ``rf.RandomFeatureModel``, or two activations share a name.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> table = rf.constants_table([0.01, 0.1], ["tanh", "relu"])
+    >>> print(f"{float(table.s2.sel(activation='tanh', t=0.01)):.7f}")
+    0.0018735
+    """
+    import xarray
+
+    times = real_array("ts", ts, "a one-dimensional array of times greater than 0")
+    if times.ndim != 1 or not times.size:
+        raise ValueError(f"ts must be a one-dimensional array of times greater than 0, got shape {times.shape}")
+    sigmas = [as_activation(activation) for activation in activations]
+    names = [sigma.name for sigma in sigmas]
+    if len(set(names)) < len(names) or not names:
+        raise ValueError(f"activations must have different names (rf.Activation(f, name=...) gives one), got {names}")
+    white = None if covariance is None else Isotropic(covariance.trace)
+    table = np.empty((len(_TABLE), len(names), times.size))
+    for i, sigma in enumerate(sigmas):
+        for j, t in enumerate(times):
+            model = RandomFeatureModel(1.0, 1.0, t, activation=sigma, covariance=white)
+            constants = {"gamma2": model.gamma2, **vars(gaussian_equivalent(model))}
+            table[:, i, j] = [float(constants[name]) for name in _TABLE]
+    return xarray.Dataset(
+        {
+            name: (("activation", "t"), values, {"long_name": long_name, "units": units})
+            for values, (name, (long_name, units)) in zip(table, _TABLE.items(), strict=True)
+        },
+        coords={
+            "activation": ("activation", names, {"long_name": "nonlinearity σ of the features"}),
+            "t": ("t", times, {"long_name": "diffusion time", "units": "1"}),
+        },
+    )
+
+
 @jax.jit
 def _quick(model: RandomFeatureModel) -> GaussianEquivalent:
     """A closed form or the Hermite sum; the error of the latter is 1 where it does not apply."""
     if model.activation.named and model.activation.name in _CLOSED:
         return _assemble(model, *_CLOSED[model.activation.name](model.gamma2, *_correlation(model)))
+    if isinstance(model.activation, Polynomial):
+        return _assemble(model, *_polynomial(model.activation.coefficients, model.gamma2, *_correlation(model)))
     return _assemble(model, *_hermite_sum(model, *_correlation(model)))
 
 
@@ -196,6 +279,24 @@ def _relu(gamma2: Any, c: Any, rest: Any) -> tuple[Any, ...]:
 
 
 _CLOSED = {"erf": _erf, "sin": _sin, "relu": _relu}
+
+
+def _polynomial(coefficients: Any, gamma2: Any, c: Any, rest: Any) -> tuple[Any, ...]:
+    """h_k = Σ_j coefficients[j] Γ^j j!/(2^m m! √k!), j - k = 2m; the error is what rounding leaves of their sums."""
+    size = len(coefficients)
+    table = np.zeros((size, size))
+    for j in range(size):
+        for m in range(j // 2 + 1):
+            table[j - 2 * m, j] = factorial(j) / (2**m * factorial(m) * sqrt(factorial(j - 2 * m)))
+    gamma = jnp.sqrt(gamma2)
+    terms = table * (jnp.asarray(coefficients) * jnp.cumprod(jnp.append(1.0, jnp.full(size - 1, gamma))))
+    h, rounding = jnp.sum(terms, axis=1), 4 * EPS * jnp.sum(jnp.abs(terms), axis=1)
+    power = jnp.arange(size) * _log_correlation(c, rest)
+    share = jnp.stack([jnp.exp(power), -jnp.expm1(power)]) * (np.arange(size) > 1)
+    sums = share @ h**2
+    noise = share @ (2 * jnp.abs(h) * rounding + rounding**2)
+    error = jnp.max(jnp.where(sums > 0, noise / jnp.where(sums > 0, sums, 1.0), 0.0))
+    return h[0], h[1] / gamma, sums[0], sums[1], error + (8 + 2 * size) * EPS
 
 
 # ----------------------------------------------------------------------------------------------- Hermite sum

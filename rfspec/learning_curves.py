@@ -32,7 +32,7 @@ from .model import RandomFeatureModel
 from .series import nodes_of
 from .solver import EPS, ConvergenceError, solve_off_axis, solve_real_axis
 from .spectrum import spectrum
-from .targets import mixture, score_scale, unexplained
+from .targets import combination, score_scale, unexplained
 from .theory import equations
 
 TOLERANCE = 1e-11
@@ -175,14 +175,14 @@ def learning_curve(
 
 def score_error(model: RandomFeatureModel, test: Any) -> Any:
     """E_score of a test loss under Gaussian data: what exceeds the loss of the exact score, over its unit."""
-    y = mixture(model.target, model.process)
+    y = combination(model.target, model.process)
     floor = unexplained(y, model.process, model.covariance.values, model.covariance.weights)
     return (test - floor) / score_unit(model)
 
 
 def score_unit(model: RandomFeatureModel) -> Any:
     """The test loss that a score error of 1 stands for: β² for the target "noise"."""
-    return score_scale(mixture(model.target, model.process), model.process) ** 2
+    return score_scale(combination(model.target, model.process), model.process) ** 2
 
 
 def training_times(tau: Any) -> Any:

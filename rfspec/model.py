@@ -6,17 +6,21 @@ process x_t = αx + βξ added to n samples of a law with covariance Σ (arXiv 2
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 
 from ._checks import concrete, not_negative, real_scalar
-from .activations import Activation, as_activation
-from .covariance import Covariance, Isotropic
+from .activations import SATURATING, USUAL, Activation, Polynomial, SaturationWarning, as_activation
+from .covariance import Covariance, Isotropic, ResolutionWarning
 from .processes import OrnsteinUhlenbeck, Process
 from .quadrature import trapezoid
-from .targets import TARGETS, mixture
+from .targets import TARGETS, combination
+
+UNRESOLVED = 0.05  # share of a continuous covariance above which a model warns
 
 
 class RandomFeatureModel(eqx.Module):
@@ -33,9 +37,11 @@ class RandomFeatureModel(eqx.Module):
     process : Process, optional
         Any forward process at one time, e.g. ``rf.FlowMatching(0.3)``.
     activation : str, callable or Activation
-        σ: "tanh" (default), "erf", "sin", "relu", "gelu", or an elementwise function written with jax.numpy.
+        σ: "tanh" (default), "erf", "sin", "relu", "gelu", ``Polynomial(coefficients)``, or an elementwise function
+        written with jax.numpy.
     covariance : Covariance
-        Σ: ``Isotropic(variance)`` (default, variance 1), ``Atoms(values, weights)``, ``FromData(X)`` and others.
+        Σ: ``Isotropic(variance)`` (default, variance 1), ``Atoms(values, weights)``, ``FromData(X)``, or a law:
+        ``PowerLaw``, ``Exponential``, ``MarchenkoPastur``, ``Density``, ``Subspace``, ``Mixture``.
     target : {"noise", "score", "data", "velocity"}
         What is learnt: the score through the noise, with weight β² (default, the paper's loss) or 1; x; or α̇x + β̇ξ of
         the process.
@@ -50,6 +56,13 @@ class RandomFeatureModel(eqx.Module):
     ValueError
         Naming argument, rule and value, if one is outside its range. Inside a JAX transformation values
         are not known and pass unchecked.
+
+    Warns
+    -----
+    SaturationWarning
+        If σ is tanh, erf or sin and Γ² = α²σ_x² + β² is outside [1/16, 16].
+    ResolutionWarning
+        If the covariance is a continuous law and more than a twentieth of it is unresolved at ψ_p and ψ_n.
 
     Notes
     -----
@@ -105,11 +118,12 @@ class RandomFeatureModel(eqx.Module):
         self._check_second_moment()
         if target == "velocity":
             _ = self.process.velocity  # which not every process has
+        self._warn()
 
     @property
     def pace(self) -> Any:
         """ω², which multiplies U in the loss: a mode λ relaxes on ψ_p/(ω²λ); β² for the target "noise", else 1."""
-        return mixture(self.target, self.process).weight
+        return combination(self.target, self.process).weight
 
     @property
     def gamma2(self) -> Any:
@@ -130,7 +144,8 @@ class RandomFeatureModel(eqx.Module):
             f"{k}={np.asarray(v):.10g}" for k, v in vars(self.process).items() if np.ndim(v) == 0 and v is not None
         )
         others = {"target": "noise", "noise_draws": np.inf, "weight_decay": 0.0}
-        more = "".join(f", {k}={getattr(self, k)!r}" for k, usual in others.items() if getattr(self, k) != usual)
+        given = {k: getattr(self, k) for k in others if concrete(getattr(self, k))}
+        more = "".join(f", {k}={v if isinstance(v, str) else f'{v:.10g}'}" for k, v in given.items() if v != others[k])
         values = self.covariance.values
         sigma = f"{values[0]:.10g}" if len(values) == 1 else f"{len(values)} eigenvalues"
         return (
@@ -141,7 +156,7 @@ class RandomFeatureModel(eqx.Module):
 
     def _check_second_moment(self) -> None:
         """E[σ(Γz)²] must exist: its integrand has to have died out where the Gaussian has."""
-        if self.activation.named:
+        if self.activation.named or isinstance(self.activation, Polynomial):
             return
         gamma2 = self.gamma2
         if not concrete(gamma2):
@@ -155,4 +170,31 @@ class RandomFeatureModel(eqx.Module):
             raise ValueError(
                 f"activation must have a finite second moment under N(0, {float(gamma2):.6g}), "
                 f"got a diverging E[σ²] from {self.activation.name!r}"
+            )
+
+    def _warn(self) -> None:
+        """Say what is allowed but hardly meant."""
+        if not concrete(*jax.tree.leaves(self)):
+            return
+        gamma2 = float(self.gamma2)
+        if self.activation.named and self.activation.name in SATURATING and not USUAL[0] <= gamma2 <= USUAL[1]:
+            effect = "nearly linear: v² and s² almost vanish" if gamma2 < 1 else "saturated: little of it is linear"
+            warnings.warn(
+                f"the pre-activations have variance Γ² = α²σ_x² + β² = {gamma2:.4g}, outside [1/16, 16], where "
+                f"{self.activation.name} is {effect}; scale the data, e.g. covariance.normalised(1.0)",
+                SaturationWarning,
+                stacklevel=6,
+            )
+        if self.covariance.atomic:
+            return
+        law, noise = self.covariance, float(self.process.beta2 / self.process.alpha**2)
+        share = float(law.unresolved(self.psi_p, self.psi_n, noise))
+        if share > UNRESOLVED:
+            needed = law.nodes_needed(self.psi_p, self.psi_n, noise, UNRESOLVED)
+            warnings.warn(
+                f"at psi_p={float(self.psi_p):g}, psi_n={float(self.psi_n):g} the spectrum shows the nodes of "
+                f"{type(law).__name__} one by one on {share:.0%} of the dimensions; about {needed} nodes instead of "
+                f"{np.count_nonzero(law.spacing)} would show the continuous law",
+                ResolutionWarning,
+                stacklevel=6,
             )

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from .columns import Kind, Pair, Response, Source, Target, explained, explained_twice, or_zero
 from .gaussian_equivalent import GaussianEquivalent
 from .holomorphic import reciprocal
-from .targets import Mixture
+from .targets import Combination
 
 Unknowns = tuple[Any, Any, Any]
 
@@ -35,7 +35,7 @@ class NoiseDrawsEquations(eqx.Module):
     values: Any
     weights: Any
     ge: GaussianEquivalent
-    target: Mixture
+    target: Combination
     slope: Any
     decay: Any
     draws: Any

@@ -1,4 +1,4 @@
-r"""What the model learns to predict from x_t = αx + βξ: a mixture y = c_x x + c_ξ ξ of signal and noise.
+r"""What the model learns to predict from x_t = αx + βξ: a combination y = c_x x + c_ξ ξ of signal and noise.
 
 Training minimises (1/dn) Σ_ν E_ξ ||ω s_A(x_t^ν) - y^ν||², with ω = β for the noise, so that s_A is the score, and
 ω = 1 else. All of them are the same regression; A = 0 starts at the loss Tr E[yyᵀ]/d.
@@ -15,7 +15,7 @@ from .processes import Process
 TARGETS = ("noise", "score", "data", "velocity")
 
 
-class Mixture(NamedTuple):
+class Combination(NamedTuple):
     """y = signal·x + noise·ξ (None: no x in it), and ω², which sets the pace of training."""
 
     signal: Any
@@ -23,27 +23,27 @@ class Mixture(NamedTuple):
     weight: Any
 
 
-def mixture(target: str, process: Process) -> Mixture:
-    """The mixture of a named target: -ξ, -ξ/β (the score of x_t given x), x, and α̇x + β̇ξ."""
+def combination(target: str, process: Process) -> Combination:
+    """The combination of a named target: -ξ, -ξ/β (the score of x_t given x), x, and α̇x + β̇ξ."""
     number = jnp.float64  # one type for all, so that targets share compilations
     if target == "noise":
-        return Mixture(None, number(-1.0), process.beta2)
+        return Combination(None, number(-1.0), process.beta2)
     if target == "score":
-        return Mixture(None, number(-1.0 / process.beta), number(1.0))
+        return Combination(None, number(-1.0 / process.beta), number(1.0))
     if target == "data":
-        return Mixture(number(1.0), number(0.0), number(1.0))
+        return Combination(number(1.0), number(0.0), number(1.0))
     signal, noise = (jnp.asarray(rate, float) for rate in process.velocity)
-    return Mixture(signal, noise, number(1.0))
+    return Combination(signal, noise, number(1.0))
 
 
-def score_scale(y: Mixture, process: Process) -> Any:
+def score_scale(y: Combination, process: Process) -> Any:
     """ρ in E[y|x_t] = c_x x_t/α + ρ ∇log P_t(x_t), ρ = c_x β²/α - c_ξβ; an error of y is ρ times one of the score."""
     if y.signal is None:
         return -y.noise * process.beta
     return y.signal * process.beta2 / process.alpha - y.noise * process.beta
 
 
-def unexplained(y: Mixture, process: Process, values: Any, weights: Any) -> Any:
+def unexplained(y: Combination, process: Process, values: Any, weights: Any) -> Any:
     """The loss of E[y|x_t] for Gaussian data, ∫ dρ_Σ λ (c_xβ - c_ξα)²/(α²λ + β²)."""
     alpha, beta = process.alpha, process.beta
     share = jnp.asarray(values) / (alpha**2 * jnp.asarray(values) + process.beta2)

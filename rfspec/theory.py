@@ -9,7 +9,7 @@ from .equations import RandomFeatureEquations
 from .gaussian_equivalent import GaussianEquivalent
 from .model import RandomFeatureModel
 from .noise_draws import NoiseDrawsEquations
-from .targets import mixture
+from .targets import combination
 
 Equations = RandomFeatureEquations | NoiseDrawsEquations
 
@@ -24,7 +24,7 @@ def equations(model: RandomFeatureModel, ge: GaussianEquivalent) -> Equations:
     missing = (1 << (size - 1).bit_length() if size <= 64 else -(-size // 64) * 64) - size
     if missing:
         values, weights = jnp.pad(values, (0, missing), mode="edge"), jnp.pad(weights, (0, missing))
-    y, process = mixture(model.target, model.process), model.process
+    y, process = combination(model.target, model.process), model.process
     slope = None if y.signal is None else y.signal * process.alpha / process.beta
     known = (model.psi_p, model.psi_n, values, weights, ge, y, slope, model.weight_decay / y.weight)
     if np.isinf(model.noise_draws):

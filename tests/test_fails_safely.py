@@ -6,6 +6,8 @@ from problems import draw, verdict
 
 import rfspec as rf
 
+pytestmark = pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")  # small and large Γ² are meant
+
 
 @pytest.mark.parametrize(("seed", "models"), [(11, 80), pytest.param(12, 300, marks=pytest.mark.slow)])
 def test_nothing_is_silently_wrong(seed, models):

@@ -11,6 +11,7 @@ import rfspec as rf
 from rfspec.gaussian_equivalent import EPS, _correlation, _double_integrals, _hermite_sum, _log_correlation
 
 NAMES = ("mu1", "kappa2", "b2", "v2", "s2")
+pytestmark = pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")  # small and large Γ² are meant
 
 
 @pytest.mark.parametrize("reference", REFERENCE, ids=lambda r: r["name"])

@@ -8,6 +8,8 @@ from problems import closed_moments
 
 import rfspec as rf
 
+pytestmark = pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")  # small and large Γ² are meant
+
 
 def log_uniform(low, high):
     return st.floats(np.log(low), np.log(high)).map(lambda x: float(np.exp(x)))

@@ -15,6 +15,7 @@ ROOMS = [
     "quadrature",
     "model",
     "gaussian_equivalent",
+    "outlier",
     "holomorphic",
     "columns",
     "equations",
