@@ -139,9 +139,7 @@ class FromData(Covariance):
     shrinkage: Any
     compression_error: Any
 
-    def __init__(
-        self, X: Any, shrinkage: str | None = None, *, trace: float | None = None, nodes: int | None = None
-    ):
+    def __init__(self, X: Any, shrinkage: str | None = None, *, trace: float | None = None, nodes: int | None = None):
         rule = "a finite real matrix of shape (samples, dimensions) with at least two rows"
         data = real_array("X", X, rule)
         if data.ndim != 2 or data.shape[0] < 2 or data.shape[1] < 1:

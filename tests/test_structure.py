@@ -47,6 +47,7 @@ ROOMS = [
     "empirical.training",
     "empirical.compare",
     "empirical.__init__",
+    "prediction",
     "__init__",
     "plotting.style",
     "plotting.densities",
@@ -58,6 +59,7 @@ ROOMS = [
     "cli.options",
     "cli.theory",
     "cli.sampled",
+    "cli.predicted",
     "cli.__init__",
     "__main__",
 ]
