@@ -13,7 +13,7 @@ import numpy as np
 import rfspec as rf
 from rfspec.demo import digits
 from rfspec.io import write_csv, write_figure
-from rfspec.prediction import split
+from rfspec.prediction import EXACT, split
 
 mpl.use("Agg")
 
@@ -50,7 +50,8 @@ def measure(activation: str, t: float) -> tuple[rf.HeldOut, rf.LearningCurve]:
     found = rf.held_out(key, digits(), PSI_P, t, tau, activation=activation)
     covariance = rf.FromData(split(key, digits(), 0.2, None)[0])
     model = rf.RandomFeatureModel(PSI_P, found.prediction.model.psi_n, t, activation=activation, covariance=covariance)
-    return found, rf.empirical.learning_curve(key, model, tau, found.prediction.d)
+    matrices = rf.empirical.sample(key, model, found.prediction.d, tolerance=EXACT)
+    return found, rf.empirical.gradient_flow(matrices, tau)
 
 
 def draw(ax: Axes, found: rf.HeldOut, gaussian: rf.LearningCurve, title: str) -> None:

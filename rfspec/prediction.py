@@ -27,6 +27,7 @@ NODES = 32  # for the digits as good as all 62 eigenvalues, to 12 digits of the 
 AROUND = np.geomspace(1e-2, 1e4, 25)  # training times shown, in units of the best one
 FIRST, LAST = 1e-3, 40.0  # from cλ = FIRST for the largest λ to cλ = LAST for the smallest: where the minimum is sought
 FINE = 200
+EXACT = 1e-6  # of the sampled matrices: far below what one draw of them fluctuates by, and quicker with relu
 FLAT = 1e-10  # depth of a measured minimum below which it is rounding
 
 
@@ -271,7 +272,8 @@ def held_out(
         predicted = learning_curve(prediction.model, tau)
         bar.update(1)
         bar.set_description("random features")
-        basis = eigenbasis(sample(jax.random.split(key)[1], prediction.model, data=train, held_out=test))
+        matrices = sample(jax.random.split(key)[1], prediction.model, data=train, held_out=test, tolerance=EXACT)
+        basis = eigenbasis(matrices)
         measured = gradient_flow(basis, predicted.tau)
         best, lowest, end = _best(basis)
         at = float(prediction.stop.tau)
