@@ -24,7 +24,9 @@ OUT = Path(__file__).parent.parent / "results" / "figures"
 ACTIVATIONS = ("tanh", "erf", "relu")
 TIMES = (0.01, 0.1, 1.0)
 PSI_P = 16.0
-SHOWN = 4  # every fourth time goes into the table
+TAU = np.geomspace(1.0, 1e6, 25)
+IN_TABLE = TAU[::4]  # decades
+IN_PAGE = (1, 3, 6)  # powers of ten
 
 
 def main() -> None:
@@ -41,12 +43,13 @@ def main() -> None:
         axes[0, 0].legend(fontsize=7)
         write_figure(OUT / "real_data.png", figure)
     plt.close(figure)
+    (OUT / "real_data.md").write_text(tables(columns), encoding="utf-8")
     print(f"written to {OUT / 'real_data.png'}")
 
 
 def measure(activation: str, t: float) -> tuple[rf.HeldOut, rf.LearningCurve]:
     """The digits, and Gaussian data with the eigenvalues of their training part."""
-    key, tau = jax.random.key(0), np.geomspace(1.0, 1e6, 25)
+    key, tau = jax.random.key(0), TAU
     found = rf.held_out(key, digits(), PSI_P, t, tau, activation=activation)
     covariance = rf.FromData(split(key, digits(), 0.2, None)[0])
     model = rf.RandomFeatureModel(PSI_P, found.prediction.model.psi_n, t, activation=activation, covariance=covariance)
@@ -78,11 +81,11 @@ def numbers(found: rf.HeldOut, gaussian: rf.LearningCurve, activation: str, t: f
     }
     curves = {"predicted": found.predicted, "measured": found.measured, "gaussian": gaussian}
     losses = {
-        f"{name}_{kind}": [float(x) for x in np.asarray(getattr(curve, kind))[::SHOWN]]
+        f"{name}_{kind}": [float(x) for x in np.asarray(getattr(curve, kind))[::4]]
         for kind in ("train", "test")
         for name, curve in curves.items()
     }
-    tau = [float(x) for x in np.asarray(found.predicted.tau)[::SHOWN]]
+    tau = [float(x) for x in np.asarray(found.predicted.tau)[::4]]
     print(f"{activation}, t = {t:g}, n = {found.prediction.n}, {found.n_test} held out")
     print("".join(f"{name:>18}" for name in ("tau", *losses)))
     for row in zip(tau, *losses.values(), strict=True):
@@ -90,6 +93,33 @@ def numbers(found: rf.HeldOut, gaussian: rf.LearningCurve, activation: str, t: f
     print(", ".join(f"{name} {value:.5g}" for name, value in best.items()), flush=True)
     same = {"activation": activation, "t": t, "n_train": found.prediction.n, "n_test": found.n_test, **best}
     return {"tau": tau, **losses} | {name: [value] * len(tau) for name, value in same.items()}
+
+
+def tables(columns: dict[str, list]) -> str:
+    """The page's two tables: losses at three times, and when to stop."""
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    names = [f"{name}_{kind}" for kind in ("train", "test") for name in ("predicted", "measured", "gaussian")]
+    lines = [
+        "| σ | t | τ | train, predicted | digits | Gaussian | test, predicted | digits | Gaussian |",
+        "| --- " * 9 + "|",
+    ]
+    for row in rows:
+        power = round(float(np.log10(row["tau"])))
+        if power in IN_PAGE:
+            losses = " | ".join(f"{row[name]:.4f}" for name in names)
+            lines.append(f"| {row['activation']} | {row['t']:g} | 10^{power} | {losses} |")
+    lines += [
+        "",
+        "| σ | t | best τ, predicted | window | measured | test loss, predicted | measured there | smallest |",
+    ]
+    lines.append("| --- " * 8 + "|")
+    for row in rows[:: len(IN_TABLE)]:
+        end = f"{row['window_upper']:.4g}".replace("inf", "∞")
+        times = f"{row['predicted_best_tau']:.4g} | {row['window_lower']:.4g} to {end}"
+        losses = (row[name] for name in ("predicted_best_test", "measured_at_predicted_best", "measured_best_test"))
+        numbers = " | ".join(f"{loss:.4f}" for loss in losses)
+        lines.append(f"| {row['activation']} | {row['t']:g} | {times} | {row['measured_best_tau']:.4g} | {numbers} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -214,7 +214,7 @@ def test_check(tmp_path):
 # -------------------------------------------------------------------------------------------------- bad input
 
 FILES = {
-    "text.csv": ("a,b\n1,2\nx,3\n", "could not convert string 'x'"),
+    "text.csv": ("a,b\n1,2\nx,3\n", "could not convert string 'x' to float64 at line 3, column 1"),
     "missing.csv": ("a,b\n1,2\n,3\n", "could not convert string ''"),
     "ragged.csv": ("1,2\n3\n", "columns changed"),
     "nan.csv": ("1,2\nnan,3\n", "X must be a finite real matrix .*, got nan"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -117,9 +118,13 @@ def _read_csv(path: Path) -> np.ndarray:
     with path.open(encoding="utf-8-sig") as f:
         first = f.readline().strip().split(",")
     header = all(cell.strip() and not _is_number(cell) for cell in first)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "loadtxt: input contained no data")
-        return np.loadtxt(path, delimiter=",", ndmin=2, skiprows=int(header), encoding="utf-8-sig")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "loadtxt: input contained no data")
+            return np.loadtxt(path, delimiter=",", ndmin=2, skiprows=int(header), encoding="utf-8-sig")
+    except ValueError as e:  # numpy counts rows from 0, and the header is none of them
+        line = lambda found: f"at line {int(found[1]) + 1 + header}"
+        raise ValueError(re.sub(r"at row (\d+)(?=, column)", line, str(e))) from e
 
 
 def _is_number(text: str) -> bool:
