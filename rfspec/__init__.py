@@ -12,19 +12,8 @@ import jax
 jax.config.update("jax_enable_x64", True)
 
 from .activations import Activation, Polynomial, SaturationWarning  # noqa: E402
-from .covariance import (  # noqa: E402
-    Atoms,
-    Covariance,
-    Density,
-    Exponential,
-    FromData,
-    Isotropic,
-    MarchenkoPastur,
-    Mixture,
-    PowerLaw,
-    ResolutionWarning,
-    Subspace,
-)
+from .covariance import Atoms, Covariance, FromData, Isotropic, ResolutionWarning  # noqa: E402
+from .covariance_laws import Density, Exponential, MarchenkoPastur, Mixture, PowerLaw, Subspace  # noqa: E402
 from .early_stopping import EarlyStopping, early_stopping, gap_onset  # noqa: E402
 from .gaussian_equivalent import GaussianEquivalent, constants_table, gaussian_equivalent  # noqa: E402
 from .laws import leading_order  # noqa: E402
@@ -65,6 +54,7 @@ __all__ = [
     "FlowMatching",
     "FromData",
     "GaussianEquivalent",
+    "HeldOut",
     "Interpolant",
     "Isotropic",
     "LearningCurve",
@@ -76,6 +66,7 @@ __all__ = [
     "OrnsteinUhlenbeck",
     "Polynomial",
     "PowerLaw",
+    "Prediction",
     "Process",
     "RandomFeatureModel",
     "Required",
@@ -97,6 +88,7 @@ __all__ = [
     "empirical",
     "gap_onset",
     "gaussian_equivalent",
+    "held_out",
     "leading_order",
     "learning_curve",
     "mean_outlier",
@@ -104,6 +96,7 @@ __all__ = [
     "over_time",
     "phase_diagram",
     "plotting",
+    "predict",
     "required",
     "score_exponent",
     "solve",
@@ -122,6 +115,10 @@ _LAZY = {  # what needs matplotlib, sympy or optax is imported when it is first 
     "phase_diagram": ("phase", "phase_diagram"),
     "certify": ("certificate", "certify"),
     "Certificate": ("certificate", "Certificate"),
+    "predict": ("prediction", "predict"),
+    "held_out": ("prediction", "held_out"),
+    "Prediction": ("prediction", "Prediction"),
+    "HeldOut": ("prediction", "HeldOut"),
 }
 
 

@@ -10,6 +10,7 @@ ROOMS = [
     "_checks",
     "activations",
     "covariance",
+    "covariance_laws",
     "processes",
     "targets",
     "quadrature",
@@ -53,6 +54,7 @@ ROOMS = [
     "empirical.training",
     "empirical.compare",
     "empirical.__init__",
+    "prediction",
     "__init__",
     "plotting.style",
     "plotting.densities",
@@ -64,6 +66,7 @@ ROOMS = [
     "cli.options",
     "cli.theory",
     "cli.sampled",
+    "cli.predicted",
     "cli.__init__",
     "__main__",
 ]

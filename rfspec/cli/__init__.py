@@ -10,7 +10,7 @@ import jax
 import typer
 
 from ..solver import ConvergenceError
-from . import sampled, theory  # noqa: F401  the commands enter themselves
+from . import predicted, sampled, theory  # noqa: F401  the commands enter themselves
 from .options import app
 
 

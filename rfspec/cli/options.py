@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
+from zipfile import BadZipFile
 
 import numpy as np
 import typer
@@ -28,7 +31,7 @@ Activation = Annotated[str, typer.Option(help="tanh, erf, sin, relu or gelu")]
 Variance = Annotated[float, typer.Option(help="data variance, for Σ = variance · I")]
 Values = Annotated[str | None, typer.Option(help="eigenvalues of Σ, comma separated, with --weights")]
 Weights = Annotated[str | None, typer.Option(help="their weights, comma separated, summing to 1")]
-Data = Annotated[Path | None, typer.Option(help=".npy or .csv file of samples in rows, whose covariance is Σ")]
+Data = Annotated[Path | None, typer.Option(help=".npy, .npz or .csv file of samples in rows, whose covariance is Σ")]
 Dimension = Annotated[int | None, typer.Option("--d", help="dimension of the sampled data; with --data its columns")]
 Kind = Annotated[str, typer.Option(help="features, or gaussian for the Gaussian equivalent")]
 Rows = Annotated[str, typer.Option(help="rows of W: gaussian or spherical")]
@@ -85,18 +88,51 @@ def covariance_of(variance: float, values: str | None, weights: str | None, data
     return Isotropic(variance)
 
 
-def read_samples(path: Path) -> np.ndarray:
-    """A matrix of samples from a .npy or .csv file."""
+def read_samples(path: Path, key: str | None = None) -> np.ndarray:
+    """A matrix of samples from a .npy, .npz or .csv file; `key` names one of several arrays of a .npz file."""
     if not path.exists():
         raise ValueError(f"data must be an existing file, got {path}")
+    if key is not None and path.suffix != ".npz":
+        raise ValueError(f"key goes with a .npz file, got {path}")
     try:
         if path.suffix == ".npy":
             return np.load(path, allow_pickle=False)
         if path.suffix == ".csv":
-            return np.loadtxt(path, delimiter=",", ndmin=2)
-    except (OSError, ValueError, EOFError) as e:
+            return _read_csv(path)
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                if key is None and len(arrays.files) == 1:
+                    key = arrays.files[0]
+                if key in arrays.files:
+                    return arrays[key]
+                names = ", ".join(arrays.files)
+    except (OSError, ValueError, EOFError, BadZipFile) as e:
         raise ValueError(f"data must be a numeric matrix, got {path} with {e}") from e
-    raise ValueError(f"data must be a .npy or .csv file, got {path}")
+    if path.suffix == ".npz":
+        raise ValueError(f"key must be one of the arrays in {path}, {names or 'of which there are none'}, got {key!r}")
+    raise ValueError(f"data must be a .npy, .npz or .csv file, got {path}")
+
+
+def _read_csv(path: Path) -> np.ndarray:
+    """Numbers separated by commas, under a header or not; a header is a first line without a number."""
+    with path.open(encoding="utf-8-sig") as f:
+        first = f.readline().strip().split(",")
+    header = all(cell.strip() and not _is_number(cell) for cell in first)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "loadtxt: input contained no data")
+            return np.loadtxt(path, delimiter=",", ndmin=2, skiprows=int(header), encoding="utf-8-sig")
+    except ValueError as e:  # numpy counts rows from 0, and the header is none of them
+        line = lambda found: f"at line {int(found[1]) + 1 + header}"
+        raise ValueError(re.sub(r"at row (\d+)(?=, column)", line, str(e))) from e
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def numbers(name: str, text: str) -> list[float]:

@@ -83,6 +83,7 @@ def sample(
     *,
     kind: str = "features",
     data: Any = None,
+    held_out: Any = None,
     rows: str = "gaussian",
     tolerance: float = TOLERANCE,
 ) -> FeatureMatrices:
@@ -100,6 +101,8 @@ def sample(
     data : array, shape (samples, d), optional
         Rows to train on instead of Gaussian data: n random rows train, the others test. Its covariance should
         be that of the model, and its mean zero.
+    held_out : array, shape (samples, d), optional
+        Rows to test on, with `data`, of which n random rows then train and the others go unused.
     rows : {"gaussian", "spherical"}
         Rows of W with iid entries N(0, 1), or uniform on the sphere of radius √d, which has the same limit and
         no spread of the features' variances.
@@ -121,7 +124,8 @@ def sample(
     -----
     Beyond arXiv 2505.17638, which averages over draws of the noise.
     """
-    return matrices_of(model, drawn(key, model, d, kind=kind, data=data, rows=rows, matrices=2), kind, tolerance)
+    draw = drawn(key, model, d, kind=kind, data=data, held_out=held_out, rows=rows, matrices=2)
+    return matrices_of(model, draw, kind, tolerance)
 
 
 def matrices_of(model: RandomFeatureModel, draw: Any, kind: str, tolerance: float = TOLERANCE) -> FeatureMatrices:
@@ -180,7 +184,15 @@ class Draw(eqx.Module):
 
 
 def drawn(
-    key: Any, model: RandomFeatureModel, d: int | None, *, kind: str, data: Any, rows: str, matrices: int
+    key: Any,
+    model: RandomFeatureModel,
+    d: int | None,
+    *,
+    kind: str,
+    data: Any,
+    held_out: Any = None,
+    rows: str,
+    matrices: int,
 ) -> Draw:
     """Everything random, checked; `matrices` of p×p have to fit into memory."""
     if kind not in KINDS:
@@ -190,10 +202,16 @@ def drawn(
     if data is not None:
         if kind == "gaussian":
             raise ValueError('data goes with kind="features": the Gaussian equivalent draws its own')
-        data = _checked(data, d)
+        data = _checked("data", data, d)
         d = data.shape[1]
+    if held_out is not None:
+        if data is None:
+            raise ValueError("held_out goes with data, the rows to train on")
+        held_out = _checked("held_out", held_out, d)
     d, n, p = sizes(model, d)
-    if data is not None and data.shape[0] <= n:
+    if held_out is not None and data.shape[0] < n:
+        raise ValueError(f"data must have at least n = psi_n d = {n} rows, got {data.shape[0]}")
+    if data is not None and held_out is None and data.shape[0] <= n:
         raise ValueError(
             f"data must have more than n = psi_n d = {n} rows, so that some are held out, got {data.shape[0]}"
         )
@@ -206,7 +224,8 @@ def drawn(
     if data is None:
         return Draw(W, X, None, Omega, spread)
     order = np.asarray(jax.random.permutation(jax.random.split(key, 3)[1], data.shape[0]))
-    return Draw(W, jnp.asarray(data[order[:n]].T), jnp.asarray(data[order[n:]].T), None, spread)
+    fresh = data[order[n:]] if held_out is None else held_out
+    return Draw(W, jnp.asarray(data[order[:n]].T), jnp.asarray(fresh.T), None, spread)
 
 
 @partial(jax.jit, static_argnames=("p", "n", "spherical", "gaussian"))
@@ -221,15 +240,17 @@ def _normals(key: Any, spread: Any, p: int, n: int | None, spherical: bool, gaus
     return W, X, None if n is None or not gaussian else jax.random.normal(o_key, (p, n), float)
 
 
-def _checked(data: Any, d: int | None) -> np.ndarray:
+def _checked(name: str, data: Any, d: int | None) -> np.ndarray:
     """A matrix of samples that are finite and not all the same."""
-    data = real_array("data", data, "a finite real matrix of shape (samples, d)")
+    data = real_array(name, data, "a finite real matrix of shape (samples, d)")
     if data.ndim != 2:
-        raise ValueError(f"data must be a matrix of shape (samples, d), got shape {data.shape}")
+        raise ValueError(f"{name} must be a matrix of shape (samples, d), got shape {data.shape}")
     if d not in (None, data.shape[1]):
-        raise ValueError(f"d must be the number of columns of data, {data.shape[1]}, got {d}")
+        if name == "data":
+            raise ValueError(f"d must be the number of columns of data, {data.shape[1]}, got {d}")
+        raise ValueError(f"{name} must have d = {d} columns, got {data.shape[1]}")
     if data.size and not np.any(np.ptp(data, axis=0) > 0):
-        raise ValueError(f"data must vary from row to row, got {data.shape[0]} rows that are all the same")
+        raise ValueError(f"{name} must vary from row to row, got {data.shape[0]} rows that are all the same")
     return data
 
 

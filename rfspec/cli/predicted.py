@@ -1,0 +1,194 @@
+"""The command that predicts training on a file of data, and checks the prediction on a part of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import typer
+
+from ..io import to_json
+from ..timescales import RULES
+from .options import (
+    PICTURES,
+    TABLES,
+    Activation,
+    Json,
+    Out,
+    Seed,
+    app,
+    check_suffix,
+    draw_to,
+    read_samples,
+    write_table,
+)
+
+SHOWN = 4  # every fourth training time of a curve goes into the printed table
+
+
+@app.command("predict")
+def predict_command(
+    data: Annotated[Path, typer.Argument(help=".npy, .npz or .csv file of samples in rows")],
+    psi_p: Annotated[float, typer.Option(help="features per dimension, p/d > 0")],
+    t: Annotated[float, typer.Option("--t", help="diffusion time t > 0")],
+    key: Annotated[str | None, typer.Option(help="array of a .npz file that holds several")] = None,
+    activation: Activation = "tanh",
+    shrinkage: Annotated[str | None, typer.Option(help="of the covariance: ledoit_wolf or oas")] = None,
+    trace: Annotated[
+        float | None, typer.Option(help="rescale the data to this Tr Σ/d; by default they are not")
+    ] = None,
+    normalise: Annotated[bool, typer.Option("--normalise", help="the same as --trace 1")] = False,
+    nodes: Annotated[int, typer.Option(help="eigenvalues that the covariance is compressed to; 0 keeps all")] = 32,
+    tolerance: Annotated[float, typer.Option(help="of the stopping window, in units of the loss")] = 0.01,
+    check: Annotated[
+        bool, typer.Option("--check", help="predict from a part of the data, and measure on random features of it")
+    ] = False,
+    share: Annotated[float, typer.Option(help="of the samples held out, with --check")] = 0.2,
+    seed: Seed = 0,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Training times, best stopping time and window of random features trained on given data."""
+    from .. import prediction as room
+    from ..learning_curves import learning_curve
+
+    check_suffix(out, (*TABLES, *PICTURES))
+    if normalise and trace is not None:
+        raise ValueError(f"give one of normalise and trace, got both, trace = {trace:g}")
+    options: dict[str, Any] = {
+        "activation": activation,
+        "shrinkage": shrinkage,
+        "trace": 1.0 if normalise else trace,
+        "nodes": nodes or None,
+        "tolerance": tolerance,
+        "progress": not json,
+    }
+    X = read_samples(data, key)
+    checked = room.held_out(jax.random.key(seed), X, psi_p, t, share=share, **options) if check else None
+    found = room.predict(X, psi_p, t, **options) if checked is None else checked.prediction
+    report = report_of(found)
+    columns = None
+    if checked is not None:
+        columns = _columns(checked.predicted, checked.measured)
+        report["check"] = {
+            "n_test": checked.n_test,
+            "tau": checked.tau,
+            "test": checked.test,
+            "test_at_predicted_tau": checked.measured_at_stop,
+            "curve": columns,
+        }
+    if out is not None and columns is None and out.suffix != ".json":
+        curve = learning_curve(found.model, found.tau)
+        columns = _columns(curve, None)
+    if out is not None and out.suffix in PICTURES:
+        curves = {"predicted": curve} if checked is None else {"predicted": checked.predicted}
+        curves |= {} if checked is None else {"measured": checked.measured}
+        draw_to(out, lambda plotting: plotting.learning_curve(curves, stop=found.stop))
+    elif out is not None:
+        write_table(out, report, {}, columns, {})
+    if json:
+        typer.echo(to_json(report))
+        return
+    for line in lines_of(found):
+        typer.echo(line)
+    if checked is not None:
+        for line in lines_of_check(checked):
+            typer.echo(line)
+
+
+def _columns(predicted: Any, measured: Any) -> dict[str, Any]:
+    """Losses over τ."""
+    columns = {"tau": predicted.tau, "train": predicted.train, "test": predicted.test, "error": predicted.error}
+    if measured is not None:
+        columns |= {"measured_train": measured.train, "measured_test": measured.test}
+    return {name: np.asarray(values) for name, values in columns.items()}
+
+
+def report_of(found: Any) -> dict[str, Any]:
+    """A prediction for machines."""
+    stop, covariance = found.stop, found.model.covariance
+    return {
+        "model": repr(found.model),
+        "n": found.n,
+        "d": found.d,
+        "psi_n": found.model.psi_n,
+        "sigma": {
+            **found.sigma._asdict(),
+            "shrinkage": covariance.shrinkage,
+            "nodes": len(covariance.values),
+            "compression_error": covariance.compression_error,
+        },
+        "tau_gen": {rule: times.tau_gen for rule, times in found.times.items()},
+        "tau_mem": {rule: times.tau_mem for rule, times in found.times.items()},
+        "stop": {
+            "tau": stop.tau,
+            "window_lower": stop.window.lower,
+            "window_upper": stop.window.upper,
+            "tolerance": stop.tolerance,
+            "train": stop.train,
+            "test": stop.test,
+            "test_limit": stop.test_limit,
+            "error": stop.error,
+        },
+        "wider": {
+            "factor": found.factor,
+            "psi_n": None if found.wider is None else found.wider.value,
+            "more_samples": found.more,
+        },
+        "reasons": found.reasons,
+    }
+
+
+def lines_of(found: Any) -> list[str]:
+    """A prediction for a terminal."""
+    stop, sigma, covariance = found.stop, found.sigma, found.model.covariance
+    lines = [
+        repr(found.model),
+        f"data                 n = {found.n}, d = {found.d}, psi_n = {float(found.model.psi_n):.6g}",
+        f"covariance           trace/d {sigma.trace:.6g}, rank {sigma.rank}, effective rank {sigma.effective_rank:.4g}",
+        f"{'':21}eigenvalues {sigma.smallest:.4g} to {sigma.largest:.4g}, condition {sigma.condition:.4g}",
+    ]
+    if covariance.shrinkage > 0:
+        lines.append(f"{'':21}shrinkage {float(covariance.shrinkage):.4g}")
+    if covariance.compression_error > 0:
+        off = f"their distribution is off by {float(covariance.compression_error):.1e} of the trace"
+        lines.append(f"{'':21}compressed to {len(covariance.values)} eigenvalues, {off}")
+    lines.append(f"{'rule':<21}{'tau_gen':>14}{'tau_mem':>14}   (tau = k eta/d^2)")
+    for rule in RULES:
+        times = found.times.get(rule)
+        values = (np.nan, np.nan) if times is None else (float(times.tau_gen), float(times.tau_mem))
+        reason = f"   {found.reasons[rule]}" if rule in found.reasons else ""
+        lines.append(f"{rule:<21}" + "".join(f"{value:14.6g}" for value in values) + reason)
+    window = f"[{float(stop.window.lower):.6g}, {float(stop.window.upper):.6g}]"
+    lines += [
+        f"best training time   tau = {float(stop.tau):.6g}",
+        f"losses there         test {float(stop.test):.6f}, train {float(stop.train):.6f}",
+        f"safe window          {window}, test loss within {float(stop.tolerance):g} of its minimum",
+        f"test loss at the end {float(stop.test_limit):.6f}" + ("; no need to stop" if bool(stop.regularised) else ""),
+    ]
+    wide = f"window {found.factor:g} times wider "
+    if found.wider is None:
+        return [*lines, f"{wide}none: {found.reasons['wider']}"]
+    count = f"{found.more} more samples" if found.more > 0 else f"{-found.more} samples fewer"
+    return [*lines, f"{wide}with {count}, psi_n = {found.wider.value:.6g}"]
+
+
+def lines_of_check(checked: Any) -> list[str]:
+    """Predicted and measured losses for a terminal."""
+    lines = [
+        f"checked on {checked.n_test} samples held out; the prediction above is from the other {checked.prediction.n}",
+        f"{'tau':>12}{'train':>12}{'measured':>12}{'test':>12}{'measured':>12}",
+    ]
+    columns = _columns(checked.predicted, checked.measured)
+    names = ("tau", "train", "measured_train", "test", "measured_test")
+    rows = zip(*(columns[name][::SHOWN] for name in names), strict=True)
+    lines.extend(f"{float(tau):12.4g}" + "".join(f"{float(x):12.6f}" for x in losses) for tau, *losses in rows)
+    stop = checked.prediction.stop
+    return [
+        *lines,
+        f"best training time   predicted {float(stop.tau):.6g}, measured {checked.tau:.6g}",
+        f"test loss there      predicted {float(stop.test):.6f}, measured {checked.test:.6f}",
+        f"measured test loss at the predicted best time {checked.measured_at_stop:.6f}",
+    ]
