@@ -111,7 +111,7 @@ _LAZY = {  # what needs matplotlib, sympy or optax is imported when it is first 
     "compare": ("empirical.compare", "compare"),
     "plotting": ("plotting", None),
     "algebraic": ("algebraic", None),
-    "over_time": ("over_time", "over_time"),
+    "over_time": ("diffusion_times", "over_time"),
     "phase_diagram": ("phase", "phase_diagram"),
     "certify": ("certificate", "certify"),
     "Certificate": ("certificate", "Certificate"),

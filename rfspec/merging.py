@@ -97,6 +97,7 @@ def merging_lines(model: RandomFeatureModel, *, psi_n: Any = None, psi_p: Any = 
     along_n, grid, low, high = _arguments(psi_n, psi_p)
     if isinstance(search, bool) or not isinstance(search, int | np.integer) or search < 2:
         raise ValueError(f"search must be an integer of at least 2, got {search!r}")
+    model.check_plain("the search for merging lines", "noise_draws")
     eq = equations(model, gaussian_equivalent(model))
     lines = {pair: _line(eq, pair, along_n, grid, np.geomspace(low, high, search)) for pair in PAIRS}
     return MergingLines(

@@ -20,6 +20,7 @@ from .processes import OrnsteinUhlenbeck, Process
 from .quadrature import trapezoid
 from .targets import TARGETS, combination
 
+USUAL_VALUES = {"target": "noise", "noise_draws": np.inf, "weight_decay": 0.0}
 UNRESOLVED = 0.05  # share of a continuous covariance above which a model warns
 
 
@@ -120,6 +121,13 @@ class RandomFeatureModel(eqx.Module):
             _ = self.process.velocity  # which not every process has
         self._warn()
 
+    def check_plain(self, what: str, *names: str) -> None:
+        """Refuse, with NotImplementedError, what has been derived for the usual values of these arguments only."""
+        for name in names:
+            value, usual = getattr(self, name), USUAL_VALUES[name]
+            if concrete(value) and value != usual:
+                raise NotImplementedError(f"{what} exists for {name}={usual} only, got {value!r}")
+
     @property
     def pace(self) -> Any:
         """ω², which multiplies U in the loss: a mode λ relaxes on ψ_p/(ω²λ); β² for the target "noise", else 1."""
@@ -143,9 +151,9 @@ class RandomFeatureModel(eqx.Module):
         process = ", ".join(
             f"{k}={np.asarray(v):.10g}" for k, v in vars(self.process).items() if np.ndim(v) == 0 and v is not None
         )
-        others = {"target": "noise", "noise_draws": np.inf, "weight_decay": 0.0}
-        given = {k: getattr(self, k) for k in others if concrete(getattr(self, k))}
-        more = "".join(f", {k}={v if isinstance(v, str) else f'{v:.10g}'}" for k, v in given.items() if v != others[k])
+        given = {k: getattr(self, k) for k in USUAL_VALUES if concrete(getattr(self, k))}
+        shown = {k: v if isinstance(v, str) else f"{v:.10g}" for k, v in given.items() if v != USUAL_VALUES[k]}
+        more = "".join(f", {k}={v}" for k, v in shown.items())
         values = self.covariance.values
         sigma = f"{values[0]:.10g}" if len(values) == 1 else f"{len(values)} eigenvalues"
         return (

@@ -37,6 +37,39 @@ CASES = {
     ),
     "process": (lambda: rf.RandomFeatureModel(1.0, 1.0, process=0.3), "process must be a Process .*, got 0.3"),
     "s": (lambda: rf.FlowMatching(1.0), "s must be below 1, got 1.0"),
+    "alpha bar above one": (
+        lambda: rf.DDPM(1, alpha_bars=[1.2, 0.5]), "alpha_bars must lie between 0 and 1, both excluded, got .*1.2",
+    ),
+    "alpha bar zero": (lambda: rf.DDPM(1, alpha_bars=[0.5, 0.0]), "alpha_bars must lie between 0 and 1, .*, got .*0.0"),
+    "alpha bars rising": (lambda: rf.DDPM(1, alpha_bars=[0.5, 0.6]), "alpha_bars must fall from step to step"),
+    "betas": (lambda: rf.DDPM(1, [0.1, np.nan]), "betas must be .*, got nan"),
+    "both schedules": (lambda: rf.DDPM(1, [0.1], [0.9]), "give betas or alpha_bars, not both"),
+    "step": (lambda: rf.DDPM(1001), "step must be an integer from 1 to 1000, got 1001"),
+    "no signal and no noise": (lambda: rf.Interpolant(0.0, 0.0), r"alpha² \+ beta² must be greater than 0"),
+    "beta zero": (lambda: rf.Interpolant(1.0, 0.0), "beta must be .* greater than 0, got 0.0"),
+    "alpha negative": (lambda: rf.Interpolant(-1.0, 1.0), "alpha must be a number of at least 0, got -1.0"),
+    "one rate": (lambda: rf.Interpolant(1.0, 1.0, 0.5), "give both of alpha_rate and beta_rate, or none"),
+    "no rates": (
+        lambda: rf.RandomFeatureModel(1.0, 1.0, process=rf.Interpolant(1.0, 1.0), target="velocity"),
+        "needs alpha_rate and beta_rate",
+    ),
+    "target": (
+        lambda: rf.RandomFeatureModel(1.0, 1.0, 0.1, target="x"), "target must be one of noise, .*, got 'x'",
+    ),
+    "noise draws": (
+        lambda: rf.RandomFeatureModel(1.0, 1.0, 0.1, noise_draws=1.5), "noise_draws must be a whole number .*, got 1.5",
+    ),
+    "no noise draws": (lambda: rf.RandomFeatureModel(1.0, 1.0, 0.1, noise_draws=0), "noise_draws must be .*, got 0"),
+    "weight decay": (
+        lambda: rf.RandomFeatureModel(1.0, 1.0, 0.1, weight_decay=-0.1), "weight_decay must be .* at least 0, got -0.1",
+    ),
+    "no times": (lambda: rf.over_time(MODEL, []), r"ts must be .* not empty, got shape \(0,\)"),
+    "a time of zero": (lambda: rf.over_time(MODEL, [0.1, 0.0]), "t must be .* greater than 0, got 0.0"),
+    "weights of times": (lambda: rf.over_time(MODEL, [0.1], [1.0, 2.0]), r"weights must have the shape of ts \(1,\)"),
+    "negative weights of times": (lambda: rf.over_time(MODEL, [0.1], [-1.0]), "weights must be at least 0"),
+    "times of a DDPM step": (
+        lambda: rf.over_time(rf.RandomFeatureModel(4.0, 2.0, process=rf.DDPM(9)), [0.1]), "process must have a time, .*DDPM",
+    ),
     "covariance": (
         lambda: rf.RandomFeatureModel(1.0, 1.0, 0.1, covariance=2.0), "covariance must be a Covariance .*, got 2.0",
     ),
@@ -264,3 +297,26 @@ def test_unknown_attribute():
         _ = rf.nonsense
     with pytest.raises(AttributeError, match="FlowMatching has no diffusion time"):
         _ = rf.RandomFeatureModel(1.0, 1.0, process=rf.FlowMatching(0.2)).t
+
+
+PLAIN = {"target": "data", "noise_draws": 2, "weight_decay": 0.1}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_what_is_not_derived_is_refused(name):
+    """Sampled matrices are of the noise target, without decay, with the expectation over the noise."""
+    model = rf.RandomFeatureModel(4.0, 2.0, 0.1, **{name: PLAIN[name]})
+    for sampled in (
+        lambda: rf.empirical.sample(KEY, model, 8),
+        lambda: rf.empirical.learning_curve(KEY, model, [1.0], 8, optimizer="adam", learning_rate=0.1),
+    ):
+        with pytest.raises(NotImplementedError, match=f"exists for {name}="):
+            sampled()
+
+
+def test_the_ground_truth_takes_the_expectation_over_the_noise():
+    model = rf.RandomFeatureModel(4.0, 2.0, 0.1, noise_draws=2)
+    truth = (rf.algebraic.edges, lambda m: rf.algebraic.solve(m, 1j), lambda m: rf.merging_lines(m, psi_n=[2.0, 3.0]))
+    for known in truth:
+        with pytest.raises(NotImplementedError, match=r"exists for noise_draws=inf only, got 2\.0"):
+            known(model)

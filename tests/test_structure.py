@@ -36,7 +36,7 @@ ROOMS = [
     "early_stopping",
     "timescales",
     "scaling",
-    "over_time",
+    "diffusion_times",
     "algebraic.numbers",
     "algebraic.elimination",
     "algebraic.twin",

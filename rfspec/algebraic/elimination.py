@@ -140,6 +140,7 @@ def _assemble(c: Numbers) -> sp.Poly:
 
 def model_numbers(model: RandomFeatureModel, digits: int, activation: Any = None) -> Numbers:
     """The model's numbers, with constants good to `digits`."""
+    model.check_plain("the algebraic curve", "noise_draws")
     covariance = model.covariance
     if not covariance.atomic:
         raise ValueError(

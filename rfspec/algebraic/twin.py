@@ -62,6 +62,7 @@ class _Equations(NamedTuple):
 
 def equations(model: RandomFeatureModel, digits: int, activation: Any = None) -> _Equations:
     """The equations of a model with constants to `digits`."""
+    model.check_plain("the multi-precision twin", "noise_draws")
     return _Equations(*ratios(model), constants(model, digits, activation), *atoms(model.covariance))
 
 

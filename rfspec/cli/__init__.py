@@ -27,6 +27,6 @@ def main() -> None:
     _keep_compiled()
     try:
         app()
-    except (ValueError, ConvergenceError) as e:
+    except (ValueError, NotImplementedError, ConvergenceError) as e:
         typer.echo(f"error: {e}", err=True)
-        sys.exit(2 if isinstance(e, ValueError) else 1)
+        sys.exit(1 if isinstance(e, ConvergenceError) else 2)

@@ -37,6 +37,9 @@ Kind = Annotated[str, typer.Option(help="features, or gaussian for the Gaussian 
 Rows = Annotated[str, typer.Option(help="rows of W: gaussian or spherical")]
 Repeats = Annotated[int, typer.Option(help="independent draws")]
 Seed = Annotated[int, typer.Option(help="of the random numbers")]
+Target = Annotated[str, typer.Option(help="what is learnt: noise, score, data or velocity")]
+NoiseDraws = Annotated[float, typer.Option(help="draws of the noise for each data point, or inf")]
+WeightDecay = Annotated[float, typer.Option(help="γ >= 0 of the penalty γ|A|²/(dp)")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
 
 
@@ -69,11 +72,15 @@ def _model(
     values: Values = None,
     weights: Weights = None,
     data: Data = None,
+    target: Target = "noise",
+    noise_draws: NoiseDraws = np.inf,
+    weight_decay: WeightDecay = 0.0,
 ) -> tuple[RandomFeatureModel, np.ndarray | None]:
     """The model that the options name, and its data centred, if there are any."""
     samples = None if data is None else read_samples(data)
     covariance = covariance_of(variance, values, weights, samples)
-    model = RandomFeatureModel(psi_p, psi_n, t, activation=activation, covariance=covariance)
+    more: dict[str, Any] = {"target": target, "noise_draws": noise_draws, "weight_decay": weight_decay}
+    model = RandomFeatureModel(psi_p, psi_n, t, activation=activation, covariance=covariance, **more)
     return model, None if samples is None else samples - samples.mean(0)
 
 

@@ -130,6 +130,7 @@ def sample(
 
 def matrices_of(model: RandomFeatureModel, draw: Any, kind: str, tolerance: float = TOLERANCE) -> FeatureMatrices:
     """The matrices of what was drawn."""
+    model.check_plain("the sampled V", "target", "weight_decay")
     tolerance = float(real_scalar("tolerance", tolerance, above=0.0))
     gaussian_data = draw.fresh is None
     if kind == "gaussian":
@@ -256,6 +257,7 @@ def _checked(name: str, data: Any, d: int | None) -> np.ndarray:
 
 def sizes(model: RandomFeatureModel, d: int | None) -> tuple[int, int, int]:
     """(d, n, p) of a model at dimension d, checked."""
+    model.check_plain("the sampled U", "noise_draws")
     if isinstance(d, bool) or not isinstance(d, int | np.integer) or d < 1:
         raise ValueError(f"d must be an integer of at least 1, got {d!r}")
     n, p = round(float(model.psi_n) * d), round(float(model.psi_p) * d)

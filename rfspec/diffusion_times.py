@@ -68,6 +68,7 @@ def over_time(
     >>> import rfspec as rf
     >>> found = rf.over_time(rf.RandomFeatureModel(psi_p=8.0, psi_n=2.0, t=0.1), [0.05, 0.2])
     >>> print(found.tau_star.values.round(2), f"{float(found.tau_shared):.2f} {float(found.cost):.5f}")
+    [21.33  7.62] 9.58 0.00924
     """
     times = _times(ts, model)
     models = [eqx.tree_at(lambda m: m.process, model, _process(model.process, t)) for t in times]

@@ -1,0 +1,50 @@
+"""All diffusion times at once."""
+
+import numpy as np
+import pytest
+
+import rfspec as rf
+
+MODEL = rf.RandomFeatureModel(8.0, 2.0, 0.1)
+TS = [0.03, 0.1, 0.4]
+
+
+@pytest.fixture(scope="module")
+def along():
+    return rf.over_time(MODEL, TS, [1.0, 2.0, 1.0])
+
+
+def test_every_time_is_its_own_model(along):
+    for i, t in enumerate(TS):
+        model = rf.RandomFeatureModel(8.0, 2.0, t)
+        stop, row = rf.early_stopping(model), along.isel(t=i)
+        assert float(row.tau_star) == pytest.approx(float(stop.tau), rel=1e-10)
+        assert float(row.test_star) == pytest.approx(float(stop.test), abs=1e-12)
+        for rule in ("paper", "spectrum", "loss"):
+            times = rf.timescales(model, rule)
+            assert float(row.tau_mem.sel(rule=rule)) == pytest.approx(float(times.tau_mem), rel=1e-10)
+    assert along.weight.values.tolist() == [0.25, 0.5, 0.25]
+
+
+def test_the_shared_stopping_time_is_the_best_one(along):
+    tau, share = float(along.tau_shared), along.weight.values
+    grid = np.append(np.geomspace(tau / 100, tau * 100, 400), [tau * (1 + x) for x in (-1e-3, 1e-3)])
+    curves = [rf.learning_curve(rf.RandomFeatureModel(8.0, 2.0, t), grid) for t in TS]
+    mean = share @ np.array([c.test for c in curves])
+    assert np.all(mean >= float(along.loss_shared) - 1e-12)
+    assert float(along.tau_star.min()) <= tau <= float(along.tau_star.max())
+
+
+def test_what_sharing_costs(along):
+    cost = float(along.loss_shared - along.loss_each)
+    assert float(along.cost) == pytest.approx(cost, abs=1e-14)
+    assert cost > 100 * float(along.cost_error)
+    assert f"costs {cost:.3g}" in along.attrs["statement"]
+    alone = rf.over_time(MODEL, [0.1])
+    assert abs(float(alone.cost)) <= 1e-12 + float(alone.cost_error)
+    assert float(alone.tau_shared) == pytest.approx(float(alone.tau_star[0]), rel=1e-5)
+
+
+def test_other_processes_have_times_too():
+    found = rf.over_time(rf.RandomFeatureModel(8.0, 2.0, process=rf.FlowMatching(0.5), target="velocity"), [0.2, 0.6])
+    assert np.all(np.isfinite(found.test_star))
