@@ -136,7 +136,7 @@ class DDPM(Process):
     >>> import rfspec as rf
     >>> step = rf.DDPM(500)
     >>> print(f"{step.alpha:.6f} {step.t:.6f}")
-    0.280279 1.271969
+    0.280334 1.271773
     """
 
     log_alpha_bar: Any

@@ -132,7 +132,7 @@ class ScoreExponent(NamedTuple):
     """The smallest score error over training, arrays of ψ_n's shape, and how it scales.
 
     `score_error`: min_τ E_score at `tau`. `exponent`: its local slope d log/d log ψ_n. `floor`: its limit ψ_n → ∞, set
-    by the features. `error`: estimated relative error of the score errors.
+    by the features. `error`, `floor_error`: estimated relative errors of the score errors and of the floor.
     """
 
     psi_n: Any
@@ -141,6 +141,7 @@ class ScoreExponent(NamedTuple):
     tau: Any
     floor: Any
     error: Any
+    floor_error: Any
 
 
 def score_exponent(model: RandomFeatureModel, psi_n: Any) -> ScoreExponent:
@@ -159,7 +160,7 @@ def score_exponent(model: RandomFeatureModel, psi_n: Any) -> ScoreExponent:
     Returns
     -------
     ScoreExponent
-        ``.psi_n .score_error .exponent .tau .floor .error``.
+        ``.psi_n .score_error .exponent .tau .floor .error .floor_error``.
 
     Raises
     ------
@@ -188,8 +189,10 @@ def score_exponent(model: RandomFeatureModel, psi_n: Any) -> ScoreExponent:
     unit = score_unit(model)
     shaped = lambda a: jnp.reshape(a[:-1], n.shape)
     tau = c * model.psi_p / (2.0 * model.pace)
+    relative = error / unit / score
+    exponent = slope / unit / score
     return ScoreExponent(
-        n, shaped(score), shaped(slope / unit / score), shaped(tau), score[-1], shaped(error / unit / score)
+        n, shaped(score), shaped(exponent), shaped(tau), score[-1], shaped(relative), relative[-1] + 1.0 / INFINITE
     )
 
 

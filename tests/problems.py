@@ -128,10 +128,11 @@ ZOO = [
 IDS = [p.name for p in ZOO]
 
 
-def sparing(problems, every):
+def sparing(problems, every, first=0):
     """The same problems as parameters of a test, all but every so-manyth of them slow."""
     return [
-        pytest.param(p, id=p.name, marks=[] if i % every == 0 else [pytest.mark.slow]) for i, p in enumerate(problems)
+        pytest.param(p, id=p.name, marks=[] if i % every == first else [pytest.mark.slow])
+        for i, p in enumerate(problems)
     ]
 
 

@@ -62,6 +62,7 @@ def relu_kernel(y, width, R, mu0):
     return total
 
 
+@pytest.mark.slow
 def test_relu_layers_left_out_are_within_the_bound():
     """relu's kernel at all pairs of eight features."""
     model = rf.RandomFeatureModel(1.0, 1.5, 0.3, activation="relu")

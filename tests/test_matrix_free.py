@@ -206,6 +206,7 @@ def alone(tmp_path_factory):
     return np.load(out)
 
 
+@pytest.mark.slow
 def test_eight_devices_give_what_one_gives(alone, tmp_path):
     out = tmp_path / "out.npy"
     flags = "--xla_force_host_platform_device_count=8"

@@ -66,9 +66,10 @@ CASES = {
     "three draws, weight decay": {"noise_draws": 3, "weight_decay": 0.001},
     "velocity, four draws": {"target": "velocity", "noise_draws": 4},
 }
+RARELY = ("score, weight decay", "one draw")
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in RARELY else n for n in CASES])
 def test_against_regression_on_sampled_matrices(name):
     """At two sizes: the mean over draws deviates by O(1/d²) at most, and the scatter falls like 1/d."""
     model = model_of(**CASES[name])
@@ -86,7 +87,7 @@ def test_against_regression_on_sampled_matrices(name):
 
 def test_the_drops_add_up():
     """Real-axis integrals over the bulks against the contour."""
-    for kwargs in (CASES["velocity"], CASES["data, weight decay"], CASES["three draws, weight decay"]):
+    for kwargs in (CASES["data, weight decay"], CASES["three draws, weight decay"]):
         model = model_of(**kwargs)
         curve = rf.learning_curve(model, TAU)
         cx, cn, _ = coefficients(model)
@@ -167,8 +168,11 @@ def test_weight_decay_in_the_times():
     assert float(end.test) == pytest.approx(float(late.test), rel=1e-12)
 
 
-def test_stopping_early_for_every_model():
-    for kwargs in ({"target": "velocity"}, {"weight_decay": 0.01}, {"noise_draws": 2}):
+@pytest.mark.parametrize(
+    "name", ["weight_decay", *(pytest.param(n, marks=pytest.mark.slow) for n in ("target", "noise_draws"))]
+)
+def test_stopping_early_for_every_model(name):
+    for kwargs in ({name: {"target": "velocity", "weight_decay": 0.01, "noise_draws": 2}[name]},):
         model = model_of(**kwargs)
         stop = rf.early_stopping(model)
         curve = rf.learning_curve(model, float(stop.tau) * np.array([0.9, 1.0, 1.1]))
@@ -176,6 +180,7 @@ def test_stopping_early_for_every_model():
         assert float(curve.test[1]) == pytest.approx(float(stop.test), abs=1e-11)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_velocity_curve():
     f = lambda s: rf.learning_curve(model_of(process=rf.FlowMatching(s), target="velocity"), 3.0).test
     h = 1e-5

@@ -66,6 +66,7 @@ def test_against_sampled_resolvents_of_two_sizes():
     assert off[1] < 0.05
 
 
+@pytest.mark.slow
 def test_maps_and_gradients():
     f = lambda n: rf.two_point(rf.RandomFeatureModel(6.0, n, 0.1), -0.5, -0.5).FFT.real
     h = 1e-4

@@ -73,13 +73,13 @@ def _model(
     weights: Weights = None,
     data: Data = None,
     target: Target = "noise",
-    noise_draws: NoiseDraws = np.inf,
+    draws: NoiseDraws = np.inf,
     weight_decay: WeightDecay = 0.0,
 ) -> tuple[RandomFeatureModel, np.ndarray | None]:
     """The model that the options name, and its data centred, if there are any."""
     samples = None if data is None else read_samples(data)
     covariance = covariance_of(variance, values, weights, samples)
-    more: dict[str, Any] = {"target": target, "noise_draws": noise_draws, "weight_decay": weight_decay}
+    more: dict[str, Any] = {"target": target, "noise_draws": draws, "weight_decay": weight_decay}
     model = RandomFeatureModel(psi_p, psi_n, t, activation=activation, covariance=covariance, **more)
     return model, None if samples is None else samples - samples.mean(0)
 
