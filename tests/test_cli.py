@@ -93,7 +93,8 @@ def test_early_stopping(tmp_path):
     assert report["regularised"] is True
 
 
-def test_phase_diagram(tmp_path):
+def test_phase_diagram(tmp_path, monkeypatch):
+    monkeypatch.setattr("rfspec.phase.CHUNK", 4)  # compiles what tests/test_phase.py does
     grid = ["--t", "0.01", "--psi-p", "8,64", "--psi-n", "1:300:3"]
     out = run("phase-diagram", *grid, "--tau", "1e3,1e5", "--out", str(tmp_path / "p.nc"))
     assert "6 cells: computed" in out
@@ -209,6 +210,7 @@ def test_the_process_itself(tmp_path):
     assert result.stderr.startswith("error: data must be a numeric matrix")
 
 
+@pytest.mark.slow
 def test_a_small_demo(tmp_path):
     from rfspec import demo
 

@@ -82,7 +82,7 @@ def test_relu_layers_left_out_are_within_the_bound():
     assert 1e-12 < off <= bound <= 1e-3
 
 
-@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("activation", ["tanh", pytest.param("relu", marks=pytest.mark.slow)])
 def test_layers_are_chosen_by_their_bound(activation):
     """A loose expansion differs from a tight one by no more than it says, and by more than rounding."""
     model = rf.RandomFeatureModel(3.0, 1.5, 0.3, activation=activation)
@@ -184,7 +184,7 @@ def test_gradient_descent_exactly_in_the_eigenbasis():
     assert float(descent.train[0]) == pytest.approx(train, abs=1e-10)
 
 
-@pytest.mark.parametrize("kind", ["features", "gaussian"])
+@pytest.mark.parametrize("kind", [pytest.param("features", marks=pytest.mark.slow), "gaussian"])
 def test_distance_to_the_theory_falls_with_d(kind):
     """As 1/d; finite tanh features also smear the atom over the lowest edge, as d^-½, which Kolmogorov sees."""
     model = rf.RandomFeatureModel(8.0, 2.0, 0.05)

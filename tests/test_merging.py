@@ -69,6 +69,7 @@ def test_closed_lines(lines):
         assert float(spectrum.atom.mass) == 0.0
 
 
+@pytest.mark.slow
 def test_slopes_in_t_and_in_a_variance():
     def place(t, variance):
         model = rf.RandomFeatureModel(1.0, 1.0, t=t, covariance=rf.Isotropic(variance))

@@ -97,6 +97,7 @@ def test_compression_error_is_the_distance_of_the_distributions():
         assert off <= few.compression_error * full.trace * slope
 
 
+@pytest.mark.slow
 def test_losses_of_a_compressed_covariance():
     """A few nodes give the digits of all eigenvalues."""
     data = RNG.normal(size=(100, 16)) * np.geomspace(0.3, 1.5, 16)
