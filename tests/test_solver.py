@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import ZOO, sparing
+from problems import REFERENCE, ZOO, model_of, sparing
 
 import rfspec as rf
 from rfspec.solver import STATUS
