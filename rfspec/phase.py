@@ -109,7 +109,7 @@ def phase_diagram(
         each τ: train, test, gap (L_gen), score_error, region. Per model: tau_star, train_star, test_star,
         score_error_star, window_lower, window_upper, train_limit, test_limit; tau_gen and tau_mem by rule,
         tau_satellite; merged by part, separated; error (of the losses, absolute), tau_star_error, tau_mem_error (of
-        the rule "loss", both relative), status.
+        the rule "loss"), window_lower_error, window_upper_error (all four relative), status.
         Units, flags with their meanings, the rules of the regions and the origin of the numbers are attributes.
 
     Raises
@@ -370,6 +370,10 @@ def _dataset(
         "error": (grid, table["error"], {**loss, "long_name": "estimated absolute error of the losses"}),
         "tau_star_error": (grid, table["tau_star_error"], {"units": "1", "long_name": "relative error of tau_star"}),
         "tau_mem_error": (grid, table["tau_mem_error"], {"units": "1", "long_name": "relative error of tau_mem, loss"}),
+        **{
+            f"{end}_error": (grid, table[f"{end}_error"], {"units": "1", "long_name": f"relative error of {end}"})
+            for end in ("window_lower", "window_upper")
+        },
         "status": (grid, codes, flags(0, STATUS)),
     }
     coordinates = {

@@ -55,6 +55,8 @@ def test_a_cell_is_what_the_single_functions_say(diagram, psi_p, psi_n):
     assert bool(cell.separated) == bool(spectrum.separated)
     assert int(cell.status) == 0
     assert float(cell.error) < 1e-9
+    for end in ("lower", "upper"):
+        assert float(cell[f"window_{end}_error"]) < 1e-6
 
 
 def test_cells_outside_the_theory_are_flagged(diagram):
