@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import rfspec as rf
+from rfspec.learning_curves import score_error
 
 SIGMA = rf.Atoms([0.5, 1.5], [0.5, 0.5])
 TAU = np.array([0.3, 3.0, 30.0, 1e3, 1e12])
@@ -147,13 +148,18 @@ def test_score_and_noise_are_one_regression():
     assert np.allclose(noise.score_error, score.score_error, rtol=1e-10)
 
 
-def test_velocity_in_terms_of_its_score():
-    """Every target's score error is positive, and its test loss a multiple of it plus a constant."""
-    for target in ("velocity", "data"):
-        curve = rf.learning_curve(model_of(target=target), TAU)
-        slope = np.diff(curve.test) / np.diff(curve.score_error)
-        assert np.allclose(slope, slope[0], rtol=1e-9)
-        assert np.all(np.asarray(curve.score_error) > 0)
+@pytest.mark.parametrize("target", ["noise", "score", "data", "velocity"])
+def test_losses_and_score_errors_of_any_linear_predictor(target):
+    """Per eigenvalue λ of Σ the predictor B x_t of y stands for the score (B - c_x/α)/ρ x_t; both errors by hand."""
+    model = model_of(target=target)
+    (cx, cn, pace), (alpha, beta) = coefficients(model), (0.7, 0.3)
+    rho = cx * beta**2 / alpha - cn * beta
+    values, B = np.array([0.5, 1.5]), np.array([0.8, -0.3])
+    variance = alpha**2 * values + beta**2
+    loss = np.mean(cx**2 * values + cn**2 - 2 * B * (cx * alpha * values + cn * beta) + B**2 * variance)
+    score = np.mean(((B - cx / alpha) / rho + 1 / variance) ** 2 * variance)
+    assert float(score_error(model, loss)) == pytest.approx(score, rel=1e-12)
+    assert float(model.pace) == pytest.approx(pace, rel=1e-14)
 
 
 def test_weight_decay_in_the_times():
