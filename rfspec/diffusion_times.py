@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import xarray
 
 GRID = 96  # training times looked at for the shared one
+STEP = 0.01  # in its logarithm, for the curvature there
 
 
 def over_time(
@@ -50,9 +51,11 @@ def over_time(
     -------
     xarray.Dataset
         Over t: tau_gen and tau_mem by rule ("paper", "spectrum", "loss"), tau_star, window_lower, window_upper,
-        test_star, score_error_star, error, and at the shared time test_shared, score_error_shared. Scalars: tau_shared
-        (∞ where training may go on for ever), loss_shared and loss_each (Σ w L_test with the shared and with each
-        time's own stop), cost = loss_shared - loss_each, cost_error. Units and what it means are attributes.
+        test_star, score_error_star, error (of the losses, absolute), tau_star_error, window_lower_error,
+        window_upper_error (relative), and at the shared time test_shared, score_error_shared. Scalars: tau_shared (∞
+        where training may go on for ever) and tau_shared_error, loss_shared and loss_each (Σ w L_test with the shared
+        and with each time's own stop), cost = loss_shared - loss_each, cost_error. Units and what it means are
+        attributes.
 
     Raises
     ------
@@ -81,9 +84,9 @@ def over_time(
         for name, rows in rules.items():
             rows.append([float(getattr(found, name)) for found in by_rule])
     best = np.array([float(s.tau) for s in stops])
-    tau, at = _shared(models, share, best)
+    tau, at, off = _shared(models, share, best)
     each = np.array([float(s.test) for s in stops])
-    return _dataset(model, times, share, stops, rules, tau, at, each)
+    return _dataset(model, times, share, stops, rules, (tau, off), at, each)
 
 
 def _times(ts: Any, model: RandomFeatureModel) -> np.ndarray:
@@ -111,8 +114,10 @@ def _weights(weights: Any, times: np.ndarray) -> np.ndarray:
     return share / share.sum()
 
 
-def _shared(models: list[RandomFeatureModel], share: np.ndarray, best: np.ndarray) -> tuple[float, list[Any]]:
-    """The training time at which the weighted test loss is smallest, between the best ones of single times."""
+def _shared(models: list[RandomFeatureModel], share: np.ndarray, best: np.ndarray) -> tuple[float, list[Any], float]:
+    """The training time at which the weighted test loss is smallest, between the best ones of single times; the losses
+    there; and its relative error, by what an error of the loss allows around a parabola.
+    """
     from scipy.optimize import minimize_scalar
 
     def curves(tau: Any) -> list[Any]:
@@ -121,19 +126,22 @@ def _shared(models: list[RandomFeatureModel], share: np.ndarray, best: np.ndarra
     mean = lambda found: share @ np.array([np.asarray(c.test) for c in found])
     finite = best[np.isfinite(best)]
     if not finite.size:
-        return np.inf, curves(np.inf)
+        return np.inf, curves(np.inf), 0.0
     last = finite.max() if finite.size == best.size else 1e4 * finite.max()
     grid = np.append(np.geomspace(finite.min(), last * (1 + 1e-9), GRID), np.inf)
     values = mean(curves(grid))
     place = int(np.argmin(values))
     if place == GRID:
-        return np.inf, curves(np.inf)
+        return np.inf, curves(np.inf), 0.0
     ends = np.log(grid[max(place - 1, 0)]), np.log(grid[min(place + 1, GRID - 1)])
     log_tau = minimize_scalar(
         lambda v: float(mean(curves(np.exp(v)))), bounds=ends, method="bounded", options={"xatol": 1e-7}
     ).x
     tau = min((float(np.exp(log_tau)), float(grid[place])), key=lambda v: float(mean(curves(v))))
-    return tau, curves(tau)
+    found, (before, after) = curves(tau), (mean(curves(tau * np.exp(h))) for h in (-STEP, STEP))
+    bend = float(before - 2 * mean(found) + after) / STEP**2
+    error = float(share @ np.array([float(c.error) for c in found]))
+    return tau, found, float(np.sqrt(2 * error / abs(bend))) + 1e-7
 
 
 def _dataset(
@@ -142,7 +150,7 @@ def _dataset(
     share: np.ndarray,
     stops: list[Any],
     rules: dict[str, list[Any]],
-    tau: float,
+    common: tuple[float, float],
     at: list[Any],
     each: np.ndarray,
 ) -> xarray.Dataset:
@@ -150,7 +158,7 @@ def _dataset(
 
     time, loss = {"units": "1", "note": "training time tau = k eta / d^2"}, {"units": "1"}
     column = lambda read, of: np.array([float(read(x)) for x in of])
-    shared = column(lambda c: c.test, at)
+    (tau, off), shared = common, column(lambda c: c.test, at)
     error = column(lambda s: s.error, stops) + column(lambda c: c.error, at)
     cost = float(share @ (shared - each))
     statement = (
@@ -168,7 +176,16 @@ def _dataset(
         "score_error_shared": ("t", column(lambda c: c.score_error, at), loss),
         "weight": ("t", share, {**loss, "long_name": "weight of the loss"}),
         "error": ("t", error, {**loss, "long_name": "estimated absolute error of the losses"}),
+        **{
+            f"{name}_error": ("t", column(read, stops), {"units": "1", "long_name": f"relative error of {name}"})
+            for name, read in (
+                ("tau_star", lambda s: s.tau_error),
+                ("window_lower", lambda s: s.window_error.lower),
+                ("window_upper", lambda s: s.window_error.upper),
+            )
+        },
         "tau_shared": ((), tau, time),
+        "tau_shared_error": ((), off, {"units": "1", "long_name": "relative error of tau_shared"}),
         "loss_shared": ((), float(share @ shared), loss),
         "loss_each": ((), float(share @ each), loss),
         "cost": ((), cost, {**loss, "long_name": "loss_shared - loss_each"}),
