@@ -9,8 +9,8 @@ exp(-T), T = 2π height/Δ. With ρ_Σ = w/Δ,
     T = 2π² (w/Δ²) [(λ + β²/α²)²/ψ_p + λ²/ψ_n],   proportional to K.
 
 Below T ≈ 1 each node has a bulk of its own. Measured against twice the nodes at ψ_p = 4 and 16, the edges of the
-population err by 4e-3 at T = 1.2, 2e-4 at T = 2.4, under 1e-4 at T = 5 and 1e-7 at T = 12, the distribution by a tenth
-of that or less (``Covariance.unresolved``, ``Covariance.nodes_needed``).
+population err by 4e-3 at T = 1.2, 2e-4 at T = 2.4, under 1e-4 at T = 5 and 1e-7 at T = 12, the distribution by no
+more and mostly by a tenth of that (``Covariance.unresolved``, ``Covariance.nodes_needed``).
 """
 
 from __future__ import annotations

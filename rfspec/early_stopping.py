@@ -336,9 +336,8 @@ def stops(eq: Any, tolerance: Any, threshold: Any) -> Stops:
 
     start = (end, jnp.any(turns))
     (best, finite), (c, slope, begins, ends) = jax.lax.scan(seek, start, (jnp.arange(4), weights))
-    early = (
-        jnp.exp(seen.at[0]) * (eq.untrained - best[1] - tolerance) / (eq.untrained - seen.test[0])
-    )  # linear before the grid begins
+    # before the grid begins the loss falls linearly
+    early = jnp.exp(seen.at[0]) * (eq.untrained - best[1] - tolerance) / (eq.untrained - seen.test[0])
     return Stops(
         jnp.where(finite, c[0], jnp.inf),
         jnp.where(begins[1], c[1], jnp.maximum(early, 0.0)),

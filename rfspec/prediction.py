@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ._checks import real_array, real_scalar
 from .covariance import FromData
-from .early_stopping import EarlyStopping, early_stopping
+from .early_stopping import FIRST, LAST, EarlyStopping, early_stopping
 from .empirical.dynamics import Eigenbasis, eigenbasis, gradient_flow
 from .empirical.features import sample
 from .learning_curves import LearningCurve, learning_curve
@@ -25,7 +25,6 @@ from .timescales import RULES, Timescales, timescales
 
 NODES = 32  # on the digits the best time of all 62 eigenvalues to 11 digits
 AROUND = np.geomspace(1e-2, 1e4, 25)  # training times shown, in units of the best one
-FIRST, LAST = 1e-3, 40.0  # from cλ = FIRST for the largest λ to cλ = LAST for the smallest: where the minimum is sought
 FINE = 200
 EXACT = 1e-6  # of the sampled matrices: far below what one draw of them fluctuates by, and quicker with relu
 FLAT = 1e-10  # depth of a measured minimum below which it is rounding
@@ -303,7 +302,7 @@ def split(key: Any, X: Any, share: float, trace: float | None) -> tuple[np.ndarr
 
 def _best(basis: Eigenbasis) -> tuple[float, float, float]:
     """Place and value of the smallest test loss, on a grid over all times and finer ones inside it; its last value."""
-    unit = float(basis.matrices.model.psi_p / (2.0 * basis.matrices.model.process.beta2))
+    unit = float(basis.matrices.model.psi_p / (2.0 * basis.matrices.model.pace))
     values = np.asarray(basis.eigenvalues)
     smallest = max(float(values[0]), 1e-14 * float(values[-1]))
     tau = np.geomspace(FIRST * unit / float(values[-1]), LAST * unit / smallest, FINE)
