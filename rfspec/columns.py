@@ -19,9 +19,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 
-from .holomorphic import solve_small
+from .gaussian_equivalent import GaussianEquivalent
+from .holomorphic import Unknowns, solve_small
+from .targets import Combination
 
 Source = tuple[Any, Any, Any]  # (ι, β, γ) of ιI + βFFᵀ + γFΣFᵀ
 
@@ -171,3 +174,114 @@ def explained_twice(
         known = _plus(*(_quadratic(kind.cross, mean, m) for mean, m in zip(means, moments, strict=True)))
         terms.append(_times(phi, _plus(kind.variance, _times(-target.scale, known))))
     return _plus(*terms)
+
+
+class ColumnEquations(eqx.Module):
+    """What all equations of columns share; q is the first of their unknowns.
+
+    `target` is the combination y = c_xx + c_ξξ that is learnt, `slope` c_xα/β (None where c_x is), and `decay` what
+    weight decay adds to U. A theory adds its residual and start, what is known of it exactly, and `_state`, `_kinds`,
+    `_columns`, `_fixed` and `_rank`.
+    """
+
+    psi_p: Any
+    psi_n: Any
+    values: Any
+    weights: Any
+    ge: GaussianEquivalent
+    target: Combination
+    slope: Any
+    decay: Any
+
+    def _state(self, u: Unknowns) -> tuple[tuple[Any, ...], Any, Any]:
+        """D_i, T(λ) and 1/(1 + ψ_pTq)."""
+        raise NotImplementedError
+
+    @property
+    def _kinds(self) -> tuple[Kind, ...]:
+        raise NotImplementedError
+
+    @property
+    def _columns(self) -> Any:
+        """N/d."""
+        raise NotImplementedError
+
+    @property
+    def _fixed(self) -> tuple[Any, Any]:
+        """(fixed_0, fixed_1) of V."""
+        raise NotImplementedError
+
+    @property
+    def _rank(self) -> Any:
+        """Rank of U - origin over d, where p is large."""
+        raise NotImplementedError
+
+    def transforms(self, u: Unknowns) -> tuple[Any, Any]:
+        """The traces (r, s) of equation (3)."""
+        s, r, _ = self._moments(u)
+        return r, s
+
+    def two_point(self, u1: Unknowns, u2: Unknowns, sources: Sequence[Source]) -> tuple[Any, ...]:
+        """K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p from the solutions at both arguments, for sources M."""
+        return tuple(r.moments[0] for r in self._responses(u1, u2, sources))
+
+    def explained(self, u: Unknowns) -> tuple[Any, Any]:
+        """Tr Vᵀ(U - z)⁻¹V/d, and the same with the population's Ṽᵀ."""
+        return explained(self._learnt, self._kinds, self._state(u)[0], self._moments(u))
+
+    def explained_twice(self, u1: Unknowns, u2: Unknowns, sources: Sequence[Source]) -> list[Any]:
+        """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d of each source M."""
+        D, moments = (self._state(u1)[0], self._state(u2)[0]), (self._moments(u1), self._moments(u2))
+        found = self._responses(u1, u2, sources)
+        return [explained_twice(self._learnt, self._kinds, D, moments, response) for response in found]
+
+    def _responses(self, u1: Unknowns, u2: Unknowns, sources: Sequence[Source]) -> list[Response]:
+        (D1, T1, g1), (D2, T2, g2) = self._state(u1), self._state(u2)
+        g = self.weights * g1 * g2
+        I0, I1, I2, I3 = (jnp.sum(self.values**k * g) for k in range(4))
+        D = tuple(a * b for a, b in zip(D1, D2, strict=True))
+        pair = Pair(self.psi_p, self._columns, u1[0] * u2[0], D, (I0, I1, I2, I3), jnp.sum(T1 * T2 * g))
+        return pair.responses(self._kinds, sources)
+
+    def _moments(self, u: Unknowns) -> tuple[Any, Any, Any]:
+        """Tr FΣᵏFᵀ(U - z)⁻¹/p for k = 0, 1, 2."""
+        g = self.weights * self._state(u)[-1]
+        m0, m1, m2 = (u[0] * jnp.sum(self.values**k * g) for k in range(3))
+        return m0, m1, m2
+
+    @property
+    def _learnt(self) -> Target:
+        return Target(self._fixed, (self.target.noise, or_zero(self.slope)), self.drop_scale)
+
+    @property
+    def population(self) -> Source:
+        """Ũ = (v² + s²)I + b²FFᵀ + κ²FΣFᵀ, the feature correlation over fresh data, as a source of ``two_point``."""
+        return self.ge.v2 + self.ge.s2, self.ge.b2, self.ge.kappa2
+
+    @staticmethod
+    def numbers(eq: Any) -> tuple[Any, ...]:
+        """What of the equations is known to rounding, or to `accuracy`, only."""
+        ge = eq.ge
+        return eq.psi_p, eq.psi_n, eq.values, eq.weights, ge.kappa2, ge.b2, ge.v2, ge.s2
+
+    @property
+    def accuracy(self) -> Any:
+        """Relative error of the numbers that these equations hold."""
+        return self.ge.error
+
+    @property
+    def atom_mass(self) -> Any:
+        """Mass at ζ = 0, exact by counting ranks."""
+        return jnp.maximum(0.0, 1.0 - self._rank / self.psi_p)
+
+    @property
+    def untrained(self) -> Any:
+        """Loss of A = 0, Tr E[yyᵀ]/d."""
+        y = self.target
+        signal = 0.0 if y.signal is None else y.signal**2 * jnp.sum(self.weights * self.values)
+        return signal + y.noise**2
+
+    @property
+    def drop_scale(self) -> Any:
+        """b²ψ_p, the scale of what is learnt: of the noise all of it, b²ψ_p ∫ dν_s(λ)/λ with transform s."""
+        return self.ge.b2 * self.psi_p

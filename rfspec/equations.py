@@ -17,40 +17,25 @@ it through them alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 
-from .columns import Kind, Pair, Response, Source, Target, explained, explained_twice, or_zero
-from .gaussian_equivalent import GaussianEquivalent
+from .columns import ColumnEquations, Kind
 from .holomorphic import reciprocal
-from .targets import Combination
 
 
-class RandomFeatureEquations(eqx.Module):
+class RandomFeatureEquations(ColumnEquations):
     """A holomorphic residual F(u; ζ) in the unknowns u = (q, δ), with its start at large ζ.
 
-    For Im ζ > 0 exactly one root has a positive imaginary part in every unknown. `target` is the combination
-    y = c_xx + c_ξξ that is learnt, `slope` c_xα/β (None where c_x is), and `decay` what
-    weight decay adds to U.
+    For Im ζ > 0 exactly one root has a positive imaginary part in every unknown.
     """
-
-    psi_p: Any
-    psi_n: Any
-    values: Any
-    weights: Any
-    ge: GaussianEquivalent
-    target: Combination
-    slope: Any
-    decay: Any
 
     def residual(self, u: tuple[Any, Any], zeta: Any) -> tuple[Any, Any]:
         """Equations (1), multiplied by q, and (2); both vanish on a solution."""
         q, delta = u
         v2, kappa2 = self.ge.v2, self.ge.kappa2
-        D, T, g = self._parts(u)
+        (D,), T, g = self._state(u)
         one = q * (v2 * D - zeta + jnp.sum(self.weights * T * g)) - 1.0
         two = self.psi_p / self.psi_n * q * (v2 + kappa2 * jnp.sum(self.weights * self.values * g)) - delta
         return one, two
@@ -58,33 +43,6 @@ class RandomFeatureEquations(eqx.Module):
     def start(self, zeta: Any) -> tuple[Any, Any]:
         """The solution to leading order at large ζ."""
         return -1.0 / zeta, 0.0 * zeta
-
-    def transforms(self, u: tuple[Any, Any]) -> tuple[Any, Any]:
-        """The traces (r, s) of equation (3)."""
-        s, r, _ = self._moments(u)
-        return r, s
-
-    def two_point(self, u1: tuple[Any, Any], u2: tuple[Any, Any], sources: Sequence[Source]) -> tuple[Any, ...]:
-        """K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p from the solutions at both arguments, for sources M."""
-        return tuple(r.moments[0] for r in self._responses(u1, u2, sources))
-
-    def explained(self, u: tuple[Any, Any]) -> tuple[Any, Any]:
-        """Tr Vᵀ(U - z)⁻¹V/d, and the same with the population's Ṽᵀ."""
-        return explained(self._learnt, self._kinds, self._parts(u)[:1], self._moments(u))
-
-    def explained_twice(self, u1: tuple[Any, Any], u2: tuple[Any, Any], sources: Sequence[Source]) -> list[Any]:
-        """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d of each source M."""
-        D, moments = (self._parts(u1)[:1], self._parts(u2)[:1]), (self._moments(u1), self._moments(u2))
-        found = self._responses(u1, u2, sources)
-        return [explained_twice(self._learnt, self._kinds, D, moments, response) for response in found]
-
-    def _responses(self, u1: tuple[Any, Any], u2: tuple[Any, Any], sources: Sequence[Source]) -> list[Response]:
-        D1, T1, g1 = self._parts(u1)
-        D2, T2, g2 = self._parts(u2)
-        g = self.weights * g1 * g2
-        traces = tuple(jnp.sum(self.values**k * g) for k in range(4))
-        pair = Pair(self.psi_p, self.psi_n, u1[0] * u2[0], (D1 * D2,), traces, jnp.sum(T1 * T2 * g))  # type: ignore[arg-type]
-        return pair.responses(self._kinds, sources)
 
     @property
     def _kinds(self) -> tuple[Kind]:
@@ -96,13 +54,12 @@ class RandomFeatureEquations(eqx.Module):
         return (Kind(1.0, covariance, (0.0, self.slope), signal),)
 
     @property
-    def _learnt(self) -> Target:
-        return Target((self.target.noise, 0.0), (self.target.noise, or_zero(self.slope)), self.drop_scale)
+    def _columns(self) -> Any:
+        return self.psi_n
 
     @property
-    def population(self) -> tuple[Any, Any, Any]:
-        """Ũ = (v² + s²)I + b²FFᵀ + κ²FΣFᵀ, the feature correlation over fresh data, as a source of ``two_point``."""
-        return self.ge.v2 + self.ge.s2, self.ge.b2, self.ge.kappa2
+    def _fixed(self) -> tuple[Any, Any]:
+        return self.target.noise, 0.0
 
     def distribution(self, u: tuple[Any, Any], zeta: Any) -> Any:
         r"""Share of the eigenvalues left of a real ζ, from the limit solution u there.
@@ -118,23 +75,18 @@ class RandomFeatureEquations(eqx.Module):
         of the sum then exceeds 1 by much.
         """
         q, delta = u
-        D, T, _ = self._parts(u)
+        (D,), T, _ = self._state(u)
         ratio = self.psi_n / self.psi_p
         angle = lambda w: jnp.arctan2(jnp.abs(w.imag), w.real)
         below = jnp.sum(self.weights * (angle(T + reciprocal(self.psi_p * q)) - angle(q))) / self.psi_p
         linear = (ratio + self.ge.v2 * q) * D - zeta * q
         return (angle(q) + below - ratio * angle(1.0 + delta) - linear.imag) / jnp.pi
 
-    def _moments(self, u: tuple[Any, Any]) -> tuple[Any, Any, Any]:
-        """Tr FΣᵏFᵀ(U - z)⁻¹/p for k = 0, 1, 2."""
-        g = self.weights * self._parts(u)[2]
-        return tuple(u[0] * jnp.sum(self.values**k * g) for k in range(3))
-
-    def _parts(self, u: tuple[Any, Any]) -> tuple[Any, Any, Any]:
+    def _state(self, u: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any, Any]:
         q, delta = u
         D = reciprocal(1.0 + delta)
         T = self.ge.b2 + self.ge.kappa2 * self.values * D
-        return D, T, reciprocal(1.0 + self.psi_p * T * q)
+        return (D,), T, reciprocal(1.0 + self.psi_p * T * q)
 
     @property
     def origin(self) -> Any:
@@ -146,28 +98,12 @@ class RandomFeatureEquations(eqx.Module):
         """A lower bound of the eigenvalues that learn."""
         return self.ge.s2
 
-    @staticmethod
-    def numbers(eq: Any) -> tuple[Any, ...]:
-        """What of the equations is known to rounding, or to `accuracy`, only."""
-        ge = eq.ge
-        return eq.psi_p, eq.psi_n, eq.values, eq.weights, ge.kappa2, ge.b2, ge.v2, ge.s2
-
-    @property
-    def accuracy(self) -> Any:
-        """Relative error of the numbers that these equations hold."""
-        return self.ge.error
-
     @property
     def bound(self) -> Any:
         """An upper bound of the spectrum in ζ, from the norms of the two products that make up U."""
         features = (1.0 + jnp.sqrt(self.psi_p)) ** 2
         column = self.ge.kappa2 * jnp.max(self.values) * features + self.ge.v2
         return column * (1.0 + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 + self.ge.b2 * features
-
-    @property
-    def atom_mass(self) -> Any:
-        """Mass at ζ = 0, exact by counting ranks: n + d columns span what is not there."""
-        return jnp.maximum(0.0, 1.0 - self._rank / self.psi_p)
 
     @property
     def _rank(self) -> Any:
@@ -208,15 +144,3 @@ class RandomFeatureEquations(eqx.Module):
         sample = self.ge.v2 * jnp.stack([(1.0 - jnp.sqrt(ratio)) ** 2, 1.0 + ratio])
         satellite = self.psi_p * self.ge.b2
         return jnp.concatenate([self.psi_p * self.ge.kappa2 * signal + satellite, sample, satellite[None]])
-
-    @property
-    def untrained(self) -> Any:
-        """Loss of A = 0, Tr E[yyᵀ]/d."""
-        y = self.target
-        signal = 0.0 if y.signal is None else y.signal**2 * jnp.sum(self.weights * self.values)
-        return signal + y.noise**2
-
-    @property
-    def drop_scale(self) -> Any:
-        """b²ψ_p, the scale of what is learnt: of the noise all of it, b²ψ_p ∫ dν_s(λ)/λ with transform s."""
-        return self.ge.b2 * self.psi_p

@@ -13,38 +13,27 @@ Beyond arXiv 2505.17638.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 
-from .columns import Kind, Pair, Response, Source, Target, explained, explained_twice, or_zero
-from .gaussian_equivalent import GaussianEquivalent
+from .columns import ColumnEquations, Kind, or_zero
 from .holomorphic import reciprocal
-from .targets import Combination
 
 Unknowns = tuple[Any, Any, Any]
 
 
-class NoiseDrawsEquations(eqx.Module):
+class NoiseDrawsEquations(ColumnEquations):
     """A holomorphic residual F(u; ζ) in the unknowns u = (q, δ_1, δ_2); the same members as ``rfspec.equations``."""
 
-    psi_p: Any
-    psi_n: Any
-    values: Any
-    weights: Any
-    ge: GaussianEquivalent
-    target: Combination
-    slope: Any
-    decay: Any
     draws: Any
 
     def residual(self, u: Unknowns, zeta: Any) -> Unknowns:
         """Equations (10), multiplied by q, and (11)."""
         q, first, second = u
         ge, ratio = self.ge, self.psi_p / self.psi_n
-        D, f, T, g = self._parts(u)
+        D, T, g = self._state(u)
+        f = self._all(D)
         s, r = q * jnp.sum(self.weights * g), q * jnp.sum(self.weights * self.values * g)
         one = q * (ge.s2 * f + ge.v2 * D[0] - zeta + jnp.sum(self.weights * T * g)) - 1.0
         drawn = (ge.s2 * q + ge.b2 * s) / self.draws
@@ -54,25 +43,6 @@ class NoiseDrawsEquations(eqx.Module):
         """The solution to leading order at large ζ."""
         return -1.0 / zeta, 0.0 * zeta, 0.0 * zeta
 
-    def transforms(self, u: Unknowns) -> tuple[Any, Any]:
-        """The traces (r, s) of equation (3)."""
-        s, r, _ = self._moments(u)
-        return r, s
-
-    def two_point(self, u1: Unknowns, u2: Unknowns, sources: Sequence[Source]) -> tuple[Any, ...]:
-        """K_M(z1, z2) from the solutions at both arguments; equations (5) to (7) of ``rfspec.columns``."""
-        return tuple(r.moments[0] for r in self._responses(u1, u2, sources))
-
-    def explained(self, u: Unknowns) -> tuple[Any, Any]:
-        """Tr Vᵀ(U - z)⁻¹V/d, and the same with the population's Ṽᵀ."""
-        return explained(self._learnt, self._kinds, self._parts(u)[0], self._moments(u))
-
-    def explained_twice(self, u1: Unknowns, u2: Unknowns, sources: Sequence[Source]) -> list[Any]:
-        """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d of each source M."""
-        D, moments = (self._parts(u1)[0], self._parts(u2)[0]), (self._moments(u1), self._moments(u2))
-        found = self._responses(u1, u2, sources)
-        return [explained_twice(self._learnt, self._kinds, D, moments, response) for response in found]
-
     def distribution(self, u: Unknowns, zeta: Any) -> Any:
         r"""Share of the eigenvalues left of a real ζ, from the limit solution u there, as equation (4).
 
@@ -80,7 +50,8 @@ class NoiseDrawsEquations(eqx.Module):
                           - (s²f + v²D_1 - ζ) q - (ψ_n/ψ_p)(D_1 + (m-1) D_2) ]                              (12)
         """
         q, first, second = u
-        D, f, T, _ = self._parts(u)
+        D, T, _ = self._state(u)
+        f = self._all(D)
         ratio, more = self.psi_n / self.psi_p, self.draws - 1.0
         angle = lambda w: jnp.arctan2(jnp.abs(w.imag), w.real)
         below = jnp.sum(self.weights * (angle(T + reciprocal(self.psi_p * q)) - angle(q))) / self.psi_p
@@ -88,27 +59,16 @@ class NoiseDrawsEquations(eqx.Module):
         columns = angle(1.0 + first) + more * angle(1.0 + second)
         return (angle(q) + below - ratio * columns - linear.imag) / jnp.pi
 
-    def _parts(self, u: Unknowns) -> tuple[tuple[Any, Any], Any, Any, Any]:
+    def _state(self, u: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any, Any]:
         q, first, second = u
         D = reciprocal(1.0 + first), reciprocal(1.0 + second)
+        T = self.ge.b2 * self._all(D) + self.ge.kappa2 * self.values * D[0]
+        return D, T, reciprocal(1.0 + self.psi_p * T * q)
+
+    def _all(self, D: tuple[Any, ...]) -> Any:
+        """f, the mean of D over the columns."""
         share = 1.0 / self.draws
-        f = share * D[0] + (1.0 - share) * D[1]
-        T = self.ge.b2 * f + self.ge.kappa2 * self.values * D[0]
-        return D, f, T, reciprocal(1.0 + self.psi_p * T * q)
-
-    def _moments(self, u: Unknowns) -> tuple[Any, Any, Any]:
-        """Tr FΣᵏFᵀ(U - z)⁻¹/p for k = 0, 1, 2."""
-        g = self.weights * self._parts(u)[3]
-        return tuple(u[0] * jnp.sum(self.values**k * g) for k in range(3))
-
-    def _responses(self, u1: Unknowns, u2: Unknowns, sources: Sequence[Source]) -> list[Response]:
-        D1, _, T1, g1 = self._parts(u1)
-        D2, _, T2, g2 = self._parts(u2)
-        g = self.weights * g1 * g2
-        traces = tuple(jnp.sum(self.values**k * g) for k in range(4))
-        D = D1[0] * D2[0], D1[1] * D2[1]
-        pair = Pair(self.psi_p, self.draws * self.psi_n, u1[0] * u2[0], D, traces, jnp.sum(T1 * T2 * g))  # type: ignore[arg-type]
-        return pair.responses(self._kinds, sources)
+        return share * D[0] + (1.0 - share) * D[1]
 
     @property
     def _kinds(self) -> tuple[Kind, Kind]:
@@ -124,13 +84,12 @@ class NoiseDrawsEquations(eqx.Module):
         return whole, Kind(1.0 - 1.0 / m, (ge.s2, ge.b2, 0.0), (y.noise, 0.0), y.noise**2)
 
     @property
-    def _learnt(self) -> Target:
-        return Target((0.0, 0.0), (self.target.noise, or_zero(self.slope)), self.drop_scale)
+    def _columns(self) -> Any:
+        return self.draws * self.psi_n
 
     @property
-    def population(self) -> Source:
-        """Ũ = (v² + s²)I + b²FFᵀ + κ²FΣFᵀ, which no finite number of draws changes."""
-        return self.ge.v2 + self.ge.s2, self.ge.b2, self.ge.kappa2
+    def _fixed(self) -> tuple[Any, Any]:
+        return 0.0, 0.0
 
     @property
     def origin(self) -> Any:
@@ -144,17 +103,6 @@ class NoiseDrawsEquations(eqx.Module):
         narrow = jnp.minimum(self.psi_p, columns) / jnp.maximum(self.psi_p, columns)
         return 0.1 * self.ge.s2 * self.psi_p / columns * (1.0 - jnp.sqrt(narrow)) ** 2
 
-    @staticmethod
-    def numbers(eq: Any) -> tuple[Any, ...]:
-        """What of the equations is known to rounding, or to `accuracy`, only."""
-        ge = eq.ge
-        return eq.psi_p, eq.psi_n, eq.values, eq.weights, ge.kappa2, ge.b2, ge.v2, ge.s2
-
-    @property
-    def accuracy(self) -> Any:
-        """Relative error of the numbers that these equations hold."""
-        return self.ge.error
-
     @property
     def bound(self) -> Any:
         """An upper bound of the spectrum, from the norms of the two kinds of columns."""
@@ -164,11 +112,6 @@ class NoiseDrawsEquations(eqx.Module):
         # (m - 1)(1 + √(ψ_p/(m-1)ψ_n))²/m, without dividing by m - 1
         more = (jnp.sqrt(self.draws - 1.0) + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 / self.draws
         return point * (1.0 + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 + drawn * more
-
-    @property
-    def atom_mass(self) -> Any:
-        """Mass at ζ = 0, exact by counting ranks."""
-        return jnp.maximum(0.0, 1.0 - self._rank / self.psi_p)
 
     @property
     def _rank(self) -> Any:
@@ -211,15 +154,3 @@ class NoiseDrawsEquations(eqx.Module):
         sample = self.ge.v2 * jnp.stack([(1.0 - jnp.sqrt(ratio)) ** 2, 1.0 + ratio])
         noise = self.ge.s2 * jnp.stack([(1.0 - jnp.sqrt(ratio / self.draws)) ** 2, 1.0 + ratio / self.draws])
         return jnp.concatenate([self.psi_p * self.ge.kappa2 * signal + satellite, sample, noise, satellite[None]])
-
-    @property
-    def untrained(self) -> Any:
-        """Loss of A = 0, Tr E[yyᵀ]/d."""
-        y = self.target
-        signal = 0.0 if y.signal is None else y.signal**2 * jnp.sum(self.weights * self.values)
-        return signal + y.noise**2
-
-    @property
-    def drop_scale(self) -> Any:
-        """b²ψ_p, the scale of what is learnt."""
-        return self.ge.b2 * self.psi_p
