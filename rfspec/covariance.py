@@ -75,14 +75,14 @@ class Covariance(eqx.Module):
 
         Parameters
         ----------
-        psi_p, psi_n : float
+        psi_p, psi_n : float or array
             ψ_p and ψ_n of the model.
         noise : float
             β²/α² ≥ 0 of its process.
 
         Returns
         -------
-        float
+        float, or array of the shape of ψ_p and ψ_n
             0 where the spectrum is that of the continuous law (edges to about 1e-3), and for every list of atoms.
 
         Notes
@@ -97,8 +97,9 @@ class Covariance(eqx.Module):
         (0.0, True)
         """
         if self.spacing is None:
-            return 0.0
-        return (self.weights * self._short(psi_p, psi_n, noise, RESOLVED)).sum()
+            return 0.0 * (psi_p + 1.0 / psi_n)
+        rows, columns = (x[..., None] if np.ndim(x) else x for x in (psi_p, psi_n))
+        return (self.weights * self._short(rows, columns, noise, RESOLVED)).sum(-1)
 
     def nodes_needed(self, psi_p: Any, psi_n: Any = np.inf, noise: Any = 0.0, share: float = 0.05) -> int:
         """Nodes with which at most `share` of the dimensions would be unresolved, from T ∝ K; concrete values only."""

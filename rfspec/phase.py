@@ -8,10 +8,10 @@ is done is kept on disk.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,18 +24,19 @@ from tqdm import tqdm
 
 from ._checks import real_scalar
 from .checkpoint import Checkpoint, fingerprint, resumed, signature
-from .covariance import Covariance
+from .covariance import Covariance, ResolutionWarning
 from .early_stopping import Stops, share, stops
 from .edges import contents, find_edges
 from .gaussian_equivalent import gaussian_equivalent
 from .laws import leading_order_of
 from .learning_curves import flow_losses, score_error, training_times
-from .model import RandomFeatureModel
+from .model import UNRESOLVED, RandomFeatureModel
+from .phase_dataset import Axes, dataset, table_of
 from .processes import Process
 from .spectrum import MOST_BULKS
-from .support import PARTS, SAME, Support, part_edges
+from .support import SAME, Support, part_edges
 from .theory import equations
-from .timescales import RULES, THRESHOLD
+from .timescales import THRESHOLD
 
 if TYPE_CHECKING:
     import xarray
@@ -44,27 +45,7 @@ CHUNK = 256  # cells between looks at the disk
 TIMES = 2  # training times a call
 BATCH = {"cpu": 8}  # cells mapped at once on a device,
 MOST_AT_ONCE = 256  # where it is no CPU
-NUMBERS = (
-    *("train", "test", "tau_star", "train_star", "test_star", "window_lower", "window_upper", "train_limit"),
-    *("test_limit", "tau_gen", "tau_mem", "tau_satellite", "error", "tau_star_error", "tau_mem_error"),
-    *("window_lower_error", "window_upper_error"),
-)
 ACCURATE = 1e-6  # error of the losses above which a cell is flagged
-
-STATUS = (
-    "computed",
-    "outside the theory: psi_p, psi_n and t must be finite and greater than 0",
-    "the edges of the spectrum could not all be found: its timescales and parts are not given",
-    "the losses are not accurate to 1e-6: move a parameter a little",
-)
-REGIONS = ("not yet trained", "generalisation by early stopping", "memorisation", "architectural regularisation")
-RULE = (
-    "With the window [lower, upper] of training times at which L_test exceeds its minimum by at most the tolerance: "
-    "not yet trained where tau < lower; generalisation by early stopping where lower <= tau <= upper < inf; "
-    "memorisation where tau > upper; architectural regularisation where tau >= lower and upper = inf, that is "
-    "L_test(inf) <= min L_test + tolerance. The line between the second and the third is tau = upper, the line around "
-    "the fourth is where upper becomes infinite; interpolation is the line p = n."
-)
 
 
 def phase_diagram(
@@ -76,6 +57,9 @@ def phase_diagram(
     process: Process | None = None,
     activation: Any = "tanh",
     covariance: Covariance | None = None,
+    target: str = "noise",
+    noise_draws: float = np.inf,
+    weight_decay: float = 0.0,
     tolerance: float = 0.01,
     threshold: float = THRESHOLD,
     checkpoint: str | Path | None = None,
@@ -91,7 +75,7 @@ def phase_diagram(
         Diffusion times of the Ornstein-Uhlenbeck process; or give `process`.
     tau : float or array, shape (K,), optional
         Training budgets τ = kη/d², 0 ≤ τ ≤ ∞, any order; ∞ if not given.
-    process, activation, covariance
+    process, activation, covariance, target, noise_draws, weight_decay
         As for ``rf.RandomFeatureModel``.
     tolerance : float
         ε of the stopping window, absolute, in units of the loss.
@@ -109,13 +93,18 @@ def phase_diagram(
         each τ: train, test, gap (L_gen), score_error, region. Per model: tau_star, train_star, test_star,
         score_error_star, window_lower, window_upper, train_limit, test_limit; tau_gen and tau_mem by rule,
         tau_satellite; merged by part, separated; error (of the losses, absolute), tau_star_error, tau_mem_error (of
-        the rule "loss"), window_lower_error, window_upper_error (all four relative), status.
+        the rule "loss"), window_lower_error, window_upper_error (all four relative), unresolved, status.
         Units, flags with their meanings, the rules of the regions and the origin of the numbers are attributes.
 
     Raises
     ------
     ValueError
         If a grid is empty or not numeric, a τ is negative or NaN, or another argument is out of range.
+
+    Warns
+    -----
+    ResolutionWarning
+        If cells show the nodes of a continuous covariance one by one.
 
     Notes
     -----
@@ -128,7 +117,8 @@ def phase_diagram(
     >>> found.region.values.tolist()
     [[2, 3, -1], [2, 1, -1]]
     """
-    known = {"activation": activation, "covariance": covariance}
+    known: dict[str, Any] = {"activation": activation, "covariance": covariance, "target": target}
+    known |= {"noise_draws": noise_draws, "weight_decay": weight_decay}
     rows, columns = _grid("psi_p", psi_p), _grid("psi_n", psi_n)
     if process is None:
         times = _grid("t", t if t is None or np.ndim(t) else [t])
@@ -140,9 +130,13 @@ def phase_diagram(
         raise ValueError(f"tau must be a number or a list of them, got an array of shape {np.shape(budgets)}")
     settings = (float(real_scalar("tolerance", tolerance, above=0.0)), float(share("threshold", threshold)))
 
-    shape = (len(templates), rows.size, columns.size)
-    cells = [c for c in np.ndindex(shape) if templates[c[0]] and _inside(rows[c[1]]) and _inside(columns[c[2]])]
-    of_one_t = [[c for c in cells if c[0] == i] for i in range(shape[0])]
+    axes = Axes(times, rows, columns, np.ravel(budgets))
+    cells = [
+        (i, j, k)
+        for i, j, k in np.ndindex(times.size, rows.size, columns.size)
+        if templates[i] and _inside(rows[j]) and _inside(columns[k])
+    ]
+    of_one_t = [[cell for cell in cells if cell[0] == i] for i in range(times.size)]
     chunks = [same[k : k + CHUNK] for same in of_one_t for k in range(0, len(same), CHUNK)]
     bases = [m and (equations(m, gaussian_equivalent(m)), m.pace) for m in templates]
 
@@ -150,18 +144,50 @@ def phase_diagram(
         place: np.ndarray = np.array(chunks[i])
         eq, pace = bases[place[0, 0]]
         shared = _Shared(eq, pace, *settings)
-        found = _spread(shared, np.ravel(budgets), rows[place[:, 1]], columns[place[:, 2]])
+        found = _spread(shared, axes.tau, rows[place[:, 1]], columns[place[:, 2]])
         return {"place": place, **found}
 
     def bar(order: Iterable[int]) -> Any:
         shown = tqdm(order, desc="phase diagram", unit=f"×{CHUNK} cells", disable=not progress, leave=False, delay=1.0)
         return shown
 
+    unresolved = _unresolved(templates, rows, columns)
     identity = fingerprint([m and signature(m) for m in templates], rows, columns, budgets, *settings)
     found = resumed(len(chunks), once, Checkpoint(checkpoint, identity), bar)
-    table = _table(shape, found, np.size(budgets))
+    table = {**table_of(axes, found), "unresolved": unresolved}
     scores = np.array([[np.nan, np.nan] if m is None else score_error(m, jnp.array([0.0, 1.0])) for m in templates])
-    return _dataset(table, scores, (times, rows, columns, budgets), settings, templates, t, process)
+    model = next((m for m in templates if m is not None), None)
+    attributes = {"model": repr(model), "tolerance": settings[0], "threshold": settings[1]}
+    diagram = dataset(table, axes, scores, attributes)
+    if process is not None:
+        diagram = diagram.isel(t=0, drop=True)
+    elif np.ndim(t) == 0:
+        diagram = diagram.isel(t=0)
+    return diagram if np.ndim(budgets) else diagram.isel(tau=0)
+
+
+def _unresolved(templates: list[RandomFeatureModel | None], rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Share of the dimensions whose nodes show one by one, [t, psi_p, psi_n]; a warning where it is much."""
+    known = np.array([[_inside(p) and _inside(n) for n in columns] for p in rows])
+    share = np.full((len(templates), *known.shape), np.nan)
+    needed = 0
+    for i, model in enumerate(templates):
+        if model is None or not known.any():
+            continue
+        law, noise = model.covariance, float(model.process.beta2 / model.process.alpha**2)
+        with np.errstate(all="ignore"):
+            share[i] = np.where(known, law.unresolved(rows[:, None], columns[None], noise), np.nan)
+        if np.nanmax(share[i]) > UNRESOLVED:
+            largest = rows[known.any(1)].max(), columns[known.any(0)].max()
+            needed = max(needed, law.nodes_needed(*largest, noise, UNRESOLVED))
+    if needed:
+        warnings.warn(
+            f"in {int(np.sum(share > UNRESOLVED))} of {share.size} cells the spectrum shows nodes of the covariance "
+            f"one by one (the variable `unresolved` says where); about {needed} nodes would do for all",
+            ResolutionWarning,
+            stacklevel=3,
+        )
+    return share
 
 
 def _inside(x: Any) -> bool:
@@ -307,95 +333,3 @@ def _parts(eq: Any) -> tuple[Any, Any, Any, Any]:
     found = ~(edges.failed | jnp.any(mass <= 0))
     known = lambda a: jnp.where(found, a, jnp.nan)
     return known(ends.lower), known(ends.upper), ends.mass > SAME, found
-
-
-# ---------------------------------------------------------------------------------------------- the dataset
-
-
-def _table(shape: tuple[int, ...], found: list[dict[str, np.ndarray]], budgets: int) -> dict[str, np.ndarray]:
-    """Results in their places; cells outside of the theory are NaN, with status 1."""
-    rest = {"train": (budgets,), "test": (budgets,), "tau_gen": (len(RULES),), "tau_mem": (len(RULES),)}
-    table: dict[str, np.ndarray] = {name: np.full((*shape, *rest.get(name, ())), np.nan) for name in NUMBERS}
-    table["merged"] = np.zeros((*shape, len(PARTS)), bool)
-    table["status"] = np.ones(shape, int)
-    for chunk in found:
-        at = tuple(chunk["place"].T)
-        for name, values in table.items():
-            values[at] = chunk[name]
-    return table
-
-
-def _regions(table: dict[str, np.ndarray], tau: np.ndarray) -> np.ndarray:
-    lower, upper = table["window_lower"][..., None], table["window_upper"][..., None]
-    region = np.where(tau > upper, 2, np.where(np.isinf(upper), 3, 1))
-    return np.where(np.isnan(lower), -1, np.where(tau < lower, 0, region))
-
-
-def _dataset(
-    table: dict[str, np.ndarray],
-    scores: np.ndarray,
-    axes: tuple[Any, ...],
-    settings: tuple[float, float],
-    templates: list[Any],
-    t: Any,
-    process: Process | None,
-) -> Any:
-    import xarray
-
-    times, rows, columns, tau = axes
-    grid, here = ("t", "psi_p", "psi_n"), ("t", "psi_p", "psi_n", "tau")
-    score = lambda test: (
-        scores[:, :1].reshape(-1, *[1] * (test.ndim - 1))
-        + test * (scores[:, 1] - scores[:, 0]).reshape(-1, *[1] * (test.ndim - 1))
-    )
-    time = {"units": "1", "note": "training time tau = k eta / d^2"}
-    loss = {"units": "1", "note": "the train and test losses are 1 at tau = 0"}
-    flags = lambda first, meanings: {
-        "units": "1",
-        "flag_values": list(range(first, first + len(meanings))),
-        "flag_meanings": "; ".join(meanings),
-    }
-    codes = table["status"].astype(np.int8)
-    variables = {
-        **{name: (here, table[name], loss) for name in ("train", "test")},
-        "gap": (here, table["test"] - table["train"], {**loss, "long_name": "generalisation gap L_test - L_train"}),
-        "score_error": (here, score(table["test"]), {"units": "1", "long_name": "E_score"}),
-        "region": (here, _regions(table, np.ravel(tau)).astype(np.int8), {**flags(0, REGIONS), "rule": RULE}),
-        **{name: (grid, table[name], loss) for name in ("train_star", "test_star", "train_limit", "test_limit")},
-        "score_error_star": (grid, score(table["test_star"]), {"units": "1", "long_name": "min over tau of E_score"}),
-        **{name: (grid, table[name], time) for name in ("tau_star", "window_lower", "window_upper", "tau_satellite")},
-        **{name: ((*grid, "rule"), table[name], time) for name in ("tau_gen", "tau_mem")},
-        "merged": ((*grid, "part"), table["merged"].astype(np.int8), flags(0, ("has edges of its own", "merged"))),
-        "separated": (grid, ((codes == 0) & ~table["merged"].any(-1)).astype(np.int8), flags(0, ("no", "yes"))),
-        "error": (grid, table["error"], {**loss, "long_name": "estimated absolute error of the losses"}),
-        "tau_star_error": (grid, table["tau_star_error"], {"units": "1", "long_name": "relative error of tau_star"}),
-        "tau_mem_error": (grid, table["tau_mem_error"], {"units": "1", "long_name": "relative error of tau_mem, loss"}),
-        **{
-            f"{end}_error": (grid, table[f"{end}_error"], {"units": "1", "long_name": f"relative error of {end}"})
-            for end in ("window_lower", "window_upper")
-        },
-        "status": (grid, codes, flags(0, STATUS)),
-    }
-    coordinates = {
-        "t": ("t", times, {"units": "1", "long_name": "diffusion time"}),
-        "psi_p": ("psi_p", rows, {"units": "1", "long_name": "features per dimension p/d"}),
-        "psi_n": ("psi_n", columns, {"units": "1", "long_name": "samples per dimension n/d"}),
-        "tau": ("tau", np.ravel(tau), {"units": "1", "long_name": "training time tau = k eta / d^2"}),
-        "rule": ("rule", list(RULES)),
-        "part": ("part", list(PARTS)),
-    }
-    model = next((m for m in templates if m is not None), None)
-    attributes = {
-        "title": "Phase diagram of random-feature score models of diffusion",
-        "source": f"rfspec {version('rfspec')}, jax {jax.__version__}, {jax.devices()[0].device_kind}",
-        "model": repr(model),
-        "tolerance": settings[0],
-        "threshold": settings[1],
-        "reference": "arXiv 2505.17638; exact losses from two-point functions are beyond it",
-    }
-    found = xarray.Dataset(variables, coordinates, attributes)
-    if process is not None:
-        found = found.isel(t=0, drop=True)
-    elif np.ndim(t) == 0:
-        found = found.isel(t=0)
-    return found if np.ndim(tau) else found.isel(tau=0)

@@ -118,15 +118,15 @@ class HeldOut(NamedTuple):
 def predict(
     X: Any,
     psi_p: float,
-    t: float,
+    t: float | None = None,
     *,
-    activation: Any = "tanh",
     shrinkage: str | None = None,
     trace: float | None = None,
     nodes: int | None = NODES,
     tolerance: float = 0.01,
     wider: float = 2.0,
     progress: bool = False,
+    **model: Any,
 ) -> Prediction:
     r"""Training times, best stopping time and window of random features trained on given data.
 
@@ -137,9 +137,7 @@ def predict(
     psi_p : float
         ψ_p = p/d > 0, features per dimension.
     t : float
-        Diffusion time t > 0.
-    activation : str, callable or Activation
-        σ, as for ``rf.RandomFeatureModel``.
+        Diffusion time t > 0; or give `process`.
     shrinkage, trace, nodes
         As for ``rf.FromData``; by default the eigenvalues are as they are, and compressed to 32. None keeps all.
     tolerance : float
@@ -148,6 +146,8 @@ def predict(
         Factor > 1 by which the window should grow.
     progress : bool
         Show a progress bar.
+    **model
+        `process`, `activation`, `target`, `noise_draws`, `weight_decay` of ``rf.RandomFeatureModel``.
 
     Returns
     -------
@@ -172,7 +172,7 @@ def predict(
     covariance = FromData(X, shrinkage, trace=trace)
     n, d = np.shape(X)
     compressed = covariance if nodes is None else covariance.compressed(nodes)
-    model = RandomFeatureModel(psi_p, n / d, t, activation=activation, covariance=compressed)
+    of_data = RandomFeatureModel(psi_p, n / d, t, covariance=compressed, **model)
     factor = float(real_scalar("wider", wider, above=1.0))
     times: dict[str, Timescales] = {}
     reasons: dict[str, str] = {}
@@ -182,19 +182,19 @@ def predict(
             bar.update(1)
             bar.set_description(text)
 
-        stop = early_stopping(model, tolerance)
+        stop = early_stopping(of_data, tolerance)
         for rule in RULES:
             tick(f"times by {rule}")
             try:
-                times[rule] = timescales(model, rule)
+                times[rule] = timescales(of_data, rule)
             except ConvergenceError as e:
                 reasons[rule] = str(e)
             else:
                 reasons |= {rule: times[rule].reason} if rule == "spectrum" and times[rule].reason else {}
         tick("wider window")
-        more, reason = _wider(model, stop, factor)
+        more, reason = _wider(of_data, stop, factor)
         reasons |= {"wider": reason} if reason else {}
-    return Prediction(model, n, d, _sigma(covariance, d), times, stop, more, factor, reasons)
+    return Prediction(of_data, n, d, _sigma(covariance, d), times, stop, more, factor, reasons)
 
 
 def _wider(model: RandomFeatureModel, stop: EarlyStopping, factor: float) -> tuple[Required | None, str]:
@@ -224,17 +224,13 @@ def held_out(
     key: Any,
     X: Any,
     psi_p: float,
-    t: float,
+    t: float | None = None,
     tau: Any = None,
     *,
     share: float = 0.2,
-    activation: Any = "tanh",
-    shrinkage: str | None = None,
     trace: float | None = None,
-    nodes: int | None = NODES,
-    tolerance: float = 0.01,
-    wider: float = 2.0,
     progress: bool = False,
+    **options: Any,
 ) -> HeldOut:
     r"""The prediction from one part of the data beside random features trained on it and tested on the rest.
 
@@ -245,7 +241,7 @@ def held_out(
     ----------
     key : JAX random key
         Of the split and of the features.
-    X, psi_p, t, activation, shrinkage, trace, nodes, tolerance, wider, progress
+    X, psi_p, t, trace, progress, **options
         As for ``rf.predict``; with `trace` the data are rescaled too.
     tau : array, optional
         Training times τ ≥ 0; by default 25 over six decades about the predicted best one.
@@ -264,8 +260,7 @@ def held_out(
     """
     train, test = split(key, X, share, trace)
     with tqdm(total=3, desc="predict", disable=not progress, leave=False, delay=2.0) as bar:
-        options: dict[str, Any] = {"activation": activation, "shrinkage": shrinkage, "nodes": nodes}
-        prediction = predict(train, psi_p, t, tolerance=tolerance, wider=wider, **options)
+        prediction = predict(train, psi_p, t, **options)
         bar.update(1)
         bar.set_description("predicted losses")
         tau = prediction.tau if tau is None else tau
@@ -303,9 +298,9 @@ def split(key: Any, X: Any, share: float, trace: float | None) -> tuple[np.ndarr
 def _best(basis: Eigenbasis) -> tuple[float, float, float]:
     """Place and value of the smallest test loss, on a grid over all times and finer ones inside it; its last value."""
     unit = float(basis.matrices.model.psi_p / (2.0 * basis.matrices.model.pace))
-    values = np.asarray(basis.eigenvalues)
-    smallest = max(float(values[0]), 1e-14 * float(values[-1]))
-    tau = np.geomspace(FIRST * unit / float(values[-1]), LAST * unit / smallest, FINE)
+    values = np.asarray(basis.rates)
+    smallest = max(float(values.min()), 1e-14 * float(values.max()))
+    tau = np.geomspace(FIRST * unit / float(values.max()), LAST * unit / smallest, FINE)
     test = np.asarray(gradient_flow(basis, tau).test)
     end = float(test[-1])
     if test.min() > end - FLAT:

@@ -5,14 +5,17 @@ import json
 import subprocess
 import sys
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
+import typer
 import xarray
 from typer.testing import CliRunner
 
 import rfspec as rf
 from rfspec.cli import app
+from rfspec.cli.options import of_model
 
 MODEL = ["--psi-p", "64", "--psi-n", "8", "--t", "0.01"]
 
@@ -21,6 +24,42 @@ def run(*args):
     result = CliRunner().invoke(app, list(args), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "model"),
+    [
+        (["--process", "FlowMatching(0.3)", "--target", "velocity"],
+         {"process": rf.FlowMatching(0.3), "target": "velocity"}),
+        (["--process", "DDPM(3, [0.1, 0.2, 0.3])", "--draws", "2"],
+         {"process": rf.DDPM(3, [0.1, 0.2, 0.3]), "noise_draws": 2}),
+        (["--t", "0.1", "--covariance", "PowerLaw(1, cutoff=.1)", "--trace", "2"],
+         {"t": 0.1, "covariance": rf.PowerLaw(1, 0.1).normalised(2.0)}),
+        (["--t", "0.1", "--covariance", "Mixture([Subspace(0.25), Isotropic(-2e-1 + 1)], (0.5, 0.5))"], None),
+        (["--t", "0.1", "--covariance", "Mixture([Subspace(0.25), Isotropic(3)], (0.5, 0.5))", "--weight-decay", "0.1"],
+         {"t": 0.1, "covariance": rf.Mixture([rf.Subspace(0.25), rf.Isotropic(3.0)], [0.5, 0.5]), "weight_decay": 0.1}),
+        (["--t", "0.1", "--activation", "Polynomial([0, 1, 0, -0.5])", "--variance", "2"],
+         {"t": 0.1, "activation": rf.Polynomial([0.0, 1.0, 0.0, -0.5]), "covariance": rf.Isotropic(2.0)}),
+    ],
+)  # fmt: skip
+def test_every_model_has_options(options, model):
+    """What a command makes of its options is the model that Python makes; sums are no numbers."""
+
+    @of_model
+    def command(model: rf.RandomFeatureModel) -> None:
+        seen.append(model)
+
+    seen, one = [], typer.Typer()
+    one.command()(command)
+    args = ["--psi-p", "8", "--psi-n", "4", *options]
+    if model is None:
+        with pytest.raises(ValueError, match="covariance must be a call of Atoms, "):
+            CliRunner().invoke(one, args, catch_exceptions=False)
+        return
+    assert CliRunner().invoke(one, args, catch_exceptions=False).exit_code == 0
+    expected = rf.RandomFeatureModel(8.0, 4.0, **model)
+    assert eqx.tree_equal(eqx.filter(seen[0], eqx.is_array_like), eqx.filter(expected, eqx.is_array_like), rtol=1e-15)
+    assert repr(seen[0]) == repr(expected)
 
 
 def test_spectrum_table():

@@ -299,21 +299,6 @@ def test_unknown_attribute():
         _ = rf.RandomFeatureModel(1.0, 1.0, process=rf.FlowMatching(0.2)).t
 
 
-PLAIN = {"target": "data", "noise_draws": 2, "weight_decay": 0.1}
-
-
-@pytest.mark.parametrize("name", PLAIN)
-def test_what_is_not_derived_is_refused(name):
-    """Sampled matrices are of the noise target, without decay, with the expectation over the noise."""
-    model = rf.RandomFeatureModel(4.0, 2.0, 0.1, **{name: PLAIN[name]})
-    for sampled in (
-        lambda: rf.empirical.sample(KEY, model, 8),
-        lambda: rf.empirical.learning_curve(KEY, model, [1.0], 8, optimizer="adam", learning_rate=0.1),
-    ):
-        with pytest.raises(NotImplementedError, match=f"exists for {name}="):
-            sampled()
-
-
 def test_the_ground_truth_takes_the_expectation_over_the_noise():
     model = rf.RandomFeatureModel(4.0, 2.0, 0.1, noise_draws=2)
     truth = (

@@ -1,9 +1,15 @@
 """All diffusion times at once."""
 
+import csv
+import json
+
 import numpy as np
 import pytest
+import xarray
+from typer.testing import CliRunner
 
 import rfspec as rf
+from rfspec.cli import app
 
 MODEL = rf.RandomFeatureModel(8.0, 2.0, 0.1)
 TS = [0.03, 0.1, 0.4]
@@ -49,3 +55,26 @@ def test_what_sharing_costs(along):
 def test_other_processes_have_times_too():
     found = rf.over_time(rf.RandomFeatureModel(8.0, 2.0, process=rf.FlowMatching(0.5)), [0.2, 0.6])
     assert np.all(np.isfinite(found.test_star))
+
+
+def test_the_command_and_the_picture(along, tmp_path):
+    args = ["over-time", "--psi-p", "8", "--psi-n", "2", "--ts", "0.03,0.1,0.4", "--loss-weights", "1,2,1"]
+
+    def run(*more):
+        result = CliRunner().invoke(app, [*args, *more], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    report = json.loads(run("--json", "--out", str(tmp_path / "t.nc")))
+    assert report["tau_star"] == pytest.approx(list(along.tau_star.values), rel=1e-12)
+    assert report["cost"] == pytest.approx(float(along.cost), abs=1e-12)
+    assert report["tau_mem_spectrum"][2] is None
+    assert xarray.load_dataset(tmp_path / "t.nc", engine="h5netcdf").tau_shared == float(along.tau_shared)
+    assert "costs 0.00" in run("--out", str(tmp_path / "t.csv"))
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
+    assert [float(row["tau_star"]) for row in rows] == pytest.approx(list(along.tau_star.values), rel=1e-12)
+    run("--out", str(tmp_path / "t.png"))
+    ax = rf.plotting.over_time(along)
+    assert [line.get_label() for line in ax.lines][-1] == "one time for all"
+    with pytest.raises(ValueError, match="rule must be one of paper, spectrum, loss"):
+        rf.plotting.over_time(along, rule="best")

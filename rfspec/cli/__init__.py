@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import jax
@@ -23,8 +24,9 @@ def _keep_compiled() -> None:
 
 
 def main() -> None:
-    """Run the command; what is wrong with the input is one sentence on stderr and exit status 2."""
+    """Run the command; what is wrong with the input is one sentence on stderr and exit status 2, a warning one too."""
     _keep_compiled()
+    warnings.showwarning = lambda message, *_: typer.echo(f"warning: {message}", err=True)
     try:
         app()
     except (ValueError, NotImplementedError, ConvergenceError) as e:

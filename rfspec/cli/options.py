@@ -14,9 +14,13 @@ from zipfile import BadZipFile
 import numpy as np
 import typer
 
+from ..activations import Polynomial
 from ..covariance import Atoms, Covariance, FromData, Isotropic
+from ..covariance_laws import Exponential, MarchenkoPastur, Mixture, PowerLaw, Subspace
 from ..io import to_json, write_atomically, write_csv, write_figure, write_netcdf
 from ..model import RandomFeatureModel
+from ..processes import DDPM, Cosine, FlowMatching, Interpolant, OrnsteinUhlenbeck, VarianceExploding
+from .expressions import construct
 
 app = typer.Typer(
     help="Exact spectra and timescales of random-feature score models of diffusion.",
@@ -25,74 +29,126 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+COVARIANCES = {c.__name__: c for c in (Isotropic, Atoms, PowerLaw, Exponential, MarchenkoPastur, Subspace, Mixture)}
+PROCESSES = {p.__name__: p for p in (OrnsteinUhlenbeck, FlowMatching, DDPM, Cosine, VarianceExploding, Interpolant)}
+ACTIVATIONS = {"Polynomial": Polynomial}
+EXAMPLES = {
+    "covariance": ("PowerLaw(0.5)", "Mixture([Subspace(0.25), Exponential(4)], [0.5, 0.5])"),
+    "process": ("FlowMatching(0.3)", "DDPM(200)"),
+}
+
 TABLES, PICTURES = (".csv", ".json"), (".png", ".pdf", ".svg")
 Out = Annotated[Path | None, typer.Option(help="file to write: .csv, .json, .nc or a picture, as the command allows")]
-Activation = Annotated[str, typer.Option(help="tanh, erf, sin, relu or gelu")]
-Variance = Annotated[float, typer.Option(help="data variance, for Σ = variance · I")]
-Values = Annotated[str | None, typer.Option(help="eigenvalues of Σ, comma separated, with --weights")]
-Weights = Annotated[str | None, typer.Option(help="their weights, comma separated, summing to 1")]
-Data = Annotated[Path | None, typer.Option(help=".npy, .npz or .csv file of samples in rows, whose covariance is Σ")]
 Dimension = Annotated[int | None, typer.Option("--d", help="dimension of the sampled data; with --data its columns")]
 Kind = Annotated[str, typer.Option(help="features, or gaussian for the Gaussian equivalent")]
 Rows = Annotated[str, typer.Option(help="rows of W: gaussian or spherical")]
 Repeats = Annotated[int, typer.Option(help="independent draws")]
 Seed = Annotated[int, typer.Option(help="of the random numbers")]
-Target = Annotated[str, typer.Option(help="what is learnt: noise, score, data or velocity")]
-NoiseDraws = Annotated[float, typer.Option(help="draws of the noise for each data point, or inf")]
-WeightDecay = Annotated[float, typer.Option(help="γ >= 0 of the penalty γ|A|²/(dp)")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
 
 
-def of_model(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command, in place of its parameters `model` and `data`, the options that name a model."""
-    hints = {**get_type_hints(command, include_extras=True), **get_type_hints(_model, include_extras=True)}
-    own = inspect.signature(command).parameters
-    named = inspect.signature(_model).parameters
-
-    @functools.wraps(command)
-    def run(**options: Any) -> None:
-        model, data = _model(**{name: options.pop(name) for name in named})
-        command(model, **({"data": data} if "data" in own else {}), **options)
-
-    def plain(p: inspect.Parameter) -> inspect.Parameter:
-        return p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name])
-
-    parameters = [*named.values(), *(p for p in own.values() if p.name not in ("model", "data"))]
-    run.__signature__ = inspect.Signature([plain(p) for p in parameters])  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: hints[p.name] for p in parameters}
-    return run
+# ------------------------------------------------------------------------- groups of options, and what they make
 
 
-def _model(
+def _ratios(
     psi_p: Annotated[float, typer.Option(help="features per dimension, p/d > 0")],
     psi_n: Annotated[float, typer.Option(help="samples per dimension, n/d > 0")],
-    t: Annotated[float, typer.Option("--t", help="diffusion time t > 0")],
-    activation: Activation = "tanh",
-    variance: Variance = 1.0,
-    values: Values = None,
-    weights: Weights = None,
-    data: Data = None,
-    target: Target = "noise",
-    draws: NoiseDraws = np.inf,
-    weight_decay: WeightDecay = 0.0,
-) -> tuple[RandomFeatureModel, np.ndarray | None]:
-    """The model that the options name, and its data centred, if there are any."""
-    samples = None if data is None else read_samples(data)
-    covariance = covariance_of(variance, values, weights, samples)
-    more: dict[str, Any] = {"target": target, "noise_draws": draws, "weight_decay": weight_decay}
-    model = RandomFeatureModel(psi_p, psi_n, t, activation=activation, covariance=covariance, **more)
-    return model, None if samples is None else samples - samples.mean(0)
+) -> dict[str, Any]:
+    return {"psi_p": psi_p, "psi_n": psi_n}
 
 
-def covariance_of(variance: float, values: str | None, weights: str | None, data: np.ndarray | None) -> Covariance:
-    """Σ as the options name it."""
-    if data is not None:
-        return FromData(data)
+def _training(
+    t: Annotated[float | None, typer.Option("--t", help="diffusion time t > 0; or give --process")] = None,
+    process: Annotated[str | None, typer.Option(help=f"another process, {' or '.join(EXAMPLES['process'])}")] = None,
+    activation: Annotated[str, typer.Option(help="tanh, erf, sin, relu, gelu or Polynomial([0, 1, 0, 0.5])")] = "tanh",
+    target: Annotated[str, typer.Option(help="what is learnt: noise, score, data or velocity")] = "noise",
+    draws: Annotated[float, typer.Option(help="draws of the noise for each data point, or inf")] = np.inf,
+    weight_decay: Annotated[float, typer.Option(help="γ >= 0 of the penalty γ|A|²/(dp)")] = 0.0,
+) -> dict[str, Any]:
+    """What is learnt of the data, and how."""
+    return {
+        "t": t,
+        "process": None if process is None else construct("process", process, PROCESSES),
+        "activation": construct("activation", activation, ACTIVATIONS) if "(" in activation else activation,
+        "target": target,
+        "noise_draws": draws,
+        "weight_decay": weight_decay,
+    }
+
+
+def _data_law(
+    covariance: Annotated[str | None, typer.Option(help=f"Σ, {' or '.join(EXAMPLES['covariance'])}")] = None,
+    variance: Annotated[float | None, typer.Option(help="data variance, for Σ = variance · I; 1 by default")] = None,
+    values: Annotated[str | None, typer.Option(help="eigenvalues of Σ, comma separated, with --weights")] = None,
+    weights: Annotated[str | None, typer.Option(help="their weights, comma separated, summing to 1")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help=".npy, .npz or .csv file of samples in rows, whose covariance is Σ")
+    ] = None,
+    trace: Annotated[
+        float | None, typer.Option(help="rescale Σ (and data) to this Tr Σ/d; as it is by default")
+    ] = None,
+) -> dict[str, Any]:
+    """Σ, and the centred samples that it comes from, if there are any."""
     if (values is None) != (weights is None):
         raise ValueError("values and weights go together")
-    if values is not None and weights is not None:
-        return Atoms(numbers("values", values), numbers("weights", weights))
-    return Isotropic(variance)
+    given = {"covariance": covariance, "variance": variance, "values": values, "data": data}
+    if sum(value is not None for value in given.values()) > 1:
+        named = " and ".join(name for name, value in given.items() if value is not None)
+        raise ValueError(f"give one of covariance, variance, values with weights, and data, got {named}")
+    samples = None if data is None else read_samples(data)
+    law: Covariance = Isotropic(1.0 if variance is None else variance)
+    if samples is not None:
+        law = FromData(samples, trace=trace)
+        samples = samples - samples.mean(0)
+        if trace is not None:
+            samples = samples * np.sqrt(trace / np.mean(samples**2))
+    elif covariance is not None:
+        law = construct("covariance", covariance, COVARIANCES)
+    elif values is not None and weights is not None:
+        law = Atoms(numbers("values", values), numbers("weights", weights))
+    return {"covariance": law if trace is None or samples is not None else law.normalised(trace), "samples": samples}
+
+
+def _taking(
+    groups: tuple[Callable[..., dict[str, Any]], ...], made: tuple[str, ...], make: Callable[..., tuple[Any, ...]]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A decorator: in place of the parameters `made` a command gets the options that `make` makes them of."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        named = [name for group in groups for name in inspect.signature(group).parameters]
+        parameters, hints = {}, {}  # type: ignore[var-annotated]
+        for f in (*groups, command):
+            parameters |= inspect.signature(f).parameters
+            hints |= get_type_hints(f, include_extras=True)
+
+        @functools.wraps(command)
+        def run(**options: Any) -> None:
+            of_group = lambda group: {name: options.pop(name) for name in inspect.signature(group).parameters}
+            found = dict(item for group in groups for item in group(**of_group(group)).items())
+            results = dict(zip(made, make(**found), strict=True))
+            command(**{name: value for name, value in results.items() if name in parameters}, **options)
+
+        kept = [name for name in (*named, *parameters) if name not in made]
+        plain = {
+            name: parameters[name].replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]) for name in kept
+        }
+        run.__signature__ = inspect.Signature(list(plain.values()))  # type: ignore[attr-defined]
+        run.__annotations__ = {name: hints[name] for name in plain}
+        return run
+
+    return decorate
+
+
+of_model = _taking(
+    (_ratios, _training, _data_law),
+    ("model", "samples"),
+    lambda samples, **known: (RandomFeatureModel(**known), samples),
+)
+of_law = _taking((_training, _data_law), ("law",), lambda samples, **known: (known,))
+of_training = _taking((_training,), ("how",), lambda **known: (known,))
+
+
+# --------------------------------------------------------------------------------------------------------- files
 
 
 def read_samples(path: Path, key: str | None = None) -> np.ndarray:

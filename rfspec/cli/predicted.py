@@ -10,17 +10,18 @@ import numpy as np
 import typer
 
 from ..io import to_json
+from ..learning_curves import learning_curve
 from ..timescales import RULES
 from .options import (
     PICTURES,
     TABLES,
-    Activation,
     Json,
     Out,
     Seed,
     app,
     check_suffix,
     draw_to,
+    of_training,
     read_samples,
     write_table,
 )
@@ -29,12 +30,12 @@ SHOWN = 4  # every fourth training time of a curve goes into the printed table
 
 
 @app.command("predict")
+@of_training
 def predict_command(
+    how: dict[str, Any],
     data: Annotated[Path, typer.Argument(help=".npy, .npz or .csv file of samples in rows")],
     psi_p: Annotated[float, typer.Option(help="features per dimension, p/d > 0")],
-    t: Annotated[float, typer.Option("--t", help="diffusion time t > 0")],
     key: Annotated[str | None, typer.Option(help="array of a .npz file that holds several")] = None,
-    activation: Activation = "tanh",
     shrinkage: Annotated[str | None, typer.Option(help="of the covariance: ledoit_wolf or oas")] = None,
     trace: Annotated[
         float | None, typer.Option(help="rescale the data to this Tr Σ/d; by default they are not")
@@ -51,51 +52,38 @@ def predict_command(
     json: Json = False,
 ) -> None:
     """Training times, best stopping time and window of random features trained on given data."""
-    from .. import prediction as room
-    from ..learning_curves import learning_curve
+    from .. import prediction
 
     check_suffix(out, (*TABLES, *PICTURES))
     if normalise and trace is not None:
         raise ValueError(f"give one of normalise and trace, got both, trace = {trace:g}")
-    options: dict[str, Any] = {
-        "activation": activation,
-        "shrinkage": shrinkage,
-        "trace": 1.0 if normalise else trace,
-        "nodes": nodes or None,
-        "tolerance": tolerance,
-        "progress": not json,
-    }
-    X = read_samples(data, key)
-    checked = room.held_out(jax.random.key(seed), X, psi_p, t, share=share, **options) if check else None
-    found = room.predict(X, psi_p, t, **options) if checked is None else checked.prediction
-    report = report_of(found)
-    columns = None
-    if checked is not None:
-        columns = _columns(checked.predicted, checked.measured)
-        report["check"] = {
-            "n_test": checked.n_test,
-            "tau": checked.tau,
-            "test": checked.test,
-            "test_at_predicted_tau": checked.measured_at_stop,
-            "curve": columns,
-        }
-    if out is not None and columns is None and out.suffix != ".json":
-        curve = learning_curve(found.model, found.tau)
-        columns = _columns(curve, None)
-    if out is not None and out.suffix in PICTURES:
-        curves = {"predicted": curve} if checked is None else {"predicted": checked.predicted}
-        curves |= {} if checked is None else {"measured": checked.measured}
-        draw_to(out, lambda plotting: plotting.learning_curve(curves, stop=found.stop))
-    elif out is not None:
-        write_table(out, report, {}, columns, {})
+    trace = 1.0 if normalise else trace
+    options: dict[str, Any] = {"shrinkage": shrinkage, "trace": trace, "nodes": nodes or None, "tolerance": tolerance}
+    X, options = read_samples(data, key), {**how, **options, "progress": not json}
+    checked = prediction.held_out(jax.random.key(seed), X, psi_p, share=share, **options) if check else None
+    found = prediction.predict(X, psi_p, **options) if checked is None else checked.prediction
+    report = report_of(found) if checked is None else {**report_of(found), "check": report_of_check(checked)}
+    if out is not None:
+        write_prediction(out, found, checked, report)
     if json:
         typer.echo(to_json(report))
         return
-    for line in lines_of(found):
+    for line in lines_of(found) + ([] if checked is None else lines_of_check(checked)):
         typer.echo(line)
-    if checked is not None:
-        for line in lines_of_check(checked):
-            typer.echo(line)
+
+
+def write_prediction(out: Path, found: Any, checked: Any, report: dict[str, Any]) -> None:
+    """The report as JSON, the predicted losses (and those measured) as columns or a picture."""
+    if out.suffix == ".json":
+        write_table(out, report, {}, {}, {})
+        return
+    curve = learning_curve(found.model, found.tau) if checked is None else checked.predicted
+    measured = None if checked is None else checked.measured
+    if out.suffix in PICTURES:
+        curves = {"predicted": curve} if measured is None else {"predicted": curve, "measured": measured}
+        draw_to(out, lambda plotting: plotting.learning_curve(curves, stop=found.stop))
+    else:
+        write_table(out, report, {}, _columns(curve, measured), {})
 
 
 def _columns(predicted: Any, measured: Any) -> dict[str, Any]:
@@ -138,6 +126,17 @@ def report_of(found: Any) -> dict[str, Any]:
             "more_samples": found.more,
         },
         "reasons": found.reasons,
+    }
+
+
+def report_of_check(checked: Any) -> dict[str, Any]:
+    """What was measured, for machines."""
+    return {
+        "n_test": checked.n_test,
+        "tau": checked.tau,
+        "test": checked.test,
+        "test_at_predicted_tau": checked.measured_at_stop,
+        "curve": _columns(checked.predicted, checked.measured),
     }
 
 

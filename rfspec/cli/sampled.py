@@ -36,7 +36,7 @@ from .options import (
 @of_model
 def sample_command(
     model: RandomFeatureModel,
-    data: np.ndarray | None,
+    samples: np.ndarray | None,
     d: Dimension = None,
     kind: Kind = "features",
     rows: Rows = "gaussian",
@@ -55,7 +55,7 @@ def sample_command(
         model,
         d,
         kind=kind,
-        data=data,
+        data=samples,
         rows=rows,
         repeats=repeats,
         checkpoint=partial,
@@ -100,7 +100,7 @@ def sample_command(
 @of_model
 def train_command(
     model: RandomFeatureModel,
-    data: np.ndarray | None,
+    samples: np.ndarray | None,
     d: Dimension = None,
     optimizer: Annotated[
         str, typer.Option(help="gradient_flow, gd, momentum, nesterov, adam or sgd")
@@ -136,7 +136,7 @@ def train_command(
         noise_draws=noise_draws,
         batch_size=batch_size,
         kind=kind,
-        data=data,
+        data=samples,
         rows=rows,
         repeats=repeats,
         checkpoint=partial,
@@ -165,7 +165,7 @@ def train_command(
 @of_model
 def compare_command(
     model: RandomFeatureModel,
-    data: np.ndarray | None,
+    samples: np.ndarray | None,
     d: Dimension = None,
     kind: Kind = "features",
     rows: Rows = "gaussian",
@@ -184,7 +184,7 @@ def compare_command(
         model,
         d,
         kind=kind,
-        data=data,
+        data=samples,
         rows=rows,
         repeats=repeats,
         checkpoint=partial,

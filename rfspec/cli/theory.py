@@ -13,22 +13,16 @@ from ..model import RandomFeatureModel
 from .options import (
     PICTURES,
     TABLES,
-    Activation,
-    Data,
     Json,
     Out,
-    Values,
-    Variance,
-    Weights,
     app,
     check_suffix,
-    covariance_of,
     draw_to,
     geometric_times,
     numbers,
+    of_law,
     of_model,
     partial_of,
-    read_samples,
     write_table,
 )
 
@@ -214,9 +208,59 @@ def early_stopping_command(
         typer.echo(f"window {wider:g} times wider at psi_n = {row['required_psi_n']:.6g}")
 
 
+@app.command("over-time")
+@of_law
+def over_time_command(
+    law: dict[str, Any],
+    psi_p: Annotated[float, typer.Option(help="features per dimension, p/d > 0")],
+    psi_n: Annotated[float, typer.Option(help="samples per dimension, n/d > 0")],
+    ts: Annotated[str, typer.Option(help="times of the process: low:high:points, geometric, or numbers with commas")],
+    loss_weights: Annotated[
+        str | None, typer.Option(help="weights of the losses, comma separated; equal by default")
+    ] = None,
+    tolerance: Annotated[float, typer.Option(help="of the stopping windows, in units of the loss")] = 0.01,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Timescales and best times along the process, and what one stopping time for all of it costs.
+
+    --process names the kind of process, at any of its times; without it it is that of --t.
+    """
+    from ..diffusion_times import over_time
+
+    check_suffix(out, (*TABLES, *PICTURES, ".nc"))
+    times = _grid("ts", ts)
+    if law["process"] is None and law["t"] is None:
+        law["t"] = times[0]
+    shares = None if loss_weights is None else numbers("loss_weights", loss_weights)
+    found = over_time(RandomFeatureModel(psi_p, psi_n, **law), times, shares, tolerance=tolerance, progress=not json)
+    columns = {"t": found.t.values}
+    for name in ("tau_gen", "tau_mem"):
+        columns |= {f"{name}_{rule}": found[name].sel(rule=rule).values for rule in found.rule.values}
+    columns |= {str(name): found[name].values for name in found.data_vars if found[name].dims == ("t",)}
+    scalars = {str(name): float(found[name]) for name in found.data_vars if not found[name].dims}
+    report = {"model": found.attrs["model"], **scalars, "statement": found.attrs["statement"], **columns}
+    if out is not None and out.suffix in PICTURES:
+        draw_to(out, lambda plotting: plotting.over_time(found))
+    elif out is not None and out.suffix == ".nc":
+        write_dataset(out, found)
+    elif out is not None:
+        write_table(out, report, {}, columns, {})
+    if json:
+        typer.echo(to_json(report))
+        return
+    shown = ("t", "tau_gen_spectrum", "tau_star", "tau_mem_spectrum", "window_lower", "window_upper", "test_star")
+    typer.echo(found.attrs["model"])
+    typer.echo("".join(f"{name.removesuffix('_spectrum'):>14}" for name in (*shown, "test_shared")))
+    for row in zip(*(columns[name] for name in (*shown, "test_shared")), strict=True):
+        typer.echo("".join(f"{float(x):14.6g}" for x in row))
+    typer.echo(found.attrs["statement"])
+
+
 @app.command("phase-diagram")
+@of_law
 def phase_diagram_command(
-    t: Annotated[float, typer.Option("--t", help="diffusion time t > 0")],
+    law: dict[str, Any],
     psi_n: Annotated[
         str, typer.Option(help="low:high:points, spaced geometrically, or numbers with commas")
     ] = "1:1000:64",
@@ -225,16 +269,12 @@ def phase_diagram_command(
     tolerance: Annotated[float, typer.Option(help="of the stopping window, in units of the loss")] = 0.01,
     threshold: Annotated[float, typer.Option(help="share of its limit at which the gap counts as open")] = 0.1,
     times: Annotated[str, typer.Option(help="training time drawn as contours")] = "tau_star",
-    activation: Activation = "tanh",
-    variance: Variance = 1.0,
-    values: Values = None,
-    weights: Weights = None,
-    data: Data = None,
     out: Out = None,
     json: Json = False,
 ) -> None:
     """Regions, timescales and best times over psi_n and psi_p; an interrupted run with --out continues."""
-    from ..phase import REGIONS, STATUS, phase_diagram
+    from ..phase import phase_diagram
+    from ..phase_dataset import REGIONS, STATUS
 
     check_suffix(out, (*PICTURES, ".nc"))
     budgets = numbers("tau", tau)
@@ -244,10 +284,8 @@ def phase_diagram_command(
     found = phase_diagram(
         _grid("psi_p", psi_p),
         _grid("psi_n", psi_n),
-        t,
-        budgets if len(budgets) > 1 else budgets[0],
-        activation=activation,
-        covariance=covariance_of(variance, values, weights, None if data is None else read_samples(data)),
+        tau=budgets if len(budgets) > 1 else budgets[0],
+        **law,
         tolerance=tolerance,
         threshold=threshold,
         checkpoint=partial,

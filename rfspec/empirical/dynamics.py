@@ -1,7 +1,7 @@
 r"""Exact trajectories of linear training methods of the sampled model, from one eigendecomposition of U.
 
-From A = 0 every linear first-order method keeps A_k/√p = -(1/β)Vᵀh_k(U) with h_k(λ) = (1 - r_k(λ))/λ, r_k the residual
-polynomial of the method (``rfspec.filters``) at c = 2β²η/(ψ_p d²).
+From A = 0 every linear first-order method keeps A_k/√p = -(1/ω)Vᵀh_k(U + γ/ω²) with h_k(λ) = (1 - r_k(λ))/λ, r_k the
+residual polynomial of the method (``rfspec.filters``) at c = 2ω²η/(ψ_p d²); ω² = β² and γ = 0 in the paper.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ EPS = float(np.finfo(float).eps)
 class Eigenbasis(eqx.Module):
     """U = QΛQᵀ with everything the losses need, reduced to p numbers and one p×p matrix.
 
-    With a = QᵀV the losses along h(Λ) are 1 + (Σ λh²|a|² - 2Σ h|a|²)/d and 1 + (hᵀSh - 2Σ h m)/d, where
-    S = (QᵀŨQ)∘(aaᵀ) and m_i = a_i·(QᵀṼ)_i.
+    With a = QᵀV the losses along h(Λ) are L(0) + (Σ λh²|a|² - 2Σ h|a|²)/d and L(0) + (hᵀSh - 2Σ h m)/d, where
+    S = (QᵀŨQ)∘(aaᵀ) and m_i = a_i·(QᵀṼ)_i. Modes of which U has no column are exactly 0, and a with them.
     """
 
     matrices: FeatureMatrices
@@ -34,6 +34,12 @@ class Eigenbasis(eqx.Module):
     power: Any
     cross: Any
     quadratic: Any
+
+    @property
+    def rates(self) -> Any:
+        """Eigenvalues of U + γ/ω², on which the modes relax; the largest in place of a 0, where nothing is learnt."""
+        rates = jnp.maximum(self.eigenvalues, 0.0) + self.matrices.decay
+        return jnp.where(rates > 0, rates, rates[-1])
 
 
 def eigenbasis(matrices: FeatureMatrices) -> Eigenbasis:
@@ -55,7 +61,9 @@ def eigenbasis(matrices: FeatureMatrices) -> Eigenbasis:
 @jax.jit
 def _eigenbasis(matrices: FeatureMatrices) -> Eigenbasis:
     values, Q = jnp.linalg.eigh(matrices.U)
-    a, a_test = Q.T @ matrices.V, Q.T @ matrices.V_test
+    some = jnp.arange(matrices.p) >= matrices.null
+    values = jnp.where(some, values, 0.0)
+    a, a_test = jnp.where(some[:, None], Q.T @ matrices.V, 0.0), Q.T @ matrices.V_test
     quadratic = (Q.T @ matrices.U_test @ Q) * (a @ a.T)
     return Eigenbasis(matrices, values, jnp.sum(a**2, axis=1), jnp.sum(a * a_test, axis=1), quadratic)
 
@@ -103,7 +111,7 @@ def trajectory(
         Step counts k ≥ 0, any shape and order, up to 10⁹ and beyond.
     learning_rate : float
         Step size η on A; stable for cλ_max < 2 ("gd"), 2(1 + μ) ("momentum"), 2(1 + μ)/(1 + 2μ) ("nesterov"), with
-        c = 2β²η/(ψ_p d²).
+        c = 2ω²η/(ψ_p d²) and λ_max of U + γ/ω².
     optimizer : {"gd", "momentum", "nesterov"}
         Gradient descent; heavy ball A_{k+1} = A_k - η∇L(A_k) + μ(A_k - A_{k-1}); Nesterov's method
         A_{k+1} = B_k - η∇L(B_k), B_k = A_k + μ(A_k - A_{k-1}).
@@ -133,7 +141,7 @@ def trajectory(
     basis = matrices if isinstance(matrices, Eigenbasis) else eigenbasis(matrices)
     matrices = basis.matrices
     check_stable(matrices, float(basis.eigenvalues[-1]), eta, optimizer, mu)
-    values = np.asarray(basis.eigenvalues)
+    values = np.asarray(basis.rates)
     c = rate(matrices, eta)
     h = np.stack([learned(c * values, k, optimizer, mu) for k in steps.ravel()]) / values
     train, test = _losses(basis, jnp.asarray(h))
@@ -171,14 +179,14 @@ def times(tau: Any) -> np.ndarray:
 
 
 def rate(matrices: FeatureMatrices, eta: float) -> float:
-    """c = 2β²η/(ψ_p d²): a step multiplies the mode λ by 1 - cλ."""
+    """c = 2ω²η/(ψ_p d²): a step multiplies the mode λ of U + γ/ω² by 1 - cλ."""
     model = matrices.model
-    return 2.0 * float(model.process.beta2) * eta / (float(model.psi_p) * matrices.d**2)
+    return 2.0 * float(model.pace) * eta / (float(model.psi_p) * matrices.d**2)
 
 
 def check_stable(matrices: FeatureMatrices, largest: float, eta: float, optimizer: str, mu: float) -> None:
-    """Refuse a step size at which the mode of the largest eigenvalue does not shrink."""
-    limit = stable_below(optimizer, mu) / (rate(matrices, 1.0) * largest)
+    """Refuse a step size at which the mode of the largest eigenvalue of U does not shrink."""
+    limit = stable_below(optimizer, mu) / (rate(matrices, 1.0) * (largest + float(matrices.decay)))
     if eta >= limit:
         raise ValueError(f"learning_rate must be below {limit:.6g} to be stable for this U, got {eta:.6g}")
 
@@ -189,18 +197,18 @@ def check_stable(matrices: FeatureMatrices, largest: float, eta: float, optimize
 @jax.jit
 def _flow(basis: Eigenbasis, tau: Any) -> tuple[Any, Any]:
     model = basis.matrices.model
-    c = 2.0 * model.process.beta2 / model.psi_p
-    return _losses(basis, -jnp.expm1(-c * tau[:, None] * basis.eigenvalues) / basis.eigenvalues)
+    c = 2.0 * model.pace / model.psi_p
+    return _losses(basis, -jnp.expm1(-c * tau[:, None] * basis.rates) / basis.rates)
 
 
 @jax.jit
 def _losses(basis: Eigenbasis, h: Any) -> tuple[Any, Any]:
     """Train and test loss for each row h(Λ)."""
-    d = basis.matrices.d
+    m = basis.matrices
 
     def at(h: Any) -> tuple[Any, Any]:
-        train = 1.0 + jnp.sum((basis.eigenvalues * h**2 - 2.0 * h) * basis.power) / d
-        test = 1.0 + (h @ basis.quadratic @ h - 2.0 * jnp.sum(h * basis.cross)) / d
+        train = m.untrained + jnp.sum((basis.eigenvalues * h**2 - 2.0 * h) * basis.power) / m.d
+        test = m.untrained_test + (h @ basis.quadratic @ h - 2.0 * jnp.sum(h * basis.cross)) / m.d
         return train, test
 
     return jax.lax.map(at, h)
@@ -209,5 +217,5 @@ def _losses(basis: Eigenbasis, h: Any) -> tuple[Any, Any]:
 def curve(matrices: FeatureMatrices, tau: Any, train: Any, test: Any) -> LearningCurve:
     """A learning curve with its rounding error: the losses sum p terms of their own size."""
     score = score_error(matrices.model, test) if matrices.gaussian_data else jnp.full(np.shape(test), jnp.nan)
-    error = 64 * EPS * matrices.p * (1.0 + jnp.abs(test)) + matrices.error
+    error = 64 * EPS * matrices.p * (matrices.untrained_test + jnp.abs(test)) + matrices.untrained_test * matrices.error
     return LearningCurve(jnp.asarray(tau), train, test, score, error)

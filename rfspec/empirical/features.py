@@ -1,20 +1,20 @@
-r"""Exact feature matrices at finite d, with the noise ξ integrated out by its Hermite expansion.
+r"""Exact feature matrices at finite d, with the noise ξ integrated out, or drawn m times for each sample.
 
-For given W and X, with ||w_i||² = dω_i², R_ij = w_i·w_j/(dω_iω_j), y_iν = αw_i·x^ν/√d and
-c_k(y; ω) = E_w[σ(y + βωw) He_k(w)]/√k!,
+For given W and X, with ||w_i||² = dω_i², R_ij = w_i·w_j/(dω_iω_j), y_iν = αw_i·x^ν/√d and the Hermite coefficients
+c_k(y; βω) of σ (``rfspec.empirical.hermite``), the expectation over ξ is
 
-    U   = Σ_k R^{∘k} ∘ (C_k C_kᵀ/n),   (C_k)_iν = c_k(y_iν; ω_i),   diagonal E_w[σ²] exactly;
-    V_i = mean_ν c_1(y_iν; ω_i) w_i/(ω_i√d).
+    U = Σ_k R^{∘k} ∘ (C_k C_kᵀ/n),   E[φξᵀ]_i = mean_ν c_1(y_iν) w_i/(ω_i√d),   E[φxᵀ] = C_0Xᵀ/n,
 
-No noise is ever drawn. The test matrices Ũ, Ṽ average x as well: for Gaussian data by the same expansion of the
-pre-activations α w·x/√d + β w·ξ/√d, for a given data set over its held-out rows.
+and no noise is ever drawn. With m draws it is the mean over n·m columns φ = σ(W(αx + βξ)/√d). The test matrices Ũ, Ṽ
+average noise and x: for Gaussian data by the same expansion of the pre-activations α w·x/√d + β w·ξ/√d, for a given
+data set over its held-out rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -22,20 +22,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import real_array, real_scalar
-from ..activations import Activation
 from ..gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from ..model import RandomFeatureModel
-from ..processes import Process
-from ..quadrature import gaussian_weight, hermite_functions, panels, trapezoid
+from ..targets import combination
+from .hermite import BLOCK, expansion, fresh, given
 from .memory import require
 
 KINDS = ("features", "gaussian")
 ROWS = ("gaussian", "spherical")
 TOLERANCE = 1e-10  # of what the Hermite expansion may leave out of U, relative to its diagonal
-GROUPS = ((0, 6), (6, 12), (12, 24), (24, 64))  # layers that are computed together
-STEPS = (0.5, 0.25, 0.125, 0.0625)  # of the trapezoid rule in the noise
-BLOCK = 512  # rows of U assembled together
-EPS = float(np.finfo(float).eps)
+MOST_DRAWS = 10_000  # of the noise for a sample: they are gone through one by one
 
 
 class FeatureMatrices(eqx.Module):
@@ -44,9 +40,10 @@ class FeatureMatrices(eqx.Module):
     Attributes
     ----------
     U, U_test : array, shape (p, p)
-        E[φφᵀ] over noise and the n training samples, and over noise and fresh samples.
+        E[φφᵀ] over noise and the n training samples, and over noise and fresh samples; the noise of U is that which
+        was drawn where the model has finite draws of it.
     V, V_test : array, shape (p, d)
-        E[φξᵀ] likewise.
+        -E[φyᵀ] likewise, y the model's target: E[φξᵀ] for the noise, y = -ξ.
     error : float
         Bound of what the Hermite expansion leaves out of U and Ũ: Frobenius norm over √p, relative to the mean of
         the diagonal. The layers are as many as it takes to bring it under the tolerance, 64 at most.
@@ -54,6 +51,8 @@ class FeatureMatrices(eqx.Module):
         Training samples.
     gaussian_data : bool
         Whether the fresh samples are Gaussian, so that the test loss gives the score error.
+    untrained, untrained_test : float
+        E|y|²/d, the losses of A = 0: 1 for the noise.
     """
 
     model: RandomFeatureModel
@@ -64,6 +63,8 @@ class FeatureMatrices(eqx.Module):
     error: Any
     n: int = eqx.field(static=True)
     gaussian_data: bool = eqx.field(static=True)
+    untrained: Any = 1.0
+    untrained_test: Any = 1.0
 
     @property
     def p(self) -> int:
@@ -74,6 +75,17 @@ class FeatureMatrices(eqx.Module):
     def d(self) -> int:
         """Dimension of the data."""
         return int(self.V.shape[1])
+
+    @property
+    def null(self) -> int:
+        """Eigenvalues of U that are 0 because there are fewer columns than features."""
+        draws = self.model.noise_draws
+        return 0 if np.isinf(draws) else max(0, self.p - int(draws) * self.n)
+
+    @property
+    def decay(self) -> Any:
+        """What weight decay adds to U in training: γ/ω²."""
+        return self.model.weight_decay / self.model.pace
 
 
 def sample(
@@ -96,8 +108,9 @@ def sample(
     d : int
         Dimension; n = ψ_n d and p = ψ_p d are rounded. With `data` it is the number of columns.
     kind : {"features", "gaussian"}
-        "features": σ(Wx_t/√d) with the noise integrated out, as in the module's docstring.
-        "gaussian": the Gaussian equivalent U = GGᵀ/n + b²FFᵀ + s²I, V = bF.
+        "features": σ(Wx_t/√d) with the noise integrated out, or drawn, as in the module's docstring.
+        "gaussian": the Gaussian equivalent U = GGᵀ/n + b²FFᵀ + s²I, V = bF; with m draws the mean over columns
+        G + bFξ + sω.
     data : array, shape (samples, d), optional
         Rows to train on instead of Gaussian data: n random rows train, the others test. Its covariance should
         be that of the model, and its mean zero.
@@ -118,7 +131,8 @@ def sample(
     ------
     ValueError
         If d is no positive integer, n or p rounds to 0, `kind` or `rows` is unknown, the data are not finite, do not
-        vary or have too few rows, or the matrices do not fit into memory.
+        vary or have too few rows, the model has more than 10,000 draws of the noise, or the matrices do not fit into
+        memory.
 
     Notes
     -----
@@ -128,21 +142,37 @@ def sample(
     return matrices_of(model, draw, kind, tolerance)
 
 
-def matrices_of(model: RandomFeatureModel, draw: Any, kind: str, tolerance: float = TOLERANCE) -> FeatureMatrices:
+def matrices_of(model: RandomFeatureModel, draw: Draw, kind: str, tolerance: float = TOLERANCE) -> FeatureMatrices:
     """The matrices of what was drawn."""
-    model.check_plain("the sampled V", "target", "weight_decay")
-    tolerance = float(real_scalar("tolerance", tolerance, above=0.0))
-    gaussian_data = draw.fresh is None
+    tolerance, ge = float(real_scalar("tolerance", tolerance, above=0.0)), gaussian_equivalent(model)
+    U, V, untrained, error = _training(model, ge, draw, kind, tolerance)
+    U_test, V_test, untrained_test, error_test = _testing(model, ge, draw, kind, tolerance)
+    error = max(error, error_test)
+    return FeatureMatrices(model, U, V, U_test, V_test, error, draw.n, draw.fresh is None, untrained, untrained_test)
+
+
+Side = tuple[Any, Any, Any, float]  # U, V, the loss of A = 0, and the bound of what the expansion leaves out
+
+
+def _training(model: RandomFeatureModel, ge: GaussianEquivalent, draw: Draw, kind: str, tolerance: float) -> Side:
+    if not np.isinf(model.noise_draws):
+        return *_of_draws(model, ge, draw, kind == "gaussian"), 0.0
+    untrained = _untrained(model, jnp.mean(draw.X**2))
     if kind == "gaussian":
-        U, V, U_test, V_test = _gaussian(gaussian_equivalent(model), draw.W, draw.X, draw.Omega, draw.spread)
-        return FeatureMatrices(model, U, V, U_test, V_test, 0.0, draw.n, gaussian_data)
-    mu0 = gaussian_equivalent(model).mu0
-    U, V, error = _trained(model, draw.W, draw.X, mu0, tolerance)
-    if gaussian_data:
-        U_test, V_test, error_test = _population(model, draw.W, draw.spread, mu0, tolerance)
+        return *_gaussian(model, ge, draw), untrained, 0.0
+    U, V, error = _trained(model, draw.W, draw.X, ge.mu0, tolerance)
+    return U, V, untrained, error
+
+
+def _testing(model: RandomFeatureModel, ge: GaussianEquivalent, draw: Draw, kind: str, tolerance: float) -> Side:
+    untrained = _untrained(model, jnp.mean((draw.spread if draw.fresh is None else draw.fresh) ** 2))
+    if kind == "gaussian":
+        return *_gaussian_population(model, ge, draw.W, draw.spread), untrained, 0.0
+    if draw.fresh is None:
+        U, V, error = _population(model, draw.W, draw.spread, ge.mu0, tolerance)
     else:
-        U_test, V_test, error_test = _trained(model, draw.W, draw.fresh, mu0, tolerance)
-    return FeatureMatrices(model, U, V, U_test, V_test, max(error, error_test), draw.n, gaussian_data)
+        U, V, error = _trained(model, draw.W, draw.fresh, ge.mu0, tolerance)
+    return U, V, untrained, error
 
 
 def correlation(
@@ -157,21 +187,22 @@ def correlation(
 ) -> tuple[Any, float, int]:
     """U alone, the same as in ``sample`` for the same arguments, the bound of what it leaves out, and d."""
     draw = drawn(key, model, d, kind=kind, data=data, rows=rows, matrices=1)
-    if kind == "gaussian":
-        return _gaussian_correlation(gaussian_equivalent(model), draw.W, draw.X, draw.Omega), 0.0, draw.d
     tolerance = float(real_scalar("tolerance", tolerance, above=0.0))
-    U, _, error = _trained(model, draw.W, draw.X, gaussian_equivalent(model).mu0, tolerance)
+    U, _, _, error = _training(model, gaussian_equivalent(model), draw, kind, tolerance)
     return U, error, draw.d
 
 
 class Draw(eqx.Module):
-    """Features, training samples in columns, fresh ones where there are data, and the root of Σ's eigenvalues."""
+    """Features, training samples in columns, fresh ones where there are data, Ω of the Gaussian equivalent, the root of
+    Σ's eigenvalues, and the key of the noise that is drawn.
+    """
 
     W: Any
     X: Any
     fresh: Any
     Omega: Any
     spread: Any
+    noise: Any
 
     @property
     def d(self) -> int:
@@ -216,17 +247,23 @@ def drawn(
         raise ValueError(
             f"data must have more than n = psi_n d = {n} rows, so that some are held out, got {data.shape[0]}"
         )
-    layers = 1 if kind == "gaussian" else 8
+    if not np.isinf(model.noise_draws) and model.noise_draws > MOST_DRAWS:
+        raise ValueError(
+            f"noise_draws must be at most {MOST_DRAWS} to be sampled, or inf, from which more differ by less than "
+            f"1/{MOST_DRAWS}, got {model.noise_draws:g}"
+        )
+    layers = 8 if kind == "features" and np.isinf(model.noise_draws) else 2
     doubles = (matrices + 1) * p * p + p * (d + (layers + 2) * n) + 3 * min(p, BLOCK) * p
     require(doubles, f"U at p = {p}, n = {n}", "take a smaller d, or empirical.matrix_free_spectrum, which forms none")
     spread = jnp.sqrt(eigenvalues_of(model, d))
     columns = None if data is not None else n
     W, X, Omega = _normals(key, spread, p, columns, rows == "spherical", kind == "gaussian")
+    noise = jax.random.split(key, 5)[4]  # the first three are those above, the fourth that of training
     if data is None:
-        return Draw(W, X, None, Omega, spread)
+        return Draw(W, X, None, Omega, spread, noise)
     order = np.asarray(jax.random.permutation(jax.random.split(key, 3)[1], data.shape[0]))
-    fresh = data[order[n:]] if held_out is None else held_out
-    return Draw(W, jnp.asarray(data[order[:n]].T), jnp.asarray(fresh.T), None, spread)
+    rest = data[order[n:]] if held_out is None else held_out
+    return Draw(W, jnp.asarray(data[order[:n]].T), jnp.asarray(rest.T), None, spread, noise)
 
 
 @partial(jax.jit, static_argnames=("p", "n", "spherical", "gaussian"))
@@ -257,7 +294,6 @@ def _checked(name: str, data: Any, d: int | None) -> np.ndarray:
 
 def sizes(model: RandomFeatureModel, d: int | None) -> tuple[int, int, int]:
     """(d, n, p) of a model at dimension d, checked."""
-    model.check_plain("the sampled U", "noise_draws")
     if isinstance(d, bool) or not isinstance(d, int | np.integer) or d < 1:
         raise ValueError(f"d must be an integer of at least 1, got {d!r}")
     n, p = round(float(model.psi_n) * d), round(float(model.psi_p) * d)
@@ -277,216 +313,85 @@ def eigenvalues_of(model: RandomFeatureModel, d: int) -> Any:
     return jnp.asarray(np.repeat(values, counts))
 
 
-# ------------------------------------------------------------------------------------- the Gaussian equivalent
-
-
-@jax.jit
-def _gaussian_correlation(ge: GaussianEquivalent, W: Any, X: Any, Omega: Any) -> Any:
-    p, d = W.shape
-    F = W / jnp.sqrt(d)
-    G = jnp.sqrt(ge.kappa2) * F @ X + jnp.sqrt(ge.v2) * Omega
-    return G @ G.T / X.shape[1] + ge.b2 * F @ F.T + ge.s2 * jnp.eye(p)
-
-
-@jax.jit
-def _gaussian(ge: GaussianEquivalent, W: Any, X: Any, Omega: Any, spread: Any) -> tuple[Any, Any, Any, Any]:
-    p, d = W.shape
-    F = W / jnp.sqrt(d)
-    signal = F * spread
-    U_test = ge.kappa2 * signal @ signal.T + ge.b2 * F @ F.T + (ge.v2 + ge.s2) * jnp.eye(p)
-    V = jnp.sqrt(ge.b2) * F
-    return _gaussian_correlation(ge, W, X, Omega), V, U_test, V
-
-
-# -------------------------------------------------------------------------------------- the Hermite expansion
+# ------------------------------------------------------------------------------------------- features, in expectation
 
 
 def _trained(
     model: RandomFeatureModel, W: Any, X: Any, mu0: Any, tolerance: float = TOLERANCE
 ) -> tuple[Any, Any, float]:
-    """U and V for the columns of X, and the bound of what the layers leave out."""
-    return _expansion(model.activation, _given(model.process, W, X), mu0, W, tolerance)
+    """U and V for the columns of X, noise integrated out, and the bound of what the layers leave out."""
+    found = expansion(model.activation, given(model.process, W, X), mu0, tolerance)
+    with_noise = model.process.beta / np.sqrt(W.shape[1]) * found.slope[:, None] * W
+    return found.U, _against(model, with_noise, lambda: found.mean @ X.T / X.shape[1]), found.error
 
 
 def _population(
     model: RandomFeatureModel, W: Any, spread: Any, mu0: Any, tolerance: float = TOLERANCE
 ) -> tuple[Any, Any, float]:
     """Ũ and Ṽ for Gaussian data with covariance diag(spread²): one layer of noise, x and ξ together."""
-    return _expansion(model.activation, _fresh(model.process, W, spread), mu0, W, tolerance)
+    found = expansion(model.activation, fresh(model.process, W, spread), mu0, tolerance)
+    alpha, beta = (a / np.sqrt(W.shape[1]) * found.slope[:, None] for a in (model.process.alpha, model.process.beta))
+    return found.U, _against(model, beta * W, lambda: alpha * W * spread**2), found.error
 
 
-class _Rows(NamedTuple):
-    """What the expansion needs of the features: unit rows for R, pre-activations y, widths βω, V's factors."""
-
-    unit: Any
-    y: Any
-    width: Any
-    factor: Any
+def _against(model: RandomFeatureModel, with_noise: Any, with_signal: Callable[[], Any]) -> Any:
+    """-E[φyᵀ] for the target y = c_x x + c_ξ ξ, from E[φξᵀ] and E[φxᵀ]."""
+    y = combination(model.target, model.process)
+    V = -y.noise * with_noise
+    return V if y.signal is None else V - y.signal * with_signal()
 
 
-@jax.jit
-def _given(process: Process, W: Any, X: Any) -> _Rows:
-    """For given samples; V_i = mean_ν c_1 w_i/(ω_i√d)."""
-    omega, d = _norms(W), W.shape[1]
-    return _Rows(_unit(W), process.alpha * W @ X / jnp.sqrt(d), process.beta * omega, 1.0 / (omega * jnp.sqrt(d)))
+def _untrained(model: RandomFeatureModel, size: Any) -> Any:
+    """E|y|²/d for E|x|²/d = size and the noise in expectation."""
+    y = combination(model.target, model.process)
+    return y.noise**2 + (0.0 if y.signal is None else y.signal**2 * size)
 
 
-@jax.jit
-def _fresh(process: Process, W: Any, spread: Any) -> _Rows:
-    """Where x is part of the noise, of covariance α²Σ + β²: R_ij = w_i(α²Σ + β²)w_j/(dγ_iγ_j)."""
-    scaled = W * jnp.sqrt((process.alpha * spread) ** 2 + process.beta2)
-    gamma, d = _norms(scaled), W.shape[1]
-    return _Rows(_unit(scaled), jnp.zeros((W.shape[0], 1)), gamma, process.beta / (gamma * jnp.sqrt(d)))
+# -------------------------------------------------------------------------------------------------- noise that is drawn
 
 
-def _unit(W: Any) -> Any:
-    """Rows over their norms."""
-    return W / (_norms(W)[:, None] * np.sqrt(W.shape[1]))
+@partial(jax.jit, static_argnames="gaussian")
+def _of_draws(model: RandomFeatureModel, ge: GaussianEquivalent, draw: Draw, gaussian: bool) -> tuple[Any, Any, Any]:
+    """U, V and E|y|²/d as means over n·m columns, one draw of the noise for all samples at a time."""
+    y, (p, d), n, m = combination(model.target, model.process), draw.W.shape, draw.X.shape[1], int(model.noise_draws)
+    F, process = draw.W / np.sqrt(d), model.process
+    signal = process.alpha * F @ draw.X
+    if gaussian:
+        signal = ge.mu1 * signal + jnp.sqrt(ge.v2) * draw.Omega
+
+    def one(sums: Any, index: Any) -> tuple[Any, None]:
+        noise_key, rest_key = jax.random.split(jax.random.fold_in(draw.noise, index))
+        xi = jax.random.normal(noise_key, (d, n), float)
+        seen = process.beta * F @ xi
+        if gaussian:
+            phi = signal + ge.mu1 * seen + jnp.sqrt(ge.s2) * jax.random.normal(rest_key, (p, n), float)
+        else:
+            phi = model.activation(signal + seen) - ge.mu0
+        target = y.noise * xi if y.signal is None else y.noise * xi + y.signal * draw.X
+        add = phi @ phi.T, phi @ target.T, jnp.sum(target**2)
+        return tuple(a + b for a, b in zip(sums, add, strict=True)), None
+
+    (U, V, square), _ = jax.lax.scan(one, (jnp.zeros((p, p)), jnp.zeros((p, d)), jnp.zeros(())), jnp.arange(m))
+    return U / (n * m), -V / (n * m), square / (n * m * d)
 
 
-def _norms(W: Any) -> Any:
-    """ω_i."""
-    return jnp.sqrt(jnp.sum(W**2, axis=1) / W.shape[1])
-
-
-def _expansion(sigma: Activation, rows: _Rows, mu0: Any, W: Any, tolerance: float) -> tuple[Any, Any, float]:
-    """Σ_k R^{∘k} ∘ (C_k C_kᵀ/n) with R of unit rows, V from the mean of c_1 in each row, and the bound."""
-    step, quadrature = _step(sigma, rows.y, rows.width, mu0)
-    layers: list[Any] = []
-    found = np.zeros(W.shape[0])
-    for first, last in GROUPS:
-        C, square, found, rest = _group(sigma, rows, mu0, found, step, first, last)
-        layers.append(C)
-        error = float(rest) + quadrature
-        if error <= tolerance + quadrature:
-            break
-    U, V = _assemble(rows, tuple(layers), square, W)
-    return U, V, error
-
-
-@partial(jax.jit, static_argnames=("step", "first", "last"))
-def _group(
-    sigma: Activation, rows: _Rows, mu0: Any, found: Any, step: float, first: int, last: int
-) -> tuple[Any, Any, Any, Any]:
-    """Some layers, E_w[σ²], what all layers so far make of it, and the bound of the rest."""
-    C, square = _coefficients(sigma, rows.y, rows.width, mu0, step, first, last)
-    found = found + jnp.sum(jnp.mean(C**2, axis=2), axis=0)
-    rest = _left_out(rows.unit, jnp.maximum(square - found, 0.0), last) / jnp.mean(square)
-    return C, square, found, rest
-
-
-def _step(sigma: Activation, Y: Any, width: Any, mu0: Any) -> tuple[float, float]:
-    """The widest trapezoid step that is exact to rounding at the widest noise, and its error; 0 for a σ with kinks."""
-    if sigma.kinks:
-        return 0.0, 64 * EPS
-    w, weight = _rule(STEPS[-1])
-    y = np.quantile(np.asarray(Y), np.linspace(0.0, 1.0, 33))
-    value = np.asarray(_plain(sigma, y[:, None] + float(jnp.max(width)) * w)) - float(mu0)
-    hermite = hermite_functions(w, GROUPS[0][1], np) * weight
-    # a step's nodes are every other node of the next one's, counted from the middle
-    middle = w.size // 2
-    strides = [round(step / STEPS[-1]) for step in STEPS]
-    nodes = [np.arange(middle % stride, w.size, stride) for stride in strides]
-    each = [stride * value[:, at] @ hermite[:, at].T for stride, at in zip(strides, nodes, strict=True)]
-    size = np.sqrt(np.mean(value**2 @ weight))
-    errors = [float(np.abs(fine - coarse).max() / size) for coarse, fine in pairwise(each)]
-    place = next((i for i, error in enumerate(errors) if error < 1e-13), len(errors))
-    return STEPS[place], errors[min(place, len(errors) - 1)] + 64 * EPS
-
-
-def _rule(step: float) -> tuple[np.ndarray, np.ndarray]:
-    """The trapezoid rule without the nodes that carry less than rounding."""
-    w, weight = trapezoid(step)
-    near = np.abs(w) < 9.0
-    return w[near], weight[near]
+# ------------------------------------------------------------------------------ the Gaussian equivalent, in expectation
 
 
 @jax.jit
-def _plain(sigma: Activation, x: Any) -> Any:
-    return sigma(x)
-
-
-@partial(jax.jit, static_argnames=("step", "first", "last"))
-def _coefficients(
-    sigma: Activation, Y: Any, width: Any, mu0: Any, step: float, first: int, last: int
-) -> tuple[Any, Any]:
-    """c_k(y; ω) for first ≤ k < last, shape (layers, *Y.shape), and E_w[σ²] averaged over each row."""
-    if step:
-        w, weight = _rule(step)
-        hermite = hermite_functions(w, last, np)[first:] * weight
-
-        def one(y: Any, width: Any) -> tuple[Any, Any]:
-            value = sigma(y[..., None] + width * w) - mu0
-            return jnp.moveaxis(value @ hermite.T, -1, 0), value**2 @ weight
-
-    else:
-        kinks = jnp.asarray(sigma.kinks)
-
-        def at(y: Any, width: Any) -> tuple[Any, Any]:
-            w, weight = panels(-9.0, 9.0, (kinks - y) / width, 1.0, 1)
-            weight = weight * gaussian_weight(w)
-            value = sigma(y + width * w) - mu0
-            return hermite_functions(w, last)[first:] @ (weight * value), weight @ value**2
-
-        def one(y: Any, width: Any) -> tuple[Any, Any]:
-            c, square = jax.vmap(at, (0, None))(y, width)
-            return c.T, square
-
-    def row(a: Any) -> tuple[Any, Any]:
-        c, square = one(*a)
-        return c, jnp.mean(square)
-
-    # some rows at a time, so that the quadrature nodes of all entries never stand in memory at once
-    p, n = Y.shape
-    batches = -(-p // max(1, min(p, 4096 // n)))
-    size = -(-p // batches)
-    cut = lambda a: jnp.pad(a, [(0, batches * size - p)] + [(0, 0)] * (a.ndim - 1), mode="edge").reshape(
-        batches, size, *a.shape[1:]
-    )
-    C, square = jax.lax.map(jax.vmap(row), (cut(Y), cut(width)))
-    return jnp.moveaxis(C.reshape(-1, *C.shape[2:])[:p], 1, 0), square.ravel()[:p]
-
-
-def _blocks(p: int) -> tuple[int, Any]:
-    """Rows in a block, and where each begins; the last two may overlap."""
-    size = min(p, BLOCK)
-    return size, jnp.minimum(jnp.arange(-(-p // size)) * size, p - size)
-
-
-def _left_out(unit: Any, missing: Any, layer: int) -> Any:
-    """Frobenius norm per √p of all layers from this one on, off the diagonal.
-
-    By Cauchy and Schwarz Σ_k √(m_ki m_kj) |R_ij|^k ≤ √(m_i m_j) |R_ij|^layer, with m_i what the diagonal misses.
-    """
-    p = unit.shape[0]
-    size, starts = _blocks(p)
-
-    def block(start: Any) -> Any:
-        R = jax.lax.dynamic_slice_in_dim(unit, start, size) @ unit.T
-        rows = start + jnp.arange(size)
-        off = jnp.where(rows[:, None] == jnp.arange(p), 0.0, (R**2) ** layer)
-        return jax.lax.dynamic_slice_in_dim(missing, start, size) @ off @ missing
-
-    return jnp.sqrt(jnp.sum(jax.lax.map(block, starts)) / p)
+def _gaussian(model: RandomFeatureModel, ge: GaussianEquivalent, draw: Draw) -> tuple[Any, Any]:
+    """U and V for the samples drawn."""
+    F, n = draw.W / np.sqrt(draw.W.shape[1]), draw.X.shape[1]
+    G = model.process.alpha * ge.mu1 * F @ draw.X + jnp.sqrt(ge.v2) * draw.Omega
+    noise = model.process.beta * ge.mu1 * F
+    U = G @ G.T / n + noise @ noise.T + ge.s2 * jnp.eye(F.shape[0])
+    return U, _against(model, noise, lambda: G @ draw.X.T / n)
 
 
 @jax.jit
-def _assemble(rows: _Rows, layers: tuple[Any, ...], square: Any, W: Any) -> tuple[Any, Any]:
-    """The matrix block of rows by block of rows, so that no second matrix of its size is needed; and V."""
-    C, unit = jnp.concatenate(layers), rows.unit
-    p, n = unit.shape[0], C.shape[2]
-    size, starts = _blocks(p)
-
-    def block(i: Any, U: Any) -> Any:
-        R = jax.lax.dynamic_slice_in_dim(unit, starts[i], size) @ unit.T
-
-        def layer(carry: Any, C: Any) -> tuple[Any, None]:
-            total, power = carry
-            here = jax.lax.dynamic_slice_in_dim(C, starts[i], size)
-            return (total + power * (here @ C.T), power * R), None
-
-        (some, _), _ = jax.lax.scan(layer, (jnp.zeros_like(R), jnp.full_like(R, 1.0 / n)), C)
-        return jax.lax.dynamic_update_slice_in_dim(U, some, starts[i], 0)
-
-    U = jax.lax.fori_loop(0, starts.size, block, jnp.zeros((p, p)))
-    return U.at[jnp.diag_indices(p)].set(square), (jnp.mean(C[1], axis=1) * rows.factor)[:, None] * W
+def _gaussian_population(model: RandomFeatureModel, ge: GaussianEquivalent, W: Any, spread: Any) -> tuple[Any, Any]:
+    """Ũ and Ṽ, fresh samples of covariance diag(spread²)."""
+    F = W / np.sqrt(W.shape[1])
+    signal, noise = model.process.alpha * ge.mu1 * F * spread, model.process.beta * ge.mu1 * F
+    U = signal @ signal.T + noise @ noise.T + (ge.v2 + ge.s2) * jnp.eye(F.shape[0])
+    return U, _against(model, noise, lambda: signal * spread)

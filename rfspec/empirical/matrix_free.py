@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from .._checks import real_array, real_scalar
 from ..model import RandomFeatureModel
-from .features import KINDS, sizes
+from .features import KINDS
 from .memory import DOUBLE, SHARE, available
 from .operators import (
     BLOCK,
@@ -34,6 +34,7 @@ from .operators import (
     feature_operator,
     gaussian_operator,
     mesh_of_all,
+    operator_sizes,
     padded,
     portable,
     sharding,
@@ -295,7 +296,7 @@ def matrix_free_spectrum(
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    d, n, p = sizes(model, d)
+    d, n, p = operator_sizes(model, d)
     probes, block = _at_least("probes", probes, 2), _at_least("block", block, 1)
     order = _at_least("order", order, 4)
     if order > p:

@@ -28,7 +28,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from ..model import RandomFeatureModel
-from .features import GROUPS, _coefficients, _norms, _step, eigenvalues_of, sizes
+from .features import eigenvalues_of, sizes
+from .hermite import GROUPS, coefficients, norms, quadrature_step
 
 AXIS = "rows"
 BLOCK = 256  # rows of W and Ω drawn from one key
@@ -200,19 +201,19 @@ class FeatureOperator(Operator):
         """C_0 and C_1 of a block and a panel, zero in the padding, and the panel's part of nD."""
         process, sigma = self.model.process, self.model.activation
         inside = self.W.inside(index)
-        width = process.beta * jnp.where(inside, _norms(W), 1.0)
+        width = process.beta * jnp.where(inside, norms(W), 1.0)
         Y = process.alpha * W @ X.T / np.sqrt(self.W.columns)
-        C, square = _coefficients(sigma, Y, width, self.mu0, self.step, 0, 2)
+        C, square = coefficients(sigma, Y, width, self.mu0, self.step, 0, 2)
         C = C * (inside[:, None] & self.X.inside(panel))
         # samples of the padding are at y = 0
         padding = self.X.block - jnp.sum(self.X.inside(panel))
-        _, middle = _coefficients(sigma, jnp.zeros((self.W.block, 1)), width, self.mu0, self.step, 0, 2)
+        _, middle = coefficients(sigma, jnp.zeros((self.W.block, 1)), width, self.mu0, self.step, 0, 2)
         part = self.X.block * square - padding * middle - jnp.sum(C**2, axis=(0, 2))
         return C, jnp.where(inside, part, 0.0)
 
     def unit(self, W: Any, index: Any) -> Any:
         """Ŵ of a block."""
-        return W / (jnp.where(self.W.inside(index), _norms(W), 1.0)[:, None] * np.sqrt(self.W.columns))
+        return W / (jnp.where(self.W.inside(index), norms(W), 1.0)[:, None] * np.sqrt(self.W.columns))
 
     def features(self, key: Any, stored: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
         """What to loop over for the blocks of this device, and how to make a block and its index of it."""
@@ -288,7 +289,7 @@ def gaussian_operator(
     key: Any, model: RandomFeatureModel, d: int, *, block: int = BLOCK, store: bool = True, mesh: Mesh | None = None
 ) -> GaussianOperator:
     """The operator of the Gaussian equivalent at dimension d, all blocks stored or none."""
-    d, n, p = sizes(model, d)
+    d, n, p = operator_sizes(model, d)
     mesh = mesh_of_all() if mesh is None else mesh
     w_key, x_key, o_key = jax.random.split(portable(key), 3)
     W = NormalRows(w_key, None, p, d, block, mesh)
@@ -303,7 +304,7 @@ def feature_operator(
     key: Any, model: RandomFeatureModel, d: int, *, block: int = BLOCK, store: bool = True, mesh: Mesh | None = None
 ) -> FeatureOperator:
     """The operator of sampled features at dimension d, W, C_0 and C_1 stored or none of them."""
-    d, n, p = sizes(model, d)
+    d, n, p = operator_sizes(model, d)
     mesh = mesh_of_all() if mesh is None else mesh
     w_key, x_key, e_key = jax.random.split(portable(key), 3)
     W = _kept(NormalRows(w_key, None, p, d, block, mesh), store)
@@ -314,6 +315,12 @@ def feature_operator(
     operator = FeatureOperator(W, error, X, None, None, model, mu0, spread, step)
     diagonal, layers = _prepare(operator, store)
     return eqx.tree_at(lambda o: (o.layers, o.diagonal), operator, (layers, diagonal), is_leaf=lambda x: x is None)
+
+
+def operator_sizes(model: RandomFeatureModel, d: int) -> tuple[int, int, int]:
+    """(d, n, p) of a model of which operators exist."""
+    model.check_plain("the operator that forms no U", "noise_draws")
+    return sizes(model, d)
 
 
 def left_out(
@@ -328,7 +335,7 @@ def left_out(
     chosen = np.sort(draws.choice(W.rows, min(PAIRS, W.rows), replace=False))
     W = eqx.tree_at(lambda W: W.stored, W, None, is_leaf=lambda x: x is None)
     rows, width, Y = _sampled(model, W, X, spread, chosen)
-    step, quadrature = _step(model.activation, Y, width, mu0)
+    step, quadrature = quadrature_step(model.activation, Y, width, mu0)
     if chosen.size < 2:
         return quadrature, step
     each = np.sum(np.asarray(_omitted(model, rows, X, mu0, spread, step)), axis=1) / (chosen.size - 1)
@@ -342,21 +349,21 @@ def _sampled(model: RandomFeatureModel, W: NormalRows, X: NormalRows, spread: An
     """The chosen rows of W, their βω, and their pre-activations in the first panel."""
     rows = jax.lax.map(lambda i: W.draw(W.key, i // W.block)[i % W.block], chosen)
     Y = model.process.alpha * rows @ (spread * X.draw(X.key, 0)[: X.rows]).T / np.sqrt(W.columns)
-    return rows, model.process.beta * _norms(rows), Y
+    return rows, model.process.beta * norms(rows), Y
 
 
 @eqx.filter_jit
 def _omitted(model: RandomFeatureModel, W: Any, X: NormalRows, mu0: Any, spread: Any, step: float) -> Any:
     """Squares of the omitted entries for all pairs of the rows W."""
     sigma, process = model.activation, model.process
-    omega, last = _norms(W), GROUPS[2][1]
+    omega, last = norms(W), GROUPS[2][1]
     unit = W / (omega[:, None] * np.sqrt(W.shape[1]))
     R = unit @ unit.T
-    middle = _coefficients(sigma, jnp.zeros((W.shape[0], 1)), process.beta * omega, mu0, step, 0, 2)[1]
+    middle = coefficients(sigma, jnp.zeros((W.shape[0], 1)), process.beta * omega, mu0, step, 0, 2)[1]
 
     def panel(sums: Any, index: Any) -> tuple[Any, None]:
         Y = process.alpha * W @ (spread * X.draw(X.key, index)).T / np.sqrt(W.shape[1])
-        C, square = _coefficients(sigma, Y, process.beta * omega, mu0, step, 0, last)
+        C, square = coefficients(sigma, Y, process.beta * omega, mu0, step, 0, last)
         C = C * X.inside(index)
         padding = X.block - jnp.sum(X.inside(index))
         return (sums[0] + C @ jnp.moveaxis(C, 1, 2), sums[1] + X.block * square - padding * middle), None

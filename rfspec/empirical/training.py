@@ -1,8 +1,8 @@
 r"""Training step by step, for what is not linear: Adam, and steps with fresh noise and mini-batches.
 
-L_train(A) = 1 + (β² Tr AUAᵀ/p + 2β Tr AV/√p)/d has the gradient (2/d)(β²AU/p + βVᵀ/√p); with m fresh draws ξ of the
-noise on each of B samples it is estimated by (2β/(dBm√p)) Σ (βs_A(x_t) + ξ)φ(x_t)ᵀ. The losses that are logged are
-exact either way.
+L_train(A) = L(0) + (ω² Tr AUAᵀ/p + 2ω Tr AV/√p)/d has the gradient (2/d)(ω²AU/p + ωVᵀ/√p), estimated with m fresh draws
+ξ of the noise on each of B samples by (2ω/(dBm√p)) Σ (ωs_A(x_t) - y)φ(x_t)ᵀ; weight decay adds 2γA/(dp) to either. The
+losses that are logged are exact. In the paper y = -ξ, ω = β and γ = 0.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ..filters import LINEAR
 from ..gaussian_equivalent import gaussian_equivalent
 from ..learning_curves import LearningCurve, StandardErrors
 from ..model import RandomFeatureModel
+from ..targets import combination
 from .dynamics import check_stable, counts, curve, gradient_flow, method, times, trajectory
 from .features import FeatureMatrices, drawn, matrices_of, sizes
 
@@ -49,7 +50,7 @@ def gradient_descent(
     steps : array of int
         Step counts k ≥ 0 at which the losses are wanted, ascending.
     learning_rate : float
-        η; the iteration is stable for 2β²ηλ_max(U)/(ψ_p d²) < 2.
+        η; the iteration is stable for 2ω²ηλ_max(U + γ/ω²)/(ψ_p d²) < 2.
     progress : bool
         Show a progress bar.
 
@@ -130,6 +131,11 @@ def train(
         raise ValueError("batch_size needs noise_draws: the exact gradient takes all samples")
     if noise_draws is not None and kind == "gaussian":
         raise ValueError('noise_draws goes with kind="features": the Gaussian equivalent has no noise to draw')
+    if noise_draws is not None and not np.isinf(model.noise_draws):
+        raise ValueError(
+            f"noise_draws, fresh at each step, goes with a model of noise_draws=inf; this one has its "
+            f"{model.noise_draws:g} drawn once for all"
+        )
     if checkpoint is not None and not isinstance(optimizer, str):
         raise ValueError("checkpoint goes with a named optimizer: an optax transformation cannot be told from another")
     walk_key = jax.random.split(key, 4)[3]  # the first three are those of the draw
@@ -296,19 +302,23 @@ class _Run(eqx.Module):
     def gradient(self, key: Any, A: Any) -> Any:
         """∇_A of the train loss, exact or estimated."""
         m = self.matrices
-        beta, scale = m.model.process.beta, jnp.sqrt(m.p)
+        model, scale = m.model, jnp.sqrt(m.p)
+        omega, y = jnp.sqrt(model.pace), combination(model.target, model.process)
+        shrink = 2.0 * model.weight_decay / (m.d * m.p) * A
         if self.features is None:
-            return 2.0 / m.d * (beta**2 * A @ m.U / m.p + beta * m.V.T / scale)
+            return 2.0 / m.d * (omega**2 * A @ m.U / m.p + omega * m.V.T / scale) + shrink
         W, X, mu0 = self.features
         batch_key, noise_key = jax.random.split(key)
         if self.batch_size is not None:
             X = X[:, jax.random.choice(batch_key, m.n, (self.batch_size,), replace=False)]
         X = jnp.tile(X, (1, self.noise_draws or 1))
         xi = jax.random.normal(noise_key, X.shape)
-        noisy = m.model.process.alpha * X + beta * xi
-        phi = m.model.activation(W @ noisy / jnp.sqrt(m.d)) - mu0
-        rest = beta * A @ phi / scale + xi
-        return 2.0 * beta / (m.d * X.shape[1] * scale) * rest @ phi.T
+        noisy = model.process.alpha * X + model.process.beta * xi
+        phi = model.activation(W @ noisy / jnp.sqrt(m.d)) - mu0
+        rest = omega * A @ phi / scale - y.noise * xi
+        if y.signal is not None:
+            rest = rest - y.signal * X
+        return 2.0 * omega / (m.d * X.shape[1] * scale) * rest @ phi.T + shrink
 
 
 @lru_cache(maxsize=64)
@@ -331,12 +341,12 @@ def _steps(run: _Run, key: Any, state: Any, first: Any, last: Any) -> Any:
 
 @jax.jit
 def _losses(matrices: FeatureMatrices, A: Any) -> tuple[Any, Any]:
-    d, beta, scale = matrices.d, matrices.model.process.beta, jnp.sqrt(matrices.p)
+    omega, scale, m = jnp.sqrt(matrices.model.pace), jnp.sqrt(matrices.p), matrices
 
-    def loss(U: Any, V: Any) -> Any:
-        return 1.0 + (beta**2 / matrices.p * jnp.sum((A @ U) * A) + 2 * beta / scale * jnp.sum(A * V.T)) / d
+    def loss(start: Any, U: Any, V: Any) -> Any:
+        return start + (omega**2 / m.p * jnp.sum((A @ U) * A) + 2 * omega / scale * jnp.sum(A * V.T)) / m.d
 
-    return loss(matrices.U, matrices.V), loss(matrices.U_test, matrices.V_test)
+    return loss(m.untrained, m.U, m.V), loss(m.untrained_test, m.U_test, m.V_test)
 
 
 def _walk(run: _Run, key: Any, steps: np.ndarray, eta: float, checkpoint: Checkpoint, progress: bool) -> LearningCurve:

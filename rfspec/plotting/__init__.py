@@ -4,5 +4,6 @@ from .curves import learning_curve
 from .densities import inside, spectrum
 from .phases import phase_diagram
 from .style import COLORS, STYLE, style
+from .times import over_time
 
-__all__ = ["COLORS", "STYLE", "inside", "learning_curve", "phase_diagram", "spectrum", "style"]
+__all__ = ["COLORS", "STYLE", "inside", "learning_curve", "over_time", "phase_diagram", "spectrum", "style"]
