@@ -16,7 +16,7 @@ def concrete(*values: Any) -> bool:
 def real_scalar(name: str, value: Any, *, above: float) -> Any:
     """A finite real number greater than `above`, as float64."""
     if not concrete(value):
-        return value
+        return jax.numpy.asarray(value, float)  # of no weak type, which would compile everything once more
     rule = f"{name} must be a finite real number greater than {above:g}"
     if isinstance(value, str | bytes | bool | None):
         raise ValueError(f"{rule}, got {value!r}")
@@ -34,7 +34,7 @@ def real_scalar(name: str, value: Any, *, above: float) -> Any:
 def not_negative(name: str, value: Any) -> Any:
     """A finite real number of at least 0, as float64."""
     if not concrete(value):
-        return value
+        return jax.numpy.asarray(value, float)
     rule = f"{name} must be a finite real number of at least 0"
     if isinstance(value, str | bytes | bool | None):
         raise ValueError(f"{rule}, got {value!r}")

@@ -126,7 +126,7 @@ def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01) -> EarlySto
     """
     tolerance = real_scalar("tolerance", tolerance, above=0.0)
     eq = equations(model, gaussian_equivalent(model))
-    found, errors, moved = _stops(eq, tolerance, 0.5)
+    found, errors, moved = _stops(eq, tolerance, np.float64(0.5))
     unit = model.psi_p / (2.0 * model.pace)  # τ of c = 1
     stop = EarlyStopping(
         found.best * unit,
@@ -174,7 +174,7 @@ def gap_onset(model: RandomFeatureModel, threshold: Any = 0.1) -> tuple[Any, Any
     Beyond arXiv 2505.17638, which reads τ_mem off simulated gaps.
     """
     threshold = share("threshold", threshold)
-    found, _, moved = _stops(equations(model, gaussian_equivalent(model)), 0.01, threshold)
+    found, _, moved = _stops(equations(model, gaussian_equivalent(model)), np.float64(0.01), threshold)
     if concrete(found.onset) and np.ndim(found.onset) == 0 and not np.isfinite(float(found.onset)):
         raise ConvergenceError(f"the gap of {model} does not open to double precision: move a parameter a little")
     return found.onset * model.psi_p / (2.0 * model.pace), moved[3]

@@ -45,6 +45,7 @@ def leading_order(model: RandomFeatureModel) -> LeadingOrder:
     return leading_order_of(equations(model, gaussian_equivalent(model)))
 
 
+@jax.jit
 def leading_order_of(eq: Any) -> LeadingOrder:
     """The same from equations that hold the constants already; μ1²Σ_t has the eigenvalues κ²λ + b²."""
     ge = eq.ge

@@ -1,8 +1,7 @@
 r"""Phase diagrams over (t, ψ_p, ψ_n): losses at given training times, timescales by every rule, stopping, regions.
 
-Cells are independent. A chunk of them is one compiled call that maps over cells in small batches, so that one hard cell
-does not hold up the others; chunks are spread over all devices (over threads where the only device is a CPU), and what
-is done is kept on disk.
+Cells are independent. They are computed in small batches, so that one hard cell does not hold up the others, on all
+devices (on threads where the only device is a CPU); what is done is kept on disk, chunk by chunk of batches.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 
 CHUNK = 256  # cells between looks at the disk
 TIMES = 2  # training times a call
-BATCH = {"cpu": 8}  # cells mapped at once on a device,
+BATCH = {"cpu": 8}  # cells at once on a device,
 MOST_AT_ONCE = 256  # where it is no CPU
 ACCURATE = 1e-6  # error of the losses above which a cell is flagged
 
@@ -128,7 +127,7 @@ def phase_diagram(
     budgets = training_times(np.inf if tau is None else tau)
     if np.ndim(budgets) > 1:
         raise ValueError(f"tau must be a number or a list of them, got an array of shape {np.shape(budgets)}")
-    settings = (float(real_scalar("tolerance", tolerance, above=0.0)), float(share("threshold", threshold)))
+    settings = (real_scalar("tolerance", tolerance, above=0.0), share("threshold", threshold))
 
     axes = Axes(times, rows, columns, np.ravel(budgets))
     cells = [
@@ -157,7 +156,7 @@ def phase_diagram(
     table = {**table_of(axes, found), "unresolved": unresolved}
     scores = np.array([[np.nan, np.nan] if m is None else score_error(m, jnp.array([0.0, 1.0])) for m in templates])
     model = next((m for m in templates if m is not None), None)
-    attributes = {"model": repr(model), "tolerance": settings[0], "threshold": settings[1]}
+    attributes = {"model": repr(model), "tolerance": float(settings[0]), "threshold": float(settings[1])}
     diagram = dataset(table, axes, scores, attributes)
     if process is not None:
         diagram = diagram.isel(t=0, drop=True)
@@ -223,22 +222,23 @@ class _Shared(NamedTuple):
 
 
 def _spread(shared: _Shared, tau: np.ndarray, psi_p: np.ndarray, psi_n: np.ndarray) -> dict[str, np.ndarray]:
-    """Results of cells, computed on all devices, or on all cores where the only device is a CPU."""
+    """Results of cells, batch by batch on all devices, or on all cores where the only device is a CPU."""
     devices = tuple(jax.local_devices())
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    pieces = threads if len(devices) == 1 and devices[0].platform == "cpu" else 1
-    each = -(-CHUNK // (pieces * len(devices))) * len(devices)  # cells of a piece, the last one repeated to fill them
-    place = np.minimum(np.arange(pieces * each), psi_p.size - 1)
-    work = [(k, psi_p[i], psi_n[i]) for k, i in enumerate(np.split(place, pieces)) if k * each < psi_p.size]
-    with ThreadPoolExecutor(pieces) as pool:
-        done = list(pool.map(lambda w: _piece(partial(_sweep, devices=devices), shared, tau, *w), work))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    threads = cores if len(devices) == 1 and devices[0].platform == "cpu" else 1
+    each = BATCH.get(devices[0].platform, MOST_AT_ONCE) * len(devices)  # cells of a batch, the last one filled up
+    batches = np.minimum(np.arange(-(-psi_p.size // each) * each), psi_p.size - 1).reshape(-1, each)
+    with ThreadPoolExecutor(threads) as pool:
+        work = lambda turn: _batch(devices, shared, tau, turn, psi_p[batches[turn]], psi_n[batches[turn]])
+        done = list(pool.map(work, range(len(batches))))
     return {name: np.concatenate([d[name] for d in done])[: psi_p.size] for name in done[0]}
 
 
-def _piece(
-    sweep: Any, shared: _Shared, tau: np.ndarray, turn: int, psi_p: np.ndarray, psi_n: np.ndarray
+def _batch(
+    devices: tuple[Any, ...], shared: _Shared, tau: np.ndarray, turn: int, psi_p: np.ndarray, psi_n: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Results of cells by three compiled programs; threads take turns in which comes first, so as to compile both."""
+    sweep = partial(_sweep, devices=devices)
     unit = psi_p / (2.0 * float(shared.pace))  # τ of c = 1
 
     def losses_at(c: np.ndarray) -> list[np.ndarray]:
@@ -293,18 +293,13 @@ def _sweep(cell: Any, shared: _Shared, *arrays: np.ndarray, devices: tuple[Any, 
 
 @partial(jax.jit, static_argnames=("cell", "devices"))
 def _swept(cell: Any, shared: _Shared, arrays: tuple[Any, ...], devices: tuple[Any, ...]) -> tuple[Any, ...]:
-    size = BATCH.get(devices[0].platform, MOST_AT_ONCE)
     cells = PartitionSpec("cells")
 
     def one(psi_p: Any, psi_n: Any, *more: Any) -> tuple[Any, ...]:
         eq = eqx.tree_at(lambda e: (e.psi_p, e.psi_n), shared.eq, (psi_p, psi_n))
         return tuple(cell(shared._replace(eq=eq), *more))
 
-    def local(arrays: Any) -> Any:
-        count = arrays[0].shape[0]
-        padded = jax.tree.map(lambda a: jnp.concatenate([a, a[: -count % size]]), arrays)
-        return jax.tree.map(lambda a: a[:count], jax.lax.map(lambda a: one(*a), padded, batch_size=size))
-
+    local = lambda arrays: jax.vmap(one)(*arrays)
     mesh = Mesh(np.array(devices), ("cells",))
     return jax.shard_map(local, mesh=mesh, in_specs=(cells,), out_specs=cells, check_vma=False)(arrays)
 

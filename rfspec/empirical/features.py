@@ -266,16 +266,36 @@ def drawn(
     return Draw(W, jnp.asarray(data[order[:n]].T), jnp.asarray(rest.T), None, spread, noise)
 
 
-@partial(jax.jit, static_argnames=("p", "n", "spherical", "gaussian"))
 def _normals(key: Any, spread: Any, p: int, n: int | None, spherical: bool, gaussian: bool) -> tuple[Any, Any, Any]:
     """W; X with Σ's eigenvalues, where its columns are drawn; Ω of the Gaussian equivalent."""
-    w_key, x_key, o_key = jax.random.split(key, 3)
     d = spread.size
-    W = jax.random.normal(w_key, (p, d), float)
+    shapes = (p, d), None if n is None else (d, n), None if n is None or not gaussian else (p, n)
+    flat = [
+        None if shape is None else _numbers(k, shape[0] * shape[1])
+        for k, shape in zip(jax.random.split(key, 3), shapes, strict=True)
+    ]
+    return _shaped(flat, spread, shapes, spherical)
+
+
+@partial(jax.jit, static_argnames=("shapes", "spherical"))
+def _shaped(flat: list[Any], spread: Any, shapes: tuple[Any, ...], spherical: bool) -> tuple[Any, Any, Any]:
+    def cut(a: Any, shape: Any) -> Any:
+        return None if a is None else a[: shape[0] * shape[1]].reshape(shape)
+
+    W, X, Omega = map(cut, flat, shapes)
     if spherical:
-        W = W * jnp.sqrt(d / jnp.sum(W**2, axis=1, keepdims=True))
-    X = None if n is None else spread[:, None] * jax.random.normal(x_key, (d, n), float)
-    return W, X, None if n is None or not gaussian else jax.random.normal(o_key, (p, n), float)
+        W = W * jnp.sqrt(W.shape[1] / jnp.sum(W**2, axis=1, keepdims=True))
+    return W, None if X is None else spread[:, None] * X, Omega
+
+
+def _numbers(key: Any, count: int) -> Any:
+    """At least so many normal numbers; few of them in lengths of powers of two, which share compilations."""
+    return _standard_normal(key, max(4096, 1 << (count - 1).bit_length()) if count <= 2**20 else count)
+
+
+@partial(jax.jit, static_argnames="size")
+def _standard_normal(key: Any, size: int) -> Any:
+    return jax.random.normal(key, (size,), float)
 
 
 def _checked(name: str, data: Any, d: int | None) -> np.ndarray:

@@ -20,7 +20,10 @@ from ..activations import Activation
 from ..processes import Process
 from ..quadrature import gaussian_weight, hermite_functions, panels, trapezoid
 
-GROUPS = ((0, 6), (6, 12), (12, 24), (24, 64))  # layers that are computed together
+LAYERS = 64  # at most
+TOGETHER = 8  # of a smooth σ are computed at a time,
+KINKED = ((0, 16), (16, LAYERS))  # of one with kinks, whose layers fall off slowly
+PROBED = 6  # tell the step of the quadrature
 STEPS = (0.5, 0.25, 0.125, 0.0625)  # of the trapezoid rule in the noise
 BLOCK = 512  # rows of U assembled together
 EPS = float(np.finfo(float).eps)
@@ -69,27 +72,68 @@ class Expansion(NamedTuple):
 def expansion(sigma: Activation, rows: Rows, mu0: Any, tolerance: float) -> Expansion:
     """As many layers as it takes to leave out no more than the tolerance, relative to the mean diagonal; 64 at most."""
     step, quadrature = quadrature_step(sigma, rows.y, rows.width, mu0)
-    layers: list[Any] = []
-    found = np.zeros(rows.width.size)
-    for first, last in GROUPS:
-        C, square, found, rest = _group(sigma, rows, mu0, found, step, first, last)
-        layers.append(C)
+    p = rows.width.size
+    groups = KINKED if sigma.kinks else [(k, k + TOGETHER) for k in range(0, LAYERS, TOGETHER)]
+    weighted = None if sigma.kinks else _weighted(step, LAYERS)
+    U, found, low = jnp.zeros((p, p)), np.zeros(p), None
+    for first, last in groups:
+        known = {"span": (first, last)} if weighted is None else {"hermite": weighted[first:last]}
+        U, C, square, found, rest = _add(sigma, rows, mu0, U, found, np.float64(first), step=step, **known)
+        low = C if low is None else low
         error = float(rest) + quadrature
         if error <= tolerance + quadrature:
             break
-    low = layers[0]
-    return Expansion(_assemble(rows, tuple(layers), square), low[0], jnp.mean(low[1], axis=1) / rows.width, error)
+    assert low is not None
+    U = _with_diagonal(U, square)
+    return Expansion(U, low[0], jnp.mean(low[1], axis=1) / rows.width, error)
 
 
-@partial(jax.jit, static_argnames=("step", "first", "last"))
-def _group(
-    sigma: Activation, rows: Rows, mu0: Any, found: Any, step: float, first: int, last: int
-) -> tuple[Any, Any, Any, Any]:
-    """Some layers, E_w[σ²], what all layers so far make of it, and the bound of the rest."""
-    C, square = coefficients(sigma, rows.y, rows.width, mu0, step, first, last)
+@partial(jax.jit, static_argnames=("step", "span"))
+def _add(
+    sigma: Activation,
+    rows: Rows,
+    mu0: Any,
+    U: Any,
+    found: Any,
+    first: Any,
+    *,
+    step: float,
+    span: tuple[int, int] | None = None,
+    hermite: Any = None,
+) -> tuple[Any, Any, Any, Any, Any]:
+    """U with some more layers off the diagonal, C_0 and C_1 if they are the first, E[σ²], what all layers so far make
+    of it, and the bound of the rest: its Frobenius norm per √p off the diagonal, over the mean diagonal.
+
+    By Cauchy and Schwarz Σ_{k≥last} √(m_ki m_kj) |R_ij|^k ≤ √(m_i m_j) |R_ij|^last, with m_i what the diagonal misses.
+    Block of rows by block of rows, so that no more than two matrices of U's size are needed.
+    """
+    C, square = _coefficients(sigma, rows.y, rows.width, mu0, step, span, hermite)
     found = found + jnp.sum(jnp.mean(C**2, axis=2), axis=0)
-    rest = _left_out(rows.unit, jnp.maximum(square - found, 0.0), last) / jnp.mean(square)
-    return C, square, found, rest
+    missing = jnp.maximum(square - found, 0.0)
+    p, n = rows.unit.shape[0], C.shape[2]
+    size = min(p, BLOCK)
+    starts = jnp.minimum(jnp.arange(-(-p // size)) * size, p - size)  # the last two blocks may overlap
+
+    def block(i: Any, carry: Any) -> tuple[Any, Any]:
+        of = lambda a: jax.lax.dynamic_slice_in_dim(a, starts[i], size)
+        R = of(rows.unit) @ rows.unit.T
+
+        def layer(carry: Any, C: Any) -> tuple[Any, None]:
+            total, power = carry
+            return (total + power * (of(C) @ C.T) / n, power * R), None
+
+        (some, power), _ = jax.lax.scan(layer, (of(U), (R**2) ** (first / 2)), C)
+        off = jnp.where((starts[i] + jnp.arange(size))[:, None] == jnp.arange(p), 0.0, power**2)
+        out, rest = carry
+        return jax.lax.dynamic_update_slice_in_dim(out, some, starts[i], 0), rest + of(missing) @ off @ missing
+
+    U, rest = jax.lax.fori_loop(0, starts.size, block, (jnp.zeros((p, p)), jnp.zeros(())))
+    return U, C[:2], square, found, jnp.sqrt(rest / p) / jnp.mean(square)
+
+
+@jax.jit
+def _with_diagonal(U: Any, diagonal: Any) -> Any:
+    return U.at[jnp.diag_indices(U.shape[0])].set(diagonal)
 
 
 def quadrature_step(sigma: Activation, Y: Any, width: Any, mu0: Any) -> tuple[float, float]:
@@ -99,7 +143,7 @@ def quadrature_step(sigma: Activation, Y: Any, width: Any, mu0: Any) -> tuple[fl
     w, weight = _rule(STEPS[-1])
     y = np.quantile(np.asarray(Y), np.linspace(0.0, 1.0, 33))
     value = np.asarray(_plain(sigma, y[:, None] + float(jnp.max(width)) * w)) - float(mu0)
-    hermite = hermite_functions(w, GROUPS[0][1], np) * weight
+    hermite = hermite_functions(w, PROBED, np) * weight
     # a step's nodes are every other node of the next one's, counted from the middle
     middle = w.size // 2
     strides = [round(step / STEPS[-1]) for step in STEPS]
@@ -109,6 +153,12 @@ def quadrature_step(sigma: Activation, Y: Any, width: Any, mu0: Any) -> tuple[fl
     errors = [float(np.abs(fine - coarse).max() / size) for coarse, fine in pairwise(each)]
     place = next((i for i, error in enumerate(errors) if error < 1e-13), len(errors))
     return STEPS[place], errors[min(place, len(errors) - 1)] + 64 * EPS
+
+
+def _weighted(step: float, layers: int) -> np.ndarray:
+    """Hermite functions times the weights of the trapezoid rule, shape (layers, nodes)."""
+    w, weight = _rule(step)
+    return hermite_functions(w, layers, np) * weight
 
 
 def _rule(step: float) -> tuple[np.ndarray, np.ndarray]:
@@ -123,21 +173,27 @@ def _plain(sigma: Activation, x: Any) -> Any:
     return sigma(x)
 
 
-@partial(jax.jit, static_argnames=("step", "first", "last"))
-def coefficients(
-    sigma: Activation, Y: Any, width: Any, mu0: Any, step: float, first: int, last: int
-) -> tuple[Any, Any]:
-    """c_k(y; ω) for first ≤ k < last, shape (layers, *Y.shape), and E_w[σ²] averaged over each row."""
+@partial(jax.jit, static_argnames=("step", "layers"))
+def coefficients(sigma: Activation, Y: Any, width: Any, mu0: Any, step: float, layers: int) -> tuple[Any, Any]:
+    """c_k(y; width) of the first layers, shape (layers, *Y.shape), and E_w[σ²] averaged over each row."""
     if step:
+        return _coefficients(sigma, Y, width, mu0, step, None, _weighted(step, layers))
+    return _coefficients(sigma, Y, width, mu0, step, (0, layers), None)
+
+
+def _coefficients(
+    sigma: Activation, Y: Any, width: Any, mu0: Any, step: float, span: tuple[int, int] | None, hermite: Any
+) -> tuple[Any, Any]:
+    """The same for layers first ≤ k < last of a σ with kinks, or those of the weighted Hermite functions given."""
+    if span is None:
         w, weight = _rule(step)
-        hermite = hermite_functions(w, last, np)[first:] * weight
 
         def one(y: Any, width: Any) -> tuple[Any, Any]:
             value = sigma(y[..., None] + width * w) - mu0
             return jnp.moveaxis(value @ hermite.T, -1, 0), value**2 @ weight
 
     else:
-        kinks = jnp.asarray(sigma.kinks)
+        kinks, (first, last) = jnp.asarray(sigma.kinks), span
 
         def at(y: Any, width: Any) -> tuple[Any, Any]:
             w, weight = panels(-9.0, 9.0, (kinks - y) / width, 1.0, 1)
@@ -162,48 +218,3 @@ def coefficients(
     )
     C, square = jax.lax.map(jax.vmap(row), (cut(Y), cut(width)))
     return jnp.moveaxis(C.reshape(-1, *C.shape[2:])[:p], 1, 0), square.ravel()[:p]
-
-
-def _blocks(p: int) -> tuple[int, Any]:
-    """Rows in a block, and where each begins; the last two may overlap."""
-    size = min(p, BLOCK)
-    return size, jnp.minimum(jnp.arange(-(-p // size)) * size, p - size)
-
-
-def _left_out(unit: Any, missing: Any, layer: int) -> Any:
-    """Frobenius norm per √p of all layers from this one on, off the diagonal.
-
-    By Cauchy and Schwarz Σ_k √(m_ki m_kj) |R_ij|^k ≤ √(m_i m_j) |R_ij|^layer, with m_i what the diagonal misses.
-    """
-    p = unit.shape[0]
-    size, starts = _blocks(p)
-
-    def block(start: Any) -> Any:
-        R = jax.lax.dynamic_slice_in_dim(unit, start, size) @ unit.T
-        rows = start + jnp.arange(size)
-        off = jnp.where(rows[:, None] == jnp.arange(p), 0.0, (R**2) ** layer)
-        return jax.lax.dynamic_slice_in_dim(missing, start, size) @ off @ missing
-
-    return jnp.sqrt(jnp.sum(jax.lax.map(block, starts)) / p)
-
-
-@jax.jit
-def _assemble(rows: Rows, layers: tuple[Any, ...], square: Any) -> Any:
-    """The matrix block of rows by block of rows, so that no second matrix of its size is needed."""
-    C, unit = jnp.concatenate(layers), rows.unit
-    p, n = unit.shape[0], C.shape[2]
-    size, starts = _blocks(p)
-
-    def block(i: Any, U: Any) -> Any:
-        R = jax.lax.dynamic_slice_in_dim(unit, starts[i], size) @ unit.T
-
-        def layer(carry: Any, C: Any) -> tuple[Any, None]:
-            total, power = carry
-            here = jax.lax.dynamic_slice_in_dim(C, starts[i], size)
-            return (total + power * (here @ C.T), power * R), None
-
-        (some, _), _ = jax.lax.scan(layer, (jnp.zeros_like(R), jnp.full_like(R, 1.0 / n)), C)
-        return jax.lax.dynamic_update_slice_in_dim(U, some, starts[i], 0)
-
-    U = jax.lax.fori_loop(0, starts.size, block, jnp.zeros((p, p)))
-    return U.at[jnp.diag_indices(p)].set(square)

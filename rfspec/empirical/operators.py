@@ -29,11 +29,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ..gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from ..model import RandomFeatureModel
 from .features import eigenvalues_of, sizes
-from .hermite import GROUPS, coefficients, norms, quadrature_step
+from .hermite import coefficients, norms, quadrature_step
 
 AXIS = "rows"
 BLOCK = 256  # rows of W and Ω drawn from one key
 PANEL = 256  # samples that the features see at a time
+OMITTED = 24  # layers, up to this one, are measured where they are left out; beyond they are bounded
 PAIRS = 64  # rows among whose pairs the omitted layers are measured
 SHARDED, REPLICATED = PartitionSpec(AXIS), PartitionSpec()
 
@@ -203,11 +204,11 @@ class FeatureOperator(Operator):
         inside = self.W.inside(index)
         width = process.beta * jnp.where(inside, norms(W), 1.0)
         Y = process.alpha * W @ X.T / np.sqrt(self.W.columns)
-        C, square = coefficients(sigma, Y, width, self.mu0, self.step, 0, 2)
+        C, square = coefficients(sigma, Y, width, self.mu0, self.step, 2)
         C = C * (inside[:, None] & self.X.inside(panel))
         # samples of the padding are at y = 0
         padding = self.X.block - jnp.sum(self.X.inside(panel))
-        _, middle = coefficients(sigma, jnp.zeros((self.W.block, 1)), width, self.mu0, self.step, 0, 2)
+        _, middle = coefficients(sigma, jnp.zeros((self.W.block, 1)), width, self.mu0, self.step, 2)
         part = self.X.block * square - padding * middle - jnp.sum(C**2, axis=(0, 2))
         return C, jnp.where(inside, part, 0.0)
 
@@ -328,7 +329,7 @@ def left_out(
 ) -> tuple[float, float]:
     """Frobenius norm per √p of the layers k ≥ 2 off the diagonal, from the pairs of a few rows; quadrature step.
 
-    √((p - 1)·mean_{i≠j} E_ij²) with E = Σ_{k≥2} R^{∘k}∘(C_kC_kᵀ/n) for k up to 16, and for those beyond the bound of
+    √((p - 1)·mean_{i≠j} E_ij²) with E = Σ_{k≥2} R^{∘k}∘(C_kC_kᵀ/n) for k below 24, and for those beyond the bound of
     Cauchy and Schwarz; two standard errors of the mean are added. Every process computes the same by itself.
     """
     draws = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
@@ -356,14 +357,14 @@ def _sampled(model: RandomFeatureModel, W: NormalRows, X: NormalRows, spread: An
 def _omitted(model: RandomFeatureModel, W: Any, X: NormalRows, mu0: Any, spread: Any, step: float) -> Any:
     """Squares of the omitted entries for all pairs of the rows W."""
     sigma, process = model.activation, model.process
-    omega, last = norms(W), GROUPS[2][1]
+    omega, last = norms(W), OMITTED
     unit = W / (omega[:, None] * np.sqrt(W.shape[1]))
     R = unit @ unit.T
-    middle = coefficients(sigma, jnp.zeros((W.shape[0], 1)), process.beta * omega, mu0, step, 0, 2)[1]
+    middle = coefficients(sigma, jnp.zeros((W.shape[0], 1)), process.beta * omega, mu0, step, 2)[1]
 
     def panel(sums: Any, index: Any) -> tuple[Any, None]:
         Y = process.alpha * W @ (spread * X.draw(X.key, index)).T / np.sqrt(W.shape[1])
-        C, square = coefficients(sigma, Y, process.beta * omega, mu0, step, 0, last)
+        C, square = coefficients(sigma, Y, process.beta * omega, mu0, step, last)
         C = C * X.inside(index)
         padding = X.block - jnp.sum(X.inside(index))
         return (sums[0] + C @ jnp.moveaxis(C, 1, 2), sums[1] + X.block * square - padding * middle), None
