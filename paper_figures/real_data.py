@@ -1,7 +1,8 @@
 """The Gaussian prediction on data that are not Gaussian: the packaged 8×8 digits, three activations, three times.
 
 Four fifths of the images train, one fifth tests. The theory knows only the covariance of the training images. Gaussian
-data of that covariance, in the same numbers, tell what the finite d = 64 does to it.
+data of that covariance, in the same numbers, tell what the finite d = 64 does to it. Repeated over draws of the split
+and of the features.
 """
 
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 import rfspec as rf
 from rfspec.demo import digits
+from rfspec.empirical.training import averaged
 from rfspec.io import write_csv, write_figure
 from rfspec.prediction import EXACT, split
 
@@ -24,6 +26,7 @@ OUT = Path(__file__).parent.parent / "results" / "figures"
 ACTIVATIONS = ("tanh", "erf", "relu")
 TIMES = (0.01, 0.1, 1.0)
 PSI_P = 16.0
+DRAWS = 4
 TAU = np.geomspace(1.0, 1e6, 25)
 IN_TABLE = TAU[::4]  # decades
 IN_PAGE = (1, 3, 6)  # powers of ten
@@ -35,7 +38,8 @@ def main() -> None:
         figure, axes = plt.subplots(len(ACTIVATIONS), len(TIMES), figsize=(11.0, 9.0), sharex=True)
         for row, activation in zip(axes, ACTIVATIONS, strict=True):
             for ax, t in zip(row, TIMES, strict=True):
-                found, gaussian = measure(activation, t)
+                cases = [measure(jax.random.key(seed), activation, t) for seed in range(DRAWS)]
+                found, gaussian = zip(*cases, strict=True)
                 draw(ax, found, gaussian, f"{activation}, $t = {t:g}$")
                 for name, values in numbers(found, gaussian, activation, t).items():
                     columns.setdefault(name, []).extend(values)
@@ -47,51 +51,63 @@ def main() -> None:
     print(f"written to {OUT / 'real_data.png'}")
 
 
-def measure(activation: str, t: float) -> tuple[rf.HeldOut, rf.LearningCurve]:
-    """The digits, and Gaussian data with the eigenvalues of their training part."""
-    key, tau = jax.random.key(0), TAU
-    found = rf.held_out(key, digits(), PSI_P, t, tau, activation=activation)
+def measure(key: jax.Array, activation: str, t: float) -> tuple[rf.HeldOut, rf.LearningCurve]:
+    """The digits, and Gaussian data with the eigenvalues of their training part; the key splits and draws."""
+    found = rf.held_out(key, digits(), PSI_P, t, TAU, activation=activation)
     covariance = rf.FromData(split(key, digits(), 0.2, None)[0])
     model = rf.RandomFeatureModel(PSI_P, found.prediction.model.psi_n, t, activation=activation, covariance=covariance)
     matrices = rf.empirical.sample(key, model, found.prediction.d, tolerance=EXACT)
-    return found, rf.empirical.gradient_flow(matrices, tau)
+    return found, rf.empirical.gradient_flow(matrices, TAU)
 
 
-def draw(ax: Axes, found: rf.HeldOut, gaussian: rf.LearningCurve, title: str) -> None:
-    curves = {"predicted": found.predicted, "digits": found.measured}
-    rf.plotting.learning_curve(curves, ax, stop=found.prediction.stop)
+def draw(ax: Axes, found: tuple[rf.HeldOut, ...], gaussian: tuple[rf.LearningCurve, ...], title: str) -> None:
+    predicted = averaged([f.predicted for f in found])
+    curves = {"predicted": predicted, "digits": averaged([f.measured for f in found])}
+    rf.plotting.learning_curve(curves, ax, stop=found[0].prediction.stop)
+    mean = averaged(list(gaussian))
     for kind in ("train", "test"):
         label = f"{kind} loss, Gaussian data" if kind == "test" else None
-        ax.plot(gaussian.tau, getattr(gaussian, kind), "k+", ms=4, label=label)
+        ax.errorbar(mean.tau, getattr(mean, kind), getattr(mean.standard_error, kind), fmt="k+", ms=4, label=label)
     ax.set_title(title)
     ax.get_legend().remove()
 
 
-def numbers(found: rf.HeldOut, gaussian: rf.LearningCurve, activation: str, t: float) -> dict[str, list]:
-    """Losses at decades of τ, the best times, and what the measured loss is at the predicted one."""
-    stop = found.prediction.stop
+def numbers(
+    found: tuple[rf.HeldOut, ...], gaussian: tuple[rf.LearningCurve, ...], activation: str, t: float
+) -> dict[str, list]:
+    """Means over the draws and their standard errors: losses at decades of τ, the loss at the predicted best time and
+    the smallest; of the best times the geometric mean and the range.
+    """
+    stops = [f.prediction.stop for f in found]
+    each = {
+        "predicted_best_test": [float(s.test) for s in stops],
+        "measured_at_predicted_best": [f.measured_at_stop for f in found],
+        "measured_best_test": [f.test for f in found],
+    }
     best = {
-        "predicted_best_tau": float(stop.tau),
-        "predicted_best_test": float(stop.test),
-        "window_lower": float(stop.window.lower),
-        "window_upper": float(stop.window.upper),
-        "measured_best_tau": found.tau,
-        "measured_best_test": found.test,
-        "measured_at_predicted_best": found.measured_at_stop,
+        "predicted_best_tau": float(np.exp(np.mean([np.log(s.tau) for s in stops]))),
+        "window_lower": float(np.mean([s.window.lower for s in stops])),
+        "window_upper": float(np.mean([s.window.upper for s in stops])),
+        "measured_best_tau": float(np.exp(np.mean([np.log(f.tau) for f in found]))),
+        "measured_best_tau_least": min(f.tau for f in found),
+        "measured_best_tau_most": max(f.tau for f in found),
     }
-    curves = {"predicted": found.predicted, "measured": found.measured, "gaussian": gaussian}
-    losses = {
-        f"{name}_{kind}": [float(x) for x in np.asarray(getattr(curve, kind))[::4]]
-        for kind in ("train", "test")
-        for name, curve in curves.items()
+    for name, values in each.items():
+        best |= {name: float(np.mean(values)), f"{name}_error": float(np.std(values, ddof=1) / np.sqrt(len(values)))}
+    curves = {
+        "predicted": averaged([f.predicted for f in found]),
+        "measured": averaged([f.measured for f in found]),
+        "gaussian": averaged(list(gaussian)),
     }
-    tau = [float(x) for x in np.asarray(found.predicted.tau)[::4]]
-    print(f"{activation}, t = {t:g}, n = {found.prediction.n}, {found.n_test} held out")
-    print("".join(f"{name:>18}" for name in ("tau", *losses)))
-    for row in zip(tau, *losses.values(), strict=True):
-        print("".join(f"{x:18.5g}" for x in row))
+    losses = {}
+    for kind in ("train", "test"):
+        for name, curve in curves.items():
+            losses[f"{name}_{kind}"] = [float(x) for x in getattr(curve, kind)[::4]]
+            losses[f"{name}_{kind}_error"] = [float(x) for x in getattr(curve.standard_error, kind)[::4]]
+    tau = [float(x) for x in TAU[::4]]
+    print(f"{activation}, t = {t:g}, n = {found[0].prediction.n}, {found[0].n_test} held out, {len(found)} draws")
     print(", ".join(f"{name} {value:.5g}" for name, value in best.items()), flush=True)
-    same = {"activation": activation, "t": t, "n_train": found.prediction.n, "n_test": found.n_test, **best}
+    same = {"activation": activation, "t": t, "n_train": found[0].prediction.n, "n_test": found[0].n_test, **best}
     return {"tau": tau, **losses} | {name: [value] * len(tau) for name, value in same.items()}
 
 
@@ -106,7 +122,7 @@ def tables(columns: dict[str, list]) -> str:
     for row in rows:
         power = round(float(np.log10(row["tau"])))
         if power in IN_PAGE:
-            losses = " | ".join(f"{row[name]:.4f}" for name in names)
+            losses = " | ".join(with_error(row, name) for name in names)
             lines.append(f"| {row['activation']} | {row['t']:g} | 10^{power} | {losses} |")
     lines += [
         "",
@@ -116,10 +132,17 @@ def tables(columns: dict[str, list]) -> str:
     for row in rows[:: len(IN_TABLE)]:
         end = f"{row['window_upper']:.4g}".replace("inf", "∞")
         times = f"{row['predicted_best_tau']:.4g} | {row['window_lower']:.4g} to {end}"
-        losses = (row[name] for name in ("predicted_best_test", "measured_at_predicted_best", "measured_best_test"))
-        numbers = " | ".join(f"{loss:.4f}" for loss in losses)
-        lines.append(f"| {row['activation']} | {row['t']:g} | {times} | {row['measured_best_tau']:.4g} | {numbers} |")
+        losses = ("predicted_best_test", "measured_at_predicted_best", "measured_best_test")
+        numbers = " | ".join(with_error(row, name) for name in losses)
+        least, most = (f"{row[f'measured_best_tau_{end}']:.4g}".replace("inf", "∞") for end in ("least", "most"))
+        measured = f"{row['measured_best_tau']:.4g} ({least} to {most})".replace("inf", "∞")
+        lines.append(f"| {row['activation']} | {row['t']:g} | {times} | {measured} | {numbers} |")
     return "\n".join(lines) + "\n"
+
+
+def with_error(row: dict[str, float], name: str) -> str:
+    """0.9947(3): the standard error in the last digit shown."""
+    return f"{row[name]:.4f}({round(1e4 * row[f'{name}_error'])})"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import concrete, real_array, real_scalar
-from .early_stopping import early_stopping, gap_onset
+from .early_stopping import early_stopping, gap_onset, share
 from .gaussian_equivalent import gaussian_equivalent
 from .laws import leading_order
 from .model import RandomFeatureModel
@@ -131,6 +131,7 @@ def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper", *, thr
         known = ", ".join(f'"{r}"' for r in RULES)
         raise ValueError(f"rule must be one of {known}, got {rule!r}")
     if rule == "loss":
+        threshold = share("threshold", threshold)
         return _from_losses(model.model if isinstance(model, Spectrum) else model, threshold)
     known_spectrum, model = (model, model.model) if isinstance(model, Spectrum) else (None, model)
     scale, decay = model.psi_p / model.pace, model.weight_decay / model.pace

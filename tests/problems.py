@@ -148,7 +148,11 @@ def model_of(reference):
 
 
 def closed_moments(model):
-    """First two moments of the spectrum from the Gaussian equivalent, by Wick's theorem, as d → ∞."""
+    """First two moments of the spectrum from the Gaussian equivalent, by Wick's theorem, as d → ∞.
+
+    E U does not depend on the draws m; the columns' share of Tr E U²/p is (ψ_p/ψ_n) E[(Tr C)²]/p² over the two kinds of
+    columns of a data point, of covariance mC_g + C_h (one) and C_h (m - 1), over m².
+    """
     ge = rf.gaussian_equivalent(model)
     k, b, v, s = (float(x) for x in (ge.kappa2, ge.b2, ge.v2, ge.s2))
     weights, values = model.covariance.weights, model.covariance.values
@@ -160,12 +164,16 @@ def closed_moments(model):
     mixed = b * (k * (psi_p * m1 + m1) + v)
     first = column + b + s
     second = gram2 + 2 * mixed + b**2 * (psi_p + 1) + 2 * s * (column + b) + s**2
+    m = model.noise_draws
+    if np.isfinite(m):
+        kinds = (column + (b + s) / m) ** 2 + (m - 1) * ((b + s) / m) ** 2
+        second += psi_p / psi_n * (kinds - column**2)
     return first, second
 
 
-def draw(rng):
+def draw(rng, draws=(np.inf,)):
     """A random model of the box: ψ_p in [1e-2, 1e4], ψ_n in [1e-2, 1e5], t in [1e-4, 5], all named activations,
-    one to eight eigenvalues spread over three decades.
+    one to eight eigenvalues spread over three decades; one of these numbers of draws of the noise.
     """
     log_uniform = lambda low, high, size=None: np.exp(rng.uniform(np.log(low), np.log(high), size))
     atoms = int(rng.integers(1, 9))
@@ -176,6 +184,7 @@ def draw(rng):
         float(log_uniform(1e-4, 5.0)),
         activation=str(rng.choice(["tanh", "erf", "sin", "relu", "gelu"])),
         covariance=rf.Atoms(log_uniform(1e-2, 10.0, atoms), weights / weights.sum()),
+        noise_draws=draws[0] if len(draws) == 1 else float(rng.choice(draws)),
     )
 
 
@@ -200,7 +209,7 @@ def verdict(model):
             return "wrong", f"moment {k}: {float(sp.moment(k)):.15g} for {exact:.15g}, claimed ±{claimed:.1e}"
     psi_p, psi_n = float(model.psi_p), float(model.psi_n)
     masses = np.array([float(b.mass) for b in sp.bulks])
-    total = min(1.0, (1.0 + psi_n) / psi_p)
+    total = min(1.0, (1.0 + psi_n if np.isinf(model.noise_draws) else model.noise_draws * psi_n) / psi_p)
     if not abs(masses.sum() - total) <= 1e-13:
         return "wrong", f"continuous mass {masses.sum():.15g} for {total:.15g}"
     if not np.all(np.diff(np.asarray(sp.edges)) >= 0):

@@ -161,17 +161,49 @@ def test_parameters_are_differentiable(name):
 # ------------------------------------------------------------------------------------ the spectrum of U
 
 
+PSI = 1.5, 0.75
+SAMPLED = {  # the eigenvalues of a Σ of finite d
+    "power law": lambda d, rng: 1 / (0.05 + 0.95 * middles(d)),
+    "exponential": lambda d, rng: np.exp(-3.0 * middles(d)),
+    "soft edges": lambda d, rng: white(d, 2 * d, rng),
+    "hard edge": lambda d, rng: white(d, d, rng),
+    "semicircle": lambda d, rng: 2 + np.linalg.eigvalsh(wigner(d, rng)),
+    "subspace": lambda d, rng: np.repeat([0.0, 1.0], [d - d // 4, d // 4]),
+    "mixture": lambda d, rng: np.concatenate([np.ones(d // 2), np.exp(-3.0 * middles(d // 2))]),
+}
+OTHERS = {
+    "subspace": lambda K: rf.Subspace(0.25),
+    "mixture": lambda K: rf.Mixture([rf.Isotropic(1.0), rf.Exponential(3.0, nodes=K // 2)], [0.5, 0.5]),
+}
+
+
+def middles(d):
+    return (np.arange(d) + 0.5) / d
+
+
+def white(d, samples, rng):
+    X = rng.standard_normal((d, samples))
+    return np.linalg.eigvalsh(X @ X.T / samples)
+
+
+def wigner(d, rng):
+    W = rng.standard_normal((d, d))
+    return (W + W.T) / np.sqrt(8 * d)
+
+
 @pytest.fixture(scope="module")
 def spectra():
-    model = lambda name, K: rf.RandomFeatureModel(4.0, 2.0, 0.1, covariance=LAWS[name](K).normalised())
-    return {(name, K): rf.spectrum(model(name, K)) for K in (16, 32) for name in EDGES}
+    laws = {**{name: LAWS[name] for name in SAMPLED if name in LAWS}, **OTHERS}
+    model = lambda law, K: rf.RandomFeatureModel(*PSI, 0.1, covariance=law(K).normalised())
+    few = {(name, 8): rf.spectrum(model(LAWS[name], 8)) for name in EDGES}
+    return few | {(name, 16): rf.spectrum(model(law, 16)) for name, law in laws.items()}
 
 
 @pytest.mark.parametrize("name", EDGES)
 def test_the_spectrum_is_that_of_the_continuous_law(name, spectra):
     """Where every node is resolved, twice as many move the edges by less than 1e-3 and the distribution less."""
-    few, many = spectra[name, 16], spectra[name, 32]
-    assert float(few.model.covariance.unresolved(4.0, 2.0, np.expm1(0.2))) == 0.0
+    few, many = spectra[name, 8], spectra[name, 16]
+    assert float(few.model.covariance.unresolved(*PSI, np.expm1(0.2))) == 0.0
     assert few.count == many.count
     assert np.allclose(few.edges, many.edges, rtol=1e-3, atol=0)
     x = many.quantile(np.linspace(0.3, 0.95, 24))
@@ -207,30 +239,27 @@ def test_just_enough_nodes(name, K):
     assert np.allclose(few.cdf(x), many.cdf(x), rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["power law", "soft edges"])
+@pytest.mark.parametrize("name", SAMPLED)
 def test_sampled_matrices_tend_to_the_spectrum(name, spectra):
     """U = GGᵀ/n + b²FFᵀ + s²I with Σ of a finite d: the distance in the distribution falls as 1/d."""
-    sp = spectra[name, 32]
-    ge, trace = sp.equations.ge, float(LAWS[name](32).trace)
+    sp = spectra[name, 16]
+    ge = sp.equations.ge
+    atom = float(sp.atom.mass)
 
     def distance(d, seed):
         rng = np.random.default_rng(seed)
-        p, n = 4 * d, 2 * d
-        if name == "power law":
-            u = 0.05 + 0.95 * (np.arange(d) + 0.5) / d
-            root = np.diag(np.sqrt(1 / u / trace))
-        else:
-            root = rng.standard_normal((d, 2 * d)) / np.sqrt(2 * d)
-            root = np.linalg.cholesky(root @ root.T)
+        p, n = round(PSI[0] * d), round(PSI[1] * d)
+        values = SAMPLED[name](d, rng)
+        root = np.sqrt(np.maximum(values, 0.0) / np.mean(values))
         F = rng.standard_normal((p, d)) / np.sqrt(d)
-        G = np.sqrt(ge.kappa2) * F @ root @ rng.standard_normal((d, n)) + np.sqrt(ge.v2) * rng.standard_normal((p, n))
-        found = np.linalg.eigvalsh(G @ G.T / n + ge.b2 * F @ F.T) + float(ge.s2)
-        found = found[p - 3 * d :]  # without the atom
-        return np.abs(np.asarray(sp.cdf(found)) - 0.25 - (np.arange(3 * d) + 0.5) / p).max()
+        G = np.sqrt(ge.kappa2) * (F * root) @ rng.standard_normal((d, n)) + np.sqrt(ge.v2) * rng.standard_normal((p, n))
+        found = (np.linalg.eigvalsh(G @ G.T / n + ge.b2 * F @ F.T) + float(ge.s2))[round(atom * p) :]
+        ranks = (round(atom * p) + np.arange(found.size) + 0.5) / p
+        return np.abs(np.asarray(sp.cdf(np.resize(found, 400))) - np.resize(ranks, 400)).max()
 
-    small, large = (np.mean([distance(d, seed) for seed in (1, 2, 3)]) for d in (30, 150))
+    small, large = (np.mean([distance(d, seed) for seed in (1, 2, 3)]) for d in (40, 160))
     assert large < small / 2
-    assert large < 1 / 150
+    assert large < 3 / (PSI[0] * 160)
 
 
 @pytest.mark.slow

@@ -111,17 +111,18 @@ def test_distribution_beside_an_edge_is_the_mass_up_to_it(name, spectra):
 def test_distribution_and_quantile_are_inverse(problem, spectra):
     sp = spectra[problem.name]
     u = float(sp.atom.mass) + (1 - float(sp.atom.mass)) * np.linspace(0.003, 0.997, 23)
-    x, enough = np.asarray(sp.quantile(u)), max(1e-12, 10 * float(sp.error))
+    first, *x, last = np.asarray(sp.quantile(np.concatenate([[0.0], u, [1.0]])))
+    x, enough = np.array(x), max(1e-12, 10 * float(sp.error))
     # next to the atom neighbouring doubles x may be far apart in the distribution
     below, above = (np.asarray(sp.cdf(x * (1 + 2 * sign * np.finfo(float).eps))) for sign in (-1, 1))
     assert np.all((below - enough <= u) & (u <= above + enough))
     assert "narrow" in problem.tags or np.allclose(sp.cdf(x), u, atol=enough)
-    assert np.array_equal(sp.cdf(np.array([-1.0, 1e9])), [0.0, 1.0])
     edges = np.asarray(sp.edges)
-    assert float(sp.quantile(1.0)) == edges[-1]
-    low = float(sp.atom.location) if sp.atom.mass > 0 else edges[0]
-    assert float(sp.quantile(0.0)) == low
-    assert np.all(np.diff(sp.cdf(np.linspace(edges[0], edges[-1], 50))) >= -1e-12)
+    assert last == edges[-1]
+    assert first == (float(sp.atom.location) if sp.atom.mass > 0 else edges[0])
+    along = np.asarray(sp.cdf(np.concatenate([[-1.0], np.linspace(edges[0], edges[-1], 21), [1e9]])))
+    assert (along[0], along[-1]) == (0.0, 1.0)
+    assert np.all(np.diff(along) >= -1e-12)
 
 
 def test_distribution_is_the_integral_of_the_density(spectra):
@@ -206,7 +207,7 @@ SLOPES = {
 }  # fmt: skip
 
 
-OFTEN = ("tau_mem in psi_n", "loss drop in psi_p")
+OFTEN = ("loss drop in psi_p",)
 
 
 @pytest.mark.parametrize("name", [n if n in OFTEN else pytest.param(n, marks=pytest.mark.slow) for n in SLOPES])

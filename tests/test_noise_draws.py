@@ -1,0 +1,109 @@
+"""Finite draws of the noise: the spectrum against multi-precision numbers, exact moments, samples and its limit."""
+
+import mpmath as mp
+import numpy as np
+import pytest
+from problems import draw, verdict
+
+import rfspec as rf
+
+SIGMA = rf.Atoms([0.5, 1.5], [0.5, 0.5])
+MODELS = {
+    "two atoms": ((6.0, 3.0, 0.1), {"covariance": SIGMA}),
+    "many draws": ((64.0, 8.0, 0.01), {"noise_draws": 40}),
+    "more columns than features": ((2.0, 5.0, 0.3), {"noise_draws": 3, "activation": "relu"}),
+    "three scales": (
+        (30.0, 4.0, 0.02), {"noise_draws": 2, "covariance": rf.Atoms([0.02, 0.3, 4.0], [0.5, 0.3, 0.2])},
+    ),
+}  # fmt: skip
+
+
+def model_of(name="two atoms", **kwargs):
+    ratios, known = MODELS[name]
+    return rf.RandomFeatureModel(*ratios, **{"noise_draws": 1, **known, **kwargs})
+
+
+class Twin:
+    """(q, δ1, δ2) in 30 digits: Newton's method with numerical derivatives on the equations as they come out of the
+    rotation, from far above the axis down to z.
+    """
+
+    def __init__(self, model):
+        self.m, self.p, self.n = (mp.mpf(float(x)) for x in (model.noise_draws, model.psi_p, model.psi_n))
+        plain = rf.RandomFeatureModel(
+            model.psi_p, model.psi_n, model.t, activation=model.activation, covariance=model.covariance
+        )
+        self.c = rf.algebraic.constants(plain, digits=30)
+        pairs = zip(model.covariance.values, model.covariance.weights, strict=True)
+        self.atoms = [(mp.mpf(float(x)), mp.mpf(float(w))) for x, w in pairs]
+
+    def off(self, z, q, first, second):
+        c, m = self.c, self.m
+        whole, rest = 1 / (1 + first), 1 / (1 + second)
+        both = whole / m + (1 - 1 / m) * rest
+        T = [c.kappa2 * x * whole + c.b2 * both for x, _ in self.atoms]
+        solved = [q / (1 + self.p * t * q) for t in T]
+        s = sum(w * e for (_, w), e in zip(self.atoms, solved, strict=True))
+        r = sum(w * x * e for (x, w), e in zip(self.atoms, solved, strict=True))
+        mean = sum(w * t * e for (_, w), t, e in zip(self.atoms, T, solved, strict=True))
+        noise = (c.s2 * q + c.b2 * s) / m
+        return [
+            q * (c.s2 * both + c.v2 * whole - z) + mean - 1,
+            self.p / self.n * (c.v2 * q + c.kappa2 * r + noise) - first,
+            self.p / self.n * noise - second,
+        ]
+
+    def solve(self, z, floor):
+        with mp.workdps(30):
+            z, height = mp.mpc(z), mp.mpf(1000)
+            u = [-1 / (z + 1j * height), mp.mpc(0), mp.mpc(0)]
+            while True:
+                at = mp.mpc(z.real, max(z.imag, height))
+                u = list(mp.findroot(lambda *v, at=at: self.off(at, *v), u, tol=1e-40, maxsteps=30))
+                if height <= floor:
+                    break
+                height /= 1.5
+            return list(mp.findroot(lambda *v: self.off(z, *v), u, tol=1e-50, maxsteps=60))
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "three scales" else n for n in MODELS]
+)
+def test_against_multi_precision(name):
+    """Resolvents and densities within their claimed errors; beside every edge a density on one side only."""
+    model = model_of(name)
+    twin, sp = Twin(model), rf.spectrum(model)
+    for z in (1 + 0.5j, 0.1 + 0.01j):
+        exact, found = twin.solve(z, 1e-3)[0], rf.solve(model, z)
+        assert abs(complex(found.q) - complex(exact)) <= float(found.error) * abs(complex(exact)) < 1e-12
+    edges = np.asarray(sp.edges)
+    for low, high in edges.reshape(-1, 2):
+        for share in (0.1, 0.6):
+            x = low + share * (high - low)
+            exact, found = twin.solve(x, 1e-3 * (high - low))[0], rf.solve(model, np.array([x]))
+            claimed = float(found.error[0]) * abs(complex(exact)) / np.pi
+            assert (
+                abs(float(sp.density(x)) - float(mp.im(exact) / mp.pi))
+                <= claimed
+                < 1e-10 * float(sp.density(x)) + 1e-12
+            )
+        for edge, inward in ((low, 1e-5), (high, -1e-5)):
+            inside, outside = (twin.solve(edge * (1 + h), 1e-9 * edge)[0] for h in (inward, -inward))
+            assert mp.im(inside) > 1e-4 * abs(mp.re(inside))
+            assert abs(mp.im(outside)) < 1e-20 * abs(mp.re(outside))
+
+
+@pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
+@pytest.mark.parametrize(("seed", "models"), [(1, 15), pytest.param(2, 200, marks=pytest.mark.slow)])
+def test_nothing_is_silently_wrong(seed, models):
+    """Mass and the first two moments, which are known exactly, of models from the whole box."""
+    rng = np.random.default_rng(seed)
+    found = [(model, *verdict(model)) for model in (draw(rng, (1.0, 2.0, 5.0, 30.0)) for _ in range(models))]
+    assert [(m, reason) for m, sort, reason in found if sort != "right"] == []
+
+
+def test_against_features():
+    """q of tanh features at d = 200, from an independent calculation; and of this package's theory, to five digits."""
+    q = rf.solve(model_of(noise_draws=2), 1 + 0.5j).q
+    assert abs(complex(q) - (-0.65368 + 0.47605j)) < 1e-5
+    assert abs(complex(q) - (-0.65362 + 0.47570j)) < 1e-3
