@@ -18,10 +18,10 @@ demo: setup
 	$(BIN)/rfspec demo --out results/demo
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
 test-all: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	XLA_FLAGS= $(BIN)/python -m pytest -n auto --dist worksteal
 
 check: setup
 	$(BIN)/ruff check .
