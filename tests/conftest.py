@@ -1,5 +1,6 @@
 import os
 import tempfile
+import time
 from pathlib import Path
 
 # worker processes, and the commands that tests start, share what one of them has compiled
@@ -20,14 +21,16 @@ import rfspec as rf
 
 mpl.use("Agg")
 
-MAPPINGS = 30_000  # Linux gives a process 65,530, a compiled program takes up to a thousand; XLA crashes past the last
+MAPPINGS = 48_000  # Linux gives a process 65,530, a compiled program takes up to a thousand; XLA crashes past the last
+QUICK = 0.5  # seconds of a test that can hardly have compiled anything
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _forget_compiled_programs():
+    start = time.monotonic()
     yield
     maps = Path("/proc/self/maps")
-    if maps.exists() and maps.read_text().count("\n") > MAPPINGS:
+    if time.monotonic() - start > QUICK and maps.exists() and maps.read_bytes().count(b"\n") > MAPPINGS:
         jax.clear_caches()
 
 

@@ -171,12 +171,12 @@ def closed_moments(model):
     return first, second
 
 
-def draw(rng, draws=(np.inf,)):
+def draw(rng, draws=(np.inf,), atoms=None):
     """A random model of the box: ψ_p in [1e-2, 1e4], ψ_n in [1e-2, 1e5], t in [1e-4, 5], all named activations,
-    one to eight eigenvalues spread over three decades; one of these numbers of draws of the noise.
+    one to eight eigenvalues (or so many) spread over three decades; one of these numbers of draws of the noise.
     """
     log_uniform = lambda low, high, size=None: np.exp(rng.uniform(np.log(low), np.log(high), size))
-    atoms = int(rng.integers(1, 9))
+    atoms = int(rng.integers(1, 9)) if atoms is None else atoms
     weights = rng.dirichlet(np.ones(atoms)) + 1e-3
     return rf.RandomFeatureModel(
         float(log_uniform(1e-2, 1e4)),

@@ -195,8 +195,8 @@ def wigner(d, rng):
 def spectra():
     laws = {**{name: LAWS[name] for name in SAMPLED if name in LAWS}, **OTHERS}
     model = lambda law, K: rf.RandomFeatureModel(*PSI, 0.1, covariance=law(K).normalised())
-    few = {(name, 8): rf.spectrum(model(LAWS[name], 8)) for name in EDGES}
-    return few | {(name, 16): rf.spectrum(model(law, 16)) for name, law in laws.items()}
+    many = {(name, 16): rf.spectrum(model(LAWS[name], 16)) for name in EDGES}
+    return many | {(name, 8): rf.spectrum(model(law, 8)) for name, law in laws.items()}
 
 
 @pytest.mark.parametrize("name", EDGES)
@@ -212,11 +212,11 @@ def test_the_spectrum_is_that_of_the_continuous_law(name, spectra):
 
 
 def test_too_few_nodes_are_seen_and_said():
-    with pytest.warns(rf.ResolutionWarning, match=r"psi_p=16, psi_n=8 .* nodes of PowerLaw .* about \d+ nodes"):
-        model = rf.RandomFeatureModel(16.0, 8.0, 0.1, covariance=LAWS["power law"](16).normalised())
-    assert rf.spectrum(model).count > 4
-    needed = model.covariance.nodes_needed(16.0, 8.0, np.expm1(0.2))
-    rf.RandomFeatureModel(16.0, 8.0, 0.1, covariance=LAWS["power law"](needed + 1).normalised())
+    with pytest.warns(rf.ResolutionWarning, match=r"psi_p=8, psi_n=4 .* nodes of PowerLaw .* about \d+ nodes"):
+        model = rf.RandomFeatureModel(8.0, 4.0, 0.1, covariance=LAWS["power law"](8).normalised())
+    assert rf.spectrum(model).count > 3
+    needed = model.covariance.nodes_needed(8.0, 4.0, np.expm1(0.2))
+    rf.RandomFeatureModel(8.0, 4.0, 0.1, covariance=LAWS["power law"](needed + 1).normalised())
 
 
 def test_lists_of_eigenvalues_never_warn():
@@ -242,7 +242,7 @@ def test_just_enough_nodes(name, K):
 @pytest.mark.parametrize("name", SAMPLED)
 def test_sampled_matrices_tend_to_the_spectrum(name, spectra):
     """U = GGᵀ/n + b²FFᵀ + s²I with Σ of a finite d: the distance in the distribution falls as 1/d."""
-    sp = spectra[name, 16]
+    sp = spectra[name, 8]
     ge = sp.equations.ge
     atom = float(sp.atom.mass)
 

@@ -177,7 +177,7 @@ def test_steps_against_steps_of_a_sampled_matrix(optimizer, momentum):
     model, d = rf.RandomFeatureModel(3.0, 2.0, 0.2), 80
     top = float(rf.spectrum(model).edges[-1])
     rate = 0.85 * 2 * (1 + momentum) * 3.0 / (2 * float(model.process.beta2) * top)
-    tau = rate * np.array([1, 3, 10, 40, 300])
+    tau = rate * np.array([1, 3, 8, 10, 300])
     exact = rf.learning_curve(model, tau, rate, momentum=momentum)
     drawn = rf.empirical.learning_curve(
         jax.random.key(2), model, tau, d, kind="gaussian", optimizer=optimizer, momentum=momentum,

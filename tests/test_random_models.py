@@ -47,7 +47,7 @@ def check(model):
     assert sum(b.part.count("population") for b in sp.bulks) >= 1
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(models())
 def test_mass_and_trace(model):
     check(model)
