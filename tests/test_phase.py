@@ -141,7 +141,7 @@ shared = phase._Shared(equations(model, rf.gaussian_equivalent(model)), model.pa
 
 
 def in_four_devices(script):
-    flags = {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4"}
+    flags = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"}
     command = [sys.executable, "-c", SHARED + script]
     run = subprocess.run(command, capture_output=True, text=True, env=os.environ | flags, check=True)
     return [float(x) for x in run.stdout.split()]
