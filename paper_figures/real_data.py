@@ -29,7 +29,7 @@ PSI_P = 16.0
 DRAWS = 4
 TAU = np.geomspace(1.0, 1e6, 25)
 IN_TABLE = TAU[::4]  # decades
-IN_PAGE = (1, 3, 6)  # powers of ten
+POWERS = {1: "10", 3: "10³", 6: "10⁶"}  # of ten, on the page
 
 
 def main() -> None:
@@ -121,23 +121,27 @@ def tables(columns: dict[str, list]) -> str:
     ]
     for row in rows:
         power = round(float(np.log10(row["tau"])))
-        if power in IN_PAGE:
+        if power in POWERS:
             losses = " | ".join(with_error(row, name) for name in names)
-            lines.append(f"| {row['activation']} | {row['t']:g} | 10^{power} | {losses} |")
+            lines.append(f"| {row['activation']} | {row['t']:g} | {POWERS[power]} | {losses} |")
     lines += [
         "",
         "| σ | t | best τ, predicted | window | measured | test loss, predicted | measured there | smallest |",
     ]
     lines.append("| --- " * 8 + "|")
     for row in rows[:: len(IN_TABLE)]:
-        end = f"{row['window_upper']:.4g}".replace("inf", "∞")
-        times = f"{row['predicted_best_tau']:.4g} | {row['window_lower']:.4g} to {end}"
+        window = f"{time(row['window_lower'])} to {time(row['window_upper'])}"
+        spread = f"{time(row['measured_best_tau_least'])} to {time(row['measured_best_tau_most'])}"
+        times = f"{time(row['predicted_best_tau'])} | {window} | {time(row['measured_best_tau'])} ({spread})"
         losses = ("predicted_best_test", "measured_at_predicted_best", "measured_best_test")
         numbers = " | ".join(with_error(row, name) for name in losses)
-        least, most = (f"{row[f'measured_best_tau_{end}']:.4g}".replace("inf", "∞") for end in ("least", "most"))
-        measured = f"{row['measured_best_tau']:.4g} ({least} to {most})".replace("inf", "∞")
-        lines.append(f"| {row['activation']} | {row['t']:g} | {times} | {measured} | {numbers} |")
+        lines.append(f"| {row['activation']} | {row['t']:g} | {times} | {numbers} |")
     return "\n".join(lines) + "\n"
+
+
+def time(tau: float) -> str:
+    """Four digits, without powers of ten."""
+    return "∞" if np.isinf(tau) else f"{float(f'{tau:.4g}'):,.10g}"
 
 
 def with_error(row: dict[str, float], name: str) -> str:
