@@ -128,10 +128,10 @@ ZOO = [
 IDS = [p.name for p in ZOO]
 
 
-def sparing(problems, every, first=0):
-    """The same problems as parameters of a test, all but every so-manyth of them slow."""
+def sparing(problems, every, first=0, rarely=()):
+    """The same problems as parameters of a test, all but every so-manyth of them slow, and those named."""
     return [
-        pytest.param(p, id=p.name, marks=[] if i % every == first else [pytest.mark.slow])
+        pytest.param(p, id=p.name, marks=[] if i % every == first and p.name not in rarely else [pytest.mark.slow])
         for i, p in enumerate(problems)
     ]
 

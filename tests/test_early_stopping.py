@@ -118,6 +118,7 @@ def test_what_a_wider_window_requires():
         rf.required(PAPER, "p", for_window=1e30)
 
 
+@pytest.mark.slow
 def test_the_running_exponent():
     """Seven score errors to three digits and their slopes, from an independent calculation; the slope at ψ_p = 1000."""
     psi_n = 4.0 * 2.0 ** np.arange(7)

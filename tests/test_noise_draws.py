@@ -79,9 +79,7 @@ class Twin:
         raise ArithmeticError(f"Newton's method did not settle at {z}")
 
 
-@pytest.mark.parametrize(
-    "name", [n if i % 2 == 0 else pytest.param(n, marks=pytest.mark.slow) for i, n in enumerate(MODELS)]
-)
+@pytest.mark.parametrize("name", [n if n == "two atoms" else pytest.param(n, marks=pytest.mark.slow) for n in MODELS])
 def test_against_multi_precision(name):
     """Resolvents and densities within their claimed errors; beside every edge a density on one side only."""
     model = model_of(name)

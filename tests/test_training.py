@@ -188,6 +188,7 @@ def command(out, folder):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_and_gives_the_same_bits(tmp_path):
     whole, broken = tmp_path / "whole.nc", tmp_path / "broken.nc"
     assert command(whole, tmp_path).wait(timeout=300) == 0
