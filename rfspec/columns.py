@@ -216,6 +216,16 @@ class ColumnEquations(eqx.Module):
         """Rank of U - origin over d, where p is large."""
         raise NotImplementedError
 
+    @property
+    def origin(self) -> Any:
+        """Where ζ = 0 lies, a lower bound of the spectrum."""
+        raise NotImplementedError
+
+    @property
+    def bound(self) -> Any:
+        """An upper bound of the spectrum in ζ."""
+        raise NotImplementedError
+
     def transforms(self, u: Unknowns) -> tuple[Any, Any]:
         """The traces (r, s) of equation (3)."""
         s, r, _ = self._moments(u)
@@ -268,6 +278,11 @@ class ColumnEquations(eqx.Module):
     def accuracy(self) -> Any:
         """Relative error of the numbers that these equations hold."""
         return self.ge.error
+
+    @property
+    def top(self) -> Any:
+        """An upper bound of the eigenvalues that training sees, weight decay included."""
+        return self.origin + self.bound + self.decay
 
     @property
     def atom_mass(self) -> Any:

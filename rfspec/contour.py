@@ -6,9 +6,14 @@ A method that leaves the share r(λ) of a mode untrained has learnt A = -(1/β)�
 
 around the spectrum and z = 0. Gradient flow has r = e^{-cz}, c = 2β²τ/ψ_p, and the parabola of Weideman and Trefethen
 (Math. Comp. 76, 1341, 2007), z = -S/c with S(θ) = N(0.1309 - 0.1194θ² + 0.25iθ), on whose N nodes the trapezoid rule
-errs by about 2.85^{-N}. Steps of gradient descent and heavy ball have the root z_+ of their recurrence in place of
-e^{-cz/k}: with z_+ = ±e^{-w} and w = -S/k two parabolas surround the slow modes and those that overshoot, and meet
-where nothing is left of r; while few steps leave something everywhere, a circle |z_+| = const surrounds all of them.
+errs by about 2.85^{-N}. At the beginning, cλ < 1/4 on the whole spectrum, h(z) itself is integrated along a circle: its
+weights are relatively accurate, and smooth in c down to c = 0.
+
+Steps of gradient descent and heavy ball have the root z_+ of their recurrence in place of e^{-cz/k}: with z_+ = ±e^{-w}
+and w = -S/k two parabolas surround the slow modes and those that overshoot, and meet where nothing is left of r; while
+few steps leave something everywhere, a circle |z_+| = const surrounds all of them.
+
+The end of training, c = ∞ or k = ∞, is no contour but the point z = 0, h(U) = U⁻¹ (``rfspec.learning_curves.limit``).
 
 Nodes are not differentiated: an integral does not depend on its contour.
 """
@@ -25,6 +30,8 @@ RATE = 2.85  # the error of the parabola falls by this factor a node
 FINEST = 32  # nodes beyond which rounding, amplified by e^{0.13N}, grows faster than the error falls
 FEWER = 4  # nodes less, of the rule that the error is estimated by
 COARSE = 8  # nodes that tell a condition number
+EARLY = 0.25  # cλ of the fastest mode up to which a circle of RADIUS times the largest eigenvalue is used
+RADIUS = 4.0  # the error of the circle falls by this factor a node
 SPAN = 1.05  # Re w k/N at the ends of the parabola
 FEW_STEPS = 8  # up to here the parabola in w would leave |Im w| < π
 GROWTH = 4.0  # log r on the circle
@@ -56,18 +63,32 @@ def _parabola(count: int) -> tuple[np.ndarray, np.ndarray]:
     return S, np.where(node < count // 2, 0.25 + 0.2388j * theta, 0.0)
 
 
-def flow(c: Any, count: int, *, around: Any = None) -> Contour:
-    """Gradient flow, r(λ) = e^{-cλ} with 0 ≤ c ≤ ∞, on the `count` nodes of another c, `around`, if one is given.
+def flow(c: Any, top: Any, count: int, *, around: Any = None) -> Contour:
+    """Gradient flow, r(λ) = e^{-cλ} with 0 ≤ c < ∞ and λ ≤ top, on the `count` nodes of another c, `around`, if given.
 
-    Differentiable in c. At c = ∞ the only node that counts is z = 0, and h(U) = U⁻¹.
+    Differentiable in c, at c = 0 too.
     """
-    S, slope = _parabola(count)
-    c = jnp.asarray(c, float)
+    c, top = jnp.asarray(c, float), jax.lax.stop_gradient(top)
     place = jax.lax.stop_gradient(c if around is None else around)
-    usable = (place > 0) & (place < jnp.inf)
-    place, end = jnp.where(usable, place, 1.0), place == jnp.inf
-    weights = slope / S * jnp.exp(S * (jnp.where(usable, c, 0.0) / place))
-    return _ended(end, Contour(-S / place, jnp.where(usable, weights, 0.0)))
+    early = place * top < EARLY
+    few, many = (
+        _entire(jnp.where(early, c, 0.0), top, count),
+        _flowing(jnp.where(early, 1.0, c), jnp.where(early, 1.0, place), count),
+    )
+    return jax.tree.map(lambda a, b: jnp.where(early, a, b), few, many)
+
+
+def _flowing(c: Any, place: Any, count: int) -> Contour:
+    """The parabola of `place`, which serves c from 0.5 to 1.1 times it."""
+    S, slope = _parabola(count)
+    return Contour(-S / place, slope / S * jnp.exp(S * (c / place)))
+
+
+def _entire(c: Any, top: Any, count: int) -> Contour:
+    """A circle around all eigenvalues, on which h(z) = (1 - e^{-cz})/z itself is integrated; it serves all small c."""
+    node = np.arange(-(-count // (2 * LANES)) * LANES)
+    z = RADIUS * top * np.exp(1j * np.pi * (2 * np.minimum(node, count // 2 - 1) + 1) / count)
+    return Contour(z, jnp.where(node < count // 2, jnp.expm1(-c * z) / count, 0.0))
 
 
 def descent(c: Any, k: Any, count: int) -> Contour:
@@ -76,15 +97,15 @@ def descent(c: Any, k: Any, count: int) -> Contour:
     `count` nodes on each of two parabolas or, for few steps, 2·count on a circle. Differentiable in c.
     """
     k = jnp.asarray(k, float)
-    few, end = k <= FEW_STEPS, k == jnp.inf
-    many = jnp.where(few | end, FEW_STEPS + 1.0, k)
+    few = k <= FEW_STEPS
+    many = jnp.where(few, FEW_STEPS + 1.0, k)
     parabolas, circle = _parabolas(count, many, 0.0), _circle(2 * count, jnp.clip(k, 1.0, FEW_STEPS))
     extra = parabolas.log.size - circle.log.size
     circle = jax.tree.map(lambda a: jnp.pad(a, (0, extra), mode="edge"), circle)
     circle = circle._replace(step=circle.step * (np.arange(parabolas.log.size) < count))
     path = jax.tree.map(lambda a, b: jnp.where(few, b, a), parabolas, circle)
-    nodes, weights = _on(path, c, jnp.where(end, many, k), 0.0)
-    return _ended(end, Contour(nodes, jnp.where(k > 0, weights, 0.0)))
+    nodes, weights = _on(path, c, k, 0.0)
+    return Contour(nodes, jnp.where(k > 0, weights, 0.0))
 
 
 def heavy_ball(c: float, k: int, mu: float, count: int) -> Contour:
@@ -103,12 +124,6 @@ def heavy_ball(c: float, k: int, mu: float, count: int) -> Contour:
             f"{LARGEST_CIRCLE // 8} steps), got {mu!r}"
         )
     return Contour(*_on(_circle(nodes * count // FINEST, float(k)), c, k, mu))
-
-
-def _ended(end: Any, path: Contour) -> Contour:
-    """The path, or where training has come to its end z = 0 alone, h(U) = U⁻¹ half from it, half from its conjugate."""
-    inverse = 0.5 * (np.arange(path.nodes.size) == 0)
-    return Contour(jnp.where(end, 0.0, path.nodes), jnp.where(end, inverse, path.weights))
 
 
 class _Path(NamedTuple):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import xarray
 
 GRID = 96  # training times looked at for the shared one
+BEYOND = 1e4  # how far it is looked beyond the finite ones where a best time is 0 or ∞
 STEP = 0.01  # in its logarithm, for the curvature there
 
 
@@ -124,16 +125,12 @@ def _shared(models: list[RandomFeatureModel], share: np.ndarray, best: np.ndarra
         return [learning_curve(m, tau) for m in models]
 
     mean = lambda found: share @ np.array([np.asarray(c.test) for c in found])
-    finite = best[np.isfinite(best)]
-    if not finite.size:
-        return np.inf, curves(np.inf), 0.0
-    last = finite.max() if finite.size == best.size else 1e4 * finite.max()
-    grid = np.append(np.geomspace(finite.min(), last * (1 + 1e-9), GRID), np.inf)
+    grid = _candidates(best)
     values = mean(curves(grid))
     place = int(np.argmin(values))
-    if place == GRID:
-        return np.inf, curves(np.inf), 0.0
-    ends = np.log(grid[max(place - 1, 0)]), np.log(grid[min(place + 1, GRID - 1)])
+    if not 0 < grid[place] < np.inf:
+        return float(grid[place]), curves(grid[place]), 0.0
+    ends = np.log(grid[max(place - 1, 1)]), np.log(grid[min(place + 1, GRID)])
     log_tau = minimize_scalar(
         lambda v: float(mean(curves(np.exp(v)))), bounds=ends, method="bounded", options={"xatol": 1e-7}
     ).x
@@ -142,6 +139,15 @@ def _shared(models: list[RandomFeatureModel], share: np.ndarray, best: np.ndarra
     bend = float(before - 2 * mean(found) + after) / STEP**2
     error = float(share @ np.array([float(c.error) for c in found]))
     return tau, found, float(np.sqrt(2 * error / abs(bend))) + 1e-7
+
+
+def _candidates(best: np.ndarray) -> np.ndarray:
+    """0, ∞, and a grid that reaches from the smallest to the largest best time, and beyond where one is at an end."""
+    inner = best[(best > 0) & np.isfinite(best)]
+    first, last = (inner.min(), inner.max()) if inner.size else (1.0, 1.0)
+    first = first * (BEYOND**-1 if np.any(best == 0) else 1.0)
+    last = last * (BEYOND if np.any(np.isinf(best)) else 1.0)
+    return np.concatenate([[0.0], np.geomspace(first, last * (1 + 1e-9), GRID), [np.inf]])
 
 
 def _dataset(

@@ -17,6 +17,7 @@ import numpy as np
 Unknowns = tuple[Any, ...]
 Residual = Callable[..., Unknowns]
 GROUPS = 4  # of eigenvalues of Σ whose condition is told together
+ORDERS = 3  # derivatives that an implicit function has
 
 
 @jax.custom_jvp
@@ -117,22 +118,19 @@ def _at(eq: Any, zeta: Any) -> Residual:
     return lambda *u: eq.residual(u, zeta)
 
 
-@jax.custom_jvp
 def implicit(eq: Any, u: Unknowns, zeta: Any) -> Unknowns:
-    """The solution u as a differentiable function of the parameters and ζ: du = -(∂F/∂u)⁻¹ dF.
+    """The solution u as a function of the parameters and ζ that can be differentiated ORDERS times, in any mode.
 
-    The iterations that found it are never differentiated; the rule applies to itself for higher derivatives.
+    The iterations that found u are not differentiated. A step u - J⁻¹F(u; p) with J = ∂F/∂u held fixed leaves a solution
+    where it is and makes its derivatives right to one order more. (A `jax.custom_jvp` rule would serve every order, but
+    JAX forgets it in reverse mode over reverse mode inside of a scan.)
     """
+    still, u, here = jax.lax.stop_gradient((eq, u, zeta))
+    _, columns = jacobian(_at(still, here), u)
+    for _ in range(ORDERS):
+        step = solve_small(columns, eq.residual(u, zeta))
+        u = tuple(a - b for a, b in zip(u, step, strict=True))
     return u
-
-
-@implicit.defjvp
-def _implicit_jvp(primals: Any, tangents: Any) -> tuple[Unknowns, Unknowns]:
-    eq, u, zeta = primals
-    v = implicit(eq, jax.lax.stop_gradient(u), zeta)
-    _, change = jax.jvp(lambda e, z: e.residual(v, z), (eq, zeta), (tangents[0], tangents[2]))
-    _, columns = jacobian(_at(eq, zeta), v)
-    return v, tuple(-a for a in solve_small(columns, change))
 
 
 # ---------------------------------------------------------------------------------------------- continuation
@@ -156,6 +154,33 @@ def descend(eq: Any, zeta: Any, floor: Any, *, levels: int = 40, steps: int = 2,
         return newton_step(_at(eq, zeta.real + 1j * height), u)
 
     return jax.lax.fori_loop(0, levels * steps + final, step, eq.start(zeta.real + 1j * top))
+
+
+def approach(eq: Any, zeta: Any, *, levels: int = 64, steps: int = 3, final: int = 6) -> Unknowns:
+    """Solution at a real ζ < 0, continued from far left of the spectrum; ζ may be 10⁻⁶⁰ of the bound.
+
+    All unknowns are positive there, and powers of ζ where the spectrum has no eigenvalues of its size. Each level
+    therefore starts from the power that the last two say.
+    """
+    top = -TOP * jnp.maximum(eq.bound, jnp.abs(zeta))
+    ratio = jnp.log(zeta / top) / levels
+
+    def step(k: Any, carry: tuple[Unknowns, Unknowns]) -> tuple[Unknowns, Unknowns]:
+        new_level, place = k % steps == 0, top * jnp.exp(ratio * jnp.minimum(k // steps, levels))
+        u, before = carry
+        guess = tuple(jnp.where(new_level & (b > 0), a * (a / b), a) for a, b in zip(u, before, strict=True))
+        before = tuple(jnp.where(new_level, a, b) for a, b in zip(u, before, strict=True))
+        moved = newton_step(_at(eq, place), guess)
+        return tuple(_positive(a, b) for a, b in zip(moved, guess, strict=True)), before
+
+    start = eq.start(top)
+    return jax.lax.fori_loop(0, (levels + 1) * steps + final, step, (start, tuple(0.0 * v for v in start)))[0]
+
+
+def _positive(moved: Any, u: Any) -> Any:
+    """A Newton step in u or, where it would all but end the unknown, the same step in 1/u."""
+    ends = moved < 0.1 * u
+    return jnp.where(ends, u**2 / jnp.where(ends, 2 * u - moved, 1.0), moved)
 
 
 def vertical(

@@ -30,7 +30,7 @@ from .gaussian_equivalent import gaussian_equivalent
 from .holomorphic import Unknowns, condition
 from .model import RandomFeatureModel
 from .series import nodes_of
-from .solver import EPS, ConvergenceError, solve_off_axis, solve_real_axis
+from .solver import EPS, ConvergenceError, solve_left, solve_off_axis, solve_real_axis
 from .spectrum import spectrum
 from .targets import combination, score_scale, unexplained
 from .theory import equations
@@ -89,7 +89,7 @@ class LearningCurve(eqx.Module):
         if self.model is None:
             return {}
         sp = spectrum(self.model)
-        method = _method(self.model, self.tau, self.learning_rate, self.momentum)
+        method = _method(self.model, sp.equations, self.tau, self.learning_rate, self.momentum)
         support, nodes = sp.support, sp.series.cosines.shape[1]
         drops = method.drops(_modes(sp.equations, support.lower[: sp.count], support.upper[: sp.count], nodes))
         found: dict[str, Any] = {}
@@ -161,7 +161,7 @@ def learning_curve(
         learning_rate = real_scalar("learning_rate", learning_rate, above=0.0)
         stable = _stable(model, learning_rate, mu)
         tau = jnp.round(tau / learning_rate) * learning_rate
-    method = _method(model, tau, learning_rate, mu)
+    method = _method(model, eq, tau, learning_rate, mu)
     train, test, error = (jnp.reshape(a, jnp.shape(tau)) for a in method.losses(eq, count))
     error = jnp.where(stable, error, jnp.inf)
     tau = jnp.asarray(tau, float)
@@ -237,27 +237,46 @@ def _stable(model: RandomFeatureModel, rate: Any, mu: float) -> Any:
 
 
 class _Method(NamedTuple):
-    """A method with JAX formulas: its contour and the share of a mode x that is learnt, at arguments along τ."""
+    """A method with JAX formulas: its contour and the share of a mode x that is learnt, at arguments along τ; where it
+    has come to its end the arguments are any.
+    """
 
     contour: Callable[..., Contour]
     learned: Callable[..., Any]
     arguments: tuple[Any, ...]
+    ended: Any
 
     def losses(self, eq: Any, count: int) -> tuple[Any, Any, Any]:
-        return _losses_along(eq, self.contour, self.arguments, count)
+        return _losses_along(eq, self.contour, self.arguments, self.ended, count)
 
     def drops(self, modes: _Modes) -> Any:
-        return _drops_along(modes, self.learned, self.arguments)
+        return _drops_along(modes, self.learned, self.arguments, self.ended)
 
 
-def _method(model: RandomFeatureModel, tau: Any, rate: Any, mu: float) -> _Method | _HeavyBall:
-    unit = 2.0 * model.pace / model.psi_p  # c of τ = 1
+def _method(model: RandomFeatureModel, eq: Any, tau: Any, rate: Any, mu: float) -> _Method | _HeavyBall:
+    unit, tau = 2.0 * model.pace / model.psi_p, _flat(tau)  # unit: c of τ = 1
+    ended = tau == np.inf
     if rate is None:
-        return _Method(flow, _flow_learned, (unit * jnp.ravel(tau),))
-    steps = jnp.round(jnp.ravel(tau) / rate)
+        return _flowing(eq, unit * _where(ended, 0.0, tau), ended)
+    steps = _where(ended, 0.0, tau) / rate
+    steps = _where(ended, np.inf, (np if concrete(steps) else jnp).round(steps))
     if mu:
         return _HeavyBall(unit * rate, steps, mu)
-    return _Method(descent, _steps_learned, (jnp.broadcast_to(unit * rate, steps.shape), steps))
+    arguments = (jnp.broadcast_to(unit * rate, steps.shape), _where(ended, 1.0, steps))
+    return _Method(descent, _steps_learned, arguments, ended)
+
+
+def _flowing(eq: Any, c: Any, ended: Any) -> _Method:
+    """Gradient flow to the times c."""
+    return _Method(flow, _flow_learned, (c, jnp.broadcast_to(eq.top, jnp.shape(c))), ended)
+
+
+def _flat(tau: Any) -> Any:
+    return np.ravel(tau) if concrete(tau) else jnp.ravel(tau)
+
+
+def _where(condition: Any, a: Any, b: Any) -> Any:
+    return (np if concrete(condition, b) else jnp).where(condition, a, b)
 
 
 class _HeavyBall(NamedTuple):
@@ -270,8 +289,8 @@ class _HeavyBall(NamedTuple):
     def losses(self, eq: Any, count: int) -> tuple[Any, Any, Any]:
         rows = []
         for k in np.asarray(self.k):
-            known = partial(heavy_ball, float(self.c), int(k), self.mu) if np.isfinite(k) else partial(flow, jnp.inf)
-            rows.append(losses_and_error(eq, *checked(known, count)))
+            known = np.isfinite(k) and checked(partial(heavy_ball, float(self.c), int(k), self.mu), count)
+            rows.append(losses_and_error(eq, *known) if known else limit(eq))
         train, test, error = (jnp.stack(column) for column in zip(*rows, strict=True))
         return train, test, error
 
@@ -281,13 +300,13 @@ class _HeavyBall(NamedTuple):
         return jnp.stack([_drop(modes, share) for share in shares])
 
 
-def _flow_learned(x: Any, c: Any) -> Any:
+def _flow_learned(x: Any, c: Any, top: Any) -> Any:
     return -jnp.expm1(-c * x)
 
 
 def _steps_learned(x: Any, c: Any, k: Any) -> Any:
-    x, forever = c * x, k == jnp.inf
-    log = jnp.where(forever, -jnp.inf, k * jnp.log1p(-jnp.minimum(x, 2.0 - x)))  # of |1 - x|^k
+    x = c * x
+    log = k * jnp.log1p(-jnp.minimum(x, 2.0 - x))  # of |1 - x|^k
     return jnp.where((x > 1) & (k % 2 == 1), 1.0 + jnp.exp(log), -jnp.expm1(log))
 
 
@@ -349,18 +368,41 @@ def losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) ->
     still, coarse = jax.lax.stop_gradient((eq, coarse))
     moved = condition(still, lambda e: losses(e, coarse, pairs_at(e, coarse.nodes))[1])
     differ = jnp.maximum(jnp.abs(checked - train), jnp.abs(recomputed - test))
-    error = jax.lax.stop_gradient(differ + 4 * EPS * (1.0 + size[0]) + (4 * EPS + still.accuracy) * moved)
-    return train, test, jnp.where(jnp.isfinite(error), error, jnp.inf)
+    return train, test, _error(still, differ, size[0], moved)
+
+
+def _error(eq: Any, differ: Any, size: Any, moved: Any) -> Any:
+    """What two rules differ by, rounding of the untrained loss and of the terms, and the conditions."""
+    rounding = 4 * EPS * (jnp.abs(eq.untrained) + size)
+    error = jax.lax.stop_gradient(differ + rounding + (4 * EPS + eq.accuracy) * moved)
+    return jnp.where(jnp.isfinite(error), error, jnp.inf)
+
+
+@jax.jit
+def limit(eq: Any) -> tuple[Any, Any, Any]:
+    """L_train and L_test at the end of training, where h(U) = U⁻¹, or (U + γ')⁻¹ with weight decay; and their error."""
+
+    def at_end(eq: Any) -> tuple[Any, Any, Any]:
+        zero = Contour(jnp.zeros(1, complex), jnp.full(1, 0.5 + 0j))
+        u = solve_left(eq, -eq.decay)
+        return losses(eq, zero, pairs_of(eq, tuple(v[None] for v in u)))
+
+    train, test, size = at_end(eq)
+    still = jax.lax.stop_gradient(eq)
+    error = _error(still, 0.0, size, condition(still, lambda e: at_end(e)[1]))
+    diverges = error > jnp.abs(jax.lax.stop_gradient(test))  # at p = mn, where U has a hard edge at 0
+    return train, jnp.where(diverges, jnp.inf, test), jnp.where(diverges, jnp.inf, error)
 
 
 def flow_losses(eq: Any, c: Any, count: int = FINEST) -> tuple[Any, Any, Any]:
-    """L_train, L_test and their error under gradient flow to one c = 2β²τ/ψ_p."""
-    return losses_and_error(eq, *checked(partial(flow, c), count))
+    """L_train, L_test and their error under gradient flow to one c = 2β²τ/ψ_p < ∞."""
+    return losses_and_error(eq, *checked(partial(flow, c, eq.top), count))
 
 
 def flow_errors(eq: Any, c: Any) -> Any:
-    """Errors of the losses at several c, by a program that every learning curve has compiled."""
-    return _losses_along(eq, flow, (c,), FINEST)[2]
+    """Errors of the losses at several c, by programs that every learning curve has compiled."""
+    ended = c == jnp.inf
+    return _flowing(eq, jnp.where(ended, 0.0, c), ended).losses(eq, FINEST)[2]
 
 
 def checked(contour: Callable[[int], Contour], count: int) -> tuple[Contour, Contour, Contour]:
@@ -371,19 +413,34 @@ def checked(contour: Callable[[int], Contour], count: int) -> tuple[Contour, Con
     return fine, other, coarse
 
 
-def _losses_along(eq: Any, contour: Callable[..., Contour], arguments: Any, count: int) -> tuple[Any, Any, Any]:
+def _losses_along(
+    eq: Any, contour: Callable[..., Contour], arguments: Any, ended: Any, count: int
+) -> tuple[Any, Any, Any]:
     """Losses and errors at each τ, by calls of one of two sizes, so that any number of times is compiled already."""
     size = arguments[0].shape[0]
     width = FEW if size <= FEW else BATCH
-    parts = jax.tree.map(lambda a: jnp.pad(a, (0, -size % width), mode="edge").reshape(-1, width), arguments)
-    if concrete(*jax.tree.leaves((eq, arguments))):
-        each = (jax.tree.map(lambda a, i=i: a[i], parts) for i in range(parts[0].shape[0]))
+    parts = tuple(_padded(a, -size % width).reshape(-1, width) for a in arguments)
+    known = concrete(*jax.tree.leaves((eq, arguments)))
+    if known or parts[0].shape[0] == 1:
+        each = (tuple(a[i] for a in parts) for i in range(parts[0].shape[0]))
         found = [_losses_of_batch(eq, contour, part, count) for part in each]
         rows = tuple(jnp.concatenate(column) for column in zip(*found, strict=True))
     else:
-        rows = jax.lax.map(lambda part: _losses_of_batch(eq, contour, part, count), parts)
+        rows = _losses_of_batches(eq, contour, parts, count)
     train, test, error = (a.ravel()[:size] for a in rows)
-    return train, test, error
+    if concrete(ended) and not np.any(ended):
+        return train, test, error
+    last_train, last_test, last_error = limit(eq)
+    return jnp.where(ended, last_train, train), jnp.where(ended, last_test, test), jnp.where(ended, last_error, error)
+
+
+def _padded(a: Any, missing: int) -> Any:
+    return (np if concrete(a) else jnp).pad(np.asarray(a) if concrete(a) else a, (0, missing), mode="edge")
+
+
+@partial(jax.jit, static_argnames=("contour", "count"))
+def _losses_of_batches(eq: Any, contour: Callable[..., Contour], parts: Any, count: int) -> tuple[Any, Any, Any]:
+    return jax.lax.map(lambda part: _losses_of_batch(eq, contour, part, count), parts)
 
 
 @partial(jax.jit, static_argnames=("contour", "count"))
@@ -407,8 +464,9 @@ def _drop(modes: _Modes, share: Any) -> Any:
 
 
 @partial(jax.jit, static_argnames="learned")
-def _drops_along(modes: _Modes, learned: Callable[..., Any], arguments: Any) -> Any:
-    return jax.lax.map(lambda a: _drop(modes, learned(modes.values, *a)), arguments, batch_size=FEW)
+def _drops_along(modes: _Modes, learned: Callable[..., Any], arguments: Any, ended: Any) -> Any:
+    share = lambda end, *a: jnp.where(end, 1.0, learned(modes.values, *a))
+    return jax.lax.map(lambda a: _drop(modes, share(*a)), (ended, *arguments), batch_size=FEW)
 
 
 @partial(jax.jit, static_argnames="nodes")

@@ -242,8 +242,8 @@ def _batch(
     unit = psi_p / (2.0 * float(shared.pace))  # τ of c = 1
 
     def losses_at(c: np.ndarray) -> list[np.ndarray]:
-        """Train and test loss and their error at c, [cell, time]; always so many times that one program serves all."""
-        padded = np.pad(c, ((0, 0), (0, -c.shape[1] % TIMES)), mode="edge")
+        """Train and test loss and their error at c < ∞, [cell, time]; so many times that one program serves all."""
+        padded = np.pad(np.where(np.isinf(c), 0.0, c), ((0, 0), (0, -c.shape[1] % TIMES)), mode="edge")
         columns = [
             sweep(_cell_losses, shared, psi_p, psi_n, part) for part in np.hsplit(padded, padded.shape[1] // TIMES)
         ]
@@ -259,7 +259,11 @@ def _batch(
         train, test, error = losses_at(tau / unit[:, None])
     lower, merged, found, paper = parts
     lower, paper = lower + float(shared.eq.decay), paper + float(shared.eq.decay)
-    at_stops = losses_at(np.stack([stop.best, np.nan_to_num(stop.onset)], axis=1))[2]
+    end = (stop.train_limit, stop.test_limit, stop.limit_error)
+    ended = lambda c, found: [np.where(np.isinf(c), e[:, None], a) for e, a in zip(end, found, strict=True)]
+    train, test, error = ended(tau / unit[:, None], (train, test, error))
+    stopped = np.stack([stop.best, np.nan_to_num(stop.onset)], axis=1)
+    at_stops = ended(stopped, losses_at(stopped))[2]
     worst = np.maximum(at_stops.max(axis=1, where=~np.isnan(at_stops), initial=0.0), error.max(axis=1))
     slopes = np.abs(stop.slopes.T)
     slow = 2.0 * unit[:, None, None] / np.stack([paper, lower[:, :2]], axis=1)
@@ -279,8 +283,8 @@ def _batch(
         "tau_satellite": 2.0 * unit / lower[:, 2],
         "merged": merged,
         "error": worst,
-        "tau_star_error": np.where(np.isinf(stop.best), 0.0, at_stops[:, 0] / slopes[0]),
-        "window_lower_error": 2.0 * worst / slopes[1],
+        "tau_star_error": at_stops[:, 0] / slopes[0],
+        "window_lower_error": np.where(stop.lower > 0, 2.0 * worst / slopes[1], 0.0),
         "window_upper_error": np.where(np.isinf(stop.upper), 0.0, 2.0 * worst / slopes[2]),
         "tau_mem_error": at_stops[:, 1] / slopes[3],
         "status": np.where(worst < ACCURATE, np.where(found, 0, 2), 3),

@@ -27,9 +27,15 @@ STATUS = (
     "the edges of the spectrum could not all be found: its timescales and parts are not given",
     "the losses are not accurate to 1e-6: move a parameter a little",
 )
-REGIONS = ("not yet trained", "generalisation by early stopping", "memorisation", "architectural regularisation")
+REGIONS = (
+    "not yet trained",
+    "generalisation by early stopping",
+    "memorisation",
+    "architectural regularisation",
+    "nothing to learn",
+)
 RULE = (
-    "With the window [lower, upper] of training times at which L_test exceeds its minimum by at most the tolerance: "
+    "Nothing to learn where no training time has a smaller test loss than none, tau_star = 0. Elsewhere, with the window [lower, upper] of training times at which L_test exceeds its minimum by at most the tolerance: "
     "not yet trained where tau < lower; generalisation by early stopping where lower <= tau <= upper < inf; "
     "memorisation where tau > upper; architectural regularisation where tau >= lower and upper = inf, that is "
     "L_test(inf) <= min L_test + tolerance. The line between the second and the third is tau = upper, the line around "
@@ -122,6 +128,7 @@ def _score(test: np.ndarray, score_of: np.ndarray) -> np.ndarray:
 def _regions(table: Mapping[str, np.ndarray], tau: np.ndarray) -> np.ndarray:
     lower, upper = table["window_lower"][..., None], table["window_upper"][..., None]
     region = np.where(tau > upper, 2, np.where(np.isinf(upper), 3, 1))
+    region = np.where(table["tau_star"][..., None] == 0, 4, region)
     return np.where(np.isnan(lower), -1, np.where(tau < lower, 0, region)).astype(np.int8)
 
 

@@ -199,6 +199,8 @@ def predict(
 
 def _wider(model: RandomFeatureModel, stop: EarlyStopping, factor: float) -> tuple[Required | None, str]:
     """ψ_n of the wider window, or why there is none."""
+    if bool(stop.nothing_to_learn):
+        return None, stop.advice
     if bool(stop.regularised):
         return None, "the window has no end: training may go on for ever"
     if not float(stop.window.lower) > 0:

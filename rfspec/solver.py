@@ -15,11 +15,12 @@ import numpy as np
 
 from ._checks import concrete
 from .gaussian_equivalent import gaussian_equivalent
-from .holomorphic import Unknowns, descend, implicit, jacobian, sensitivity, solve_small
+from .holomorphic import Unknowns, approach, descend, implicit, jacobian, sensitivity, solve_small
 from .model import RandomFeatureModel
 from .theory import equations
 
 EPS = float(np.finfo(float).eps)
+NOTHING = 1e-60  # of the bound of the spectrum: its square and its inverse square are still numbers
 
 STATUS = {
     0: "converged on the physical branch",
@@ -139,12 +140,22 @@ def solve_real_axis(eq: Any, zeta: Any, floor: Any) -> Unknowns:
 
 
 def solve_off_axis(eq: Any, z: Any) -> Unknowns:
-    """Differentiable solution at z with Im z > 0 or to the left of the spectrum; at the atom, just left of it."""
+    """Differentiable solution at z with Im z > 0."""
     zeta = z - eq.origin
-    zeta = jnp.where(zeta == 0, -1e-14 * jax.lax.stop_gradient(eq.bound), zeta)
     still, point = jax.lax.stop_gradient((eq, zeta))
-    floor = jnp.where(point.real < 0, 0.25 * jnp.abs(point), point.imag)
-    return implicit(eq, descend(still, point, floor, levels=28), zeta)
+    return implicit(eq, descend(still, point, point.imag, levels=28), zeta)
+
+
+def solve_left(eq: Any, z: Any) -> Unknowns:
+    """Differentiable solution at a real z to the left of the spectrum; at its origin the limit from the left.
+
+    There q may diverge as ζ⁻¹ (an atom) or ζ^{-1/2} (a hard edge). Traces that stay finite, such as what training
+    explains of a target, are then functions of the scaled unknowns ζq, and ζ = -NOTHING·bound gives them to rounding.
+    """
+    zeta = z - eq.origin
+    zeta = jnp.where(zeta < 0, zeta, -NOTHING * jax.lax.stop_gradient(eq.bound))
+    still, point = jax.lax.stop_gradient((eq, zeta))
+    return tuple(v + 0j for v in implicit(eq, approach(still, point), zeta))
 
 
 def _solve_one(eq: Any, z: Any) -> Solution:

@@ -107,9 +107,20 @@ def value(path, x):
 def test_the_parabola(count):
     x = np.geomspace(1e-6, 1.0, 200)
     for c in (1e-3, 1.0, 1e3, 1e9):
-        assert np.allclose(
-            value(contour.flow(c, count), x) * x, -np.expm1(-c * x), rtol=0, atol=8 * 2.85**-count + 1e-13
-        )
+        path = contour.flow(c, max(1.0, 1.0 / c), count)  # with so large a bound there is no circle
+        assert np.allclose(value(path, x) * x, -np.expm1(-c * x), rtol=0, atol=8 * 2.85**-count + 1e-13)
+
+
+@pytest.mark.parametrize("count", [12, 20, 32])
+def test_the_circle_is_relatively_accurate_and_smooth_at_the_beginning(count):
+    """h(x) = (1 - e^{-cx})/x with dh/dc = e^{-cx}, down to c = 0, where the parabola has neither."""
+    x = np.geomspace(1e-6, 1.0, 200)
+    for c in (0.0, 1e-30, 1e-9, 0.2):
+        h = -np.expm1(-c * x) / x
+        assert np.allclose(value(contour.flow(c, 1.0, count), x), h, rtol=8 * 4.0**-count + 1e-14, atol=0)
+        moved = jax.jvp(lambda c: contour.flow(c, 1.0, count), (c,), (1.0,))[1]
+        slope = value(contour.Contour(contour.flow(c, 1.0, count).nodes, moved.weights), x)
+        assert np.allclose(slope, np.exp(-c * x), rtol=8 * 4.0**-count + 1e-14, atol=0)
 
 
 @pytest.mark.parametrize("most", [0.3, 1.0, 1.99])

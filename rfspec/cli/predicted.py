@@ -165,7 +165,7 @@ def lines_of(found: Any) -> list[str]:
         f"best training time   tau = {float(stop.tau):.6g}",
         f"losses there         test {float(stop.test):.6f}, train {float(stop.train):.6f}",
         f"safe window          {window}, test loss within {float(stop.tolerance):g} of its minimum",
-        f"test loss at the end {float(stop.test_limit):.6f}" + ("; no need to stop" if bool(stop.regularised) else ""),
+        f"test loss at the end {float(stop.test_limit):.6f}" + (f"; {stop.advice}" if stop.advice else ""),
     ]
     wide = f"window {found.factor:g} times wider "
     if found.wider is None:

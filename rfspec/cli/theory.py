@@ -191,7 +191,8 @@ def early_stopping_command(
     }
     if wider is not None:
         row["required_psi_n"] = required(model, "n", for_window=wider * float(stop.width), tolerance=tolerance).value
-    report = {"model": repr(model), **row, "regularised": bool(stop.regularised)}
+    told = {name: bool(getattr(stop, name)) for name in ("regularised", "nothing_to_learn", "ambiguous")}
+    report = {"model": repr(model), **row, **told}
     if out is not None:
         write_table(out, report, {}, {name: [float(value)] for name, value in row.items()}, {})
     if json:
@@ -199,11 +200,12 @@ def early_stopping_command(
         return
     lower, upper = float(stop.window.lower), float(stop.window.upper)
     typer.echo(f"{model!r}")
-    typer.echo(f"best training time   tau = {float(stop.tau):.8g} ± {float(stop.tau * stop.tau_error):.1e} (k eta/d^2)")
+    off = float(stop.tau * stop.tau_error) if np.isfinite(float(stop.tau)) else 0.0
+    typer.echo(f"best training time   tau = {float(stop.tau):.8g} ± {off:.1e} (k eta/d^2)")
     typer.echo(f"losses there         test {float(stop.test):.8f}, train {float(stop.train):.8f}")
     typer.echo(f"score error there    {float(stop.score_error):.8g}")
     typer.echo(f"safe window          [{lower:.6g}, {upper:.6g}], test loss within {tolerance:g} of its minimum")
-    typer.echo(f"test loss at the end {float(stop.test_limit):.8f}" + ("; no need to stop" if stop.regularised else ""))
+    typer.echo(f"test loss at the end {float(stop.test_limit):.8f}" + (f"; {stop.advice}" if stop.advice else ""))
     if wider is not None:
         typer.echo(f"window {wider:g} times wider at psi_n = {row['required_psi_n']:.6g}")
 

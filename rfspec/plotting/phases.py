@@ -22,6 +22,7 @@ REGIONS = {  # code: label, colour
     1: ("generalisation by early stopping", "#b9d9ee"),
     2: ("memorisation", "#f6c9ae"),
     3: ("architectural regularisation", "#b5dfcf"),
+    4: ("nothing to learn", "#d9cfe3"),
 }
 FLAGS = {  # how a measured point was found: marker and filling
     "interpolated": ("o", "full"),
@@ -75,7 +76,7 @@ def phase_diagram(
     with style():
         ax = axis(ax)
         colors = ListedColormap([color for _, color in REGIONS.values()])
-        norm = BoundaryNorm(np.arange(-1.5, 4.0), len(REGIONS))
+        norm = BoundaryNorm(np.arange(-1.5, 5.0), len(REGIONS))
         ax.pcolormesh(x, y, found.region.values, cmap=colors, norm=norm, shading="nearest", zorder=0, rasterized=True)
         ax.set_xscale("log")
         ax.set_yscale("log")
