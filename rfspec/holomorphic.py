@@ -121,9 +121,9 @@ def _at(eq: Any, zeta: Any) -> Residual:
 def implicit(eq: Any, u: Unknowns, zeta: Any) -> Unknowns:
     """The solution u as a function of the parameters and ζ that can be differentiated ORDERS times, in any mode.
 
-    The iterations that found u are not differentiated. A step u - J⁻¹F(u; p) with J = ∂F/∂u held fixed leaves a solution
-    where it is and makes its derivatives right to one order more. (A `jax.custom_jvp` rule would serve every order, but
-    JAX forgets it in reverse mode over reverse mode inside of a scan.)
+    The iterations that found u are not differentiated. A step u - J⁻¹F(u; p) with J = ∂F/∂u held fixed leaves a
+    solution where it is and makes its derivatives right to one order more. (A `jax.custom_jvp` rule would serve every
+    order, but JAX forgets it in reverse mode over reverse mode inside of a scan.)
     """
     still, u, here = jax.lax.stop_gradient((eq, u, zeta))
     _, columns = jacobian(_at(still, here), u)

@@ -35,8 +35,9 @@ REGIONS = (
     "nothing to learn",
 )
 RULE = (
-    "Nothing to learn where no training time has a smaller test loss than none, tau_star = 0. Elsewhere, with the window [lower, upper] of training times at which L_test exceeds its minimum by at most the tolerance: "
-    "not yet trained where tau < lower; generalisation by early stopping where lower <= tau <= upper < inf; "
+    "Nothing to learn where no training time has a smaller test loss than none, tau_star = 0. "
+    "Elsewhere, with the window [lower, upper] of training times at which L_test exceeds its minimum by at most the "
+    "tolerance: not yet trained where tau < lower; generalisation by early stopping where lower <= tau <= upper < inf; "
     "memorisation where tau > upper; architectural regularisation where tau >= lower and upper = inf, that is "
     "L_test(inf) <= min L_test + tolerance. The line between the second and the third is tau = upper, the line around "
     "the fourth is where upper becomes infinite; interpolation is the line p = n."

@@ -171,7 +171,7 @@ def closed_moments(model):
     return first, second
 
 
-def draw(rng, draws=(np.inf,), atoms=None):
+def draw(rng, draws=(np.inf,), atoms=None, **kwargs):
     """A random model of the box: ψ_p in [1e-2, 1e4], ψ_n in [1e-2, 1e5], t in [1e-4, 5], all named activations,
     one to eight eigenvalues (or so many) spread over three decades; one of these numbers of draws of the noise.
     """
@@ -185,6 +185,7 @@ def draw(rng, draws=(np.inf,), atoms=None):
         activation=str(rng.choice(["tanh", "erf", "sin", "relu", "gelu"])),
         covariance=rf.Atoms(log_uniform(1e-2, 10.0, atoms), weights / weights.sum()),
         noise_draws=draws[0] if len(draws) == 1 else float(rng.choice(draws)),
+        **kwargs,
     )
 
 

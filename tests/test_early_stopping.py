@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import ZOO, sparing
+from problems import ZOO, draw, sparing
+from scipy.optimize import brentq
 
 import rfspec as rf
 
@@ -42,6 +43,110 @@ def test_against_a_dense_curve(problem):
     at = rf.learning_curve(problem.model, stop.tau)
     assert float(at.test) == pytest.approx(float(stop.test), abs=1e-11)
     assert float(at.train) == pytest.approx(float(stop.train), abs=1e-11)
+
+
+def judged(model):
+    """The best of a dense curve, 0 and ∞ included, beside what is claimed; ends of the window by what lies around."""
+    stop = rf.early_stopping(model)
+    tau = np.concatenate([[0.0], np.geomspace(1e-7, 1e14, 319), [np.inf]])
+    curve = rf.learning_curve(model, tau)
+    test, allowed = np.asarray(curve.test), np.asarray(curve.error) + float(stop.error)
+    allowed = allowed + 1e-13 * np.abs(test)
+    assert np.all(test >= float(stop.test) - allowed), (model, stop.tau, tau[np.argmin(test)])
+    near = tau[np.argmin(test)] / 1.2, tau[np.argmin(test)] * 1.2
+    shallow = test.min() - float(stop.test) <= 1e-3 * abs(float(stop.test)) + allowed.min()
+    assert near[0] <= float(stop.tau) <= near[1] or shallow, (model, stop.tau, tau[np.argmin(test)])
+    inside = (tau >= float(stop.window.lower)) & (tau <= float(stop.window.upper))
+    assert np.all(test[inside] <= float(stop.test) + 0.01 + allowed[inside])
+    assert bool(stop.nothing_to_learn) == (float(stop.tau) == 0)
+    assert float(curve.test[0]) == pytest.approx(float(stop.untrained), abs=1e-15)
+    assert np.isnan(float(stop.tau_error)) == np.False_
+    return stop
+
+
+@pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
+@pytest.mark.parametrize(("target", "draws", "models"), [("noise", np.inf, 12), ("velocity", 1, 12)])
+def test_no_time_is_better_for_random_models(target, draws, models):
+    """Over the box, ends of training included: a time at which training only harms was called the best."""
+    rng = np.random.default_rng(5)
+    for _ in range(models):
+        judged(draw(rng, (draws,), atoms=2, target=target))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
+@pytest.mark.parametrize("draws", [np.inf, 1, 4])
+@pytest.mark.parametrize("target", ["noise", "score", "data", "velocity"])
+def test_no_time_is_better_for_many_random_models(target, draws):
+    rng = np.random.default_rng(6)
+    for _ in range(60):
+        judged(draw(rng, (draws,), target=target))
+
+
+def test_where_training_only_harms():
+    """The loss rises from the start: τ* = 0, not ∞. With Σ = I the velocity is not correlated with x_t at all."""
+    rising = rf.early_stopping(rf.RandomFeatureModel(8.0, 4.0, process=rf.DDPM(300), target="velocity"))
+    assert (float(rising.tau), float(rising.tau_error)) == (0.0, 0.0)
+    assert float(rising.test) == float(rising.untrained) == pytest.approx(1.0, abs=1e-15)
+    assert float(rising.test_limit) == pytest.approx(1.109, abs=1e-3)
+    assert bool(rising.nothing_to_learn)
+    assert not bool(rising.regularised)
+    assert "nothing to learn" in rising.advice
+    assert rising.window.lower == 0
+    at = rf.learning_curve(rising.model, rising.window.upper).test
+    assert float(at) == pytest.approx(float(rising.test) + 0.01, abs=1e-12)
+    times = jax.vmap(
+        lambda p, n: rf.early_stopping(rf.RandomFeatureModel(p, n, 0.3, target="velocity")).tau
+    )(*10.0 ** np.random.default_rng(1).uniform(-1, 3, (2, 6)))  # fmt: skip
+    assert np.all(np.asarray(times) == 0)
+
+
+def test_a_shallow_minimum_at_the_very_beginning():
+    """One draw, few features: the loss falls by 3e-10 before it rises to 10¹⁵."""
+    stop = rf.early_stopping(rf.RandomFeatureModel(0.1, 0.1, 1e-4, noise_draws=1))
+    assert 0.005 < float(stop.tau) < 0.02
+    assert 1e-10 < 1 - float(stop.test) < 1e-9
+    assert float(stop.test_limit) == np.inf  # p = mn
+
+
+TWO_MINIMA = [  # ψ_p, ψ_n, t, eigenvalues, weight of the first; the better minimum is the early one in the first two
+    (317.9002281333981, 0.2741151258835154, 2.172494942728045, [0.08727093859002812, 0.9305864360568289], 0.0868761),
+    (386.52046346512674, 0.09999125265577434, 1.6560438136715394, [0.0713370366345442, 2.0008253479106504], 0.9161807),
+    (2771.615294942942, 0.09890253735242983, 0.6505518955937696, [0.012842847659306971, 0.5878902504228372], 0.831968),
+    (5463.771732123736, 0.3137079963466685, 0.5938119345257347, [0.10269456747653048, 1.1648537619348414], 0.86968247),
+]
+
+
+def with_two_minima(psi_p, psi_n, t, values, weight):
+    covariance = rf.Atoms(values, [weight, 1 - weight])
+    return rf.early_stopping(rf.RandomFeatureModel(psi_p, psi_n, t, activation="erf", covariance=covariance))
+
+
+@pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
+def test_the_deeper_of_two_minima():
+    """They were ranked on the grid, before they were refined; now each of them is, and the second best is told."""
+    for numbers in TWO_MINIMA:
+        stop = judged(with_two_minima(*numbers).model)
+        assert 0 < float(stop.rival.tau) < np.inf
+        there = rf.learning_curve(stop.model, stop.rival.tau).test
+        assert float(there) == pytest.approx(float(stop.rival.test), abs=1e-13)
+        assert float(stop.test) < float(stop.rival.test) < 1.01 * float(stop.test)
+        assert not bool(stop.ambiguous)
+
+
+@pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
+def test_two_minima_within_their_errors_are_told():
+    """At the ψ_n where the early minimum becomes the deeper one both have the same loss."""
+    psi_p, psi_n, t, values, weight = TWO_MINIMA[2]
+
+    def advantage(psi_n):
+        stop = with_two_minima(psi_p, psi_n, t, values, weight)
+        return float(stop.rival.test - stop.test) * (1 if stop.tau < stop.rival.tau else -1)
+
+    tie = brentq(advantage, psi_n, 1.4 * psi_n, xtol=1e-15, rtol=1e-14)
+    stop = with_two_minima(psi_p, tie, t, values, weight)
+    assert bool(stop.ambiguous)
+    assert f"tau = {float(stop.rival.tau):.6g} is as good within the errors" in stop.advice
 
 
 def test_the_score_error_has_the_same_minimum():
