@@ -1,25 +1,43 @@
-"""A long run on disk: arrays under one name, replaced as a whole, that know which run they belong to."""
+"""A long run on disk: a file that knows which run it belongs to, and records of arrays, each appended or all replaced.
+
+    MAGIC, fingerprint of the run (64 characters); for each record its length, its CRC-32 and that of these two, and its
+    arrays as an .npz file.
+
+A run that was killed while it appended leaves the beginning of a record, which is cut off. Everything else that is not
+as it was written is damage, and refused.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 import re
-import zipfile
+import struct
+import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from .io import write_atomically
+from .io import check_target, write_atomically, writing
 
-IDENTITY = "identity"
+MAGIC = b"rfspec run 1\n"
+LENGTH, CHECK = struct.Struct("<QI"), struct.Struct("<I")  # before each record
+BEFORE = LENGTH.size + CHECK.size
+INDEX = "index"  # of what was computed once
 
 
 def fingerprint(*parts: Any) -> str:
-    """A digest of anything made of arrays, numbers, texts, random keys and pytrees of them, to the last bit."""
-    digest = hashlib.sha256()
+    """A digest of anything made of arrays, numbers, texts, random keys and pytrees of them, to the last bit.
+
+    It tells versions of the package apart too, whose numbers may differ.
+    """
+    digest = hashlib.sha256(version("rfspec").encode())
     for part in parts:
         leaves, structure = jax.tree.flatten(part)
         digest.update(re.sub(r" at 0x[0-9a-f]+", "", str(structure)).encode())  # functions by name, not by address
@@ -40,7 +58,7 @@ def signature(model: Any) -> tuple[Any, np.ndarray]:
 
 
 class Checkpoint:
-    """The state of a run at `path`, or nowhere if that is None.
+    """The records of a run at `path`, or nowhere if that is None.
 
     Parameters
     ----------
@@ -53,34 +71,86 @@ class Checkpoint:
         self.path = None if path is None else Path(path)
         self.identity = identity
 
-    def load(self) -> dict[str, np.ndarray] | None:
-        """What was saved last; None if nothing was. A file of another run is a ValueError."""
-        if self.path is None or not self.path.exists():
-            return None
-        try:
-            with self.path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                state = dict(file)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
-            raise ValueError(f"checkpoint must be a file written by an earlier run, got {self.path} with {e}") from e
-        if str(state.pop(IDENTITY, "")) != self.identity:
-            raise ValueError(
-                f"checkpoint must belong to a run with the same arguments, got {self.path} of another one: remove it "
-                "or give another path"
-            )
-        return state
+    def load(self) -> list[dict[str, np.ndarray]]:
+        """What was saved, record by record; nothing if there is no file. A file of another run is a ValueError.
 
-    def save(self, state: Mapping[str, Any]) -> None:
-        """Replace what is there."""
+        The rest of a record that was never finished is cut off.
+        """
+        if self.path is None:
+            return []
+        check_target("checkpoint", self.path)
+        if not self.path.exists():
+            return []
+        with writing(self.path), self.path.open("r+b") as file:
+            content = file.read()
+            records, end = self._read(content)
+            if end < len(content):
+                file.truncate(end)
+        return records
+
+    def _read(self, content: bytes) -> tuple[list[dict[str, np.ndarray]], int]:
+        """All whole records, and where the last one ends."""
+        header = self._header()
+        if header.startswith(content):
+            return [], 0  # killed while it wrote the first bytes
+        if content.startswith(b"PK"):
+            raise self._refusal("a file of this version of rfspec", "of an older one")
+        if not content.startswith(MAGIC):
+            raise self._refusal("a file written by an earlier run", "which is none")
+        if not content.startswith(header):
+            raise self._refusal("of a run with the same arguments", "of another one")
+        records: list[dict[str, np.ndarray]] = []
+        end = len(header)
+        while end + BEFORE <= len(content):
+            lengths, start = content[end : end + LENGTH.size], end + BEFORE
+            (length, check), (whole,) = LENGTH.unpack(lengths), CHECK.unpack_from(content, end + LENGTH.size)
+            record = content[start : start + length]
+            if zlib.crc32(lengths) != whole or (len(record) == length and zlib.crc32(record) != check):
+                raise self._refusal("as an earlier run left it", f"damaged in record {len(records) + 1}")
+            if len(record) < length:
+                break
+            with np.load(io.BytesIO(record), allow_pickle=False) as arrays:
+                records.append(dict(arrays))
+            end = start + length
+        return records, end
+
+    def _refusal(self, rule: str, found: str) -> ValueError:
+        return ValueError(f"checkpoint must be {rule}, got {self.path}, {found}: remove it or give another path")
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add a record."""
         if self.path is None:
             return
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab", buffering=0) as file:
+                end = file.tell()
+                rest = memoryview((b"" if end else self._header()) + _packed(record))
+                try:
+                    while rest:
+                        rest = rest[file.write(rest) :]
+                    os.fsync(file.fileno())
+                except OSError:
+                    with suppress(OSError):
+                        file.truncate(end)
+                    raise
 
-        arrays: dict[str, Any] = {IDENTITY: self.identity, **state}
+    def replace(self, record: Mapping[str, Any]) -> None:
+        """Put one record in place of all."""
+        if self.path is not None:
+            write_atomically(self.path, self._header() + _packed(record))
 
-        def write(temporary: Path) -> None:
-            with temporary.open("wb") as file:
-                np.savez(file, **arrays)
+    def _header(self) -> bytes:
+        return MAGIC + self.identity.encode()
 
-        write_atomically(self.path, write)
+
+def _packed(record: Mapping[str, Any]) -> bytes:
+    """A record with what goes before it."""
+    file = io.BytesIO()
+    np.savez(file, **record)
+    content = file.getvalue()
+    lengths = LENGTH.pack(len(content), zlib.crc32(content))
+    return lengths + CHECK.pack(zlib.crc32(lengths)) + content
 
 
 def forget(path: str | Path | None) -> None:
@@ -93,10 +163,8 @@ def resumed(
     count: int, once: Callable[[int], Mapping[str, Any]], saved: Checkpoint, progress: Callable[[Any], Any] = iter
 ) -> list[dict[str, np.ndarray]]:
     """What once(i) returns for each i < count; what an interrupted run has left on disk is not computed again."""
-    state = saved.load() or {}
-    done = 1 + max((int(name.split("/")[0]) for name in state), default=-1)
-    for i in progress(range(done, count)):
-        state |= {f"{i}/{name}": np.asarray(value) for name, value in once(i).items()}
-        saved.save(state)
-    names = [name.split("/", 1)[1] for name in state if name.startswith("0/")]
-    return [{name: state[f"{i}/{name}"] for name in names} for i in range(count)]
+    found = {int(record.pop(INDEX)): record for record in saved.load()}
+    for i in progress([i for i in range(count) if i not in found]):
+        found[i] = {name: np.asarray(value) for name, value in once(i).items()}
+        saved.append({INDEX: i, **found[i]})
+    return [found[i] for i in range(count)]

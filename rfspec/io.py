@@ -1,47 +1,92 @@
-"""Files: a result is written beside its place and then renamed, so that none is ever half-written."""
+"""Files: a result is made in memory, written beside its place and then renamed, so that none is ever half-written."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
-import tempfile
-from collections.abc import Callable, Mapping
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 
-def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> Path:
-    """Call `write(temporary path)` in the folder of `path`, then move the result into place."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Every failure to write as an OSError that says in a sentence which file could not be written and why."""
     try:
-        write(temporary)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as e:
+        raise OSError(f"{path} could not be written: {e.strerror or e}") from e
+
+
+def write_atomically(path: str | Path, content: bytes | str) -> Path:
+    """Put the content in place of `path`, whole or not at all.
+
+    A symbolic link stays one, and the file that it points to is replaced; a file that was there before leaves its
+    permissions and its owner to the new one.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written. What there was before is as it was.
+    """
+    path = Path(path)
+    with writing(path):
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".rfspec-{secrets.token_hex(8)}")
+        try:
+            with temporary.open("xb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileNotFoundError):
+                before = target.stat()
+                with suppress(PermissionError):
+                    os.chown(temporary, before.st_uid, before.st_gid)
+                temporary.chmod(before.st_mode & 0o7777)
+            temporary.replace(target)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
     return path
+
+
+def check_target(name: str, path: Path, *, folder: bool = False) -> None:
+    """Refuse, before anything is computed, a file (or a folder of files) that could not be written."""
+    kind, shown = "folder" if folder else "file", f"{str(path)!r:.300}"
+    try:
+        target = Path(os.path.realpath(path))
+        if target.exists() and not (target.is_dir() if folder else target.is_file()):
+            raise ValueError(
+                f"{name} must be a {kind}, got {shown}, which is {'a folder' if target.is_dir() else 'none'}"
+            )
+        if target.is_file() and not os.access(target, os.W_OK):
+            raise ValueError(f"{name} must be a file that may be written, got {shown}, which is read-only")
+        there = target if target.is_dir() else next(parent for parent in target.parents if parent.exists())
+        if not there.is_dir():
+            raise ValueError(f"{name} must lie in a folder, got {shown}, and {there} is a file")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ValueError(f"{name} must lie in a folder that may be written, got {shown}")
+    except OSError as e:
+        raise ValueError(f"{name} must be a {kind} that may be written, got {shown}: {e.strerror or e}") from e
 
 
 def write_csv(path: str | Path, columns: Mapping[str, Any]) -> Path:
     """Columns of one length, or shorter ones padded with empty cells, under a header of their names."""
     arrays = {name: np.atleast_1d(np.asarray(c)) for name, c in columns.items()}
     rows = max((a.size for a in arrays.values()), default=0)
-
-    def write(temporary: Path) -> None:
-        with temporary.open("w", newline="", encoding="utf-8") as f:
-            table = csv.writer(f)
-            table.writerow(arrays)
-            for i in range(rows):
-                table.writerow([_cell(a[i]) if i < a.size else "" for a in arrays.values()])
-
-    return write_atomically(path, write)
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(arrays)
+    for i in range(rows):
+        table.writerow([_cell(a[i]) if i < a.size else "" for a in arrays.values()])
+    return write_atomically(path, text.getvalue())
 
 
 def _cell(value: Any) -> str:
@@ -68,12 +113,19 @@ def write_netcdf(
 
 def write_dataset(path: str | Path, dataset: Any) -> Path:
     """An xarray dataset as a netCDF file."""
-    return write_atomically(path, lambda temporary: dataset.to_netcdf(temporary, engine="h5netcdf"))
+    return write_atomically(path, bytes(dataset.to_netcdf(engine="h5netcdf")))
 
 
 def write_figure(path: str | Path, figure: Any) -> Path:
     """A figure, in the format that the suffix names."""
-    return write_atomically(path, lambda temporary: figure.savefig(temporary))
+    picture = io.BytesIO()
+    figure.savefig(picture, format=Path(path).suffix[1:] or None)
+    return write_atomically(path, picture.getvalue())
+
+
+def write_json(path: str | Path, value: Any) -> Path:
+    """A value as ``to_json`` has it."""
+    return write_atomically(path, to_json(value) + "\n")
 
 
 def to_json(value: Any) -> str:

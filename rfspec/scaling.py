@@ -15,6 +15,7 @@ from .gaussian_equivalent import gaussian_equivalent
 from .learning_curves import flow_losses, score_error, score_unit
 from .model import RandomFeatureModel
 from .processes import OrnsteinUhlenbeck
+from .solver import ConvergenceError
 from .theory import equations
 
 PARAMETERS = {"n": "psi_n", "p": "psi_p", "t": "t", "psi_n": "psi_n", "psi_p": "psi_p"}
@@ -58,7 +59,10 @@ def required(model: RandomFeatureModel, parameter: str, *, for_window: float, to
     Raises
     ------
     ValueError
-        If an argument is out of range, or no value within a factor of 2²⁰ has such a window.
+        If an argument is out of range, or no value within a factor of 2²⁰ has such a window (or within what factor the
+        losses converge and the window has a beginning; the message names the range).
+    ConvergenceError
+        If the losses of the model itself do not converge.
 
     Notes
     -----
@@ -89,17 +93,23 @@ def required(model: RandomFeatureModel, parameter: str, *, for_window: float, to
         window = early_stopping(changed(np.float64(log_x)), tolerance).window
         return float(window.lower / window.upper) - 1.0 / target if window.lower > 0 else np.nan
 
+    def known_excess(log_x: float) -> float:
+        """NaN too where the losses do not converge, since nothing is left to learn there, or nothing can be told."""
+        try:
+            return excess(log_x)
+        except ConvergenceError:
+            return np.nan
+
     from scipy.optimize import brentq  # takes as long to import as everything else
 
-    start = float(np.log(np.float64(getattr(model, name))))
-    bracket = _bracket(excess, start)
-    if bracket is None:
-        at = early_stopping(model, tolerance)
+    start, here = float(np.log(np.float64(getattr(model, name)))), early_stopping(model, tolerance).window
+    low, high, found_sign = _bracket(known_excess, start)
+    if not found_sign:
         raise ValueError(
-            f"for_window must be a width that some {name} within a factor of 2^{DOUBLINGS} of {np.exp(start):.6g} has, "
-            f"got {target:.6g}; the window here is [{float(at.window.lower):.6g}, {float(at.window.upper):.6g}]"
+            f"for_window must be a width that some {name} from {np.exp(low):.6g} to {np.exp(high):.6g} has, "
+            f"got {target:.6g}; the window at {np.exp(start):.6g} is [{float(here.lower):.6g}, {float(here.upper):.6g}]"
         )
-    log_x = brentq(excess, *bracket, xtol=1e-13, rtol=1e-13)
+    log_x = brentq(excess, low, high, xtol=1e-13, rtol=1e-13)
     found = changed(np.float64(log_x))
     stop = early_stopping(found, tolerance)
     near = [early_stopping(changed(np.float64(v)), tolerance) for v in (log_x - NEAR, log_x + NEAR)]
@@ -114,18 +124,22 @@ def required(model: RandomFeatureModel, parameter: str, *, for_window: float, to
     return Required(name, float(getattr(found, name)), found, stop, miss / abs(slope))
 
 
-def _bracket(excess: Any, start: float) -> tuple[float, float] | None:
-    """Neighbours on a grid of factors of two, as close to the start as can be, between which the sign changes."""
+def _bracket(excess: Any, start: float) -> tuple[float, float, bool]:
+    """Neighbours on a grid of factors of two, as close to the start as can be, between which the sign changes.
+
+    Where it nowhere does, the ends of what was searched: a direction ends where `excess` is NaN.
+    """
     ends = {0: excess(start)}
     if ends[0] == 0:
-        return start, start + 1e-12
+        return start, start + 1e-12, True
     for k in range(1, DOUBLINGS + 1):
         for sign in (1, -1):
             inner, outer = sign * (k - 1), sign * k
             ends[outer] = excess(start + outer * np.log(2.0)) if np.isfinite(ends[inner]) or k == 1 else np.nan
             if ends[inner] * ends[outer] < 0:
-                return start + inner * np.log(2.0), start + outer * np.log(2.0)
-    return None
+                return *sorted(start + i * np.log(2.0) for i in (inner, outer)), True
+    searched = [start + k * np.log(2.0) for k, value in ends.items() if k == 0 or np.isfinite(value)]
+    return min(searched), max(searched), False
 
 
 class ScoreExponent(NamedTuple):

@@ -1,9 +1,13 @@
 """The command: what it prints, what it writes, how it fails."""
 
 import csv
+import errno
+import io
 import json
+import os
 import subprocess
 import sys
+import zipfile
 
 import equinox as eqx
 import jax
@@ -227,17 +231,146 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_sentence(name, capsys, monkeypatch):
+    args, message = BAD[name]
+    error, status = failing(monkeypatch, capsys, args)
+    assert status == 2
+    assert error.startswith(f"error: {message}")
+
+
+HOSTILE = {
+    "signs": ["--covariance", "Isotropic(" + "-" * 5000 + "1)"],
+    "brackets": ["--covariance", "Mixture" + "([" * 5000],
+    "sums": ["--process", "DDPM(" + "+".join("1" * 5000) + ")"],
+    "digits": ["--process", f"DDPM({'9' * 5000})"],
+    "a long number": ["--process", f"FlowMatching({'9' * 4000})"],
+    "code": ["--covariance", "__import__('os').system('true')"],
+    "attributes": ["--covariance", "Isotropic.__init__(1)"],
+    "a function": ["--covariance", "Isotropic(print)"],
+    "unfinished": ["--covariance", "Atoms([1, 2], [0.5,"],
+    "two commas": ["--covariance", "Atoms([1,,2], [0.5, 0.5])"],
+    "after the end": ["--covariance", "Isotropic(1) Isotropic(1)"],
+    "a name twice": ["--covariance", "Isotropic(variance=1, variance=2)"],
+    "an unknown name": ["--covariance", "Isotropic(size=1)"],
+    "a value after names": ["--covariance", "PowerLaw(exponent=1, 0.1)"],
+    "a word": ["--covariance", "Isotropic(one)"],
+    "no call": ["--covariance", "Isotropic"],
+    "nothing": ["--covariance", ""],
+    "lines": ["--covariance", "Isotropic(\n\x1b[31m)"],
+    "letters of other alphabets": ["--covariance", "Isotropic(٣)"],
+    "many numbers": ["--values", "a" * 5000, "--weights", "1"],
+    "a long name": ["--data", "x" * 5000 + ".npy"],
+    "a folder": ["--data", "/"],
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_options_are_one_sentence(name, capsys, monkeypatch):
+    error, status = failing(monkeypatch, capsys, ["spectrum", "--psi-p", "4", "--psi-n", "2", *HOSTILE[name]])
+    assert status == 2
+    assert len(error) < 1100
+
+
+def failing(monkeypatch, capsys, args):
+    """What the command says on stderr, one line of it, and its exit status."""
     from rfspec import cli
 
-    args, message = BAD[name]
     monkeypatch.setattr(sys, "argv", ["rfspec", *args])
     monkeypatch.setattr(cli, "_keep_compiled", lambda: None)
     with pytest.raises(SystemExit) as stopped:
         cli.main()
-    assert stopped.value.code == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {message}")
+    assert error.startswith("error: ")
     assert error.count("\n") == 1
+    assert error[:-1].isprintable()
+    return error, stopped.value.code
+
+
+def npy(shape, bytes_of_data=b""):
+    """A file of numbers whose header claims this shape."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return file.getvalue() + bytes_of_data
+
+
+def zipped(name, content):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as members:
+        members.writestr(name, content)
+    return file.getvalue()
+
+
+DAMAGED = {
+    "nine TiB.npy": npy((10**6, 1_236_951)),
+    "overflow.npy": npy((2**62, 2**62)),
+    "negative.npy": npy((-1, 4), bytes(64)),
+    "short.npy": npy((4, 4), bytes(100)),
+    "empty.npy": b"",
+    "objects.npy": npy((1, 1), bytes(8)).replace(b"'<f8'", b"'|O' "),
+    "brackets.npy": npy((1, 1)).replace(b"(1, 1)", b"((((((("),
+    "words.npy": b"no numbers",
+    "nine TiB.npz": zipped("x.npy", npy((10**6, 1_236_951))),
+    "damaged.npz": zipped("x.npy", npy((40, 40), bytes(12800)))[:-60],
+    "empty.npz": b"",
+    "text.npz": zipped("x.txt", b"text"),
+    "array.npz": npy((2, 2), bytes(32)),
+    "empty.csv": b"",
+    "zeros.csv": bytes(100),
+    "bytes.csv": bytes(range(128, 256)),
+    "ragged.csv": b"1,2\n3\n",
+    "words.csv": "a,b\nü,c\n".encode(),
+    "text.txt": b"1,2",
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_data_file_is_one_sentence(name, capsys, monkeypatch, tmp_path):
+    (tmp_path / name).write_bytes(DAMAGED[name])
+    error, status = failing(monkeypatch, capsys, ["spectrum", *MODEL, "--data", str(tmp_path / name)])
+    assert status == 2
+    assert "data must be " in error or "X must be " in error
+
+
+def test_files_that_cannot_be_written(tmp_path, capsys, monkeypatch):
+    """A folder or a damaged run is found before anything is computed, a full disk when it is full."""
+    (tmp_path / "folder.nc").mkdir()
+    run_file = tmp_path / "d.nc.partial"
+    run_file.write_bytes(b"PK\x03\x04 an archive")
+    command = ["phase-diagram", "--t", "0.1", "--psi-p", "2", "--psi-n", "2", "--out"]
+    with monkeypatch.context() as patch:
+        patch.setattr("rfspec.phase._spread", None)
+        for args, message in (
+            ([*command, str(tmp_path / "folder.nc")], "out must be a file, got"),
+            ([*command, str(run_file / "x.nc")], "out must lie in a folder, got"),
+            ([*command, str(tmp_path / "d.nc")], "checkpoint must be a file of this version of rfspec, got"),
+            (["demo", "--out", str(run_file)], "out must be a folder, got"),
+        ):
+            error, status = failing(patch, capsys, args)
+            assert status == 2
+            assert error.startswith(f"error: {message}")
+        (tmp_path / "t.csv").write_text("old")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for name in ("t.csv", "t.json"):
+        error, status = failing(monkeypatch, capsys, ["timescales", *MODEL, "--out", str(tmp_path / name)])
+        assert status == 1
+        assert error == f"error: {tmp_path / name} could not be written: No space left on device\n"
+    assert (tmp_path / "t.csv").read_text() == "old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["d.nc.partial", "folder.nc", "t.csv"]
+
+
+def test_more_than_memory_holds_is_one_sentence(capsys, monkeypatch):
+    for args in (
+        ["curve", *MODEL, "--points", "1000000000000"],
+        ["spectrum", *MODEL, "--points", "1" + "0" * 30],
+        ["phase-diagram", "--t", "0.1", "--psi-n", "1:2:1000000000000"],
+        ["phase-diagram", "--t", "0.1", "--psi-n", "1:2:1000000", "--psi-p", "1:2:1000000"],
+    ):
+        error, status = failing(monkeypatch, capsys, args)
+        assert status == 2
+        assert error.startswith("error: memory must hold ")
 
 
 def test_the_process_itself(tmp_path):

@@ -223,6 +223,22 @@ def test_what_a_wider_window_requires():
         rf.required(PAPER, "p", for_window=1e30)
 
 
+@pytest.mark.parametrize("count", [1, pytest.param(40, marks=pytest.mark.slow)])
+def test_no_such_window_is_no_failure_to_converge(count):
+    """The search goes on to times at which nothing is left of the data, and to ratios at which nothing can be told."""
+    rng = np.random.default_rng(4)
+    for _ in range(count):
+        psi_p, psi_n, t, wide = np.exp(rng.uniform(np.log([0.1, 0.1, 1e-3, 1.01]), np.log([1e3, 1e3, 1.0, 9.0])))
+        model = rf.RandomFeatureModel(psi_p, psi_n, t)
+        for name in ("t", "n", "p"):
+            try:
+                answer = rf.required(model, name, for_window=wide)
+            except ValueError as e:
+                assert str(e).startswith("for_window must be a width that some ")  # noqa: PT017
+            else:
+                assert float(answer.stop.width) == pytest.approx(wide, rel=1e-9)
+
+
 @pytest.mark.slow
 def test_the_running_exponent():
     """Seven score errors to three digits and their slopes, from an independent calculation; the slope at ψ_p = 1000."""

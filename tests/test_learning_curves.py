@@ -223,6 +223,22 @@ def test_the_end_of_training_against_minimum_norm_regression():
     assert np.all(np.abs(found.mean(0) - exact) < 5 * found.std(0, ddof=1) / 2 + 4 * exact / d**2)
 
 
+@pytest.mark.parametrize("count", [2, pytest.param(30, marks=pytest.mark.slow)])
+def test_drops_of_steps_at_the_limit_of_stability(count):
+    """On the real axis what the contour says, of many oscillations on a bulk and of modes that barely shrink."""
+    rng = np.random.default_rng(count)
+    for _ in range(count):
+        psi_p, psi_n, t = np.exp(rng.uniform(np.log([0.1, 0.1, 1e-3]), np.log([300.0, 300.0, 2.0])))
+        model = rf.RandomFeatureModel(psi_p, psi_n, t, covariance=rf.Atoms([0.3, 1.5], [0.4, 0.6]))
+        top = np.max(rf.spectrum(model).edges)
+        for mu in (0.0, 0.9):
+            rate = (1 - 1e-7) * (1 + mu) * psi_p / float(model.pace) / top
+            curve = rf.learning_curve(model, rate * np.array([8, 60, 1e6]), rate, momentum=mu)
+            off = np.abs(1 - curve.train - sum(curve.drops.values()))
+            assert np.all(off < 1e-12 + np.asarray(curve.error))
+            assert np.all(sum(curve.drop_errors.values()) < 1e-10 + 9 * np.asarray(curve.error))
+
+
 # ---------------------------------------------------------------------------------------------- derivatives
 
 

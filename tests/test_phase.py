@@ -119,7 +119,7 @@ def test_a_killed_run_continues(tmp_path, monkeypatch, diagram):
     assert len(calls) == 3
     for name in diagram.data_vars:
         assert np.allclose(again[name], diagram[name], rtol=1e-9, equal_nan=True)
-    with pytest.raises(ValueError, match=r"checkpoint must belong to a run with the same arguments"):
+    with pytest.raises(ValueError, match=r"checkpoint must be of a run with the same arguments"):
         rf.phase_diagram(PSI_P, PSI_N, 0.02, TAU, checkpoint=path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -14,6 +15,8 @@ from ..solver import ConvergenceError
 from . import predicted, sampled, theory  # noqa: F401  the commands enter themselves
 from .options import app
 
+LONGEST = 1000  # characters of a message
+
 
 def _keep_compiled() -> None:
     """Keep compiled kernels between processes, which halves the time of a short command, unless told otherwise."""
@@ -24,11 +27,36 @@ def _keep_compiled() -> None:
 
 
 def main() -> None:
-    """Run the command; what is wrong with the input is one sentence on stderr and exit status 2, a warning one too."""
+    """Run the command.
+
+    What is wrong with the input is one sentence on stderr and exit status 2; what only the numbers, the disk or the
+    memory can tell is one and exit status 1. A warning is a sentence too.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are no text
     _keep_compiled()
-    warnings.showwarning = lambda message, *_: typer.echo(f"warning: {message}", err=True)
+    warnings.showwarning = lambda message, *_: typer.echo(f"warning: {_sentence(message)}", err=True)
     try:
         app()
-    except (ValueError, NotImplementedError, ConvergenceError) as e:
-        typer.echo(f"error: {e}", err=True)
-        sys.exit(1 if isinstance(e, ConvergenceError) else 2)
+    except (ConvergenceError, OSError) as e:
+        _fail(str(e), 1)
+    except (ValueError, NotImplementedError) as e:
+        _fail(str(e), 2)
+    except MemoryError as e:
+        _fail(f"memory must hold what is asked for: {e or 'it does not'}", 1)
+    except jax.errors.JaxRuntimeError as e:
+        if "RESOURCE_EXHAUSTED" not in str(e):
+            raise
+        _fail(f"memory must hold what is asked for: {e}", 1)
+
+
+def _fail(message: str, status: int) -> None:
+    typer.echo(f"error: {_sentence(message)}", err=True)
+    sys.exit(status)
+
+
+def _sentence(message: object) -> str:
+    """On one line of printable characters, not too long."""
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(message).split()))
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
-from zipfile import BadZipFile
+from typing import IO, Annotated, Any, get_type_hints
+from zipfile import ZipFile
 
 import numpy as np
 import typer
@@ -17,7 +19,7 @@ import typer
 from ..activations import Polynomial
 from ..covariance import Atoms, Covariance, FromData, Isotropic
 from ..covariance_laws import Exponential, MarchenkoPastur, Mixture, PowerLaw, Subspace
-from ..io import to_json, write_atomically, write_csv, write_figure, write_netcdf
+from ..io import check_target, write_csv, write_figure, write_json, write_netcdf
 from ..model import RandomFeatureModel
 from ..processes import DDPM, Cosine, FlowMatching, Interpolant, OrnsteinUhlenbeck, VarianceExploding
 from .expressions import construct
@@ -37,6 +39,7 @@ EXAMPLES = {
     "process": ("FlowMatching(0.3)", "DDPM(200)"),
 }
 
+PER_POINT = 64  # numbers that a command holds for each point, at least
 TABLES, PICTURES = (".csv", ".json"), (".png", ".pdf", ".svg")
 Out = Annotated[Path | None, typer.Option(help="file to write: .csv, .json, .nc or a picture, as the command allows")]
 Dimension = Annotated[int | None, typer.Option("--d", help="dimension of the sampled data; with --data its columns")]
@@ -153,27 +156,59 @@ of_training = _taking((_training,), ("how",), lambda **known: (known,))
 
 def read_samples(path: Path, key: str | None = None) -> np.ndarray:
     """A matrix of samples from a .npy, .npz or .csv file; `key` names one of several arrays of a .npz file."""
-    if not path.exists():
+    try:
+        there = path.is_file()
+    except OSError:  # a name that is too long
+        there = False
+    if not there:
         raise ValueError(f"data must be an existing file, got {path}")
     if key is not None and path.suffix != ".npz":
         raise ValueError(f"key goes with a .npz file, got {path}")
-    try:
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
+    if path.suffix == ".npz":
+        return _read_npz(path, key)
+    with _reading(path):
         if path.suffix == ".csv":
             return _read_csv(path)
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                if key is None and len(arrays.files) == 1:
-                    key = arrays.files[0]
-                if key in arrays.files:
-                    return arrays[key]
-                names = ", ".join(arrays.files)
-    except (OSError, ValueError, EOFError, BadZipFile) as e:
-        raise ValueError(f"data must be a numeric matrix, got {path} with {e}") from e
-    if path.suffix == ".npz":
-        raise ValueError(f"key must be one of the arrays in {path}, {names or 'of which there are none'}, got {key!r}")
+        if path.suffix == ".npy":
+            with path.open("rb") as file:
+                return _read_npy(file, path.stat().st_size)
     raise ValueError(f"data must be a .npy, .npz or .csv file, got {path}")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Whatever the parsers of a file raise, which follows no rule where it is damaged, as a ValueError."""
+    try:
+        yield
+    except Exception as e:
+        raise ValueError(f"data must be a numeric matrix, got {path} with {e or type(e).__name__}") from e
+
+
+def _read_npz(path: Path, key: str | None) -> np.ndarray:
+    with _reading(path), ZipFile(path) as members:
+        files = {member.filename.removesuffix(".npy"): member for member in members.infolist()}
+    if key is None and len(files) == 1:
+        (key,) = files
+    if key is None or key not in files:
+        names = ", ".join(files) or "of which there are none"
+        raise ValueError(f"key must be one of the arrays in {path}, {names}, got {key!r}")
+    with _reading(path), ZipFile(path) as members, members.open(files[key]) as file:
+        return _read_npy(file, files[key].file_size)
+
+
+def _read_npy(file: IO[bytes], size: int) -> np.ndarray:
+    """An array, refused before it is allocated if it claims to be larger than its file, or is than memory."""
+    read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+    major, _ = np.lib.format.read_magic(file)
+    if major not in read:
+        raise ValueError(f"an array of format {major}")
+    shape, _, dtype = read[major](file)
+    numbers = math.prod(shape)
+    if min(shape, default=0) < 0 or numbers * dtype.itemsize > size:
+        raise ValueError(f"a header of shape {shape} for {size} bytes")
+    require_memory(numbers, "the data", "take fewer samples")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _read_csv(path: Path) -> np.ndarray:
@@ -198,18 +233,28 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def require_memory(doubles: float, what: str, instead: str) -> None:
+    """Refuse what will not fit into memory."""
+    from ..empirical.memory import require  # takes as long to import as everything else
+
+    require(doubles, what, instead)
+
+
 def numbers(name: str, text: str) -> list[float]:
     """Numbers separated by commas."""
     try:
         return [float(part) for part in text.split(",")]
     except ValueError as e:
-        raise ValueError(f"{name} must be numbers separated by commas, got {text!r}") from e
+        raise ValueError(f"{name} must be numbers separated by commas, got {text!r:.100}") from e
 
 
-def check_suffix(out: Path | None, known: tuple[str, ...]) -> None:
-    """Refuse a file that the command does not write."""
-    if out is not None and out.suffix not in known:
+def check_out(out: Path | None, known: tuple[str, ...]) -> None:
+    """Refuse a file that the command does not or could not write."""
+    if out is None:
+        return
+    if out.suffix not in known:
         raise ValueError(f"out must end in one of {', '.join(known)}, got {out}")
+    check_target("out", out)
 
 
 def partial_of(out: Path | None) -> Path | None:
@@ -220,7 +265,7 @@ def partial_of(out: Path | None) -> Path | None:
 def write_table(out: Path, report: Any, variables: Any, columns: Any, attributes: Any) -> None:
     """A result as JSON, as columns, or as a netCDF file."""
     if out.suffix == ".json":
-        write_atomically(out, lambda path: path.write_text(to_json(report) + "\n", encoding="utf-8"))
+        write_json(out, report)
     elif out.suffix == ".csv":
         write_csv(out, columns)
     else:
@@ -243,4 +288,5 @@ def geometric_times(tau_min: float, tau_max: float, points: int) -> np.ndarray:
         raise ValueError(f"tau_min and tau_max must be ascending and greater than 0, got {tau_min} and {tau_max}")
     if points < 2:
         raise ValueError(f"points must be at least 2, got {points}")
+    require_memory(PER_POINT * points, f"{points} training times", "take fewer points")
     return np.geomspace(tau_min, tau_max, points)

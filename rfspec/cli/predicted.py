@@ -19,7 +19,7 @@ from .options import (
     Out,
     Seed,
     app,
-    check_suffix,
+    check_out,
     draw_to,
     of_training,
     read_samples,
@@ -54,7 +54,7 @@ def predict_command(
     """Training times, best stopping time and window of random features trained on given data."""
     from .. import prediction
 
-    check_suffix(out, (*TABLES, *PICTURES))
+    check_out(out, (*TABLES, *PICTURES))
     if normalise and trace is not None:
         raise ValueError(f"give one of normalise and trace, got both, trace = {trace:g}")
     trace = 1.0 if normalise else trace

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from ..checkpoint import forget
-from ..io import to_json
+from ..io import check_target, to_json
 from ..model import RandomFeatureModel
 from .options import (
     PICTURES,
@@ -23,7 +23,7 @@ from .options import (
     Rows,
     Seed,
     app,
-    check_suffix,
+    check_out,
     draw_to,
     geometric_times,
     of_model,
@@ -48,7 +48,7 @@ def sample_command(
     """Eigenvalues of sampled feature matrices beside the theory; an interrupted run with --out continues."""
     from .. import empirical
 
-    check_suffix(out, (*TABLES, ".nc"))
+    check_out(out, (*TABLES, ".nc"))
     partial = partial_of(out)
     sampled = empirical.spectrum(
         jax.random.key(seed),
@@ -122,7 +122,7 @@ def train_command(
     """Losses of sampled models in training; an interrupted run with --out continues and ends with the same bits."""
     from .. import empirical
 
-    check_suffix(out, (*TABLES, *PICTURES, ".nc"))
+    check_out(out, (*TABLES, *PICTURES, ".nc"))
     tau = geometric_times(tau_min, tau_max, points)
     partial = partial_of(out)
     curve = empirical.learning_curve(
@@ -177,7 +177,7 @@ def compare_command(
     """Distances of sampled spectra from the theory, and those to be expected at this d."""
     from .. import empirical
 
-    check_suffix(out, (*TABLES, ".nc"))
+    check_out(out, (*TABLES, ".nc"))
     partial = partial_of(out)
     sampled = empirical.spectrum(
         jax.random.key(seed),
@@ -222,6 +222,7 @@ def demo_command(
 
     if not 0 < scale <= 4:
         raise ValueError(f"scale must be in (0, 4], got {scale}")
+    check_target("out", out, folder=True)
     outcomes = demo.run(out, scale=scale, progress=not json)
     if json:
         typer.echo(to_json([demo.summary(o) for o in outcomes]))

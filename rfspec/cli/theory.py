@@ -8,21 +8,23 @@ import numpy as np
 import typer
 
 from ..checkpoint import forget
-from ..io import to_json, write_atomically, write_csv, write_dataset
+from ..io import to_json, write_csv, write_dataset, write_json
 from ..model import RandomFeatureModel
 from .options import (
+    PER_POINT,
     PICTURES,
     TABLES,
     Json,
     Out,
     app,
-    check_suffix,
+    check_out,
     draw_to,
     geometric_times,
     numbers,
     of_law,
     of_model,
     partial_of,
+    require_memory,
     write_table,
 )
 
@@ -38,9 +40,10 @@ def spectrum_command(
     """Edges, bulks, atom, masses and loss drops of the spectrum of U."""
     from ..spectrum import spectrum
 
-    check_suffix(out, TABLES + PICTURES)
+    check_out(out, TABLES + PICTURES)
     if points < 2:
         raise ValueError(f"points must be at least 2, got {points}")
+    require_memory(PER_POINT * points, f"{points} points of each bulk", "take fewer points")
     sp = spectrum(model)
     total = sum(float(b.loss_drop) for b in sp.bulks)
     report: dict[str, Any] = {
@@ -62,7 +65,7 @@ def spectrum_command(
         "error": sp.error,
     }
     if out is not None and out.suffix == ".json":
-        write_atomically(out, lambda path: path.write_text(to_json(report) + "\n", encoding="utf-8"))
+        write_json(out, report)
     elif out is not None and out.suffix == ".csv":
         from ..plotting.densities import inside
 
@@ -93,7 +96,7 @@ def timescales_command(
     """Training times of the population, sample and satellite parts."""
     from ..timescales import RULES, timescales
 
-    check_suffix(out, TABLES)
+    check_out(out, TABLES)
     results = [timescales(model, r) for r in ([rule] if rule else RULES[:2])]
     rows = [
         {"rule": ts.rule, "part": part, "fast": getattr(ts.fast, part), "slow": getattr(ts.slow, part)}
@@ -109,7 +112,7 @@ def timescales_command(
         "reason": {ts.rule: ts.reason for ts in results},
     }
     if out is not None and out.suffix == ".json":
-        write_atomically(out, lambda path: path.write_text(to_json(report) + "\n", encoding="utf-8"))
+        write_json(out, report)
     elif out is not None:
         write_csv(out, {name: [row[name] for row in rows] for name in rows[0]})
     if json:
@@ -140,7 +143,7 @@ def curve_command(
     from ..early_stopping import early_stopping
     from ..learning_curves import learning_curve
 
-    check_suffix(out, (*TABLES, *PICTURES, ".nc"))
+    check_out(out, (*TABLES, *PICTURES, ".nc"))
     curve = learning_curve(model, geometric_times(tau_min, tau_max, points), learning_rate, momentum=momentum)
     columns = {n: np.asarray(getattr(curve, n)) for n in ("tau", "train", "test", "gap", "score_error", "error")}
     columns |= {f"drop_{part}": np.asarray(drop) for part, drop in curve.drops.items()}
@@ -175,7 +178,7 @@ def early_stopping_command(
     from ..early_stopping import early_stopping
     from ..scaling import required
 
-    check_suffix(out, TABLES)
+    check_out(out, TABLES)
     stop = early_stopping(model, tolerance)
     row = {
         "tau": stop.tau,
@@ -230,7 +233,7 @@ def over_time_command(
     """
     from ..diffusion_times import over_time
 
-    check_suffix(out, (*TABLES, *PICTURES, ".nc"))
+    check_out(out, (*TABLES, *PICTURES, ".nc"))
     times = _grid("ts", ts)
     if law["process"] is None and law["t"] is None:
         law["t"] = times[0]
@@ -278,14 +281,15 @@ def phase_diagram_command(
     from ..phase import phase_diagram
     from ..phase_dataset import REGIONS, STATUS
 
-    check_suffix(out, (*PICTURES, ".nc"))
+    check_out(out, (*PICTURES, ".nc"))
     budgets = numbers("tau", tau)
     if out is not None and out.suffix in PICTURES and len(budgets) > 1:
         raise ValueError(f"tau must be one number for a picture, got {tau}; a .nc file takes several")
-    partial = partial_of(out)
+    partial, p, n = partial_of(out), _grid("psi_p", psi_p), _grid("psi_n", psi_n)
+    require_memory(PER_POINT * len(p) * len(n), f"{len(p)} × {len(n)} cells", "take fewer points")
     found = phase_diagram(
-        _grid("psi_p", psi_p),
-        _grid("psi_n", psi_n),
+        p,
+        n,
         tau=budgets if len(budgets) > 1 else budgets[0],
         **law,
         tolerance=tolerance,
@@ -319,7 +323,8 @@ def _grid(name: str, text: str) -> np.ndarray | list[float]:
         low, high, points = text.split(":")
         ends, count = (float(low), float(high)), int(points)
     except ValueError as e:
-        raise ValueError(f"{name} must be low:high:points or numbers separated by commas, got {text!r}") from e
+        raise ValueError(f"{name} must be low:high:points or numbers separated by commas, got {text!r:.100}") from e
     if not (0 < ends[0] < ends[1] < np.inf and count >= 2):
         raise ValueError(f"{name} must be low:high:points with 0 < low < high and at least 2 points, got {text!r}")
+    require_memory(PER_POINT * count, f"{count} points of {name}", "take fewer points")
     return np.geomspace(*ends, count)

@@ -355,15 +355,16 @@ def _walk(run: _Run, key: Any, steps: np.ndarray, eta: float, checkpoint: Checkp
     A = jnp.zeros((matrices.d, matrices.p))
     state = (A, run.rule.init(A))
     losses, done = np.zeros((0, 2)), 0
-    saved = checkpoint.load()
-    if saved is not None:
+    records = checkpoint.load()
+    if records:
+        saved = records[-1]
         leaves = [saved[f"leaf{i}"] for i in range(len(jax.tree.leaves(state)))]
         state = jax.tree.unflatten(jax.tree.structure(state), [jnp.asarray(leaf) for leaf in leaves])
         losses, done = saved["losses"], int(saved["done"])
 
     def save() -> None:
         leaves = {f"leaf{i}": leaf for i, leaf in enumerate(jax.tree.leaves(state))}
-        checkpoint.save({"losses": losses, "done": done, **leaves})
+        checkpoint.replace({"losses": losses, "done": done, **leaves})
 
     chunk, last_save = 1, time.monotonic()
     with tqdm(total=int(steps[-1]), initial=done, desc="steps", disable=not progress, leave=False, delay=1.0) as bar:
