@@ -1,10 +1,10 @@
 r"""What the features explain of the target, and the losses along training, in multi-precision arithmetic.
 
-Columns φ_j of U come with the target's y_j, d numbers of variance v_i and covariance bF(a_i0 + a_i1Σ) with φ_j, given F;
-V = Σ φ_jy_jᵀ. With the target as more rows of the columns, (φ_j, εy_j), and an argument -1 for the new rows, the
-logarithm of the determinant of U - z has Tr (Y - Vᵀ(U - z)⁻¹V) as its derivative in ε², Y = Σ y_jy_jᵀ. The limit of that
-logarithm is stationary in the unknowns of ``rfspec.algebraic.twin``, and depends on ε² through the Schur complement
-Σ n_iD_iv_i - V̄ᵀ(U - z)⁻¹V̄ alone, V̄ = bFP(Σ), P = P_0 + Σ n_iD_ia_i, P_0 what does not fluctuate; so that
+Columns φ_j of U come with the target's y_j, d numbers of variance v_i and, given F, covariance bF(a_i0 + a_i1Σ) with
+φ_j; V = Σ φ_jy_jᵀ. With the target as more rows of the columns, (φ_j, εy_j), and an argument -1 for the new rows, the
+logarithm of the determinant of U - z has Tr (Y - Vᵀ(U - z)⁻¹V) as its derivative in ε², Y = Σ y_jy_jᵀ. The limit of
+that logarithm is stationary in the unknowns of ``rfspec.algebraic.twin``, and depends on ε² through the Schur
+complement Σ n_iD_iv_i - V̄ᵀ(U - z)⁻¹V̄ alone, V̄ = bFP(Σ), P = P_0 + Σ n_iD_ia_i, P_0 what does not fluctuate; so that
 
     Tr Vᵀ(U - z)⁻¹V/d = Σ n_i(1 - D_i)v_i + b²ψ_p ∫ P qE P,        Tr Ṽᵀ(U - z)⁻¹V/d = b²ψ_p ∫ P̃ qE P
 
@@ -27,7 +27,7 @@ import numpy as np
 
 from ..model import RandomFeatureModel
 from .numbers import GUARD, check_digits, target_numbers
-from .twin import Equations, Solver, State, equations
+from .twin import Equations, Solver, State, equations, spectral_argument
 
 RATE = 3.89  # the error of the contour falls by this factor a node
 FEWER = 6  # nodes less, of the integral that the error is estimated by
@@ -47,7 +47,7 @@ class Losses(NamedTuple):
     Attributes
     ----------
     train, test : mpmath.mpf
-        L_train and L_test.
+        L_train and L_test; L_test = ∞ at τ = ∞ where there are as many features as columns (p = nm).
     slope, bend : mpmath.mpf
         First and second derivative of L_test in log τ.
     error : mpmath.mpf
@@ -77,6 +77,12 @@ class Regression(NamedTuple):
     def scale(self) -> Any:
         """b²ψ_p."""
         return self.equations.c.b2 * self.equations.psi_p
+
+    @property
+    def size(self) -> Any:
+        """About the mean eigenvalue of U."""
+        c = self.equations.c
+        return c.s2 + c.v2 + c.b2 + c.kappa2 * max(self.equations.values)
 
     @property
     def population(self) -> tuple[Any, Any, Any]:
@@ -209,14 +215,12 @@ def explained(
     >>> model = rf.RandomFeatureModel(8.0, 2.0, t=0.1, target="data", noise_draws=3)
     >>> S = rf.algebraic.explained(model, -0.1)
     >>> mpmath.nstr(S.sample.real, 15), mpmath.nstr(S.population.real, 15)
+    ('0.862128847949826', '0.664461241356668')
     """
     digits = check_digits(digits)
     with mp.workdps(digits + GUARD):
         of = regression(model, digits + GUARD, activation)
-        z = mp.mpc(z)
-        if not mp.isfinite(z) or z.imag < 0:
-            raise ValueError(f"z must be finite with Im z ≥ 0, got {mp.nstr(z, 12)}")
-        nodes = Nodes(of, Solver(of.equations, digits), [z], twice=False)
+        nodes = Nodes(of, Solver(of.equations, digits), [spectral_argument(z)], twice=False)
         return Explained(nodes.sample[0], nodes.population[0])
 
 
@@ -243,17 +247,33 @@ def explained_twice(
     activation : callable, optional
         As in ``constants``.
 
+    Returns
+    -------
+    mpmath.mpc
+
+    Raises
+    ------
+    ValueError
+        If an imaginary part is negative or digits is out of range.
+    ArithmeticError
+        If z1 or z2 is on the atom or at an edge.
+
+    Notes
+    -----
+    Beyond arXiv 2505.17638. For M = I it is the divided difference of ``explained``.
+
     Examples
     --------
     >>> import mpmath, rfspec as rf
     >>> model = rf.RandomFeatureModel(8.0, 2.0, t=0.1, target="data", noise_draws=3)
     >>> mpmath.nstr(rf.algebraic.explained_twice(model, -0.1, -0.2).real, 15)
+    '0.605544682194876'
     """
     digits = check_digits(digits)
     with mp.workdps(digits + GUARD):
         of = regression(model, digits + GUARD, activation)
         solver = Solver(of.equations, digits)
-        z1, z2 = mp.mpc(z1), mp.mpc(z2)
+        z1, z2 = spectral_argument(z1), spectral_argument(z2)
         one, two = solver.at(z1), solver.at(z2)
         chosen = of.population if source is None else tuple(mp.mpf(x) for x in source)
         response, shares = solver.exact.moved(one, two, z1, z2, chosen)
@@ -298,6 +318,7 @@ def losses(
     >>> import mpmath, rfspec as rf
     >>> at = rf.algebraic.losses(rf.RandomFeatureModel(8.0, 2.0, t=0.05), 100.0, 20)
     >>> mpmath.nstr(at.train, 20), mpmath.nstr(at.test, 20)
+    ('0.82869175168641489612', '1.0125998545117427391')
     """
     digits = check_digits(digits)
     scalar = np.ndim(tau) == 0
@@ -325,8 +346,16 @@ def losses_of(of: Regression, tau: Any, digits: int) -> Losses:
         return Losses(of.untrained, of.untrained, zero, zero, zero)
     if tau == mp.inf:
         near, end = (_ended(of, digits + more) for more in (END - 8, END))
+        if end[1] > 10 * abs(near[1]):
+            return Losses(end[0], mp.inf, zero, zero, abs(end[0] - near[0]))
         return Losses(*end, zero, zero, max(abs(a - b) for a, b in zip(near, end, strict=True)))
     c = 2 * of.pace * tau / of.equations.psi_p
+    with mp.workdps(mp.mp.dps + int(max(0, mp.log10(c * of.size)))):  # next to a hard edge at 0 digits are lost
+        return _checked(of, c, digits)
+
+
+def _checked(of: Regression, c: Any, digits: int) -> Losses:
+    """At c = 2ω²τ/ψ_p, by two numbers of nodes."""
     needed = int(mp.ceil((digits + 2) * mp.log(10) / mp.log(RATE))) + FEWER
     count = needed + needed % 2
     fine, coarse = (_flowed(of, c, digits, n) for n in (count, count - FEWER))
@@ -360,9 +389,7 @@ def _flowed(of: Regression, c: Any, digits: int, count: int) -> tuple[Any, Any, 
 def _ended(of: Regression, digits: int) -> tuple[Any, Any]:
     """L_train and L_test of h(λ) = 1/(λ+γ) at z = -γ, approached from below as far as digits go."""
     with mp.workdps(2 * digits + GUARD):  # at a hard edge at 0 half of the digits are lost
-        c = of.equations.c
-        size = c.s2 + c.v2 + c.b2 + c.kappa2 * max(of.equations.values)
-        z = mp.mpc(-of.decay - size * mp.mpf(10) ** -digits)
+        z = mp.mpc(-of.decay - of.size * mp.mpf(10) ** -digits)
         solver = Solver(of.equations, digits)
         system, state = solver.exact, solver.at(z)
         many = [kind.many for kind in system.columns]

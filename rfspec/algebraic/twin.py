@@ -9,8 +9,8 @@ bFξ + sω', divided by √(mψ_n). With D_i = 1/(1+δ_i), T = β_0 + Σ n_iD_i(
 
 which for m = ∞ is 1/q = s² - z + v²/(1+δ) + ∫ T/(1+ψ_pTq), δ = (ψ_p/ψ_n)[v²q + κ² ∫ λq/(1+ψ_pTq)]
 (arXiv 2505.17638, Theorem 3.1). They are written down once, with factors in the order of their derivation: for
-triangular matrices (``rfspec.algebraic.triangular``) the same lines give derivatives, for Newton's method, and two-point
-functions.
+triangular matrices (``rfspec.algebraic.triangular``) the same lines give derivatives, for Newton's method, and
+two-point functions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .numbers import GUARD, Constants, atoms, check_digits, constants, ratios
 from .triangular import Triangular, solved
 
 Source = tuple[Any, Any, Any]  # ιI + βFFᵀ + γFΣFᵀ
-POSITIVE = 1e-6  # smallest Im u/|u| that tells the physical branch beyond doubt
+LOST = 10  # digits of an imaginary part that rounding may have taken
 
 
 class Point(NamedTuple):
@@ -86,7 +86,7 @@ class State(NamedTuple):
 
 
 class Response(NamedTuple):
-    """At two points, as triangular matrices: what vanishes in the equations, D_i and Tr FΣᵏFᵀ(U - z)⁻¹/p, k = 0, 1, 2."""
+    """At two points, as triangular matrices: what vanishes, D_i, and Tr FΣᵏFᵀ(U - z)⁻¹/p for k = 0, 1, 2."""
 
     off: list[Triangular]
     D: list[Triangular]
@@ -103,6 +103,7 @@ class System(NamedTuple):
     columns: tuple[Columns, ...]
 
     def state(self, u: list[Any]) -> State:
+        """What follows from the unknowns."""
         q, *deltas = u
         many = [kind.many / (1 + delta) for kind, delta in zip(self.columns, deltas, strict=True)]
         low = self.fixed[1] + sum(n * kind.beta for n, kind in zip(many, self.columns, strict=True))
@@ -174,6 +175,14 @@ def from_numbers(c: Any) -> Equations:
     return Equations(c.psi_p, c.psi_n, Constants(None, None, c.kappa2, c.b2, c.v2, c.s2), c.values, c.weights)
 
 
+def spectral_argument(z: Any) -> Any:
+    """A finite z with Im z ≥ 0."""
+    z = mp.mpc(z)
+    if not mp.isfinite(z) or z.imag < 0:
+        raise ValueError(f"z must be finite with Im z ≥ 0, got {mp.nstr(z, 12)}")
+    return z
+
+
 def solve(model: RandomFeatureModel, z: Any, digits: int = 40, *, activation: Any = None) -> Point:
     r"""The fixed point at one z.
 
@@ -212,10 +221,7 @@ def solve(model: RandomFeatureModel, z: Any, digits: int = 40, *, activation: An
 
 def solve_equations(eq: Equations, z: Any, digits: int) -> Point:
     """The same for given equations, at the working precision of the caller plus what is near an edge."""
-    z = mp.mpc(z)
-    if not mp.isfinite(z) or z.imag < 0:
-        raise ValueError(f"z must be finite with Im z ≥ 0, got {mp.nstr(z, 12)}")
-    state = Solver(eq, digits).at(z)
+    state = Solver(eq, digits).at(spectral_argument(z))
     s, r = (state.u[0] * mean for mean in state.means[:2])
     return Point(state.u[0], state.u[1], r, s)
 
@@ -229,7 +235,7 @@ class Solver:
         self.last: list[Any] | None = None
 
     def at(self, z: Any) -> State:
-        """The state at Im z ≥ 0. Exactly one root has Im u > 0 in all unknowns, and at z < 0 exactly one has u > 0."""
+        """The state at Im z ≥ 0. Exactly one root has Im u > 0 in all unknowns, and at z < 0 exactly one u > 0."""
         for start in (self._near, self._quick):
             u = self._polished(start(z), z)
             if u is not None and self._certain(u, z):
@@ -247,13 +253,13 @@ class Solver:
         return self.exact.state(u)
 
     def _certain(self, u: list[Any], z: Any) -> bool:
+        """Signs beyond rounding; on the real axis inside a gap they tell nothing."""
         zero = [kind.iota == kind.beta == kind.gamma == 0 for kind in self.exact.columns]  # its δ_i is 0
         u = [v for v, empty in zip(u, [False, *zero], strict=True) if not empty]
-        if z.imag == 0 and z.real < 0:
-            return all(mp.re(v) > 0 and abs(mp.im(v)) < POSITIVE * abs(v) for v in u)
-        return all(mp.im(v) > POSITIVE * mp.im(z) / abs(z) * abs(v) for v in u) and (
-            z.imag > 0 or all(mp.im(v) > POSITIVE * abs(v) for v in u)
-        )
+        small = mp.mpf(10) ** (LOST - mp.mp.dps)
+        if z.real < 0:
+            return all(mp.re(v) > 0 and mp.im(v) > -small * abs(v) for v in u)
+        return all(mp.im(v) > small * abs(v) for v in u)
 
     def _near(self, z: Any) -> list[Any] | None:
         """From the last solution, if Newton's method takes to it at once."""
@@ -279,14 +285,16 @@ class Solver:
         return None
 
     def _polished(self, u: list[Any] | None, z: Any) -> list[Any] | None:
+        if u is None:
+            return None
         goal = mp.mpf(10) ** (-self.digits - 5)
-        for _ in range(60 if u is not None else 0):
+        for _ in range(60):
             try:
                 u, step = self.exact.newton(u, z)
             except ZeroDivisionError:
                 return None
             if step < goal:
-                return u
+                return self.exact.newton(u, z)[0]
         return None
 
     def _continued(self, system: System, z: Any) -> list[Any]:
@@ -349,7 +357,7 @@ def two_point(
     digits = check_digits(digits)
     with mp.workdps(digits + GUARD):
         solver = Solver(equations(model, digits + GUARD, activation), digits)
-        z1, z2 = mp.mpc(z1), mp.mpc(z2)
+        z1, z2 = spectral_argument(z1), spectral_argument(z2)
         one, two = solver.at(z1), solver.at(z2)
         found = {}
         for name, source in {"I": (1, 0, 0), "FFT": (0, 1, 0), "FSFT": (0, 0, 1)}.items():
