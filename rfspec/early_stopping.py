@@ -62,6 +62,7 @@ class EarlyStopping(eqx.Module):
         Estimated relative error of τ*: what an error of the loss's slope moves it by.
     window_error : Window
         Estimated relative errors of the ends of the window.
+    model : RandomFeatureModel
     """
 
     tau: Any
@@ -75,6 +76,7 @@ class EarlyStopping(eqx.Module):
     error: Any
     tau_error: Any
     window_error: Window
+    model: RandomFeatureModel
 
     @property
     def width(self) -> Any:
@@ -140,6 +142,7 @@ def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01) -> EarlySto
         errors[0],
         jnp.where(found.best < jnp.inf, moved[0], 0.0),
         Window(moved[1], jnp.where(found.upper < jnp.inf, moved[2], 0.0)),
+        model,
     )
     if concrete(errors) and np.ndim(errors) == 1 and not np.isfinite(float(errors[0])):
         raise ConvergenceError(f"the losses of {model} did not converge: move a parameter a little")
