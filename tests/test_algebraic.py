@@ -321,3 +321,12 @@ def test_gelu_by_quadrature_against_its_hermite_sum():
     ge, exact = rf.gaussian_equivalent(model), algebraic.constants(model, 30)
     for name in ("mu0", "mu1", "kappa2", "b2", "v2", "s2"):
         assert float(getattr(ge, name)) == pytest.approx(float(getattr(exact, name)), rel=float(ge.error))
+
+
+def test_what_the_losses_refuse():
+    for tau in (-1.0, float("nan"), "soon", 1j):
+        with pytest.raises(ValueError, match="tau must be real numbers of at least 0"):
+            algebraic.losses(MODEL, tau)
+    for call in (algebraic.explained, lambda m, z: algebraic.explained_twice(m, 1, z)):
+        with pytest.raises(ValueError, match="z must be finite with Im z ≥ 0"):
+            call(MODEL, 1 - 1j)

@@ -31,6 +31,11 @@ from .twin import Equations, Solver, State, equations, spectral_argument
 
 RATE = 3.89  # the error of the contour falls by this factor a node
 FEWER = 6  # nodes less, of the integral that the error is estimated by
+EARLIEST, LATEST = (
+    1e-2,
+    40.0,
+)  # cλ of the fastest mode where a scan of the training begins, of the slowest where it ends
+SMALLEST = 1e-16  # of the fastest mode: slower ones are not waited for
 END = 40  # decimal digits, beyond those asked for, by which z = 0 is approached at the end of training
 
 
@@ -354,11 +359,34 @@ def losses_of(of: Regression, tau: Any, digits: int) -> Losses:
         return _checked(of, c, digits)
 
 
+def nodes_for(digits: int) -> int:
+    """Nodes N, an even number, for which N - FEWER of them err by less than 10^{-digits-2}."""
+    needed = int(mp.ceil((digits + 2) * mp.log(10) / mp.log(RATE))) + FEWER
+    return needed + needed % 2
+
+
+def scanned(of: Regression, tau: Any, digits: int) -> tuple[Any, Any, Any, Any]:
+    """``.train .test .slope .bend`` at 0 < τ < ∞ by one number of nodes."""
+    c = 2 * of.pace * tau / of.equations.psi_p
+    return _flowed(of, c, digits, nodes_for(digits))
+
+
+def times_to_scan(of: Regression, count: int) -> list[Any]:
+    """Training times from where nothing is learnt yet to where nothing is left to learn, evenly in log τ."""
+    eq, c = of.equations, of.equations.c
+    features, columns = (1 + mp.sqrt(eq.psi_p)) ** 2, 1 + mp.sqrt(eq.psi_p / eq.psi_n)
+    fastest = ((c.kappa2 * max(eq.values) + c.b2) * features + c.v2 + c.s2) * columns**2 + of.decay
+    # mψ_n columns at least s² wide, or with all of the noise s² itself
+    narrow = 1 if eq.draws == mp.inf else (1 - mp.sqrt(eq.psi_p / (eq.draws * eq.psi_n))) ** 2
+    slowest = max(c.s2 * narrow + of.decay, mp.mpf(SMALLEST) * fastest)
+    unit = eq.psi_p / (2 * of.pace)
+    first, last = mp.log(unit * EARLIEST / fastest), mp.log(unit * LATEST / slowest)
+    return [mp.exp(first + (last - first) * k / (count - 1)) for k in range(count)]
+
+
 def _checked(of: Regression, c: Any, digits: int) -> Losses:
     """At c = 2ω²τ/ψ_p, by two numbers of nodes."""
-    needed = int(mp.ceil((digits + 2) * mp.log(10) / mp.log(RATE))) + FEWER
-    count = needed + needed % 2
-    fine, coarse = (_flowed(of, c, digits, n) for n in (count, count - FEWER))
+    fine, coarse = (_flowed(of, c, digits, nodes_for(digits) - fewer) for fewer in (0, FEWER))
     return Losses(*fine, max(abs(a - b) for a, b in zip(fine[:2], coarse, strict=False)))
 
 

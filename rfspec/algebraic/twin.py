@@ -152,6 +152,12 @@ class System(NamedTuple):
             abs(b) / (abs(a) + tiny) for a, b in zip(u, moved, strict=True)
         )
 
+    def slopes(self, u: list[Any], z: Any) -> list[Any]:
+        """du/dz; z is in the first equation alone, as -qz."""
+        here = self.state(u)
+        off = self.response(here, here, z, z).off
+        return solved([list(row.above[:-1]) for row in off], [u[0], *(0 * v for v in u[1:])])
+
     def moved(self, one: State, two: State, z1: Any, z2: Any, source: Source) -> tuple[Response, list[Any]]:
         """The response, and the shares of its directions at which the equations hold with the source."""
         found = self.response(one, two, z1, z2, source)
@@ -253,13 +259,16 @@ class Solver:
         return self.exact.state(u)
 
     def _certain(self, u: list[Any], z: Any) -> bool:
-        """Signs beyond rounding; on the real axis inside a gap they tell nothing."""
+        """By signs beyond rounding; in a gap of the real axis, where u is real, Im u > 0 above it if du/dz > 0."""
         zero = [kind.iota == kind.beta == kind.gamma == 0 for kind in self.exact.columns]  # its δ_i is 0
-        u = [v for v, empty in zip(u, [False, *zero], strict=True) if not empty]
+        keep = lambda values: [v for v, empty in zip(values, [False, *zero], strict=True) if not empty]
         small = mp.mpf(10) ** (LOST - mp.mp.dps)
         if z.real < 0:
-            return all(mp.re(v) > 0 and mp.im(v) > -small * abs(v) for v in u)
-        return all(mp.im(v) > small * abs(v) for v in u)
+            return all(mp.re(v) > 0 and mp.im(v) > -small * abs(v) for v in keep(u))
+        if all(mp.im(v) > small * abs(v) for v in keep(u)):
+            return True
+        real = z.imag == 0 and all(abs(mp.im(v)) <= small * abs(v) for v in u)
+        return real and all(mp.re(v) > 0 for v in keep(self.exact.slopes(u, z)))
 
     def _near(self, z: Any) -> list[Any] | None:
         """From the last solution, if Newton's method takes to it at once."""
@@ -321,6 +330,58 @@ class Solver:
                     if step < 1e-4:
                         break
         return u
+
+
+def gap_share(system: System, state: State) -> Any:
+    r"""Share of the eigenvalues left of a gap, exactly, from the signs of q, 1+δ_i and E there.
+
+    θ(-q) - (1/ψ_p) [ Σ n_i θ(-1-δ_i) + ∫ dρ_Σ θ(-E) ]: the imaginary part over π of the logarithm of det(U - z).
+    """
+    q, *deltas = (mp.re(v) for v in state.u)
+    columns = mp.fsum(kind.many for kind, delta in zip(system.columns, deltas, strict=True) if 1 + delta < 0)
+    below = mp.fsum(w for w, e in zip(system.powers[0], state.E, strict=True) if mp.re(e) < 0)
+    return (q < 0) - (columns + below) / system.psi_p
+
+
+def edge_near(solver: Solver, edge: Any, gap: Any) -> Any:
+    """The edge that an approximation to it means, sought from the side of the gap; NaN where none is there."""
+    for decades in range(2, 16, 2):
+        outside = edge + (gap - edge) * mp.mpf(10) ** -decades
+        found = _fold(solver, outside, edge)
+        if found is not None and abs(found - edge) < abs(outside - edge):
+            return found
+    return mp.nan
+
+
+def _fold(solver: Solver, outside: Any, edge: Any) -> Any:
+    """Where dz/dq = 0 along the real branch that starts at z = outside, by the secant method."""
+    system = solver.exact
+    q, *deltas = (mp.re(v) for v in solver.at(mp.mpc(outside)).u)
+    goal = mp.mpf(10) ** (-solver.digits - 5)
+
+    def along(q: Any) -> tuple[Any, Any]:
+        """z and dz/dq, the δ_i by Newton's method; z is in the first equation alone, as -qz."""
+        nonlocal deltas
+        for _ in range(20):
+            state = system.state([q, *deltas])
+            first, *rest = system.response(state, state, 0, 0).off
+            inner = [list(row.above[1:-1]) for row in rest]
+            step = solved(inner, [row.first for row in rest])
+            deltas = [a - b for a, b in zip(deltas, step, strict=True)]
+            if all(abs(b) <= goal * abs(a) for a, b in zip(deltas, step, strict=True)):
+                break
+        follow = solved(inner, [-row.above[0] for row in rest])
+        moved = first.above[0] + sum(a * b for a, b in zip(first.above[1:-1], follow, strict=True))
+        return first.first / q, (moved - first.first / q) / q
+
+    z, slope = along(q)
+    last, q = q, q - 2 * (z - edge) / slope  # z - z_edge is quadratic in q
+    for _ in range(30):
+        before, (z, slope) = slope, along(q)
+        if slope == before or abs(q - last) <= mp.sqrt(goal) * abs(q):
+            return z
+        last, q = q, q - slope * (q - last) / (slope - before)
+    return None
 
 
 def two_point(
