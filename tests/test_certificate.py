@@ -1,5 +1,6 @@
 """Two questions about every entry of the zoo: did it converge, and is it honest about its error?"""
 
+import equinox as eqx
 import jax.numpy as jnp
 import mpmath as mp
 import numpy as np
@@ -58,8 +59,6 @@ def test_the_certificate_is_a_table():
 
 def test_a_wrong_number_does_not_pass():
     """An edge moved by 1e-9 and a bulk left out are both seen."""
-    import equinox as eqx
-
     sp = rf.spectrum(rf.RandomFeatureModel(64.0, 8.0, t=0.01))
     moved = eqx.tree_at(lambda s: s.support.upper, sp, sp.support.upper * (1 + 1e-9))
     assert not rf.certify(moved).honest
@@ -73,3 +72,67 @@ def test_a_wrong_number_does_not_pass():
 def test_a_users_activation_is_certified_with_its_multi_precision_form():
     model = rf.RandomFeatureModel(16.0, 4.0, t=0.05, activation=lambda x: x / jnp.sqrt(1 + x**2))
     assert rf.certify(model, activation=lambda x: x / mp.sqrt(1 + x**2)).honest
+
+
+DRAWN = rf.RandomFeatureModel(7.0, 3.0, t=0.1, covariance=rf.Atoms([0.5, 1.5], [0.5, 0.5]), noise_draws=2)
+ONE_DRAW = rf.RandomFeatureModel(64.0, 8.0, t=0.01, noise_draws=1)
+
+
+@pytest.mark.parametrize("model", [DRAWN, pytest.param(ONE_DRAW, marks=pytest.mark.slow)], ids=["two", "one"])
+def test_spectra_of_finite_draws(model):
+    """Edges sought beside those found, and masses counted on both sides of every gap; a bulk left out is missed."""
+    sp = rf.spectrum(model)
+    certificate = rf.certify(sp, 20)
+    assert certificate.honest, certificate
+    assert sum(row.name.startswith("edge") for row in certificate.rows) == 4
+    fewer = eqx.tree_at(lambda s: s.support.count, sp, jnp.asarray(1))
+    assert not rf.certify(fewer, 20).complete
+
+
+def test_hard_edge_of_as_many_draws_as_features():
+    assert rf.certify(rf.RandomFeatureModel(6.0, 3.0, t=0.01, noise_draws=2), 20).honest
+
+
+CURVES = {
+    "plain": rf.RandomFeatureModel(64.0, 8.0, t=0.01),
+    "velocity": rf.RandomFeatureModel(4.0, 2.0, t=0.1, target="velocity", weight_decay=0.1),
+    "draws": rf.RandomFeatureModel(4.0, 2.0, t=0.1, target="data", noise_draws=3),
+}
+
+
+@pytest.mark.parametrize("name", [n if n == "plain" else pytest.param(n, marks=pytest.mark.slow) for n in CURVES])
+def test_learning_curves(name):
+    """Losses at finite τ within their claimed errors; a loss moved by 1e-9 is seen."""
+    curve = rf.learning_curve(CURVES[name], [0.0, 30.0] if name == "plain" else [0.0, 1.0, 30.0, 1e4])
+    certificate = rf.certify(curve)
+    assert certificate.honest, certificate
+    assert [row.name for row in certificate.rows[:2]] == ["train at τ = 0", "test at τ = 0"]
+    moved = eqx.tree_at(lambda c: c.test, curve, curve.test + 1e-9)
+    assert not rf.certify(moved).honest
+
+
+def test_what_is_no_curve_of_gradient_flow():
+    model = CURVES["plain"]
+    with pytest.raises(ValueError, match="must be the theory's, under gradient flow, to be certified"):
+        rf.certify(rf.learning_curve(model, [10.0], 1.0))
+    with pytest.raises(ValueError, match="must be the theory's"):
+        rf.certify(eqx.tree_at(lambda c: c.model, rf.learning_curve(model, [10.0]), None))
+
+
+@pytest.mark.slow
+def test_best_times():
+    """A minimum and its window; one that is moved, one that is none, and a window too wide are seen."""
+    stop = rf.early_stopping(CURVES["plain"])
+    certificate = rf.certify(stop)
+    assert certificate.honest, certificate
+    assert [row.name for row in certificate.rows[-3:]] == [
+        "the best time",
+        "lower end of window",
+        "upper end of window",
+    ]
+    moved = eqx.tree_at(lambda s: s.tau, stop, stop.tau * (1 + 1e-8))
+    assert rf.certify(moved).worst.name == "the best time"
+    end = eqx.tree_at(lambda s: (s.tau, s.test), stop, (np.inf, stop.test_limit))
+    assert "A BETTER TIME IS 132.8" in rf.certify(end).remark
+    wide = eqx.tree_at(lambda s: s.window.upper, stop, np.inf)
+    assert "INSIDE THE WINDOW" in rf.certify(wide).remark

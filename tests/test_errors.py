@@ -303,7 +303,6 @@ def test_the_ground_truth_takes_the_expectation_over_the_noise():
     model = rf.RandomFeatureModel(4.0, 2.0, 0.1, noise_draws=2)
     truth = (
         rf.algebraic.edges,
-        lambda m: rf.algebraic.solve(m, 1j),
         lambda m: rf.merging_lines(m, psi_n=[2.0, 3.0], psi_p=(1.0, 9.0)),
     )
     for known in truth:

@@ -3,6 +3,7 @@
 Nothing here shares code with the JAX core; both only read the numbers a model was made from.
 """
 
+from .curves import Explained, Losses, explained, explained_twice, losses
 from .elimination import MAX_ATOMS, atom, curve, density, edges, symbolic_curve
 from .numbers import Constants, constants
 from .twin import Point, solve, two_point
@@ -10,12 +11,17 @@ from .twin import Point, solve, two_point
 __all__ = [
     "MAX_ATOMS",
     "Constants",
+    "Explained",
+    "Losses",
     "Point",
     "atom",
     "constants",
     "curve",
     "density",
     "edges",
+    "explained",
+    "explained_twice",
+    "losses",
     "solve",
     "symbolic_curve",
     "two_point",

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import mpmath as mp
 import numpy as np
 
+from ..activations import Polynomial
 from ..covariance import Covariance
 from ..model import RandomFeatureModel
 from ..processes import FlowMatching, OrnsteinUhlenbeck, Process
@@ -62,6 +63,31 @@ def amplitudes(process: Process) -> tuple[Any, Any]:
         s = mp.mpf(float(process.s))
         return (1 - s) ** 2, s**2
     return mp.mpf(float(process.alpha)) ** 2, mp.mpf(float(process.beta2))
+
+
+class TargetNumbers(NamedTuple):
+    """y = signal·x + noise·ξ, α/β, and ω², which multiplies U in the loss."""
+
+    signal: Any
+    noise: Any
+    slope: Any
+    pace: Any
+
+
+def target_numbers(model: RandomFeatureModel) -> TargetNumbers:
+    """What a model learns: -ξ, weighted by β², or -ξ/β, x, α̇x + β̇ξ."""
+    alpha2, beta2 = amplitudes(model.process)
+    alpha, beta, one = mp.sqrt(alpha2), mp.sqrt(beta2), mp.mpf(1)
+    if model.target == "noise":
+        return TargetNumbers(0 * one, -one, alpha / beta, beta2)
+    if model.target == "score":
+        return TargetNumbers(0 * one, -1 / beta, alpha / beta, one)
+    if model.target == "data":
+        return TargetNumbers(one, 0 * one, alpha / beta, one)
+    if isinstance(model.process, OrnsteinUhlenbeck):
+        return TargetNumbers(-alpha, alpha2 / beta, alpha / beta, one)
+    signal, noise = (mp.mpf(float(rate)) for rate in model.process.velocity)
+    return TargetNumbers(signal, noise, alpha / beta, one)
 
 
 def constants(model: RandomFeatureModel, digits: int = 40, activation: Callable[[Any], Any] | None = None) -> Constants:
@@ -142,6 +168,9 @@ def _is_affine(sigma: Callable[[Any], Any], digits: int) -> bool:
 def _averages(model: RandomFeatureModel, activation: Callable[[Any], Any] | None) -> Callable[[Any, Any], Any]:
     """A function of Γ² and 1 - c that returns E[σ], E[σ'], E[σ²] and K(c)."""
     sigma = model.activation
+    if isinstance(sigma, Polynomial):
+        coefficients = [mp.mpf(float(a)) for a in np.asarray(sigma.coefficients)]
+        return lambda gamma2, rest: _polynomial(coefficients, gamma2, rest)
     if activation is not None:
         return lambda gamma2, rest: _by_sums(activation, gamma2, rest)
     if not sigma.named:
@@ -166,6 +195,24 @@ def _relu(gamma2: Any, rest: Any) -> tuple[Any, ...]:
     c = 1 - rest
     kernel = gamma2 / (2 * mp.pi) * (mp.sqrt(rest * (1 + c)) + c * (mp.pi - mp.acos(c)))
     return mp.sqrt(gamma2 / (2 * mp.pi)), mp.mpf(1) / 2, gamma2 / 2, kernel
+
+
+def _polynomial(coefficients: list[Any], gamma2: Any, rest: Any) -> tuple[Any, ...]:
+    """By moments: E[x^i y^j] = Σ_k (i over k)(j over k) k! cᵏ (i-k-1)!! (j-k-1)!! of a pair with correlation c."""
+    pairings = lambda n: 0 if n % 2 else mp.fac2(n - 1) if n else 1
+    scaled = [a * mp.sqrt(gamma2) ** j for j, a in enumerate(coefficients)]
+
+    def kernel(c: Any) -> Any:
+        return mp.fsum(
+            a * b * mp.binomial(i, k) * mp.binomial(j, k) * mp.factorial(k) * c**k * pairings(i - k) * pairings(j - k)
+            for i, a in enumerate(scaled)
+            for j, b in enumerate(scaled)
+            for k in range(min(i, j) + 1)
+        )
+
+    mean = mp.fsum(a * pairings(j) for j, a in enumerate(scaled))
+    slope = mp.fsum(j * a * pairings(j - 1) for j, a in enumerate(scaled) if j) / mp.sqrt(gamma2)
+    return mean, slope, kernel(mp.mpf(1)), kernel(1 - rest)
 
 
 def _tanh(gamma2: Any, rest: Any) -> tuple[Any, ...]:

@@ -1,7 +1,16 @@
-r"""The fixed point and the two-point functions in multi-precision arithmetic, from the equations as printed.
+r"""The fixed point and the two-point functions in multi-precision arithmetic.
 
-q(z) and δ(z) solve 1/q = s² - z + v²/(1+δ) + ∫ T/(1+ψ_pTq) and δ = (ψ_p/ψ_n)[v²q + κ² ∫ λq/(1+ψ_pTq)],
-T = b² + κ²λ/(1+δ) (arXiv 2505.17638, Theorem 3.1), continued from Im z = ∞ by Newton's method.
+Given F, the matrix U is a fixed part and a sum of independent columns over d, of a few kinds: N_i = n_id of them with
+covariance C_i = ι_iI + β_iFFᵀ + γ_iFΣFᵀ. With all of the noise there are ψ_nd columns κFx + vω, divided by √ψ_n, and
+b²FFᵀ + s²I is fixed; with m draws of it, rotated, ψ_nd columns √m(κFx + vω) + bFξ + sω' and (m - 1)ψ_nd of
+bFξ + sω', divided by √(mψ_n). With D_i = 1/(1+δ_i), T = β_0 + Σ n_iD_i(β_i + γ_iλ) and E = 1/(1 + ψ_pTq)
+
+    1/q = ι_0 - z + Σ n_iD_iι_i + ∫ E T,    δ_i = ψ_p (ι_iq + β_i ∫ qE + γ_i ∫ λqE),
+
+which for m = ∞ is 1/q = s² - z + v²/(1+δ) + ∫ T/(1+ψ_pTq), δ = (ψ_p/ψ_n)[v²q + κ² ∫ λq/(1+ψ_pTq)]
+(arXiv 2505.17638, Theorem 3.1). They are written down once, with factors in the order of their derivation: for
+triangular matrices (``rfspec.algebraic.triangular``) the same lines give derivatives, for Newton's method, and
+two-point functions.
 """
 
 from __future__ import annotations
@@ -12,10 +21,14 @@ import mpmath as mp
 
 from ..model import RandomFeatureModel
 from .numbers import GUARD, Constants, atoms, check_digits, constants, ratios
+from .triangular import Triangular, solved
+
+Source = tuple[Any, Any, Any]  # ιI + βFFᵀ + γFΣFᵀ
+LOST = 10  # digits of an imaginary part that rounding may have taken
 
 
 class Point(NamedTuple):
-    """The resolvent q, the second unknown δ and the traces r and s at one z."""
+    """The resolvent q, the second unknown δ and the traces r and s at one z; of finite draws of the noise δ is δ_1."""
 
     q: Any
     delta: Any
@@ -23,52 +36,157 @@ class Point(NamedTuple):
     s: Any
 
 
-class _Equations(NamedTuple):
+class Columns(NamedTuple):
+    """Columns of one kind: n_i = N_i/d and (ι_i, β_i, γ_i)."""
+
+    many: Any
+    iota: Any
+    beta: Any
+    gamma: Any
+
+
+class Equations(NamedTuple):
+    """What the spectrum depends on; `draws` is m or ∞."""
+
     psi_p: Any
     psi_n: Any
     c: Constants
     values: list[Any]
     weights: list[Any]
+    draws: Any = mp.inf
 
-    def residual(self, q: Any, delta: Any, z: Any) -> tuple[Any, Any, tuple[Any, Any, Any, Any]]:
-        """Both equations, and their derivatives (by q, δ; by q, δ)."""
-        c, p, ratio = self.c, self.psi_p, self.psi_p / self.psi_n
-        D = 1 / (1 + delta)
-        i0 = i1 = qq = qd = dq = dd = mp.mpf(0)
-        for x, w in zip(self.values, self.weights, strict=True):
-            T = c.b2 + c.kappa2 * x * D
-            e = 1 / (1 + p * T * q)
-            slope = -c.kappa2 * x * D**2  # dT/dδ
-            i0, i1 = i0 + w * T * e, i1 + w * x * e
-            qq, qd = qq - w * p * (T * e) ** 2, qd + w * slope * e**2
-            dq, dd = dq + w * x * e**2, dd - w * x * p * slope * q * e**2
-        one = 1 / q - (c.s2 - z + c.v2 * D + i0)
-        two = delta - ratio * q * (c.v2 + c.kappa2 * i1)
-        jacobian = (
-            -1 / q**2 - qq,
-            c.v2 * D**2 - qd,
-            -ratio * (c.v2 + c.kappa2 * dq),
-            1 - ratio * q * c.kappa2 * dd,
+    def system(self, number: Any = mp.mpf) -> System:
+        """Fixed part and columns, in numbers of one type."""
+        _, _, kappa2, b2, v2, s2 = self.c
+        if self.draws == mp.inf:
+            fixed = (s2, b2)
+            kinds = [Columns(self.psi_n, *(x / self.psi_n for x in (v2, mp.mpf(0), kappa2)))]
+        else:
+            fixed = (mp.mpf(0), mp.mpf(0))
+            m, size = self.draws, self.draws * self.psi_n
+            kinds = [Columns(self.psi_n, (m * v2 + s2) / size, b2 / size, m * kappa2 / size)]
+            if m > 1:
+                kinds.append(Columns((m - 1) * self.psi_n, s2 / size, b2 / size, mp.mpf(0)))
+        powers = [[w * x**k for x, w in zip(self.values, self.weights, strict=True)] for k in range(4)]
+        return System(
+            number(self.psi_p),
+            [number(x) for x in self.values],
+            [[number(x) for x in row] for row in powers],
+            (number(fixed[0]), number(fixed[1])),
+            tuple(Columns(*map(number, kind)) for kind in kinds),
         )
-        return one, two, jacobian
 
-    def newton(self, q: Any, delta: Any, z: Any) -> tuple[Any, Any, Any]:
+
+class State(NamedTuple):
+    """At one z: the unknowns (q, δ_i), E of each eigenvalue, and ∫ λᵏE for k = 0, 1, 2."""
+
+    u: list[Any]
+    E: list[Any]
+    means: list[Any]
+
+
+class Response(NamedTuple):
+    """At two points, as triangular matrices: what vanishes, D_i, and Tr FΣᵏFᵀ(U - z)⁻¹/p for k = 0, 1, 2."""
+
+    off: list[Triangular]
+    D: list[Triangular]
+    traces: list[Triangular]
+
+
+class System(NamedTuple):
+    """ψ_p, Σ's eigenvalues, their weights times λᵏ (k = 0 to 3), (ι_0, β_0), and the columns."""
+
+    psi_p: Any
+    values: list[Any]
+    powers: list[list[Any]]
+    fixed: tuple[Any, Any]
+    columns: tuple[Columns, ...]
+
+    def state(self, u: list[Any]) -> State:
+        """What follows from the unknowns."""
+        q, *deltas = u
+        many = [kind.many / (1 + delta) for kind, delta in zip(self.columns, deltas, strict=True)]
+        low = self.fixed[1] + sum(n * kind.beta for n, kind in zip(many, self.columns, strict=True))
+        high = sum(n * kind.gamma for n, kind in zip(many, self.columns, strict=True))
+        low, high = self.psi_p * low * q, self.psi_p * high * q
+        E = [1 / (1 + low + high * x) for x in self.values]
+        return State(u, E, [_dot(self.powers[k], E) for k in range(3)])
+
+    def response(self, one: State, two: State, z1: Any, z2: Any, source: Source = (0, 0, 0)) -> Response:
+        """The equations at two points, above the diagonal along each unknown and, last, along the source."""
+        size = len(one.u) + 1
+        unit = lambda i: tuple(int(i == k) for k in range(size))
+        known = lambda x: Triangular(0, tuple(x * k for k in unit(size - 1)), 0)
+        q, *deltas = (Triangular(a, unit(i), b) for i, (a, b) in enumerate(zip(one.u, two.u, strict=True)))
+        D = [(1 + delta).inverse() for delta in deltas]
+        iota = Triangular(self.fixed[0] - z1, (0,) * size, self.fixed[0] - z2) + known(source[0])
+        low, high = self.fixed[1] + known(source[1]), known(source[2])
+        for kind, d in zip(self.columns, D, strict=True):
+            iota += d * (kind.many * kind.iota)
+            low += d * (kind.many * kind.beta)
+            high += d * (kind.many * kind.gamma)
+        both = [a * b for a, b in zip(one.E, two.E, strict=True)]
+        moments = [_dot(row, both) for row in self.powers]
+        below = list(zip((low * q).above, (high * q).above, strict=True))  # E' = -E (1 + ψ_pTq)' E
+        means = [
+            Triangular(
+                one.means[k], tuple(-self.psi_p * (a * moments[k] + b * moments[k + 1]) for a, b in below), two.means[k]
+            )
+            for k in range(3)
+        ]
+        first = q * (iota + means[0] * low + means[1] * high) - 1
+        traces = [q * mean for mean in means]
+        rest = [
+            self.psi_p * (q * kind.iota + traces[0] * kind.beta + traces[1] * kind.gamma) - delta
+            for kind, delta in zip(self.columns, deltas, strict=True)
+        ]
+        return Response([first, *rest], D, traces)
+
+    def newton(self, u: list[Any], z: Any) -> tuple[list[Any], Any]:
         """One step, and its relative size."""
-        one, two, (a, b, c, d) = self.residual(q, delta, z)
-        scale = 1 / (a * d - b * c)
-        dq, dd = (one * d - two * b) * scale, (two * a - one * c) * scale
-        return q - dq, delta - dd, max(abs(dq / q), abs(dd) / (abs(delta) + mp.mpf(10) ** -30))
+        here = self.state(u)
+        off = self.response(here, here, z, z).off
+        moved = solved([list(row.above[:-1]) for row in off], [row.first for row in off])
+        tiny = 1e-30
+        return [a - b for a, b in zip(u, moved, strict=True)], max(
+            abs(b) / (abs(a) + tiny) for a, b in zip(u, moved, strict=True)
+        )
+
+    def slopes(self, u: list[Any], z: Any) -> list[Any]:
+        """du/dz; z is in the first equation alone, as -qz."""
+        here = self.state(u)
+        off = self.response(here, here, z, z).off
+        return solved([list(row.above[:-1]) for row in off], [u[0], *(0 * v for v in u[1:])])
+
+    def moved(self, one: State, two: State, z1: Any, z2: Any, source: Source) -> tuple[Response, list[Any]]:
+        """The response, and the shares of its directions at which the equations hold with the source."""
+        found = self.response(one, two, z1, z2, source)
+        rows = [list(row.above[:-1]) for row in found.off]
+        return found, [*solved(rows, [-row.above[-1] for row in found.off]), 1]
 
 
-def equations(model: RandomFeatureModel, digits: int, activation: Any = None) -> _Equations:
+def _dot(a: list[Any], b: list[Any]) -> Any:
+    return sum(x * y for x, y in zip(a, b, strict=True)) if isinstance(b[0], complex) else mp.fdot(a, b)
+
+
+def equations(model: RandomFeatureModel, digits: int, activation: Any = None) -> Equations:
     """The equations of a model with constants to `digits`."""
-    model.check_plain("the multi-precision twin", "noise_draws")
-    return _Equations(*ratios(model), constants(model, digits, activation), *atoms(model.covariance))
+    return Equations(
+        *ratios(model), constants(model, digits, activation), *atoms(model.covariance), mp.mpf(model.noise_draws)
+    )
 
 
-def from_numbers(c: Any) -> _Equations:
+def from_numbers(c: Any) -> Equations:
     """The equations of numbers that are known already."""
-    return _Equations(c.psi_p, c.psi_n, Constants(None, None, c.kappa2, c.b2, c.v2, c.s2), c.values, c.weights)
+    return Equations(c.psi_p, c.psi_n, Constants(None, None, c.kappa2, c.b2, c.v2, c.s2), c.values, c.weights)
+
+
+def spectral_argument(z: Any) -> Any:
+    """A finite z with Im z ≥ 0."""
+    z = mp.mpc(z)
+    if not mp.isfinite(z) or z.imag < 0:
+        raise ValueError(f"z must be finite with Im z ≥ 0, got {mp.nstr(z, 12)}")
+    return z
 
 
 def solve(model: RandomFeatureModel, z: Any, digits: int = 40, *, activation: Any = None) -> Point:
@@ -107,48 +225,163 @@ def solve(model: RandomFeatureModel, z: Any, digits: int = 40, *, activation: An
         return solve_equations(equations(model, digits + GUARD, activation), mp.mpmathify(z), digits)
 
 
-def solve_equations(eq: _Equations, z: Any, digits: int) -> Point:
+def solve_equations(eq: Equations, z: Any, digits: int) -> Point:
     """The same for given equations, at the working precision of the caller plus what is near an edge."""
-    z = mp.mpc(z)
-    if not mp.isfinite(z) or z.imag < 0:
-        raise ValueError(f"z must be finite with Im z ≥ 0, got {mp.nstr(z, 12)}")
-    q, delta = _continued(eq, z)
-    goal = mp.mpf(10) ** (-digits - 5)
-    for _ in range(60):
-        q, delta, step = eq.newton(q, delta, z)
-        if step < goal:
-            break
-    else:
-        raise ArithmeticError(f"the fixed point did not settle at z = {mp.nstr(z, 12)}: it is the atom or an edge")
-    small = -(mp.mpf(10) ** (-digits // 2))
-    if mp.im(q) < small * abs(q) or mp.im(delta) < small * abs(delta):
-        raise ArithmeticError(f"the fixed point at z = {mp.nstr(z, 12)} left the physical branch")
-    D = 1 / (1 + delta)
-    g = [q / (1 + eq.psi_p * (eq.c.b2 + eq.c.kappa2 * x * D) * q) for x in eq.values]
-    r = mp.fsum(w * x * e for x, w, e in zip(eq.values, eq.weights, g, strict=True))
-    return Point(q, delta, r, mp.fsum(w * e for w, e in zip(eq.weights, g, strict=True)))
+    state = Solver(eq, digits).at(spectral_argument(z))
+    s, r = (state.u[0] * mean for mean in state.means[:2])
+    return Point(state.u[0], state.u[1], r, s)
 
 
-def _continued(eq: _Equations, z: Any) -> tuple[Any, Any]:
-    """From far above, the height over the real axis divided by 2 at each level, to well below the distance to s²."""
-    size = (
-        abs(z)
-        + eq.c.s2
-        + (eq.c.kappa2 * max(eq.values) + eq.c.b2 + eq.c.v2)
-        * (1 + mp.sqrt(eq.psi_p) + mp.sqrt(eq.psi_p / eq.psi_n)) ** 4
-    )
-    floor = max(z.imag, abs(z.real - eq.c.s2) * mp.mpf(10) ** (-min(mp.mp.dps, 30)))
-    with mp.workdps(30):
-        height = 10 * size
-        q, delta = -1 / (z.real + 1j * height), mp.mpc(0)
-        while height > floor:
-            height = max(height / 2, floor)
-            point = z.real + 1j * height
-            for _ in range(8):
-                q, delta, step = eq.newton(q, delta, point)
-                if step < 1e-4:
-                    break
-    return q, delta
+class Solver:
+    """Solutions at one z after another: in double precision to start with, and from the last one where that serves."""
+
+    def __init__(self, eq: Equations, digits: int):
+        self.eq, self.digits = eq, digits
+        self.exact, self.rough = eq.system(), eq.system(float)
+        self.last: list[Any] | None = None
+
+    def at(self, z: Any) -> State:
+        """The state at Im z ≥ 0. Exactly one root has Im u > 0 in all unknowns, and at z < 0 exactly one u > 0."""
+        for start in (self._near, self._quick):
+            u = self._polished(start(z), z)
+            if u is not None and self._certain(u, z):
+                break
+        else:
+            u = self._polished(self._continued(self.exact, z), z)
+            if u is None:
+                raise ArithmeticError(
+                    f"the fixed point did not settle at z = {mp.nstr(z, 12)}: it is the atom or an edge"
+                )
+            small = -(mp.mpf(10) ** (-self.digits // 2))
+            if any(mp.im(v) < small * abs(v) for v in u):
+                raise ArithmeticError(f"the fixed point at z = {mp.nstr(z, 12)} left the physical branch")
+        self.last = u
+        return self.exact.state(u)
+
+    def _certain(self, u: list[Any], z: Any) -> bool:
+        """By signs beyond rounding; in a gap of the real axis, where u is real, Im u > 0 above it if du/dz > 0."""
+        zero = [kind.iota == kind.beta == kind.gamma == 0 for kind in self.exact.columns]  # its δ_i is 0
+        keep = lambda values: [v for v, empty in zip(values, [False, *zero], strict=True) if not empty]
+        small = mp.mpf(10) ** (LOST - mp.mp.dps)
+        if z.real < 0:
+            return all(mp.re(v) > 0 and mp.im(v) > -small * abs(v) for v in keep(u))
+        if all(mp.im(v) > small * abs(v) for v in keep(u)):
+            return True
+        real = z.imag == 0 and all(abs(mp.im(v)) <= small * abs(v) for v in u)
+        return real and all(mp.re(v) > 0 for v in keep(self.exact.slopes(u, z)))
+
+    def _near(self, z: Any) -> list[Any] | None:
+        """From the last solution, if Newton's method takes to it at once."""
+        if self.last is None:
+            return None
+        u = [complex(v) for v in self.last]
+        return self._settled(u, complex(z))
+
+    def _quick(self, z: Any) -> list[Any] | None:
+        try:
+            return self._settled(self._continued(self.rough, complex(z)), complex(z))
+        except (ZeroDivisionError, OverflowError):
+            return None
+
+    def _settled(self, u: list[Any], z: complex) -> list[Any] | None:
+        try:
+            for _ in range(12):
+                u, step = self.rough.newton(u, z)
+                if step < 1e-9:
+                    return [mp.mpmathify(v) for v in u]
+        except (ZeroDivisionError, OverflowError):
+            pass
+        return None
+
+    def _polished(self, u: list[Any] | None, z: Any) -> list[Any] | None:
+        if u is None:
+            return None
+        goal = mp.mpf(10) ** (-self.digits - 5)
+        for _ in range(60):
+            try:
+                u, step = self.exact.newton(u, z)
+            except ZeroDivisionError:
+                return None
+            if step < goal:
+                return self.exact.newton(u, z)[0]
+        return None
+
+    def _continued(self, system: System, z: Any) -> list[Any]:
+        """From far above, the height over the real axis divided by 2 at each level, to well below the distance to s².
+
+        Left of the spectrum a height of the size of z will do.
+        """
+        c, native = self.eq.c, isinstance(z, complex)
+        ratio = mp.sqrt(self.eq.psi_p) + mp.sqrt(self.eq.psi_p / self.eq.psi_n)
+        size = abs(z) + (c.s2 + c.kappa2 * max(self.eq.values) + c.b2 + c.v2) * (1 + ratio) ** 4
+        place = abs(z.real - self.exact.fixed[0])
+        tiny = mp.mpf(10) ** (-(12 if native else min(mp.mp.dps, 30)))
+        floor = max(z.imag, place * (tiny if z.real > 0 else mp.mpf("0.05")))
+        with mp.workdps(30):
+            height = 10 * size
+            number, imaginary = (complex, 1j) if native else (mp.mpc, mp.mpc(0, 1))
+            z = number(z)
+            u = [-1 / (z.real + imaginary * number(height)), *(number(0) for _ in system.columns)]
+            while height > floor:
+                height = max(height / 2, floor)
+                point = z.real + imaginary * number(height)
+                for _ in range(8):
+                    u, step = system.newton(u, point)
+                    if step < 1e-4:
+                        break
+        return u
+
+
+def gap_share(system: System, state: State) -> Any:
+    r"""Share of the eigenvalues left of a gap, exactly, from the signs of q, 1+δ_i and E there.
+
+    θ(-q) - (1/ψ_p) [ Σ n_i θ(-1-δ_i) + ∫ dρ_Σ θ(-E) ]: the imaginary part over π of the logarithm of det(U - z).
+    """
+    q, *deltas = (mp.re(v) for v in state.u)
+    columns = mp.fsum(kind.many for kind, delta in zip(system.columns, deltas, strict=True) if 1 + delta < 0)
+    below = mp.fsum(w for w, e in zip(system.powers[0], state.E, strict=True) if mp.re(e) < 0)
+    return (q < 0) - (columns + below) / system.psi_p
+
+
+def edge_near(solver: Solver, edge: Any, gap: Any) -> Any:
+    """The edge that an approximation to it means, sought from the side of the gap; NaN where none is there."""
+    for decades in range(2, 16, 2):
+        outside = edge + (gap - edge) * mp.mpf(10) ** -decades
+        found = _fold(solver, outside, edge)
+        if found is not None and abs(found - edge) < abs(outside - edge):
+            return found
+    return mp.nan
+
+
+def _fold(solver: Solver, outside: Any, edge: Any) -> Any:
+    """Where dz/dq = 0 along the real branch that starts at z = outside, by the secant method."""
+    system = solver.exact
+    q, *deltas = (mp.re(v) for v in solver.at(mp.mpc(outside)).u)
+    goal = mp.mpf(10) ** (-solver.digits - 5)
+
+    def along(q: Any) -> tuple[Any, Any]:
+        """z and dz/dq, the δ_i by Newton's method; z is in the first equation alone, as -qz."""
+        nonlocal deltas
+        for _ in range(20):
+            state = system.state([q, *deltas])
+            first, *rest = system.response(state, state, 0, 0).off
+            inner = [list(row.above[1:-1]) for row in rest]
+            step = solved(inner, [row.first for row in rest])
+            deltas = [a - b for a, b in zip(deltas, step, strict=True)]
+            if all(abs(b) <= goal * abs(a) for a, b in zip(deltas, step, strict=True)):
+                break
+        follow = solved(inner, [-row.above[0] for row in rest])
+        moved = first.above[0] + sum(a * b for a, b in zip(first.above[1:-1], follow, strict=True))
+        return first.first / q, (moved - first.first / q) / q
+
+    z, slope = along(q)
+    last, q = q, q - 2 * (z - edge) / slope  # z - z_edge is quadratic in q
+    for _ in range(30):
+        before, (z, slope) = slope, along(q)
+        if slope == before or abs(q - last) <= mp.sqrt(goal) * abs(q):
+            return z
+        last, q = q, q - slope * (q - last) / (slope - before)
+    return None
 
 
 def two_point(
@@ -184,30 +417,11 @@ def two_point(
     """
     digits = check_digits(digits)
     with mp.workdps(digits + GUARD):
-        eq = equations(model, digits + GUARD, activation)
-        u1, u2 = (solve_equations(eq, mp.mpmathify(z), digits) for z in (z1, z2))
-        q1, q2, D1, D2 = u1.q, u2.q, 1 / (1 + u1.delta), 1 / (1 + u2.delta)
-        p, n, (_, _, k, b, v, _) = eq.psi_p, eq.psi_n, eq.c
-        terms = []
-        for x, w in zip(eq.values, eq.weights, strict=True):
-            T1, T2 = b + k * x * D1, b + k * x * D2
-            terms.append((x, w / ((1 + p * T1 * q1) * (1 + p * T2 * q2)), T1 * T2))
-        moment = [mp.fsum(w * x**j for x, w, _ in terms) for j in range(3)]
-        J = mp.fsum(w * T for _, w, T in terms)
-        matrix = mp.matrix(
-            [
-                [p * J - 1 / (q1 * q2), D1 * D2 * (v + k * moment[1])],
-                [k * moment[1] + v, k**2 * p * q1 * q2 * D1 * D2 * moment[2] - n / p],
-            ]
-        )
+        solver = Solver(equations(model, digits + GUARD, activation), digits)
+        z1, z2 = spectral_argument(z1), spectral_argument(z2)
+        one, two = solver.at(z1), solver.at(z2)
         found = {}
-        for name, (iota, beta, gamma) in {"I": (1, 0, 0), "FFT": (0, 1, 0), "FSFT": (0, 0, 1)}.items():
-            right = mp.matrix(
-                [
-                    iota + gamma * moment[1] + beta * moment[0],
-                    k * p * q1 * q2 * (gamma * moment[2] + beta * moment[1]),
-                ]
-            )
-            x, y = mp.lu_solve(matrix, right)
-            found[name] = p * q1 * q2 * ((gamma - k * D1 * D2 * y) * moment[1] + beta * moment[0]) - x * moment[0]
+        for name, source in {"I": (1, 0, 0), "FFT": (0, 1, 0), "FSFT": (0, 0, 1)}.items():
+            response, shares = solver.exact.moved(one, two, z1, z2, source)
+            found[name] = -response.traces[0].along(shares)
         return found
