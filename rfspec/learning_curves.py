@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import concrete, real_scalar
+from ._checks import concrete, namespace, on_host, real_scalar, traced_array
 from .contour import COARSE, FEWER, FINEST, Contour, descent, flow, heavy_ball, nodes_for
 from .filters import learned, stable_below
 from .gaussian_equivalent import gaussian_equivalent
@@ -33,7 +33,7 @@ from .series import nodes_of
 from .solver import EPS, ConvergenceError, solve_off_axis, solve_real_axis
 from .spectrum import spectrum
 from .targets import combination, score_scale, unexplained
-from .theory import equations
+from .theory import equations, filled_up
 
 TOLERANCE = 1e-11
 FEW, BATCH = 8, 40  # training times at once
@@ -160,14 +160,13 @@ def learning_curve(
     if learning_rate is not None:
         learning_rate = real_scalar("learning_rate", learning_rate, above=0.0)
         stable = _stable(model, learning_rate, mu)
-        tau = jnp.round(tau / learning_rate) * learning_rate
+        tau = namespace(tau, learning_rate).round(tau / learning_rate) * learning_rate
     method = _method(model, tau, learning_rate, mu)
-    train, test, error = (jnp.reshape(a, jnp.shape(tau)) for a in method.losses(eq, count))
-    error = jnp.where(stable, error, jnp.inf)
-    tau = jnp.asarray(tau, float)
-    curve = LearningCurve(
-        tau, train, test, score_error(model, test), error, model=model, learning_rate=learning_rate, momentum=mu
-    )
+    train, test, error = (on_host(a).reshape(np.shape(tau)) for a in method.losses(eq, count))
+    error = namespace(stable, error).where(stable, error, np.inf)
+    numbers = (tau, train, test, score_error(model, test), error)
+    tau, train, test, score, error = (jnp.asarray(a, float) for a in numbers)
+    curve = LearningCurve(tau, train, test, score, error, model=model, learning_rate=learning_rate, momentum=mu)
     if np.ndim(tau) == 0 and concrete(error) and not np.isfinite(float(error)):
         raise ConvergenceError(f"the losses at tau = {float(tau):.6g} did not converge: move a parameter a little")
     return curve
@@ -176,8 +175,8 @@ def learning_curve(
 def score_error(model: RandomFeatureModel, test: Any) -> Any:
     """E_score of a test loss under Gaussian data: what exceeds the loss of the exact score, over its unit."""
     y = combination(model.target, model.process)
-    floor = unexplained(y, model.process, model.covariance.values, model.covariance.weights)
-    return (test - floor) / score_unit(model)
+    with np.errstate(divide="ignore", invalid="ignore"):  # without a signal there is no score to be learnt
+        return (test - unexplained(y, model.process, *filled_up(model.covariance))) / score_unit(model)
 
 
 def score_unit(model: RandomFeatureModel) -> Any:
@@ -189,13 +188,11 @@ def training_times(tau: Any) -> Any:
     """Training times 0 ≤ τ ≤ ∞ as float64, any shape and order."""
     rule = "tau must be real numbers of at least 0 (inf is allowed)"
     if not concrete(tau):
-        return tau
+        return traced_array("tau", tau, "real numbers of at least 0 (inf is allowed)")
     try:
         array = np.asarray(tau)
     except (TypeError, ValueError) as e:
         raise ValueError(f"{rule}, got {tau!r:.100}") from e
-    if array.dtype == object and array.size and not concrete(*array.ravel()):
-        return jnp.asarray(tau, float)
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise ValueError(f"{rule}, got {tau!r:.100}")
     if not array.size:
