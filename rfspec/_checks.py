@@ -25,6 +25,11 @@ def on_host(a: Any) -> Any:
     return np.asarray(a) if concrete(a) else a
 
 
+def on_device(a: Any) -> Any:
+    """An array as JAX's; `jnp.asarray` would compile a copy."""
+    return jax.device_put(a) if concrete(a) else a
+
+
 def as_float(value: Any) -> Any:
     """A number, or an array, of float64."""
     return np.float64(value) if concrete(value) else jax.numpy.asarray(value, float)

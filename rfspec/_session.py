@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ._checks import namespace, on_host
+from ._checks import namespace, on_device, on_host
 
 COMPILED = "/jax/core/compile/backend_compile_duration"  # recorded for programs out of a cache on disk, too
 SHARE = 0.7  # of the room for mappings, at which programs are forgotten
@@ -69,7 +68,7 @@ def make_room() -> None:
                 "of them for a compiled program: start another process, or raise vm.max_map_count"
             )
         full = used + SHARE * (allowed - used)
-    _room.compiled, _room.enough = 0, 1.0 + (full - used) // LARGEST
+    _room.compiled, _room.enough = 0, 1.0 + (full - used) / LARGEST
 
 
 def at_points(f: Callable[..., Any], *points: Any) -> Any:
@@ -78,7 +77,8 @@ def at_points(f: Callable[..., Any], *points: Any) -> Any:
     size = int(np.prod(shape))
     missing = (1 << (size - 1).bit_length()) - size if size else 0
     found = f(*(xp.pad(xp.ravel(a), (0, missing), mode="edge") for a in points))
-    return jax.tree.map(lambda a: jnp.asarray(on_host(a)[:size].reshape(shape)), found)
+    cut = lambda a: on_host(a)[:size].reshape(shape)
+    return jax.tree.map(lambda a: on_device(cut(a)), found)
 
 
 def mappings_in_use() -> int:

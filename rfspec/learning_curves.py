@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import concrete, namespace, on_host, real_scalar, traced_array
+from ._checks import as_float, concrete, namespace, on_device, on_host, real_scalar, traced_array
 from .contour import COARSE, FEWER, FINEST, Contour, descent, flow, heavy_ball, nodes_for
 from .filters import learned, stable_below
 from .gaussian_equivalent import gaussian_equivalent
@@ -165,7 +165,7 @@ def learning_curve(
     train, test, error = (on_host(a).reshape(np.shape(tau)) for a in method.losses(eq, count))
     error = namespace(stable, error).where(stable, error, np.inf)
     numbers = (tau, train, test, score_error(model, test), error)
-    tau, train, test, score, error = (jnp.asarray(a, float) for a in numbers)
+    tau, train, test, score, error = (on_device(as_float(a)) for a in numbers)
     curve = LearningCurve(tau, train, test, score, error, model=model, learning_rate=learning_rate, momentum=mu)
     if np.ndim(tau) == 0 and concrete(error) and not np.isfinite(float(error)):
         raise ConvergenceError(f"the losses at tau = {float(tau):.6g} did not converge: move a parameter a little")

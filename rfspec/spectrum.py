@@ -56,7 +56,8 @@ class Spectrum(eqx.Module):
     r"""The limiting spectrum of the feature correlation matrix U of a model.
 
     Made by ``rf.spectrum(model)``. All methods take and return arrays of any one shape. Inside a JAX
-    transformation, where the number of bulks cannot be known, `edges` and `bulks` are padded with NaN.
+    transformation, where the number of bulks cannot be known, `edges` and `bulks` are padded with NaN. The arrays
+    behind them always are, so that `jax_debug_nans` has to be off for a spectrum: ``with jax.debug_nans(False)``.
 
     Attributes
     ----------
