@@ -104,6 +104,7 @@ def test_a_session_of_small_programs_stays_within_its_mappings(short_of_mappings
     assert len(counted) > 51  # what gaussian_equivalent takes was compiled again
 
 
+@pytest.mark.slow
 def test_losses_and_times_hold_no_nan():
     """`jax_debug_nans` stops at spectra alone, whose missing bulks are NaN."""
     m = rf.RandomFeatureModel(4.0, 8.0, 0.1)  # no satellite
