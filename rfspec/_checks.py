@@ -9,8 +9,30 @@ import numpy as np
 
 
 def concrete(*values: Any) -> bool:
-    """Whether every value is known now; inside `jax.vmap`, `grad` or `jit` a rebuild must pass unchecked."""
-    return not any(isinstance(v, jax.core.Tracer) for v in values)
+    """Whether every value, or entry of a list, is known now; inside `jax.vmap`, `grad` or `jit` a rebuild must pass
+    unchecked.
+    """
+    return not any(isinstance(v, jax.core.Tracer) for v in jax.tree.leaves(values))
+
+
+def namespace(*values: Any) -> Any:
+    """NumPy for known values, which it compiles nothing for and knows inside `jax.jit` too; else `jax.numpy`."""
+    return np if concrete(*values) else jax.numpy
+
+
+def on_host(a: Any) -> Any:
+    """An array whose values are known, as NumPy's: reading results must not compile anything."""
+    return np.asarray(a) if concrete(a) else a
+
+
+def on_device(a: Any) -> Any:
+    """An array as JAX's; `jnp.asarray` would compile a copy."""
+    return jax.device_put(a) if concrete(a) else a
+
+
+def as_float(value: Any) -> Any:
+    """A number, or an array, of float64."""
+    return np.float64(value) if concrete(value) else jax.numpy.asarray(value, float)
 
 
 def real_scalar(name: str, value: Any, *, above: float) -> Any:
@@ -46,14 +68,18 @@ def not_negative(name: str, value: Any) -> Any:
 
 def real_vector(name: str, value: Any, rule: str) -> Any:
     """A non-empty one-dimensional array of finite real numbers, as float64."""
-    if not concrete(value):
-        return value
-    if isinstance(value, list | tuple) and not all(concrete(v) for v in value):
-        return jax.numpy.stack([jax.numpy.asarray(v, float) for v in value])
-    array = real_array(name, value, rule)
+    array = real_array(name, value, rule) if concrete(value) else traced_array(name, value, rule)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must be {rule}, got an array of shape {array.shape}")
     return array
+
+
+def traced_array(name: str, value: Any, rule: str, dtype: Any = float) -> Any:
+    """An array of which some entries are not known; a list may hold known ones too."""
+    try:
+        return jax.numpy.asarray(value, dtype)
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"{name} must be {rule}, got {value!r:.100}") from e
 
 
 def real_array(name: str, value: Any, rule: str) -> np.ndarray:

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import concrete, real_vector
+from ._session import enter
 
 SEARCH_RADIUS = 32.0  # kinks are looked for on [-32, 32]
 SMOOTH = 1e-10  # largest relative misfit of a smooth function to its local interpolant
@@ -66,6 +67,7 @@ class Activation(eqx.Module):
         name: str | None = None,
         kinks: tuple[float, ...] | None = None,
     ):
+        enter()
         if not callable(function):
             raise ValueError(f"activation must be a name or a callable, got {function!r}")
         self.function = function
@@ -168,7 +170,8 @@ def _examine(function: Callable[[Any], Any]) -> tuple[float, ...]:
 
     def on(x: np.ndarray) -> np.ndarray:
         try:
-            y = np.asarray(jax.jit(function)(jnp.asarray(x)))
+            with jax.ensure_compile_time_eval():  # inside `jax.jit` too σ is known
+                y = np.asarray(jax.jit(function)(x))
         except Exception as e:
             raise ValueError(
                 f"activation must be an elementwise function written with jax.numpy; it raised {e!r:.200}"

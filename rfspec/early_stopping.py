@@ -453,7 +453,9 @@ def _stops(eq: Any, tolerance: Any, threshold: Any) -> tuple[Stops, Any, Any]:
     still, seen = jax.lax.stop_gradient((eq, found))
     at = jnp.stack([seen.best, seen.lower, seen.upper, seen.onset])
     errors = flow_errors(still, jnp.where(jnp.isnan(at), jnp.inf, at))
-    missed = errors.at[1:3].add(errors[0])  # the level of the window is as uncertain as the minimum
+    missed = errors + errors[0] * np.array(
+        [0.0, 1.0, 1.0, 0.0]
+    )  # the level of the window is as uncertain as the minimum
     return found, errors, missed / jnp.abs(seen.slopes)
 
 

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import concrete, real_array
+from ._session import enter
 from .activations import Activation, Polynomial, as_activation
 from .covariance import Covariance, Isotropic
 from .model import RandomFeatureModel
@@ -94,6 +95,7 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
     >>> print(f"{ge.mu1:.7f} {ge.s2:.7f}")
     0.6057055 0.0018735
     """
+    enter()
     # Σ enters through its trace alone, so that all of them share a compilation
     model = eqx.tree_at(lambda m: m.covariance, model, Isotropic(model.covariance.trace))
     quick = _quick(model)

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import concrete, real_scalar
+from ._checks import as_float, concrete, namespace, on_device, on_host, real_scalar, traced_array
 from .contour import COARSE, FEWER, FINEST, Contour, descent, flow, heavy_ball, nodes_for
 from .filters import learned, stable_below
 from .gaussian_equivalent import gaussian_equivalent
@@ -33,7 +33,7 @@ from .series import place
 from .solver import EPS, ConvergenceError, solve_left, solve_off_axis, solve_real_axis
 from .spectrum import spectrum
 from .targets import combination, score_scale, unexplained
-from .theory import equations
+from .theory import equations, filled_up
 
 TOLERANCE = 1e-11
 FEW, BATCH = 8, 40  # training times at once
@@ -174,14 +174,13 @@ def learning_curve(
     if learning_rate is not None:
         learning_rate = real_scalar("learning_rate", learning_rate, above=0.0)
         stable = _stable(model, learning_rate, mu)
-        tau = jnp.round(tau / learning_rate) * learning_rate
+        tau = namespace(tau, learning_rate).round(tau / learning_rate) * learning_rate
     method = _method(model, eq, tau, learning_rate, mu)
-    train, test, error = (jnp.reshape(a, jnp.shape(tau)) for a in method.losses(eq, count))
-    error = jnp.where(stable, error, jnp.inf)
-    tau = jnp.asarray(tau, float)
-    curve = LearningCurve(
-        tau, train, test, score_error(model, test), error, model=model, learning_rate=learning_rate, momentum=mu
-    )
+    train, test, error = (on_host(a).reshape(np.shape(tau)) for a in method.losses(eq, count))
+    error = namespace(stable, error).where(stable, error, np.inf)
+    numbers = (tau, train, test, score_error(model, test), error)
+    tau, train, test, score, error = (on_device(as_float(a)) for a in numbers)
+    curve = LearningCurve(tau, train, test, score, error, model=model, learning_rate=learning_rate, momentum=mu)
     if np.ndim(tau) == 0 and concrete(error) and not np.isfinite(float(error)):
         raise ConvergenceError(f"the losses at tau = {float(tau):.6g} did not converge: move a parameter a little")
     return curve
@@ -190,8 +189,8 @@ def learning_curve(
 def score_error(model: RandomFeatureModel, test: Any) -> Any:
     """E_score of a test loss under Gaussian data: what exceeds the loss of the exact score, over its unit."""
     y = combination(model.target, model.process)
-    floor = unexplained(y, model.process, model.covariance.values, model.covariance.weights)
-    return (test - floor) / score_unit(model)
+    with np.errstate(divide="ignore", invalid="ignore"):  # without a signal there is no score to be learnt
+        return (test - unexplained(y, model.process, *filled_up(model.covariance))) / score_unit(model)
 
 
 def score_unit(model: RandomFeatureModel) -> Any:
@@ -203,13 +202,11 @@ def training_times(tau: Any) -> Any:
     """Training times 0 ≤ τ ≤ ∞ as float64, any shape and order."""
     rule = "tau must be real numbers of at least 0 (inf is allowed)"
     if not concrete(tau):
-        return tau
+        return traced_array("tau", tau, "real numbers of at least 0 (inf is allowed)")
     try:
         array = np.asarray(tau)
     except (TypeError, ValueError) as e:
         raise ValueError(f"{rule}, got {tau!r:.100}") from e
-    if array.dtype == object and array.size and not concrete(*array.ravel()):
-        return jnp.asarray(tau, float)
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise ValueError(f"{rule}, got {tau!r:.100}")
     if not array.size:
@@ -272,29 +269,23 @@ class _Method(NamedTuple):
 
 
 def _method(model: RandomFeatureModel, eq: Any, tau: Any, rate: Any, mu: float) -> _Method | _HeavyBall:
-    unit, tau = 2.0 * model.pace / model.psi_p, _flat(tau)  # unit: c of τ = 1
+    unit = 2.0 * model.pace / model.psi_p  # c of τ = 1
+    xp = namespace(unit, tau, rate)
+    tau = xp.ravel(tau)
     ended = tau == np.inf
+    tau = xp.where(ended, 0.0, tau)
     if rate is None:
-        return _flowing(eq, unit * _where(ended, 0.0, tau), ended)
-    steps = _where(ended, 0.0, tau) / rate
-    steps = _where(ended, np.inf, (np if concrete(steps) else jnp).round(steps))
+        return _flowing(eq, unit * tau, ended)
+    steps = xp.round(tau / rate)
     if mu:
-        return _HeavyBall(unit * rate, steps, mu)
-    arguments = (jnp.broadcast_to(unit * rate, steps.shape), _where(ended, 1.0, steps))
-    return _Method(descent, _steps_learned, arguments, ended)
+        return _HeavyBall(unit * rate, xp.where(ended, np.inf, steps), mu)
+    return _Method(descent, _steps_learned, (xp.broadcast_to(unit * rate, steps.shape), steps), ended)
 
 
 def _flowing(eq: Any, c: Any, ended: Any) -> _Method:
     """Gradient flow to the times c."""
-    return _Method(flow, _flow_learned, (c, jnp.broadcast_to(eq.top, jnp.shape(c))), ended)
-
-
-def _flat(tau: Any) -> Any:
-    return np.ravel(tau) if concrete(tau) else jnp.ravel(tau)
-
-
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    return (np if concrete(condition, b) else jnp).where(condition, a, b)
+    top = on_host(eq.top)
+    return _Method(flow, _flow_learned, (c, namespace(top).broadcast_to(top, np.shape(c))), ended)
 
 
 class _HeavyBall(NamedTuple):
@@ -434,8 +425,8 @@ def flow_losses(eq: Any, c: Any, count: int = FINEST) -> tuple[Any, Any, Any]:
 
 def flow_errors(eq: Any, c: Any) -> Any:
     """Errors of the losses at several c, by programs that every learning curve has compiled."""
-    ended = c == jnp.inf
-    return _flowing(eq, jnp.where(ended, 0.0, c), ended).losses(eq, FINEST)[2]
+    xp = namespace(c)
+    return _flowing(eq, xp.where(c == np.inf, 0.0, c), c == np.inf).losses(eq, FINEST)[2]
 
 
 def checked(contour: Callable[[int], Contour], count: int) -> tuple[Contour, Contour, Contour]:
@@ -452,23 +443,18 @@ def _losses_along(
     """Losses and errors at each τ, by calls of one of two sizes, so that any number of times is compiled already."""
     size = arguments[0].shape[0]
     width = FEW if size <= FEW else BATCH
-    parts = tuple(_padded(a, -size % width).reshape(-1, width) for a in arguments)
-    known = concrete(*jax.tree.leaves((eq, arguments)))
-    if known or parts[0].shape[0] == 1:
+    parts = tuple(namespace(a).pad(a, (0, -size % width), mode="edge").reshape(-1, width) for a in arguments)
+    if concrete(eq, arguments) or parts[0].shape[0] == 1:
         each = (tuple(a[i] for a in parts) for i in range(parts[0].shape[0]))
-        found = [_losses_of_batch(eq, contour, part, count) for part in each]
-        rows = tuple(jnp.concatenate(column) for column in zip(*found, strict=True))
+        found = zip(*(_losses_of_batch(eq, contour, part, count) for part in each), strict=True)
+        rows = tuple(namespace(column).concatenate([on_host(a) for a in column]) for column in found)
     else:
         rows = _losses_of_batches(eq, contour, parts, count)
     train, test, error = (a.ravel()[:size] for a in rows)
     if concrete(ended) and not np.any(ended):
         return train, test, error
-    last_train, last_test, last_error = limit(eq)
-    return jnp.where(ended, last_train, train), jnp.where(ended, last_test, test), jnp.where(ended, last_error, error)
-
-
-def _padded(a: Any, missing: int) -> Any:
-    return (np if concrete(a) else jnp).pad(np.asarray(a) if concrete(a) else a, (0, missing), mode="edge")
+    last = (on_host(a) for a in limit(eq))
+    return tuple(namespace(ended, a, b).where(ended, a, b) for a, b in zip(last, (train, test, error), strict=True))
 
 
 @partial(jax.jit, static_argnames=("contour", "count"))

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import concrete, real_array
+from ._checks import concrete, namespace, on_host, real_array, traced_array
 from .edges import is_inside, on_axis
 from .gaussian_equivalent import gaussian_equivalent
 from .holomorphic import Unknowns, descend, determinant
@@ -102,7 +102,7 @@ def merging_lines(model: RandomFeatureModel, *, psi_n: Any = None, psi_p: Any = 
     lines = {pair: _line(eq, pair, along_n, grid, np.geomspace(low, high, search)) for pair in PAIRS}
     return MergingLines(
         **lines,
-        hard_edge=(grid, grid + 1.0) if along_n else (jnp.where(grid > 1.0, grid - 1.0, jnp.nan), grid),
+        hard_edge=(grid, grid + 1.0) if along_n else (namespace(grid).where(grid > 1.0, grid - 1.0, np.nan), grid),
         interpolation=(grid, grid),
     )
 
@@ -113,7 +113,8 @@ def _arguments(psi_n: Any, psi_p: Any) -> tuple[bool, Any, float, float]:
     for name, value in {"psi_n": psi_n, "psi_p": psi_p}.items():
         if value is None:
             raise ValueError("give a grid for one of psi_n and psi_p and a range (low, high) for the other, got None")
-        known = value if not concrete(value) else real_array(name, value, "positive finite numbers")
+        read = real_array if concrete(value) or isinstance(value, tuple) else traced_array
+        known = read(name, value, "positive finite numbers")
         if concrete(known) and (known.ndim != 1 or not known.size or not np.all(known > 0)):
             raise ValueError(f"{name} must be a one-dimensional list of numbers greater than 0, got {value!r:.100}")
         checked[name] = known
@@ -127,7 +128,7 @@ def _arguments(psi_n: Any, psi_p: Any) -> tuple[bool, Any, float, float]:
     if not low < high:
         raise ValueError(f"{ranges[0]} must be a range (low, high) with low < high, got ({low}, {high})")
     along_n = ranges[0] == "psi_p"
-    return along_n, jnp.asarray(checked["psi_n" if along_n else "psi_p"], float), float(low), float(high)
+    return along_n, checked["psi_n" if along_n else "psi_p"], float(low), float(high)
 
 
 # ------------------------------------------------------------------------------------------------ is there a gap
@@ -183,21 +184,23 @@ def _line(eq: Any, pair: str, along_n: bool, grid: Any, scan: np.ndarray) -> Mer
     fixed = np.asarray(jax.lax.stop_gradient(grid))
     row, x, zeta, u = _brackets(jax.lax.stop_gradient(eq), pair, along_n, fixed, scan)
     if not row.size:
-        none = jnp.full((0, fixed.size), jnp.nan)
+        none = np.full((0, fixed.size), np.nan)
         return MergingLine(none, none, none, none)
     padded = np.arange(_padded(row.size)) % row.size  # few sizes, few compilations
     g = grid[row]
     found = _cusps(eq, along_n, g[padded], x[padded], zeta[padded], tuple(v[padded] for v in u))
-    solved, zeta, error = (a[: row.size] for a in found)
+    solved, zeta, error = (on_host(a)[: row.size] for a in found)
     lost = ~(np.abs(np.log(np.asarray(jax.lax.stop_gradient(solved)) / x)) < 1e-3)
     branch = np.array([np.sum(row[:i] == r) for i, r in enumerate(row)])
 
     def table(values: Any) -> Any:
-        empty = jnp.full((branch.max() + 1, fixed.size), jnp.nan)
-        return empty.at[branch, row].set(jnp.where(lost, jnp.nan, values))
+        place = np.full((branch.max() + 1, fixed.size), row.size)
+        place[branch, row] = np.arange(row.size)
+        xp = namespace(values)
+        return xp.append(xp.where(lost, np.nan, values), np.nan)[place]
 
     psi_n, psi_p = (table(g), table(solved)) if along_n else (table(solved), table(g))
-    return MergingLine(psi_n, psi_p, table(eq.origin + zeta), table(error))
+    return MergingLine(psi_n, psi_p, table(on_host(eq.origin) + zeta), table(error))
 
 
 def _brackets(

@@ -170,7 +170,7 @@ class RandomFeatureModel(eqx.Module):
         if not concrete(gamma2):
             return
         z, w = trapezoid()
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), jax.ensure_compile_time_eval():
             y = np.asarray(self.activation(np.sqrt(float(gamma2)) * z))
             share = np.abs(y**2 * w)
             settled = np.all(np.isfinite(y)) and max(share[0], share[-1]) < 1e-12 * share.max()
@@ -184,7 +184,9 @@ class RandomFeatureModel(eqx.Module):
         """Say what is allowed but hardly meant."""
         if not concrete(*jax.tree.leaves(self)):
             return
-        gamma2 = float(self.gamma2)
+        gamma2, beta2, alpha2 = self.gamma2, self.process.beta2, self.process.alpha**2
+        if not concrete(gamma2, beta2, alpha2):  # a process of the user's own, inside `jax.jit`
+            return
         if self.activation.named and self.activation.name in SATURATING and not USUAL[0] <= gamma2 <= USUAL[1]:
             effect = "nearly linear: v² and s² almost vanish" if gamma2 < 1 else "saturated: little of it is linear"
             warnings.warn(
@@ -195,7 +197,7 @@ class RandomFeatureModel(eqx.Module):
             )
         if self.covariance.atomic:
             return
-        law, noise = self.covariance, float(self.process.beta2 / self.process.alpha**2)
+        law, noise = self.covariance, float(beta2) / max(float(alpha2), np.finfo(float).tiny)
         share = float(law.unresolved(self.psi_p, self.psi_n, noise))
         if share > UNRESOLVED:
             needed = law.nodes_needed(self.psi_p, self.psi_n, noise, UNRESOLVED)

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
-from ._checks import concrete, real_array, real_scalar, real_vector
+from ._checks import concrete, namespace, not_negative, real_scalar, real_vector
 
 
 class Process(eqx.Module):
@@ -31,7 +30,7 @@ class Process(eqx.Module):
     @property
     def beta(self) -> Any:
         """Amplitude β of the noise."""
-        return jnp.sqrt(self.beta2)
+        return namespace(self.beta2).sqrt(self.beta2)
 
     @property
     def velocity(self) -> tuple[Any, Any]:
@@ -70,12 +69,12 @@ class OrnsteinUhlenbeck(Process):
     @property
     def alpha(self) -> Any:
         """e^{-t}."""
-        return jnp.exp(-self.t)
+        return namespace(self.t).exp(-self.t)
 
     @property
     def beta2(self) -> Any:
         """1 - e^{-2t}, without cancellation at small t."""
-        return -jnp.expm1(-2.0 * self.t)
+        return -namespace(self.t).expm1(-2.0 * self.t)
 
     @property
     def velocity(self) -> tuple[Any, Any]:
@@ -110,7 +109,16 @@ class FlowMatching(Process):
     @property
     def velocity(self) -> tuple[Any, Any]:
         """(-1, 1): the velocity is ξ - x."""
-        return -jnp.ones_like(self.s), jnp.ones_like(self.s)
+        one = namespace(self.s).ones_like(self.s)
+        return -one, one
+
+
+def _check_schedule(name: str, values: np.ndarray) -> None:
+    inside = (values > 0) & (values < 1)
+    if not np.all(inside):
+        raise ValueError(f"{name} must lie between 0 and 1, both excluded, got {values[~inside][0]!r}")
+    if name == "alpha_bars" and not np.all(np.diff(values) < 0):
+        raise ValueError("alpha_bars must fall from step to step, got a schedule that does not")
 
 
 class DDPM(Process):
@@ -147,26 +155,23 @@ class DDPM(Process):
         name, values = ("betas", betas) if alpha_bars is None else ("alpha_bars", alpha_bars)
         values = np.linspace(1e-4, 0.02, 1000) if values is None else values
         values = real_vector(name, values, "a one-dimensional array of numbers between 0 and 1")
-        if not np.all((values > 0) & (values < 1)):
-            raise ValueError(
-                f"{name} must lie between 0 and 1, both excluded, got {values[~((values > 0) & (values < 1))][0]!r}"
-            )
-        if name == "alpha_bars" and not np.all(np.diff(values) < 0):
-            raise ValueError("alpha_bars must fall from step to step, got a schedule that does not")
+        if concrete(values):
+            _check_schedule(name, values)
         if isinstance(step, bool) or not isinstance(step, int | np.integer) or not 1 <= step <= values.size:
             raise ValueError(f"step must be an integer from 1 to {values.size}, got {step!r}")
-        logs = np.cumsum(np.log1p(-values)) if name == "betas" else np.log(values)
-        self.log_alpha_bar = np.float64(logs[step - 1])
+        xp = namespace(values)
+        logs = xp.cumsum(xp.log1p(-values)) if name == "betas" else xp.log(values)
+        self.log_alpha_bar = logs[step - 1]
 
     @property
     def alpha(self) -> Any:
         """√ᾱ."""
-        return jnp.exp(0.5 * self.log_alpha_bar)
+        return namespace(self.log_alpha_bar).exp(0.5 * self.log_alpha_bar)
 
     @property
     def beta2(self) -> Any:
         """1 - ᾱ, without cancellation in the first steps."""
-        return -jnp.expm1(self.log_alpha_bar)
+        return -namespace(self.log_alpha_bar).expm1(self.log_alpha_bar)
 
     @property
     def t(self) -> Any:
@@ -196,17 +201,17 @@ class Cosine(Process):
     @property
     def alpha(self) -> Any:
         """cos(πs/2)."""
-        return jnp.cos(0.5 * jnp.pi * self.s)
+        return namespace(self.s).cos(0.5 * np.pi * self.s)
 
     @property
     def beta2(self) -> Any:
         """sin²(πs/2)."""
-        return jnp.sin(0.5 * jnp.pi * self.s) ** 2
+        return namespace(self.s).sin(0.5 * np.pi * self.s) ** 2
 
     @property
     def velocity(self) -> tuple[Any, Any]:
         """(-πβ/2, πα/2)."""
-        return -0.5 * jnp.pi * self.beta, 0.5 * jnp.pi * self.alpha
+        return -0.5 * np.pi * self.beta, 0.5 * np.pi * self.alpha
 
 
 class VarianceExploding(Process):
@@ -226,7 +231,7 @@ class VarianceExploding(Process):
     @property
     def alpha(self) -> Any:
         """1."""
-        return jnp.ones_like(self.sigma)
+        return namespace(self.sigma).ones_like(self.sigma)
 
     @property
     def beta2(self) -> Any:
@@ -236,7 +241,8 @@ class VarianceExploding(Process):
     @property
     def velocity(self) -> tuple[Any, Any]:
         """(0, 1)."""
-        return jnp.zeros_like(self.sigma), jnp.ones_like(self.sigma)
+        xp = namespace(self.sigma)
+        return xp.zeros_like(self.sigma), xp.ones_like(self.sigma)
 
 
 class Interpolant(Process):
@@ -262,13 +268,13 @@ class Interpolant(Process):
     def __init__(self, alpha: Any, beta: Any, alpha_rate: Any = None, beta_rate: Any = None):
         if concrete(alpha, beta) and np.size(alpha) == np.size(beta) == 1 and alpha == 0 and beta == 0:
             raise ValueError("alpha² + beta² must be greater than 0, got alpha = beta = 0")
-        self.signal = alpha if not concrete(alpha) else np.float64(real_array("alpha", alpha, "a number of at least 0"))
-        if concrete(alpha) and (np.ndim(self.signal) or self.signal < 0):
-            raise ValueError(f"alpha must be a number of at least 0, got {alpha!r}")
+        self.signal = not_negative("alpha", alpha)
         self.noise = real_scalar("beta", beta, above=0.0)
         if (alpha_rate is None) != (beta_rate is None):
             raise ValueError("give both of alpha_rate and beta_rate, or none")
-        self.rates = None if alpha_rate is None else (jnp.asarray(alpha_rate, float), jnp.asarray(beta_rate, float))
+        rates = {"alpha_rate": alpha_rate, "beta_rate": beta_rate}
+        known = alpha_rate is not None
+        self.rates = tuple(real_scalar(name, x, above=-np.inf) for name, x in rates.items()) if known else None
 
     @property
     def alpha(self) -> Any:

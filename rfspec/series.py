@@ -128,8 +128,7 @@ def quantile_at(eq: Any, support: Support, series: Series, u: Any, *, polish: bo
         edge = jnp.where(u >= 1.0, support.upper[i], jnp.where(u <= start[i], support.lower[i], zeta))
         return jnp.where((u <= eq.atom_mass) & (eq.atom_mass > 0), 0.0, edge)
 
-    u = jnp.asarray(u, float)
-    return eq.origin + jax.vmap(one)(u.ravel()).reshape(u.shape)
+    return eq.origin + jax.vmap(one)(u)
 
 
 def towards(eq: Any, support: Support, zeta: Any, u: Any) -> Any:

@@ -6,6 +6,7 @@ is ever made at the end; derivatives are those of the implicit function.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import concrete
+from ._checks import concrete, traced_array
+from ._session import at_points
 from .gaussian_equivalent import gaussian_equivalent
 from .holomorphic import Unknowns, approach, descend, implicit, jacobian, sensitivity, solve_small
 from .model import RandomFeatureModel
@@ -106,7 +108,7 @@ def solve(model: RandomFeatureModel, z: Any) -> Solution:
     -0.395829479+0.201247976j
     """
     z = complex_array(z)
-    solution = _solve(equations(model, gaussian_equivalent(model)), z)
+    solution = solve_at(equations(model, gaussian_equivalent(model)), z)
     if np.ndim(z) == 0 and concrete(solution.status) and int(solution.status) != 0:
         raise ConvergenceError(f"at z = {complex(z):.12g}: {STATUS[int(solution.status)]}")
     return solution
@@ -115,22 +117,24 @@ def solve(model: RandomFeatureModel, z: Any) -> Solution:
 def complex_array(z: Any, name: str = "z") -> Any:
     """z as complex128, or a ValueError."""
     if not concrete(z):
-        return jnp.asarray(z).astype(complex)
+        return traced_array(name, z, "a complex number or an array of them", complex)
     try:
         array = np.asarray(z)
     except (TypeError, ValueError) as e:
         raise ValueError(f"{name} must be a complex number or an array of them, got {z!r:.100}") from e
-    if array.dtype == object and array.size and not concrete(*array.ravel()):
-        return jnp.asarray(z).astype(complex)
     if not np.issubdtype(array.dtype, np.number):
         raise ValueError(f"{name} must be a complex number or an array of them, got {z!r:.100}")
     return array.astype(complex)
 
 
+def solve_at(eq: Any, z: Any) -> Solution:
+    """The same from the equations."""
+    return at_points(partial(_solve, eq), z)
+
+
 @jax.jit
 def _solve(eq: Any, z: Any) -> Solution:
-    out = jax.vmap(lambda w: _solve_one(eq, w))(jnp.ravel(z))
-    return jax.tree.map(lambda a: a.reshape(jnp.shape(z)), out)
+    return jax.vmap(partial(_solve_one, eq))(z)
 
 
 def solve_real_axis(eq: Any, zeta: Any, floor: Any) -> Unknowns:

@@ -15,12 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import concrete, real_array
+from ._checks import concrete, on_host, real_array, traced_array
+from ._session import at_points, enter
 from .edges import contents, find_edges
 from .gaussian_equivalent import gaussian_equivalent
 from .model import RandomFeatureModel
 from .series import Series, cosines_of, moment_of, nodes_of, quantile_at, series_of
-from .solver import ConvergenceError, Solution, _solve, complex_array, solve_real_axis
+from .solver import ConvergenceError, Solution, complex_array, solve_at, solve_real_axis
 from .support import PARTS, SAME, PartEdges, Support, cdf_at, density_at, part_edges
 from .theory import Equations, equations
 
@@ -55,7 +56,8 @@ class Spectrum(eqx.Module):
     r"""The limiting spectrum of the feature correlation matrix U of a model.
 
     Made by ``rf.spectrum(model)``. All methods take and return arrays of any one shape. Inside a JAX
-    transformation, where the number of bulks cannot be known, `edges` and `bulks` are padded with NaN.
+    transformation, where the number of bulks cannot be known, `edges` and `bulks` are padded with NaN. The arrays
+    behind them always are, so that `jax_debug_nans` has to be off for a spectrum: ``with jax.debug_nans(False)``.
 
     Attributes
     ----------
@@ -83,20 +85,20 @@ class Spectrum(eqx.Module):
     @property
     def edges(self) -> Any:
         """Edges of the bulks, ascending, shape [2B]; relative errors are in `edge_error`."""
-        lower, upper, location = (_host(a) for a in (self.support.lower, self.support.upper, self.atom.location))
+        lower, upper, location = (on_host(a) for a in (self.support.lower, self.support.upper, self.atom.location))
         ends = (np if concrete(lower) else jnp).stack([lower, upper], axis=1)
         return location + ends[: self.count].ravel()
 
     @property
     def edge_error(self) -> Any:
         """Estimated relative error of each edge's distance from the atom's place, shape [2B]."""
-        return _host(self.edge_errors)[: 2 * self.count]
+        return on_host(self.edge_errors)[: 2 * self.count]
 
     @property
     def bulks(self) -> tuple[Bulk, ...]:
         """The bulks in ascending order."""
         edges, labels = self.edges, self._labels()
-        mass, drop = _host(self.support.mass), _host(self.support.drop)
+        mass, drop = on_host(self.support.mass), on_host(self.support.drop)
         return tuple(Bulk(edges[2 * i], edges[2 * i + 1], mass[i], drop[i], labels[i]) for i in range(self.count))
 
     def _labels(self) -> list[str | None]:
@@ -114,7 +116,7 @@ class Spectrum(eqx.Module):
     @property
     def separated(self) -> Any:
         """Whether every two parts that exist have a gap between them."""
-        lower, upper, mass = (_host(a) for a in self.parts)
+        lower, upper, mass = (on_host(a) for a in self.parts)
         return ~((mass > SAME) & ((lower != lower) | (upper != upper))).any()
 
     @property
@@ -134,7 +136,7 @@ class Spectrum(eqx.Module):
         The difference between each bulk's integrated density and its mass, an exact sum of ranks and weights, which
         would show a missed edge; and the size of the last terms of the series.
         """
-        return _host(self.series.error).sum()
+        return on_host(self.series.error).sum()
 
     def density(self, x: Any) -> Any:
         """Density of the continuous part at x (the atom apart).
@@ -142,24 +144,28 @@ class Spectrum(eqx.Module):
         The relative error inside a bulk is near 1e-13, and grows as s²/(x - s²) next to the atom, where a double
         x does not say how far from it it is; ``rf.solve(model, x).error`` tells, times |q|/Im q.
         """
-        return density_at(self.equations, self.support, _real("x", x))
+        enter()
+        return at_points(partial(density_at, self.equations, self.support), _real("x", x))
 
     def cdf(self, x: Any) -> Any:
         """Share of the eigenvalues that are ≤ x, the atom included.
 
         Error near 1e-14, besides what the rounding of x leaves open next to the atom.
         """
-        return cdf_at(self.equations, self.support, _real("x", x))
+        enter()
+        return at_points(partial(cdf_at, self.equations, self.support), _real("x", x))
 
     def quantile(self, u: Any) -> Any:
         """Smallest x with cdf(x) ≥ u, for 0 ≤ u ≤ 1."""
+        enter()
         u = _real("u", u)
         if concrete(u) and u.size and not (u.min() >= 0 and u.max() <= 1):
             raise ValueError(f"u must lie in [0, 1], got {u.min() if u.min() < 0 else u.max()}")
-        return quantile_at(self.equations, self.support, self.series, u, polish=True)
+        return self._quantiles(u, polish=True)
 
     def moment(self, k: int) -> Any:
         """The moment ∫ λ^k dν(λ) = lim Tr U^k/p for an integer k."""
+        enter()
         try:
             k = operator.index(k)
         except TypeError as e:
@@ -172,10 +178,11 @@ class Spectrum(eqx.Module):
         Raises a ValueError where a real z lies on the support or the atom, a ConvergenceError where the
         solver fails; ``rf.solve`` gives the limit on the support.
         """
+        enter()
         z = complex_array(z)
         if concrete(z, self.support.lower):
             self._check_off_support(np.asarray(z))
-        solution: Solution = _solve(self.equations, z)
+        solution: Solution = solve_at(self.equations, z)
         if concrete(solution.status) and np.any(np.asarray(solution.status) != 0):
             raise ConvergenceError(solution.message)
         return solution.q
@@ -195,8 +202,12 @@ class Spectrum(eqx.Module):
 
     def sample(self, key: Any, shape: tuple[int, ...] = ()) -> Any:
         """Independent draws from the spectrum, atom included: numbers of this shape."""
+        enter()
         u = jax.random.uniform(key, shape, dtype=float)
-        return quantile_at(self.equations, self.support, self.series, u, polish=False)
+        return self._quantiles(u, polish=False)
+
+    def _quantiles(self, u: Any, *, polish: bool) -> Any:
+        return at_points(partial(quantile_at, self.equations, self.support, self.series, polish=polish), u)
 
     def __repr__(self) -> str:
         if not concrete(self.support.count):
@@ -264,12 +275,13 @@ def _refined(sp: Spectrum, nodes: int) -> tuple[Spectrum, bool]:
     which = np.flatnonzero(np.asarray(sp.series.error) > SERIES_GOAL / (4 * sp.count))
     if not which.size:
         return sp, False
-    rows = list(jnp.pad(sp.series.cosines, ((0, 0), (0, nodes - sp.series.cosines.shape[1]))))
+    rows = np.pad(np.asarray(sp.series.cosines), ((0, 0), (0, nodes - sp.series.cosines.shape[1])))
+    lower, upper = np.asarray(sp.support.lower), np.asarray(sp.support.upper)
     hole = False
     for i in which:
-        rows[i], gap = cosines_of(sp.equations, sp.support.lower[i], sp.support.upper[i], nodes=nodes)
+        rows[i], gap = cosines_of(sp.equations, lower[i], upper[i], nodes=nodes)
         hole = hole or bool(gap)
-    return eqx.tree_at(lambda r: r.series, sp, series_of(sp.support, jnp.stack(rows))), hole
+    return eqx.tree_at(lambda r: r.series, sp, series_of(sp.support, rows)), hole
 
 
 @partial(jax.jit, static_argnames="bulks")
@@ -293,13 +305,8 @@ def _spectrum(eq: Any, *, bulks: int) -> tuple[Any, ...]:
     return support, atom, part_edges(eq, support), edges.error, series, failed
 
 
-def _host(a: Any) -> Any:
-    """An array whose values are known, as NumPy's: reading results must not compile anything."""
-    return np.asarray(a) if concrete(a) else a
-
-
 def _real(name: str, x: Any) -> Any:
-    return real_array(name, x, "finite real numbers") if concrete(x) else x
+    return (real_array if concrete(x) else traced_array)(name, x, "finite real numbers")
 
 
 def _intervals(edges: np.ndarray) -> str:

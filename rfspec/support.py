@@ -65,7 +65,7 @@ def depth(support: Support, zeta: Any) -> tuple[Any, Any]:
 
 @jax.jit
 def density_at(eq: Any, support: Support, x: Any) -> Any:
-    """Density of the continuous part at eigenvalues x."""
+    """Density of the continuous part at eigenvalues x, a flat array."""
 
     def one(zeta: Any) -> Any:
         inside, distance = depth(jax.lax.stop_gradient(support), jax.lax.stop_gradient(zeta))
@@ -73,8 +73,7 @@ def density_at(eq: Any, support: Support, x: Any) -> Any:
         u = solve_real_axis(eq, safe, 0.02 * jnp.where(inside, distance, eq.bound))
         return jnp.where(inside, u[0].imag / jnp.pi, 0.0)
 
-    x = jnp.asarray(x, float)
-    return jax.vmap(one)(x.ravel() - eq.origin).reshape(x.shape)
+    return jax.vmap(one)(x - eq.origin)
 
 
 def cdf_at_one(eq: Any, support: Support, zeta: Any) -> Any:
@@ -93,6 +92,5 @@ def cdf_at_one(eq: Any, support: Support, zeta: Any) -> Any:
 
 @jax.jit
 def cdf_at(eq: Any, support: Support, x: Any) -> Any:
-    """Distribution function at eigenvalues x, the atom included."""
-    x = jnp.asarray(x, float)
-    return jax.vmap(lambda zeta: cdf_at_one(eq, support, zeta))(x.ravel() - eq.origin).reshape(x.shape)
+    """Distribution function at eigenvalues x, a flat array; the atom included."""
+    return jax.vmap(lambda zeta: cdf_at_one(eq, support, zeta))(x - eq.origin)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
-
+from ._checks import as_float
 from .processes import Process
 
 TARGETS = ("noise", "score", "data", "velocity")
@@ -25,15 +24,15 @@ class Combination(NamedTuple):
 
 def combination(target: str, process: Process) -> Combination:
     """The combination of a named target: -ξ, -ξ/β (the score of x_t given x), x, and α̇x + β̇ξ."""
-    number = jnp.float64  # one type for all, so that targets share compilations
+    one = as_float(1.0)  # one type for all, so that targets share compilations
     if target == "noise":
-        return Combination(None, number(-1.0), process.beta2)
+        return Combination(None, -one, process.beta2)
     if target == "score":
-        return Combination(None, number(-1.0 / process.beta), number(1.0))
+        return Combination(None, -one / process.beta, one)
     if target == "data":
-        return Combination(number(1.0), number(0.0), number(1.0))
-    signal, noise = (jnp.asarray(rate, float) for rate in process.velocity)
-    return Combination(signal, noise, number(1.0))
+        return Combination(one, as_float(0.0), one)
+    signal, noise = (as_float(rate) for rate in process.velocity)
+    return Combination(signal, noise, one)
 
 
 def score_scale(y: Combination, process: Process) -> Any:
@@ -46,7 +45,5 @@ def score_scale(y: Combination, process: Process) -> Any:
 def unexplained(y: Combination, process: Process, values: Any, weights: Any) -> Any:
     """The loss of E[y|x_t] for Gaussian data, ∫ dρ_Σ λ (c_xβ - c_ξα)²/(α²λ + β²)."""
     alpha, beta = process.alpha, process.beta
-    share = jnp.asarray(values) / (alpha**2 * jnp.asarray(values) + process.beta2)
-    return ((0.0 if y.signal is None else y.signal * beta) - y.noise * alpha) ** 2 * jnp.sum(
-        jnp.asarray(weights) * share
-    )
+    share = weights * values / (alpha**2 * values + process.beta2)
+    return ((0.0 if y.signal is None else y.signal * beta) - y.noise * alpha) ** 2 * share.sum()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
+from typing import Any
+
 import numpy as np
 
+from ._checks import namespace
+from ._session import enter
+from .covariance import Covariance
 from .equations import RandomFeatureEquations
 from .gaussian_equivalent import GaussianEquivalent
 from .model import RandomFeatureModel
@@ -14,19 +18,22 @@ from .targets import combination
 Equations = RandomFeatureEquations | NoiseDrawsEquations
 
 
-def equations(model: RandomFeatureModel, ge: GaussianEquivalent) -> Equations:
-    """The equations of a model, given its Gaussian-equivalent constants.
+def filled_up(covariance: Covariance) -> tuple[Any, Any]:
+    """Eigenvalues and weights of Σ, filled up with weights 0 to a power of two: few lengths, few compilations."""
+    values, weights = covariance.values, covariance.weights
+    xp, size = namespace(values, weights), values.shape[-1]
+    missing = (1 << (size - 1).bit_length()) - size
+    if not missing:
+        return values, weights
+    return xp.pad(values, (0, missing), mode="edge"), xp.pad(weights, (0, missing))
 
-    Eigenvalues of weight 0 fill Σ up to one of a few lengths, so that different covariances share a compilation.
-    """
-    values, weights = model.covariance.values, model.covariance.weights
-    size = values.shape[-1]
-    missing = (1 << (size - 1).bit_length() if size <= 64 else -(-size // 64) * 64) - size
-    if missing:
-        values, weights = jnp.pad(values, (0, missing), mode="edge"), jnp.pad(weights, (0, missing))
+
+def equations(model: RandomFeatureModel, ge: GaussianEquivalent) -> Equations:
+    """The equations of a model, given its Gaussian-equivalent constants."""
+    enter()
     y, process = combination(model.target, model.process), model.process
     slope = None if y.signal is None else y.signal * process.alpha / process.beta
-    known = (model.psi_p, model.psi_n, values, weights, ge, y, slope, model.weight_decay / y.weight)
+    known = (model.psi_p, model.psi_n, *filled_up(model.covariance), ge, y, slope, model.weight_decay / y.weight)
     if np.isinf(model.noise_draws):
         return RandomFeatureEquations(*known)
     return NoiseDrawsEquations(*known, np.float64(model.noise_draws))

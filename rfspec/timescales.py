@@ -138,7 +138,7 @@ def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper", *, thr
     if rule == "paper":
         law = leading_order(model)
         (low2, high2), (low1, high1) = law.population, law.sample
-        nan = jnp.nan * scale
+        nan = np.nan * np.ones(np.shape(scale))
         error = gaussian_equivalent(model).error
         return Timescales(
             rule,
@@ -157,7 +157,7 @@ def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper", *, thr
 
 def _from_losses(model: RandomFeatureModel, threshold: Any) -> Timescales:
     stop, (onset, error) = early_stopping(model), gap_onset(model, threshold)
-    nan = jnp.nan * onset
+    nan = np.nan * np.ones(np.shape(onset))
     slow = PartTimes(stop.tau, onset, nan)
     return Timescales(
         "loss", PartTimes(nan, nan, nan), slow, stop.tau < onset, jnp.maximum(stop.tau_error, error), None

@@ -6,6 +6,7 @@ K_Ũ (``rfspec.learning_curves``). Equations (5) to (7) of ``rfspec.equations``;
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import concrete
+from ._checks import concrete, namespace
+from ._session import at_points
 from .gaussian_equivalent import gaussian_equivalent
 from .holomorphic import condition
 from .model import RandomFeatureModel
@@ -78,10 +80,10 @@ def two_point(model: RandomFeatureModel, z1: Any, z2: Any) -> TwoPoint:
     """
     z1, z2 = complex_array(z1, "z1"), complex_array(z2, "z2")
     try:
-        z1, z2 = jnp.broadcast_arrays(z1, z2)
+        z1, z2 = namespace(z1, z2).broadcast_arrays(z1, z2)
     except ValueError as e:
         raise ValueError(f"z1 and z2 must broadcast, got shapes {np.shape(z1)} and {np.shape(z2)}") from e
-    found = _two_point(equations(model, gaussian_equivalent(model)), z1, z2)
+    found = at_points(partial(_two_point, equations(model, gaussian_equivalent(model))), z1, z2)
     if np.ndim(z1) == 0 and concrete(found.status) and int(found.status) != 0:
         raise ConvergenceError(f"at z1 = {complex(z1):.12g}, z2 = {complex(z2):.12g}: {STATUS[int(found.status)]}")
     return found
@@ -89,8 +91,7 @@ def two_point(model: RandomFeatureModel, z1: Any, z2: Any) -> TwoPoint:
 
 @jax.jit
 def _two_point(eq: Any, z1: Any, z2: Any) -> TwoPoint:
-    out = jax.vmap(lambda a, b: _one(eq, a, b))(jnp.ravel(z1), jnp.ravel(z2))
-    return jax.tree.map(lambda a: a.reshape(jnp.shape(z1)), out)
+    return jax.vmap(partial(_one, eq))(z1, z2)
 
 
 def _one(eq: Any, z1: Any, z2: Any) -> TwoPoint:

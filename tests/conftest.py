@@ -1,8 +1,6 @@
 import os
 import tempfile
-import time
 from importlib.metadata import version
-from pathlib import Path
 
 # worker processes, and the commands that tests start, share what one of them has compiled
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -15,25 +13,19 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 if version("jaxlib").startswith("0.10."):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
-import jax
 import matplotlib as mpl
 import pytest
 
 import rfspec as rf
+from rfspec._session import enter
 
 mpl.use("Agg")
 
-MAPPINGS = 48_000  # Linux gives a process 65,530, a compiled program takes up to a thousand; XLA crashes past the last
-QUICK = 0.5  # seconds of a test that can hardly have compiled anything
-
 
 @pytest.fixture(autouse=True)
-def _forget_compiled_programs():
-    start = time.monotonic()
+def _room_to_compile():
     yield
-    maps = Path("/proc/self/maps")
-    if time.monotonic() - start > QUICK and maps.exists() and maps.read_bytes().count(b"\n") > MAPPINGS:
-        jax.clear_caches()
+    enter()
 
 
 @pytest.fixture(autouse=True)

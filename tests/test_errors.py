@@ -47,7 +47,7 @@ CASES = {
     "step": (lambda: rf.DDPM(1001), "step must be an integer from 1 to 1000, got 1001"),
     "no signal and no noise": (lambda: rf.Interpolant(0.0, 0.0), r"alpha² \+ beta² must be greater than 0"),
     "beta zero": (lambda: rf.Interpolant(1.0, 0.0), "beta must be .* greater than 0, got 0.0"),
-    "alpha negative": (lambda: rf.Interpolant(-1.0, 1.0), "alpha must be a number of at least 0, got -1.0"),
+    "alpha negative": (lambda: rf.Interpolant(-1.0, 1.0), "alpha must be a finite real number of at least 0, got -1.0"),
     "one rate": (lambda: rf.Interpolant(1.0, 1.0, 0.5), "give both of alpha_rate and beta_rate, or none"),
     "no rates": (
         lambda: rf.RandomFeatureModel(1.0, 1.0, process=rf.Interpolant(1.0, 1.0), target="velocity"),

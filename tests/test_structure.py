@@ -8,6 +8,7 @@ import rfspec
 PACKAGE = Path(rfspec.__file__).parent
 ROOMS = [
     "_checks",
+    "_session",
     "activations",
     "covariance",
     "covariance_laws",

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import real_array, real_scalar
+from .._session import enter
 from ..filters import LINEAR, learned, stable_below
 from ..learning_curves import LearningCurve, score_error
 from .features import FeatureMatrices
@@ -54,6 +55,7 @@ def eigenbasis(matrices: FeatureMatrices) -> Eigenbasis:
     ValueError
         If the eigenvectors and what is made of them do not fit into memory.
     """
+    enter()
     require(4 * matrices.p**2, f"the eigenbasis of U at p = {matrices.p}", "take a smaller d, or train step by step")
     return _eigenbasis(matrices)
 
@@ -137,6 +139,7 @@ def trajectory(
     >>> bool(curve.train[1] < curve.train[0] < 1.0)
     True
     """
+    enter()
     steps, eta, mu = method(steps, learning_rate, optimizer, momentum)
     basis = matrices if isinstance(matrices, Eigenbasis) else eigenbasis(matrices)
     matrices = basis.matrices

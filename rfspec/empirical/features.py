@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import real_array, real_scalar
+from .._session import enter
 from ..gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from ..model import RandomFeatureModel
 from ..targets import combination
@@ -144,6 +145,7 @@ def sample(
 
 def matrices_of(model: RandomFeatureModel, draw: Draw, kind: str, tolerance: float = TOLERANCE) -> FeatureMatrices:
     """The matrices of what was drawn."""
+    enter()
     tolerance, ge = float(real_scalar("tolerance", tolerance, above=0.0)), gaussian_equivalent(model)
     U, V, untrained, error = _training(model, ge, draw, kind, tolerance)
     U_test, V_test, untrained_test, error_test = _testing(model, ge, draw, kind, tolerance)

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from .._session import enter
 from ..gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from ..model import RandomFeatureModel
 from .features import eigenvalues_of, sizes
@@ -320,6 +321,7 @@ def feature_operator(
 
 def operator_sizes(model: RandomFeatureModel, d: int) -> tuple[int, int, int]:
     """(d, n, p) of a model of which operators exist."""
+    enter()
     model.check_plain("the operator that forms no U", "noise_draws")
     return sizes(model, d)
 

@@ -20,6 +20,7 @@ import optax
 from tqdm import tqdm
 
 from .._checks import real_scalar
+from .._session import enter
 from ..checkpoint import Checkpoint, fingerprint, forget, resumed, signature
 from ..filters import LINEAR
 from ..gaussian_equivalent import gaussian_equivalent
@@ -64,6 +65,7 @@ def gradient_descent(
     ValueError
         If the steps are not ascending integers ≥ 0, or η is unstable (the message names the limit).
     """
+    enter()
     steps, eta, _ = method(_ascending(steps), learning_rate, "gd", 0.0)
     check_stable(matrices, float(_largest(matrices.U)), eta, "gd", 0.0)
     run = _Run(matrices, None, _rule("sgd", eta), None, None)
@@ -119,6 +121,7 @@ def train(
     ValueError
         If an argument is out of range, the optimizer is unknown, or the checkpoint belongs to another run.
     """
+    enter()
     steps, eta = _ascending(steps), float(real_scalar("learning_rate", learning_rate, above=0.0))
     if isinstance(optimizer, str) and optimizer not in STEPWISE:
         raise ValueError(
