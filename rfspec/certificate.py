@@ -8,17 +8,13 @@ from typing import Any, NamedTuple
 import mpmath as mp
 import numpy as np
 
+from .algebraic import drops, numbers, twin
 from .algebraic import elimination as exact
-from .algebraic import numbers, twin
-from .columns import or_zero
 from .model import RandomFeatureModel
 from .solver import solve
 from .spectrum import Spectrum, spectrum
-from .targets import combination
 
 EPS = float(np.finfo(float).eps)
-MIDPOINTS, MOST_MIDPOINTS = 32, 10_000  # in a bulk, at first and at last
-AGREED, SETTLED = 1e-6, 1e-25
 INSIDE = (0.05, 0.5, 0.95)  # places in each bulk, as shares of its width, at which densities are compared
 
 
@@ -86,8 +82,8 @@ def certify(
     r"""Recompute a spectrum in multi-precision arithmetic and return the true errors beside the claimed ones.
 
     Constants by averages in mpmath; edges as roots of the exact discriminant; masses as the exact sums of ranks
-    and weights that the signs of q and δ at those edges give; densities by the twin solver at three places of each
-    bulk, and train-loss drops by its integrals between the exact edges. None of it shares code with the JAX core.
+    and weights that the signs of q and δ at those edges give; train-loss drops by integrals between these edges, and
+    densities at three places of each bulk, from the twin solver. None of it shares code with the JAX core.
 
     Parameters
     ----------
@@ -163,60 +159,12 @@ def _masses(sp: Spectrum, truth: Any, folds: list[exact.Fold]) -> Iterator[Row]:
 
 
 def _drops(sp: Spectrum, truth: Any, folds: list[exact.Fold], digits: int) -> Iterator[Row]:
-    for i, (bulk, a, b) in enumerate(zip(sp.bulks, folds[::2], folds[1::2], strict=True)):
-        drop = _drop_between(sp.model, truth, a.zeta, b.zeta, digits)
-        size = max(abs(drop), abs(mp.mpf(float(bulk.loss_drop))))
+    found = drops.between(
+        sp.model, truth, [(a.zeta, b.zeta) for a, b in zip(folds[::2], folds[1::2], strict=True)], digits
+    )
+    for i, (bulk, drop) in enumerate(zip(sp.bulks, found, strict=True)):
+        size = max(abs(drop), abs(bulk.loss_drop))
         yield _row(f"drop of bulk {i + 1}", bulk.loss_drop, drop, bulk.loss_drop_error / size if size else 0.0)
-
-
-def _drop_between(model: RandomFeatureModel, truth: Any, a: Any, b: Any, digits: int) -> Any:
-    """Train-loss drop of a bulk by the midpoint rule in θ, ζ = a(b/a)^{sin²(θ/2)}, thrice as many nodes at a time.
-
-    The error falls geometrically: where the last two sums agree to a share x, the last is good to x³.
-    """
-    eq, nodes = twin.from_numbers(truth), MIDPOINTS
-    point = twin.solve_equations(eq, truth.s2 + (b / 2 if a == 0 else mp.sqrt(a * b)), digits)
-    before, start = None, (point.q, point.delta)
-    while True:
-        middle = nodes // 2
-        terms = [*_along(model, eq, (a, b), range(middle, nodes), nodes, start)]
-        terms += _along(model, eq, (a, b), range(middle - 1, -1, -1), nodes, start)
-        total = mp.fsum(terms) / nodes
-        if before is not None and abs(total - before) <= AGREED * abs(total):
-            return total
-        if nodes > MOST_MIDPOINTS:
-            return mp.nan
-        before, nodes = total, 3 * nodes
-
-
-def _along(model: RandomFeatureModel, eq: Any, ends: Any, order: range, nodes: int, start: Any) -> Iterator[Any]:
-    """The integrand at successive midpoints, from the solution at each to the next."""
-    y, (a, b), u = combination(model.target, model.process), ends, start
-    noise, signal, decay = (mp.mpf(float(x)) for x in (y.noise, or_zero(y.signal), model.weight_decay / y.weight))
-    slope = signal * mp.mpf(float(model.process.alpha)) / mp.mpf(float(model.process.beta))
-    for j in order:
-        theta = (j + mp.mpf(1) / 2) * mp.pi / nodes
-        share = mp.sin(theta / 2) ** 2
-        zeta = b * share if a == 0 else a * (b / a) ** share
-        width = (b if a == 0 else zeta * mp.log(b / a)) * mp.sin(theta) / 2
-        value = eq.c.s2 + zeta
-        u = q, delta = _followed(eq, u, value)
-        D, known, variance = 1 / (1 + delta), [], []
-        for x, w in zip(eq.values, eq.weights, strict=True):
-            known.append(w * q / (1 + eq.psi_p * (eq.c.b2 + eq.c.kappa2 * x * D) * q) * (noise + slope * x * D) ** 2)
-            variance.append(w * x * signal**2)
-        explained = eq.c.b2 * eq.psi_p * mp.fsum(known) + mp.fsum(variance) * (1 - D)
-        yield mp.im(explained) * width * (value + 2 * decay) / (value + decay) ** 2
-
-
-def _followed(eq: Any, u: Any, z: Any) -> Any:
-    """The solution at z inside of a bulk from one nearby, or where that leads elsewhere from far above."""
-    for _ in range(20):
-        *u, step = eq.newton(*u, z)
-        if step < SETTLED and min(mp.im(v) for v in u) > 0:
-            return tuple(u)
-    point = twin.solve_equations(eq, z, 30)
-    return point.q, point.delta
 
 
 def _densities(sp: Spectrum, truth: Any, digits: int) -> Iterator[Row]:
