@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import mpmath as mp
 import numpy as np
 
-from .algebraic import curves, numbers, twin
+from .algebraic import curves, drops, numbers, twin
 from .algebraic import elimination as exact
 from .early_stopping import EarlyStopping
 from .learning_curves import LearningCurve
@@ -51,8 +51,8 @@ class Certificate(NamedTuple):
     Attributes
     ----------
     rows : tuple of Row
-        Of a spectrum constants, edges, masses, densities; of a curve both losses at each τ; of a best time the losses
-        there and at the ends, the time itself and the ends of its window.
+        Of a spectrum constants, edges, masses, train-loss drops, densities; of a curve both losses at each τ; of a best
+        time the losses there and at the ends, the time itself and the ends of its window.
     complete : bool
         Whether nothing is missing: every bulk of a spectrum; no time better than the best, nor one in its window that
         is worse than the window allows, among 40 times from 0 to ∞ and the minima between them.
@@ -98,10 +98,10 @@ def certify(
     r"""Recompute a result in multi-precision arithmetic and return the true errors beside the claimed ones.
 
     Of a spectrum: constants by averages in mpmath; edges as roots of the exact discriminant; masses as the exact sums
-    of ranks and weights that the signs of q and δ at those edges give; densities by the twin solver at three places of
-    each bulk. With finite draws of the noise edges are sought next to those found, and masses are counted on both
-    sides of every gap. Of curves and best times: losses by the twin's contour integrals, and where they are stationary.
-    None of it shares code with the JAX core.
+    of ranks and weights that the signs of q and δ at those edges give; train-loss drops by integrals between these
+    edges, and densities at three places of each bulk, from the twin solver. With finite draws of the noise edges are
+    sought next to those found, and masses are counted on both sides of every gap. Of curves and best times: losses by
+    the twin's contour integrals, and where they are stationary. None of it shares code with the JAX core.
 
     Parameters
     ----------
@@ -170,6 +170,7 @@ def _of_all(sp: Spectrum, digits: int, activation: Any) -> tuple[list[Row], bool
             rows += [
                 *_edges(sp, [fold.zeta for fold in folds]),
                 *_masses(sp, truth, folds),
+                *_drops(sp, truth, folds, digits),
                 *_densities(sp, twin.from_numbers(truth), digits),
             ]
     return rows, complete
@@ -208,6 +209,15 @@ def _masses(sp: Spectrum, truth: Any, folds: list[exact.Fold]) -> Iterator[Row]:
     stop = [exact.mass_left_of(truth, f) for f in folds[1::2]]
     for i, (bulk, a, b) in enumerate(zip(sp.bulks, start, stop, strict=True)):
         yield _row(f"mass of bulk {i + 1}", bulk.mass, b - a, 8 * EPS, absolute=True)
+
+
+def _drops(sp: Spectrum, truth: Any, folds: list[exact.Fold], digits: int) -> Iterator[Row]:
+    found = drops.between(
+        sp.model, truth, [(a.zeta, b.zeta) for a, b in zip(folds[::2], folds[1::2], strict=True)], digits
+    )
+    for i, (bulk, drop) in enumerate(zip(sp.bulks, found, strict=True)):
+        size = max(abs(drop), abs(bulk.loss_drop))
+        yield _row(f"drop of bulk {i + 1}", bulk.loss_drop, drop, bulk.loss_drop_error / size if size else 0.0)
 
 
 def _densities(sp: Spectrum, eq: Any, digits: int) -> Iterator[Row]:

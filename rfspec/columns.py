@@ -17,14 +17,18 @@ at a time gives for d → ∞
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 
 from .gaussian_equivalent import GaussianEquivalent
-from .holomorphic import Unknowns, solve_small
+from .holomorphic import Unknowns, reciprocal, solve_small
 from .targets import Combination
+
+SAME = 1e-13  # sums of ranks, relative to what they differ by
 
 Source = tuple[Any, Any, Any]  # (ι, β, γ) of ιI + βFFᵀ + γFΣFᵀ
 
@@ -225,6 +229,122 @@ class ColumnEquations(eqx.Module):
     def bound(self) -> Any:
         """An upper bound of the spectrum in ζ."""
         raise NotImplementedError
+
+    # Counting: in a gap all unknowns are real, and the eigenvalues above it are a sum of ranks and of Σ's weights.
+
+    @property
+    def _column_ranks(self) -> tuple[Any, ...]:
+        """Numbers of columns over d, one for each δ."""
+        raise NotImplementedError
+
+    @property
+    def total(self) -> Any:
+        """Which ranks make up the whole spectrum but the atom, as in ``above``."""
+        raise NotImplementedError
+
+    @property
+    def dividing(self) -> Any:
+        """Ranks above the population, sample and satellite parts, and above what lies below these, as in ``above``."""
+        raise NotImplementedError
+
+    @property
+    def ranks(self) -> Any:
+        """What the number of eigenvalues in a part of the spectrum is made of, over d: w_k, the columns', and ψ_p."""
+        return jnp.concatenate([self.weights, jnp.stack([*self._column_ranks, self.psi_p])])
+
+    def above(self, u: Unknowns) -> Any:
+        """Which ranks, 1 or 0, lie above a gap to the right of the atom: those k with 1 + ψ_pT_kq < 0, the columns with
+        1 + δ < 0; left of the whole spectrum, where q > 0, ψ_p.
+        """
+        _, T, _ = self._state(u)
+        negative = [(1.0 + self.psi_p * T * u[0]).real < 0, jnp.stack([v.real < -1.0 for v in u[1:]])]
+        everything = u[0].real > 0
+        signs = jnp.append(jnp.concatenate(negative) & ~everything, everything)
+        return signs.astype(float)
+
+    def excess(self, a: Any, b: Any) -> Any:
+        """How much more the ranks a add up to than the ranks b, 0 where they differ by rounding.
+
+        Relative to the smallest weight: what both contain is never added.
+        """
+        differ = self.ranks * (a - b)
+        total = jnp.sum(differ)
+        return jnp.where(jnp.abs(total) <= SAME * jnp.sum(jnp.abs(differ)), 0.0, total)
+
+    def _lighter(self, *sets: Any) -> Any:
+        """Of several sets of ranks the one that adds up to least."""
+        return jnp.stack(sets)[jnp.argmin(jnp.stack([jnp.sum(self.ranks * s) for s in sets]))]
+
+    def _set(self, *, weights: Any = 0.0, columns: Any = 0.0, everything: Any = 0.0) -> Any:
+        """A set of ranks, 1 or 0 for the weights, the columns of each kind, and ψ_p."""
+        parts = (weights, self.weights.size), (columns, len(self._column_ranks)), (everything, 1)
+        return jnp.concatenate([jnp.broadcast_to(jnp.asarray(a, float), (size,)) for a, size in parts])
+
+    @property
+    def parts(self) -> Any:
+        """Masses of the population, sample and satellite parts, from the top of the spectrum; exact."""
+        ends = self.dividing
+        return jnp.stack([self.excess(b, a) for a, b in pairwise(ends)]) / self.psi_p
+
+    @property
+    def levels(self) -> tuple[Any, Any, Any]:
+        """Masses from the top at which the spectrum may have a gap, their numbers (``level``), and which can be told.
+
+        To the right of the atom q < 0 in a gap. T is linear in λ and rises with it while D_1 > 0, so the negative
+        1 + ψ_pTq are those of the largest λ's; where 1 + δ_1 < 0 they are those of the smallest, with ψ_n on top. Equal
+        λ's are never told apart.
+        """
+        order = jnp.argsort(-self.values)
+        values, weights = self.values[order], self.weights[order]
+        apart = jnp.concatenate([jnp.ones(1, bool), values[1:] != values[:-1], jnp.ones(1, bool)])
+        total = lambda w: jnp.concatenate([jnp.zeros(1), jnp.cumsum(w)])
+        sums, told = (total(weights), total(weights[::-1])), (apart, apart[::-1])
+        first, *others = self._column_ranks
+        above: Any = [0.0]
+        for rank in others:
+            above = [*above, *(a + rank for a in above)]
+        mass = jnp.concatenate([s + f + a for a in above for s, f in zip(sums, (0.0, first), strict=True)])
+        return mass / self.psi_p, jnp.arange(mass.size), jnp.tile(jnp.concatenate(told), len(above))
+
+    def level(self, ranks: Any) -> Any:
+        """The number of a set of ranks in a gap: how many weights there are in it, and which columns."""
+        size = self.weights.size
+        block = 2.0 ** np.arange(len(self._column_ranks))
+        everything = jnp.where(ranks[-1] > 0, -1.0, 0.0)
+        count = jnp.sum(ranks[:size]) + (size + 1) * jnp.sum(block * ranks[size:-1]) + everything
+        return count.astype(int)
+
+    def tail(self, u: Unknowns, zeta: Any) -> Any:
+        r"""Share of the eigenvalues right of a real ζ, from the limit solution u there, to full relative accuracy.
+
+        The equations are the stationarity of Φ in the unknowns, with dΦ/dζ = -ψ_p q; so with N_i columns of kind i
+
+            1 - F(ζ) = (1/π) [ arg(-q̄) + (1/ψ_p) ∫ dρ_Σ arg(1+ψ_pTq) + Σ_i (N_i/p) arg(1+δ_i) + Im linear ]    (4)
+
+        with every argument 0 at ζ → ∞, and terms `linear` in q and D that the theory adds. In a gap q and δ are real,
+        the arguments are 0 or π, and 1 - F is a sum of ranks and of Σ's weights. q and 1+δ have their arguments in
+        [0, π] and T + 1/ψ_p q in [-π, 0], so that where arg(1+ψ_pTq) could be -π or π it is taken as their sum; no
+        term exceeds 1 by much, and far up, where all are small, none is a difference.
+        """
+        q, *deltas = u
+        _, T, _ = self._state(u)
+        angle = lambda w: jnp.arctan2(jnp.abs(w.imag), w.real)
+        e, h = 1.0 + self.psi_p * T * q, T + reciprocal(self.psi_p * q)
+        turned = jnp.where(e.real > 0, jnp.arctan2(e.imag, e.real), angle(q) - angle(h))
+        columns = sum(rank * angle(1.0 + d) for rank, d in zip(self._column_ranks, deltas, strict=True))
+        counted = (jnp.sum(self.weights * turned) + columns) / self.psi_p
+        return (angle(-q) + counted + self._linear(u, zeta).imag) / jnp.pi
+
+    def _linear(self, u: Unknowns, zeta: Any) -> Any:
+        """The terms of Φ/p that are not logarithms."""
+        raise NotImplementedError
+
+    def depth(self, u: Unknowns) -> Any:
+        """Largest relative imaginary part of what is real in a gap; the 1 + ψ_pTq tell of the lightest eigenvalues."""
+        _, T, _ = self._state(u)
+        e = 1.0 + self.psi_p * T * u[0]
+        told = jnp.max(jnp.where(self.weights > 0, jnp.abs(e.imag) / jnp.abs(e), 0.0))
+        return jnp.maximum(told, jnp.max(jnp.stack([v.imag / jnp.abs(v) for v in u])))
 
     def transforms(self, u: Unknowns) -> tuple[Any, Any]:
         """The traces (r, s) of equation (3)."""

@@ -1,11 +1,12 @@
 r"""All the bulks of a spectrum: a search that knows when it is complete, and edges to rounding error.
 
 The search works on ζ > 0, the distance from the atom. Two exact facts are known of every point from the solution
-there alone: whether it lies in the support, and the mass to its left, which in a gap is a sum of the ranks and
-weights that make up U (`eq.distribution`, `eq.levels`). So on a logarithmic grid two neighbours in gaps with
-different mass enclose a bulk that was stepped over, and at each possible level there is a gap, or neighbours at
-which the density is the same and positive, or nothing wider than rounding. Intervals are cut until one of them is
-found. An edge is then a real fold of the equations (F = 0 and det ∂F/∂u = 0) in its bracket, by Newton's method.
+there alone: whether it lies in the support, and the mass above it (`eq.tail`), which in a gap is a sum of ranks and
+weights that make up U (`eq.levels`). Gaps are told apart by which of these they are (`eq.above`), so that no weight is
+too small. On a logarithmic grid two neighbours in different gaps enclose a bulk that was stepped over, and at each
+possible level there is a gap, or neighbours at which the density is the same and positive, or nothing wider than
+rounding. Intervals are cut until one of them is found. An edge is then a real fold of the equations (F = 0 and
+det ∂F/∂u = 0) in its bracket, by Newton's method.
 """
 
 from __future__ import annotations
@@ -15,20 +16,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from .columns import SAME
 from .holomorphic import (
     Unknowns,
     descend,
     fold,
     fold_step,
-    implicit,
     jacobian,
     null_vectors,
     sensitivity,
-    vertical,
 )
 
 EPS = float(jnp.finfo(float).eps)
-SAME_MASS = 1e-14  # masses in gaps are exact sums
 CUTS = 16  # points put into an interval that is cut
 ROUNDS = 16
 NARROWEST = 1e-13  # relative width of the narrowest gap or bulk
@@ -48,8 +47,11 @@ class Edges(NamedTuple):
 
 
 class _Points(NamedTuple):
+    """Places, the mass above each, which of the levels it is where there is a gap, whether there is none, solution."""
+
     x: Any
-    mass: Any
+    above: Any
+    level: Any
     inside: Any
     u: Unknowns
 
@@ -76,9 +78,9 @@ def find_edges(eq: Any, *, bulks: int) -> Edges:
 # --------------------------------------------------------------------------------------------------- search
 
 
-def is_inside(u: Unknowns) -> Any:
+def is_inside(eq: Any, u: Unknowns) -> Any:
     """Whether a solution on the real axis lies in the support."""
-    return jnp.max(jnp.stack([v.imag / jnp.abs(v) for v in u])) > INSIDE
+    return eq.depth(u) > INSIDE
 
 
 def on_axis(u: Unknowns, inside: Any) -> Unknowns:
@@ -87,18 +89,18 @@ def on_axis(u: Unknowns, inside: Any) -> Unknowns:
 
 
 def _measure(eq: Any, x: Any) -> _Points:
-    """Mass to the left of each x and whether x is in the support; NaN marks an unused or a lost place."""
+    """What is known at each x from the solution there alone; NaN marks an unused or a lost place."""
 
-    def one(x: Any) -> tuple[Any, Any, Any, Unknowns]:
+    def one(x: Any) -> tuple[Any, ...]:
         u = descend(eq, x + 0j, 1e-16 * x, levels=80)
-        inside = is_inside(u)
+        inside = is_inside(eq, u)
         lost = ~(jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > -INSIDE)
         u = on_axis(u, inside)
-        return jnp.where(lost, jnp.nan, x), eq.distribution(u, x), inside & ~lost, u
+        return jnp.where(lost, jnp.nan, x), eq.tail(u, x), eq.level(eq.above(u)), inside & ~lost, u
 
     used = ~jnp.isnan(x)
-    place, mass, inside, u = jax.vmap(one)(jnp.where(used, x, eq.bound))
-    return _Points(jnp.where(used, place, jnp.nan), mass, inside & used, u)
+    place, above, level, inside, u = jax.vmap(one)(jnp.where(used, x, eq.bound))
+    return _Points(jnp.where(used, place, jnp.nan), above, level, inside & used, u)
 
 
 def _search(eq: Any, bulks: int) -> tuple[Unknowns, Any, Any, Any, Any, Any]:
@@ -109,11 +111,12 @@ def _search(eq: Any, bulks: int) -> tuple[Unknowns, Any, Any, Any, Any, Any]:
     grid = jnp.concatenate([jnp.geomspace(1e-14, 1.0 + 1e-6, 43), 0.8 * marks, marks, 1.25 * marks])
     lowest = 1e-24 * jnp.minimum(1.0, jnp.min(jnp.where(eq.landmarks > 0, eq.landmarks, jnp.inf)) / eq.bound)
     grid = jnp.append(grid, lowest)
-    per_round = max(-(-grid.size // CUTS), -(-eq.levels.size // 4))  # intervals cut in one round
+    levels, whole = _levels(eq)
+    per_round = max(-(-grid.size // CUTS), -(-levels[0].size // 4))  # intervals cut in one round
     pending = jnp.full(per_round * CUTS, jnp.nan).at[: grid.size].set(eq.bound * grid)
     empty = jnp.full(per_round * CUTS * ROUNDS, jnp.nan)
     ones = tuple(jnp.ones(empty.size, complex) for _ in eq.start(1.0 + 0j))
-    points = _Points(empty, jnp.ones(empty.size), jnp.zeros(empty.size, bool), ones)
+    points = _Points(empty, jnp.ones(empty.size), jnp.zeros(empty.size, int), jnp.zeros(empty.size, bool), ones)
 
     def cond(carry: Any) -> Any:
         _, pending, _, k = carry
@@ -129,11 +132,11 @@ def _search(eq: Any, bulks: int) -> tuple[Unknowns, Any, Any, Any, Any, Any]:
         place, changes = _transitions(points, bulks)
         folds = _folds(eq, points, place)
         span = jnp.log(points.x[1:] / points.x[:-1])
-        hidden, wanted = _wanted(eq, points)
+        hidden, wanted = _wanted(eq, levels, points)
         width = jnp.where(wanted & (span > NARROWEST), span, 0.0)
         width = width.at[place].max(jnp.where(folds[2], 0.0, span[place]))
         complete = ~jnp.any(hidden) & ~jnp.any(width > NARROWEST)
-        complete = complete & (points.inside[0] | (jnp.abs(points.mass[0] - eq.atom_mass) < SAME_MASS))
+        complete = complete & (points.inside[0] | _alike(eq, points.level[0], points.above[0], *whole))
         width, which = jax.lax.top_k(width, per_round)
         inner = points.x[which][:, None] * jnp.exp(width[:, None] * jnp.arange(1, CUTS + 1) / (CUTS + 1))
         pending = jnp.where(width[:, None] > NARROWEST, inner, jnp.nan).ravel()
@@ -144,23 +147,43 @@ def _search(eq: Any, bulks: int) -> tuple[Unknowns, Any, Any, Any, Any, Any]:
     return jax.lax.while_loop(cond, body, (points, pending, none, 0))[2]
 
 
-def _wanted(eq: Any, points: _Points) -> tuple[Any, Any]:
+def _levels(eq: Any) -> tuple[Any, Any]:
+    """Mass and number of each level, and whether there may be a gap there; mass and number of the whole spectrum."""
+    mass, number, told = eq.levels
+    whole = eq.level(eq.total), jnp.sum(eq.ranks * eq.total) / eq.psi_p
+    all_ranks = (whole[0] >= 0) & (mass <= (1.0 + SAME) * whole[1]) & ~_alike(eq, number, mass, *whole)
+    return (mass, number, told & (mass > 0) & ((mass < (1.0 - SAME) * whole[1]) | all_ranks)), whole
+
+
+def _alike(eq: Any, level: Any, above: Any, other: Any, mass: Any) -> Any:
+    """Whether two gaps are the same one: of equal level, or of equal mass that only different columns add up to."""
+    block = eq.weights.size + 1
+    return (level == other) | ((level // block != other // block) & (jnp.abs(above - mass) <= SAME * mass))
+
+
+def _wanted(eq: Any, levels: Any, points: _Points) -> tuple[Any, Any]:
     """Intervals in which a bulk was stepped over, and these with those in which a gap may have been."""
-    x, mass, inside, u = points
+    x, above, level, inside, u = points
+    mass, number, possible = levels
     used = ~jnp.isnan(x)
     gap = ~inside & used
-    hidden = gap[:-1] & gap[1:] & (jnp.diff(mass) > SAME_MASS)
-    at = 1.0 - eq.levels[:, None]
-    possible = (at[:, 0] > eq.atom_mass + SAME_MASS) & (at[:, 0] < 1.0 - SAME_MASS)
-    settled = jnp.any((jnp.abs(mass - at) < SAME_MASS) & gap, axis=1)
-    place = jnp.max(jnp.where((mass < at) & used, jnp.arange(x.size), 0), axis=1)
-    place = jnp.minimum(place, x.size - 2)
-    maybe = jnp.zeros(x.size - 1, bool).at[place].max(~settled & possible)
+    hidden = gap[:-1] & gap[1:] & ~_alike(eq, level[:-1], above[:-1], level[1:], above[1:])
+    # of each level, the last point above whose mass there is more, by that mass or, in gaps, by the ranks
+    here = jnp.where(gap, jnp.arange(x.size), -1)
+    last = jnp.full(mass.size + 1, -1).at[jnp.where(gap, level, -1)].max(here)[:-1]
+    later = jax.lax.cummax(last.reshape(-1, eq.weights.size + 1), axis=1, reverse=True)
+    more = jnp.pad(later[:, 1:], ((0, 0), (0, 1)), constant_values=-1).ravel()
+    falling = -jax.lax.cummin(jnp.where(used, above, 0.0))
+    place = jnp.clip(jnp.maximum(jnp.searchsorted(falling, -(1.0 + SAME) * mass) - 1, more), 0, x.size - 2)
+    beside = place + 1
+    seen = (last >= 0) | (gap[beside] & _alike(eq, level[beside], above[beside], number, mass))
+    maybe = jnp.zeros(x.size - 1, bool).at[place].max(~seen & possible)
     # no gap between neighbours with nearly the same solution, whose densities account for the mass between them
-    change = jnp.stack([jnp.abs(jnp.diff(v)) / jnp.minimum(v.imag[1:], v.imag[:-1]) for v in u])
+    natural = (1.0 + x * u[0], *u[1:])  # q itself is -1/ζ and little more, far up
+    change = jnp.stack([jnp.abs(jnp.diff(v)) / jnp.minimum(v.imag[1:], v.imag[:-1]) for v in natural])
     area = jnp.diff(x) * (u[0].imag[1:] + u[0].imag[:-1]) / (2 * jnp.pi)
     steady = inside[:-1] & inside[1:] & (x[1:] < (1.0 + NEAR) * x[:-1])
-    steady = steady & (jnp.max(change, axis=0) < STEADY) & (jnp.abs(jnp.diff(mass) / area - 1.0) < STEADY)
+    steady = steady & (jnp.max(change, axis=0) < STEADY) & (jnp.abs(jnp.diff(above) / area + 1.0) < STEADY)
     return hidden, hidden | (maybe & ~steady)
 
 
@@ -206,31 +229,3 @@ def _implicit_fold(eq: Any, u: Unknowns, zeta: Any) -> tuple[Any, Any]:
     _, by_z = jax.jvp(lambda w: still.residual(v, w), (z,), (jnp.ones_like(z),))
     shift = sensitivity(still, v, z, covector) / jnp.abs(jnp.sum(covector * jnp.stack(by_z)) * z)
     return polished, jnp.abs(z / zeta - 1.0) + 8 * EPS + (4 * EPS + still.accuracy) * shift
-
-
-# -------------------------------------------------------------------------------------------------- contents
-
-
-def contents(eq: Any, edges: Edges, total: Any) -> tuple[Any, Any]:
-    """Mass and train-loss drop of each bulk, from the distribution and vertical integrals in the gaps between them.
-
-    `total` is Tr Vᵀ(U - z)⁻¹V/d at z = 0, where it is the whole drop ∫ dν(λ)/λ; a bulk has its share of that integral.
-    """
-    gaps = jax.lax.stop_gradient(jnp.sqrt(edges.upper[:-1] * edges.lower[1:]))
-    open_ = jnp.arange(gaps.size) < edges.count - 1
-
-    def loss(u: Unknowns, zeta: Any) -> Any:
-        u = implicit(eq, u, zeta)
-        return (eq.explained(u)[0] - total) / (eq.origin + zeta)
-
-    def left_of(x: Any) -> Any:
-        u, half = vertical(eq, x, loss, levels=160, steps=3)
-        return jnp.stack([eq.distribution(on_axis(u, False), x), total / 2 - half])
-
-    below = jax.vmap(left_of)(jnp.where(open_, gaps, eq.bound))
-    ends = jnp.stack([jnp.ones_like(total), total])
-    below = jnp.where(open_[:, None], below, ends)
-    start = jnp.stack([eq.atom_mass, 0.0])
-    steps = jnp.diff(jnp.concatenate([start[None], below, ends[None]]), axis=0)
-    exists = jnp.arange(gaps.size + 1) < edges.count
-    return jnp.where(exists, steps[:, 0], jnp.nan), jnp.where(exists, steps[:, 1], jnp.nan)

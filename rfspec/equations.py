@@ -61,26 +61,10 @@ class RandomFeatureEquations(ColumnEquations):
     def _fixed(self) -> tuple[Any, Any]:
         return self.target.noise, 0.0
 
-    def distribution(self, u: tuple[Any, Any], zeta: Any) -> Any:
-        r"""Share of the eigenvalues left of a real ζ, from the limit solution u there.
-
-        Equations (1) and (2) are the stationarity of Φ in q and δ, with dΦ/dζ = -ψ_p q; so
-
-            F(ζ) = (1/π) Im [ log q - (ψ_n/ψ_p) log(1+δ) - (1/ψ_p) ∫ dρ_Σ log(1+ψ_pTq)
-                              - (ψ_n + ψ_p v² q)/(ψ_p(1+δ)) + ζq ]          (4)
-
-        with every logarithm real at ζ → -∞. In a gap q and δ are real, the arguments are 0 or π, and F is a
-        sum of ranks and of Σ's weights. Im log(1+ψ_pTq) is split as arg q + arg(T + 1/ψ_p q), q and 1+δ having
-        their arguments in [0, π] and the last in [-π, 0], so that rounding cannot choose a wrong branch; no term
-        of the sum then exceeds 1 by much.
-        """
+    def _linear(self, u: tuple[Any, Any], zeta: Any) -> Any:
+        """(ψ_n/ψ_p + v²q)D - ζq of equation (4)."""
         q, delta = u
-        (D,), T, _ = self._state(u)
-        ratio = self.psi_n / self.psi_p
-        angle = lambda w: jnp.arctan2(jnp.abs(w.imag), w.real)
-        below = jnp.sum(self.weights * (angle(T + reciprocal(self.psi_p * q)) - angle(q))) / self.psi_p
-        linear = (ratio + self.ge.v2 * q) * D - zeta * q
-        return (angle(q) + below - ratio * angle(1.0 + delta) - linear.imag) / jnp.pi
+        return (self.psi_n / self.psi_p + self.ge.v2 * q) * reciprocal(1.0 + delta) - zeta * q
 
     def _state(self, u: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any, Any]:
         q, delta = u
@@ -111,30 +95,28 @@ class RandomFeatureEquations(ColumnEquations):
         return jnp.where(self.ge.b2 > 0, 1.0, 0.0) + jnp.where(self.ge.v2 > 0, self.psi_n, 0.0)
 
     @property
-    def parts(self) -> Any:
-        """Masses of the population, sample and satellite parts, from the top of the spectrum; exact."""
-        both = jnp.minimum(self.psi_n, self.psi_p)
-        population = jnp.where(self.ge.b2 > 0, jnp.minimum(1.0, both), 0.0)
-        sample = jnp.where(self.ge.v2 > 0, both - population, 0.0)
-        rest = jnp.minimum(self.psi_p, self._rank) - population - sample
-        return jnp.stack([population, sample, jnp.maximum(0.0, rest)]) / self.psi_p
+    def _column_ranks(self) -> tuple[Any]:
+        return (self.psi_n,)
+
+    @property
+    def total(self) -> Any:
+        """Ranks above the atom: d where σ has a linear part, n where it has another, and at most p."""
+        columns = self._set(weights=self.ge.b2 > 0, columns=self.ge.v2 > 0)
+        return self._lighter(columns, self._set(everything=1.0))
+
+    @property
+    def dividing(self) -> Any:
+        """Ranks above the population, sample and satellite parts, and above the atom."""
+        linear, nonlinear, total = self.ge.b2 > 0, self.ge.v2 > 0, self.total
+        data, none = self._set(columns=1.0), jnp.zeros_like(total)
+        population = jnp.where(linear, self._lighter(self._set(weights=1.0), data, total), none)
+        sample = jnp.where(nonlinear, self._lighter(data, total), population)
+        return jnp.stack([none, population, sample, total])
 
     @property
     def most_bulks(self) -> int:
         """How many bulks there may be."""
         return 2 * self.values.shape[-1] + 1
-
-    @property
-    def levels(self) -> Any:
-        """Masses, counted from the top, at which the spectrum may have a gap, from the signs in equation (4).
-
-        To the right of the atom q < 0 in a gap. T is linear in λ and rises with it while 1+δ > 0, so the
-        negative 1+ψ_pTq are those of the largest λ's; where 1+δ < 0 they are those of the smallest, with ψ_n on top.
-        """
-        order = jnp.argsort(-self.values)
-        largest = jnp.cumsum(self.weights[order])
-        smallest = jnp.cumsum(self.weights[order[::-1]])
-        return jnp.concatenate([largest, self.psi_n + smallest, self.psi_n[None]]) / self.psi_p
 
     @property
     def landmarks(self) -> Any:

@@ -151,9 +151,9 @@ def _level_point(eq: Any, level: Any) -> tuple[Any, Any, Unknowns]:
 
     def look(x: Any) -> tuple[Any, Any, Unknowns]:
         u = descend(eq, x + 0j, 1e-16 * x, levels=80)
-        inside = is_inside(u)
+        inside = is_inside(eq, u)
         u = on_axis(u, inside)
-        return eq.distribution(u, x) - (1.0 - level), inside, u
+        return 1.0 - eq.tail(u, x) / level, inside, u
 
     def halve(_: Any, ends: Any) -> Any:
         low, high = ends

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from .columns import ColumnEquations, Kind, or_zero
 from .holomorphic import reciprocal
@@ -43,21 +44,11 @@ class NoiseDrawsEquations(ColumnEquations):
         """The solution to leading order at large ζ."""
         return -1.0 / zeta, 0.0 * zeta, 0.0 * zeta
 
-    def distribution(self, u: Unknowns, zeta: Any) -> Any:
-        r"""Share of the eigenvalues left of a real ζ, from the limit solution u there, as equation (4).
-
-        F(ζ) = (1/π) Im [ log q - (ψ_n/ψ_p)(log(1+δ_1) + (m-1) log(1+δ_2)) - (1/ψ_p) ∫ dρ_Σ log(1+ψ_pTq)
-                          - (s²f + v²D_1 - ζ) q - (ψ_n/ψ_p)(D_1 + (m-1) D_2) ]                              (12)
-        """
-        q, first, second = u
-        D, T, _ = self._state(u)
-        f = self._all(D)
-        ratio, more = self.psi_n / self.psi_p, self.draws - 1.0
-        angle = lambda w: jnp.arctan2(jnp.abs(w.imag), w.real)
-        below = jnp.sum(self.weights * (angle(T + reciprocal(self.psi_p * q)) - angle(q))) / self.psi_p
-        linear = (self.ge.s2 * f + self.ge.v2 * D[0] - zeta) * q + ratio * (D[0] + more * D[1])
-        columns = angle(1.0 + first) + more * angle(1.0 + second)
-        return (angle(q) + below - ratio * columns - linear.imag) / jnp.pi
+    def _linear(self, u: Unknowns, zeta: Any) -> Any:
+        """(s²f + v²D_1 - ζ)q + (ψ_n/ψ_p)(D_1 + (m-1)D_2) of equation (4)."""
+        D, _, _ = self._state(u)
+        own = self.ge.s2 * self._all(D) + self.ge.v2 * D[0] - zeta
+        return own * u[0] + self.psi_n / self.psi_p * (D[0] + (self.draws - 1.0) * D[1])
 
     def _state(self, u: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any, Any]:
         q, first, second = u
@@ -120,31 +111,31 @@ class NoiseDrawsEquations(ColumnEquations):
         return jnp.where(self.ge.s2 > 0, columns, jnp.minimum(1.0, columns))
 
     @property
-    def parts(self) -> Any:
-        """Masses of the population, sample and satellite parts, from the top; below lie the differences of draws."""
-        ranks = jnp.minimum(self._rank, self.psi_p)
-        both = jnp.minimum(jnp.minimum(self.psi_n, self.psi_p), ranks)
-        population = jnp.where(self.ge.b2 > 0, jnp.minimum(1.0, both), 0.0)
-        sample = jnp.where(self.ge.v2 > 0, both - population, 0.0)
-        satellite = jnp.where(self.ge.b2 > 0, jnp.clip(ranks - population - sample, 0.0, 1.0), 0.0)
-        return jnp.stack([population, sample, satellite]) / self.psi_p
+    def _column_ranks(self) -> tuple[Any, Any]:
+        return self.psi_n, (self.draws - 1.0) * self.psi_n
+
+    @property
+    def total(self) -> Any:
+        """Ranks above the atom: all columns, of a linear σ no more than d."""
+        features, columns = self._set(weights=1.0), self._set(columns=1.0)
+        columns = jnp.where(self.ge.s2 > 0, columns, self._lighter(features, columns))
+        return self._lighter(columns, self._set(everything=1.0))
+
+    @property
+    def dividing(self) -> Any:
+        """Ranks above the population, sample and satellite parts, and above the differences of draws."""
+        linear, nonlinear = self.ge.b2 > 0, self.ge.v2 > 0
+        features, data, total = self._set(weights=1.0), self._set(columns=np.array([1.0, 0.0])), self.total
+        none = jnp.zeros_like(total)
+        population = jnp.where(linear, self._lighter(features, data, total), none)
+        sample = jnp.where(nonlinear, self._lighter(data, total), population)
+        satellite = jnp.where(linear, self._lighter(jnp.maximum(sample, features), total), sample)
+        return jnp.stack([none, population, sample, satellite])
 
     @property
     def most_bulks(self) -> int:
         """How many bulks there may be."""
         return 4 * self.values.shape[-1] + 2
-
-    @property
-    def levels(self) -> Any:
-        """Masses from the top at which the spectrum may have a gap, from the signs in equation (12): those of
-        ``rfspec.equations``, and the same with the (m - 1)ψ_n on top that a negative 1+δ_2 adds.
-        """
-        order = jnp.argsort(-self.values)
-        none = jnp.zeros(1)
-        largest = jnp.concatenate([none, jnp.cumsum(self.weights[order])])
-        smallest = self.psi_n + jnp.concatenate([none, jnp.cumsum(self.weights[order[::-1]])])
-        either = jnp.concatenate([largest, smallest])
-        return jnp.concatenate([either, (self.draws - 1.0) * self.psi_n + either]) / self.psi_p
 
     @property
     def landmarks(self) -> Any:

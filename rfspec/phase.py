@@ -25,7 +25,7 @@ from ._checks import real_scalar
 from .checkpoint import Checkpoint, fingerprint, resumed, signature
 from .covariance import Covariance, ResolutionWarning
 from .early_stopping import Stops, share, stops
-from .edges import contents, find_edges
+from .edges import find_edges
 from .gaussian_equivalent import gaussian_equivalent
 from .laws import leading_order_of
 from .learning_curves import flow_losses, score_error, training_times
@@ -33,7 +33,7 @@ from .model import UNRESOLVED, RandomFeatureModel
 from .phase_dataset import Axes, dataset, table_of
 from .processes import Process
 from .spectrum import MOST_BULKS
-from .support import SAME, Support, part_edges
+from .support import masses_and_parts
 from .theory import equations
 from .timescales import THRESHOLD
 
@@ -327,8 +327,7 @@ def _cell_parts(shared: _Shared) -> tuple[Any, Any, Any, Any]:
 def _parts(eq: Any) -> tuple[Any, Any, Any, Any]:
     """Edges of the parts, which parts there are, and whether the search found all."""
     edges = find_edges(eq, bulks=min(eq.most_bulks, MOST_BULKS))
-    mass, _ = contents(eq, edges, 0.0 * eq.psi_p)
-    ends = part_edges(eq, Support(edges.lower, edges.upper, mass, mass, edges.count))
+    mass, parts = masses_and_parts(eq, edges)
     found = ~(edges.failed | jnp.any(mass <= 0))
     known = lambda a: jnp.where(found, a, jnp.nan)
-    return known(ends.lower), known(ends.upper), ends.mass > SAME, found
+    return known(parts.lower), known(parts.upper), parts.mass > 0, found

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .solver import solve_real_axis
+from .holomorphic import condition, implicit
+from .solver import EPS, solve_real_axis
 from .support import Support, depth
 
+COARSE = 16  # nodes that tell a condition
 HOLE = 1e-9  # weight of a node, relative to others on both sides, that is none
 
 
@@ -43,26 +45,68 @@ def nodes_of(lower: Any, upper: Any, nodes: int) -> tuple[Any, Any, Any]:
     return zeta, slope, jax.lax.stop_gradient(0.02 * jnp.minimum(left, right))
 
 
-@partial(jax.jit, static_argnames="nodes")
-def cosines_of(eq: Any, lower: Any, upper: Any, *, nodes: int) -> tuple[Any, Any]:
-    """Coefficients a_k of ρ dζ/dθ = a_0/2 + Σ a_k cos kθ on one bulk, and whether it has nodes without density.
+class Resolved(NamedTuple):
+    """One bulk on its nodes: coefficients a_k of ρ dζ/dθ = a_0/2 + Σ a_k cos kθ; the loss drop with its error.
 
-    Such nodes lie in a gap that the search has missed.
+    `hole`: whether there are nodes without density, which lie in a gap that the search has missed.
+    """
+
+    cosines: Any
+    drop: Any
+    drop_error: Any
+    hole: Any
+
+
+def resolve(eq: Any, lower: Any, upper: Any, edge_error: Any, mass: Any, *, nodes: int) -> Resolved:
+    r"""Density and loss drop of a bulk [ζ_a, ζ_b], whose edges have relative errors and whose mass is known.
+
+    The drop ∫ dν(λ) (λ + 2γ')/(λ + γ')² under weight decay γ', with ν the measure of what U's modes explain, is a sum
+    of positive terms. Its error is what the same nodes miss of the mass; the next coefficients of its own series, at
+    the rate at which they have fallen; the errors of the edges; and its condition, taken between fixed edges, where
+    the integrand vanishes.
     """
     zeta, slope, floor = nodes_of(lower, upper, nodes)
     u = jax.vmap(partial(solve_real_axis, eq))(zeta, floor)
     weight = u[0].imag / jnp.pi * slope
     around = jnp.minimum(jax.lax.cummax(weight), jax.lax.cummax(weight, reverse=True))
-    return jax.scipy.fft.dct(weight) / nodes, jnp.any((weight < HOLE * around) & (around > 0))
+    hole = jnp.any((weight < HOLE * around) & (around > 0))
+
+    def density(e: Any, u: Any, zeta: Any) -> Any:
+        value = e.origin + zeta
+        return e.explained(u)[0].imag / jnp.pi * (value + 2.0 * e.decay) / (value + e.decay) ** 2
+
+    terms = jax.vmap(lambda *a: density(eq, a[1:], a[0]))(zeta, *u) * slope
+    cosines, drop = jax.scipy.fft.dct(weight) / nodes, jnp.pi * jnp.mean(terms)
+
+    still, u, zeta, slope, terms, weight = jax.lax.stop_gradient((eq, u, zeta, slope, terms, weight))
+    step = nodes // COARSE
+    few = lambda a: a[step // 2 :: step][:COARSE]
+
+    def sum_of_few(e: Any) -> Any:
+        each = lambda z, *u: density(e, implicit(e, u, z + 0j), z)
+        return jnp.pi * jnp.mean(jax.vmap(each)(few(zeta), *map(few, u)) * few(slope))
+
+    moved = condition(still, sum_of_few)
+    last = _last(jax.scipy.fft.dct(terms) / nodes)
+    size = jnp.pi * jnp.mean(jnp.abs(terms))
+    next_ones = 10.0 * last * jnp.minimum(1.0, last / size)
+    missed = jnp.abs(jnp.pi * jnp.mean(weight) / mass - 1.0)
+    ends = jnp.sum(edge_error * jnp.stack([lower, upper])) / (upper - lower)
+    error = jnp.where(size > 0, (missed + ends) * size + next_ones, 0.0) + (4 * EPS + still.accuracy) * moved
+    return Resolved(cosines, drop, jax.lax.stop_gradient(error), hole)
+
+
+def _last(cosines: Any) -> Any:
+    """Size of the last eighth of the terms of a series."""
+    return 2 * jnp.max(jnp.abs(cosines[..., -(cosines.shape[-1] // 8) :]), axis=-1)
 
 
 @jax.jit
 def series_of(support: Support, cosines: Any) -> Series:
     """The coefficients with their error: mass that they miss, and the size of the last eighth of them."""
     mass = jnp.nan_to_num(support.mass)
-    tail = 2 * jnp.max(jnp.abs(cosines[:, -(cosines.shape[1] // 8) :]), axis=1)
     missing = jnp.abs(jnp.pi / 2 * cosines[:, 0] - mass)
-    return Series(cosines, jax.lax.stop_gradient(jnp.where(mass > 0, tail + missing, 0.0)))
+    return Series(cosines, jax.lax.stop_gradient(jnp.where(mass > 0, _last(cosines) + missing, 0.0)))
 
 
 @jax.jit
@@ -135,5 +179,5 @@ def towards(eq: Any, support: Support, zeta: Any, u: Any) -> Any:
     """One Newton step towards the quantile, not taken where it would leave the neighbourhood."""
     inside, distance = depth(support, zeta)
     solution = solve_real_axis(eq, zeta, 0.02 * distance)
-    step = (eq.distribution(solution, zeta) - u) / (solution[0].imag / jnp.pi)
+    step = (1.0 - eq.tail(solution, zeta) - u) / (solution[0].imag / jnp.pi)
     return jnp.where(inside & (jnp.abs(step) < 0.1 * distance), zeta - step, zeta)

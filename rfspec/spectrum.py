@@ -17,12 +17,12 @@ import numpy as np
 
 from ._checks import concrete, on_host, real_array, traced_array
 from ._session import at_points, enter
-from .edges import contents, find_edges
+from .edges import find_edges
 from .gaussian_equivalent import gaussian_equivalent
 from .model import RandomFeatureModel
-from .series import Series, cosines_of, moment_of, nodes_of, quantile_at, series_of
-from .solver import ConvergenceError, Solution, complex_array, solve_at, solve_real_axis
-from .support import PARTS, SAME, PartEdges, Support, cdf_at, density_at, part_edges
+from .series import Series, moment_of, quantile_at, resolve, series_of
+from .solver import ConvergenceError, Solution, complex_array, solve_at
+from .support import PARTS, PartEdges, Support, cdf_at, density_at, masses_and_parts
 from .theory import Equations, equations
 
 NODES = 48  # of a bulk's cosine series; a bulk about to split needs more
@@ -33,9 +33,11 @@ SERIES_GOAL = 1e-10
 class Bulk(NamedTuple):
     """An interval of the support.
 
-    `lower`, `upper`: its edges. `mass`: its share of the eigenvalues, exact to rounding (1e-15). `loss_drop`: by how
-    much training its modes lowers the train loss, which starts at 1. `part`: population, sample, satellite, or
-    several joined by "+" where they have merged (None inside a JAX transformation).
+    `lower`, `upper`: its edges. `mass`: its share of the eigenvalues, exact to rounding relative to itself.
+    `loss_drop`: by how much training its modes for ever, under the model's weight decay, lowers the train loss, with
+    the estimated absolute error `loss_drop_error`. `part`: population, sample, satellite, draws (below these, with
+    finitely many draws of the noise), or several joined by "+" where they have merged; None inside a JAX
+    transformation.
     """
 
     lower: Any
@@ -43,6 +45,7 @@ class Bulk(NamedTuple):
     mass: Any
     loss_drop: Any
     part: str | None
+    loss_drop_error: Any
 
 
 class Atom(NamedTuple):
@@ -98,26 +101,26 @@ class Spectrum(eqx.Module):
     def bulks(self) -> tuple[Bulk, ...]:
         """The bulks in ascending order."""
         edges, labels = self.edges, self._labels()
-        mass, drop = on_host(self.support.mass), on_host(self.support.drop)
-        return tuple(Bulk(edges[2 * i], edges[2 * i + 1], mass[i], drop[i], labels[i]) for i in range(self.count))
+        mass, drop, error = (on_host(a) for a in (self.support.mass, self.support.drop, self.support.drop_error))
+        return tuple(
+            Bulk(edges[2 * i], edges[2 * i + 1], mass[i], drop[i], labels[i], error[i]) for i in range(self.count)
+        )
 
     def _labels(self) -> list[str | None]:
-        """The parts that each bulk bears, from masses counted from the top."""
-        mass, parts = self.support.mass, self.parts.mass
-        if not concrete(mass, parts):  # under jax.grad the values are known once the derivative is dropped
-            mass, parts = jax.lax.stop_gradient((mass, parts))
-        if not concrete(mass, parts):
+        """The parts that each bulk bears."""
+        holds = self.parts.holds
+        if not concrete(holds):  # under jax.grad the values are known once the derivative is dropped
+            holds = jax.lax.stop_gradient(holds)
+        if not concrete(holds):
             return [None] * self.count
-        mass, parts = np.asarray(mass)[: self.count], np.asarray(parts)
-        stop, upto = np.cumsum(parts), np.cumsum(mass[::-1])[::-1]
-        overlap = np.minimum(upto[:, None], stop) - np.maximum((upto - mass)[:, None], stop - parts)
-        return ["+".join(p for p, o in zip(PARTS, row, strict=True) if o > SAME) for row in overlap]
+        rows = np.asarray(holds).T[: self.count]
+        return ["+".join(p for p, held in zip(PARTS, row, strict=True) if held) for row in rows]
 
     @property
     def separated(self) -> Any:
         """Whether every two parts that exist have a gap between them."""
-        lower, upper, mass = (on_host(a) for a in self.parts)
-        return ~((mass > SAME) & ((lower != lower) | (upper != upper))).any()
+        lower, upper, mass, _ = (on_host(a) for a in self.parts)
+        return ~((mass > 0) & ((lower != lower) | (upper != upper))).any()
 
     @property
     def reason(self) -> str:
@@ -256,7 +259,7 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
         result = Spectrum(model, eq, *_spectrum(eq, bulks=bulks))
     hole = False
     for nodes in (16 * NODES, 128 * NODES, 512 * NODES, 2**17):  # for bulks about to split
-        if float(result.error) > SERIES_GOAL and not bool(result.failed):
+        if not bool(result.failed) and np.any(_unresolved(result)):
             result, gap = _refined(result, nodes)
             hole = hole or gap
     if bool(result.failed) or hole:
@@ -267,21 +270,30 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     return result
 
 
+def _unresolved(sp: Spectrum) -> Any:
+    """Which bulks need more nodes."""
+    return np.asarray(sp.series.error) > SERIES_GOAL / (4 * sp.count)
+
+
 def _refined(sp: Spectrum, nodes: int) -> tuple[Spectrum, bool]:
     """The spectrum with `nodes` nodes on the bulks that need them, and whether a gap was found inside of one.
 
     The other bulks' series are only padded.
     """
-    which = np.flatnonzero(np.asarray(sp.series.error) > SERIES_GOAL / (4 * sp.count))
-    if not which.size:
-        return sp, False
+    which, support = np.flatnonzero(_unresolved(sp)), sp.support
     rows = np.pad(np.asarray(sp.series.cosines), ((0, 0), (0, nodes - sp.series.cosines.shape[1])))
-    lower, upper = np.asarray(sp.support.lower), np.asarray(sp.support.upper)
+    ends, errors = np.stack([support.lower, support.upper], axis=1), np.asarray(sp.edge_errors).reshape(-1, 2)
+    mass, drop, error = (np.array(a) for a in (support.mass, support.drop, support.drop_error))
     hole = False
     for i in which:
-        rows[i], gap = cosines_of(sp.equations, lower[i], upper[i], nodes=nodes)
-        hole = hole or bool(gap)
-    return eqx.tree_at(lambda r: r.series, sp, series_of(sp.support, rows)), hole
+        found = _resolve(sp.equations, *ends[i], errors[i], mass[i], nodes=nodes)
+        rows[i], drop[i], error[i] = found.cosines, found.drop, found.drop_error
+        hole = hole or bool(found.hole)
+    support = support._replace(drop=drop, drop_error=error)
+    return eqx.tree_at(lambda r: (r.support, r.series), sp, (support, series_of(support, rows))), hole
+
+
+_resolve = jax.jit(resolve, static_argnames="nodes")
 
 
 @partial(jax.jit, static_argnames="bulks")
@@ -289,20 +301,15 @@ def _spectrum(eq: Any, *, bulks: int) -> tuple[Any, ...]:
     """All fields of a Spectrum but its model and equations, so that models share one compilation."""
     edges = find_edges(eq, bulks=bulks)
     exists = ~jnp.isnan(edges.lower)
-    lower, upper = jnp.where(exists, edges.lower, eq.bound), jnp.where(exists, edges.upper, 2 * eq.bound)
-    zeta, slope, floor = jax.vmap(lambda a, b: nodes_of(a, b, NODES))(lower, upper)
-    # one batch for the nodes of all bulks and for z = 0, whose distance to the support is at least s²
-    # (where the atom lies at 0, of a place just left of it)
-    end = -jnp.maximum(eq.origin, 1e-14 * eq.bound)
-    u = jax.vmap(partial(solve_real_axis, eq))(jnp.append(zeta.ravel(), end), jnp.append(floor.ravel(), -0.02 * end))
-    total = eq.explained(tuple(v[-1] for v in u))[0].real
-    g = u[0][:-1].imag.reshape(zeta.shape) / jnp.pi * slope
-    mass, drop = contents(eq, edges, total)
-    support = Support(edges.lower, edges.upper, mass, drop, edges.count)
-    series = series_of(support, jax.scipy.fft.dct(g, axis=1) / NODES)
+    known = lambda a, other: jnp.where(exists, a, other)
+    mass, parts = masses_and_parts(eq, edges)
+    errors = jnp.nan_to_num(edges.error).reshape(-1, 2)
+    bulk = known(edges.lower, eq.bound), known(edges.upper, 2 * eq.bound), errors, known(mass, 1.0)
+    found = jax.vmap(lambda *b: resolve(eq, *b, nodes=NODES))(*bulk)
+    drop, drop_error = (known(a, jnp.nan) for a in (found.drop, found.drop_error))
+    support = Support(edges.lower, edges.upper, mass, drop, drop_error, edges.count)
     failed = edges.failed | jnp.any(mass <= 0)
-    atom = Atom(eq.origin, eq.atom_mass)
-    return support, atom, part_edges(eq, support), edges.error, series, failed
+    return support, Atom(eq.origin, eq.atom_mass), parts, edges.error, series_of(support, found.cosines), failed
 
 
 def _real(name: str, x: Any) -> Any:

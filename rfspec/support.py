@@ -10,46 +10,78 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from .edges import Edges
 from .solver import solve_real_axis
 
-PARTS = ("population", "sample", "satellite")
+PARTS = ("population", "sample", "satellite", "draws")  # the last: differences of finitely many draws, below
 ON_EDGE = 8 * float(jnp.finfo(float).eps)  # of its place
-SAME = 1e-11  # masses are known better than this
 
 
 class Support(NamedTuple):
-    """Bulks in ascending order, in ζ, padded with NaN: edges, exact masses, train-loss drops; how many."""
+    """Bulks in ascending order, in ζ, padded with NaN: edges, exact masses, train-loss drops with errors; how many."""
 
     lower: Any
     upper: Any
     mass: Any
     drop: Any
+    drop_error: Any
     count: Any
 
 
 class PartEdges(NamedTuple):
-    """Edges of the three parts, arrays over (population, sample, satellite); NaN where a part has merged."""
+    """Edges and masses of the three parts, arrays over (population, sample, satellite).
+
+    An edge is NaN where a part does not exist (its mass is then 0) or has merged.
+
+    `holds`: which bulks hold some of each of these, and of the differences of draws below them, [part, bulk].
+    """
 
     lower: Any
     upper: Any
     mass: Any
+    holds: Any
 
 
-def part_edges(eq: Any, support: Support) -> PartEdges:
-    """Edges of the parts: those of the bulks that begin and end at the dividing masses."""
-    mass = jnp.nan_to_num(jax.lax.stop_gradient(support.mass))
-    parts = jax.lax.stop_gradient(eq.parts)
-    stop = jnp.cumsum(parts)[:, None]
-    upto = jnp.cumsum(mass[::-1])[::-1]  # mass from the top down to and including each bulk
-    exists = (mass > 0) & (parts[:, None] > SAME)
-    ends_here = exists & (jnp.abs(upto - stop) < SAME)
-    begins_here = exists & (jnp.abs(upto - mass - stop + parts[:, None]) < SAME)
+def masses_and_parts(eq: Any, edges: Edges) -> tuple[Any, PartEdges]:
+    """Masses of the bulks, and the parts that these belong to, by counting the ranks above every gap."""
+    levels, dividing = _levels(eq, edges), jnp.concatenate([eq.dividing, eq.total[None]])
+    exists = jnp.arange(levels.shape[0] - 1) < edges.count
+    mass = jax.vmap(eq.excess)(levels[:-1], levels[1:]) / eq.psi_p
+    over = jax.lax.stop_gradient(jax.vmap(lambda a: jax.vmap(lambda b: eq.excess(a, b))(dividing))(levels))
+    some = jax.vmap(eq.excess)(dividing[1:], dividing[:-1]) > 0
+    below, above = over[:-1], over[1:]  # each bulk
+    holds = exists[:, None] & some & (above[:, 1:] < 0) & (below[:, :-1] > 0)
+    begins, ends = holds & (above[:, :-1] == 0), holds & (below[:, 1:] == 0)
 
     def pick(hit: Any, edges: Any) -> Any:
-        place = jnp.argmax(hit, axis=1)
-        return jnp.where(jnp.any(hit, axis=1), eq.origin + edges[place], jnp.nan)
+        hit, place = hit.T[:3], jnp.argmax(hit.T[:3], axis=1)
+        return blank(eq.origin + jnp.where(exists, edges, 1.0)[place], ~jnp.any(hit, axis=1))
 
-    return PartEdges(pick(ends_here, support.lower), pick(begins_here, support.upper), parts)
+    parts = PartEdges(pick(ends, edges.lower), pick(begins, edges.upper), eq.parts, holds.T)
+    return jnp.where(exists, mass, jnp.nan), parts
+
+
+def _levels(eq: Any, edges: Edges) -> Any:
+    """Ranks above the gap below each bulk, ascending, and (none) above the last of them."""
+    still, edges = jax.lax.stop_gradient((eq, edges))
+    low, high = edges.upper[:-1], edges.lower[1:]
+    between = jnp.arange(low.size) < edges.count - 1
+    middle = jnp.where(between, jnp.sqrt(low * high), still.bound)
+    floor = 0.02 * jnp.where(between, jnp.minimum(middle - low, high - middle), still.bound)
+    above = jax.vmap(lambda x, f: still.above(solve_real_axis(still, x, f)))(middle, floor)
+    above = jnp.where(between[:, None], above, 0.0)
+    return jnp.concatenate([still.total[None], above, jnp.zeros_like(still.total)[None]])
+
+
+def blank(value: Any, missing: Any) -> Any:
+    """NaN where a number is missing, with NaN for its derivatives, and no trace of it in those of other numbers.
+
+    A constant NaN would have the derivative 0, and a factor NaN would make NaN of the 0 that stands in reverse mode for
+    what nobody asked for. Here it is ∞ - ∞, by an overflow that 0 survives; along two paths, for reverse mode adds what
+    comes back to one.
+    """
+    large = jnp.where(missing, 1e300, 1.0)
+    return value + (value * large * large - value * large * large)
 
 
 def depth(support: Support, zeta: Any) -> tuple[Any, Any]:
@@ -85,7 +117,7 @@ def cdf_at_one(eq: Any, support: Support, zeta: Any) -> Any:
     atom = jnp.where(zeta >= 0, eq.atom_mass, 0.0)
     return jnp.where(
         inside,
-        eq.distribution(u, safe),
+        1.0 - eq.tail(u, safe),
         atom + jnp.nansum(jnp.where(at >= still.upper - ON_EDGE * at, support.mass, 0)),
     )
 

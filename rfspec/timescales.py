@@ -19,6 +19,7 @@ from .gaussian_equivalent import gaussian_equivalent
 from .laws import leading_order
 from .model import RandomFeatureModel
 from .spectrum import Spectrum, spectrum
+from .support import blank
 
 RULES = ("paper", "spectrum", "loss")
 THRESHOLD = 0.1  # share of its limit at which the generalisation gap counts as open
@@ -151,8 +152,15 @@ def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper", *, thr
     sp = spectrum(model) if known_spectrum is None else known_spectrum
     parts = sp.parts
     error = sp.equations.ge.error + jnp.nanmax(sp.edge_errors)
-    fast, slow = (PartTimes(*(scale / (edges + decay))) for edges in (parts.upper, parts.lower))
+    some_edge = sp.atom.location + sp.support.upper[0]
+    fast, slow = (_times(scale, edges, decay, some_edge) for edges in (parts.upper, parts.lower))
     return Timescales(rule, fast, slow, sp.separated, error, sp)
+
+
+def _times(scale: Any, edges: Any, decay: Any, some_edge: Any) -> PartTimes:
+    """ψ_p/(Δλ + γ) of the parts' edges; NaN, as are its derivatives, where there is no edge."""
+    missing = jnp.isnan(edges)
+    return PartTimes(*blank(scale / (jnp.where(missing, some_edge, edges) + decay), missing))
 
 
 def _from_losses(model: RandomFeatureModel, threshold: Any) -> Timescales:
