@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import mpmath as mp
 import numpy as np
 import pytest
 
@@ -216,3 +217,93 @@ def verdict(model):
     if not np.all(np.diff(np.asarray(sp.edges)) >= 0):
         return "wrong", "edges out of order"
     return "right", ""
+
+
+def draw_wide(rng, atoms=None):
+    """A random model of everything there is: ψ in [1e-2, 1e7], t in [1e-6, 10], all named activations and polynomials
+    of degree 1 to 6, one to sixty eigenvalues (or so many), some of them 0, of condition up to 1e8 and mean 0.1 to 10,
+    all targets, all of the noise or 1 to 10 draws of it, weight decay 0 or 1e-8 to 10.
+    """
+    log_uniform = lambda low, high, size=None: np.exp(rng.uniform(np.log(low), np.log(high), size))
+    atoms = int(np.round(log_uniform(0.5, 60.5))) if atoms is None else atoms
+    atoms = max(1, atoms)
+    values = log_uniform(10.0 ** -rng.uniform(0, 8), 1.0, atoms)
+    if atoms > 1 and rng.random() < 0.3:
+        values[: rng.integers(1, atoms)] = 0.0
+    weights = rng.dirichlet(np.ones(atoms)) + 1e-4
+    weights /= weights.sum()
+    values *= log_uniform(0.1, 10.0) / (weights @ values)
+    sigma = str(rng.choice(["tanh", "erf", "sin", "relu", "gelu", "polynomial"]))
+    if sigma == "polynomial":
+        sigma = rf.Polynomial(rng.normal(size=rng.integers(2, 8)))
+    return rf.RandomFeatureModel(
+        float(log_uniform(1e-2, 1e7)),
+        float(log_uniform(1e-2, 1e7)),
+        float(log_uniform(1e-6, 10.0)),
+        activation=sigma,
+        covariance=rf.Atoms(values, weights),
+        target=str(rng.choice(["noise", "score", "data", "velocity"])),
+        noise_draws=np.inf if rng.random() < 0.5 else float(rng.integers(1, 11)),
+        weight_decay=0.0 if rng.random() < 0.6 else float(log_uniform(1e-8, 10.0)),
+    )
+
+
+def written(model):
+    """A model as the line of Python that makes it."""
+    sigma = model.activation
+    sigma = f"rf.Polynomial({sigma.coefficients.tolist()})" if isinstance(sigma, rf.Polynomial) else repr(sigma.name)
+    atoms = f"rf.Atoms({model.covariance.values.tolist()}, {model.covariance.weights.tolist()})"
+    draws = "np.inf" if np.isinf(model.noise_draws) else f"{model.noise_draws:g}"
+    return (
+        f"rf.RandomFeatureModel({float(model.psi_p)!r}, {float(model.psi_n)!r}, {float(model.t)!r}, "
+        f"activation={sigma}, covariance={atoms}, target={model.target!r}, noise_draws={draws}, "
+        f"weight_decay={float(model.weight_decay)!r})"
+    )
+
+
+def verdict_losses(model, times=3, digits=18):
+    """("right" | "flagged" | "wrong", reason) of the losses at τ = 0, at so many times between, and at ∞.
+
+    Against the multi-precision twin. What raises, or leaves fewer than six digits by its own account, is flagged; a
+    loss further from the truth than its claimed error is silently wrong.
+    """
+    with mp.workdps(digits + 15):
+        of = rf.algebraic.curves.regression(model, digits + 15)
+        taus = [mp.mpf(float(x)) for x in (0.0, *rf.algebraic.curves.times_to_scan(of, times + 2)[1:-1], np.inf)]
+        truth = [rf.algebraic.curves.losses_of(of, tau, digits) for tau in taus]
+    try:
+        curve = rf.learning_curve(model, [float(tau) for tau in taus])
+    except rf.ConvergenceError as e:
+        return "flagged", str(e)
+    wrong, flagged = [], []
+    claimed = (np.asarray(a).tolist() for a in (curve.train, curve.test, curve.error))
+    for tau, at, train, test, error in zip(taus, truth, *claimed, strict=True):
+        if not error <= 1e-6 * max(1.0, abs(test)):
+            if np.isfinite(float(at.test)):
+                flagged.append(f"τ = {float(tau):.4g}: error {error:.1e} of {test:.6g}")
+            continue
+        for name, value in (("train", train), ("test", test)):
+            exact = getattr(at, name)
+            if not abs(value - exact) <= error:
+                off = f"off by {float(abs(value - exact)):.1e}, claimed {error:.1e}"
+                wrong.append(f"{name} at τ = {float(tau):.4g}: {value:.12g} for {mp.nstr(exact, 12)}, {off}")
+    if wrong:
+        return "wrong", "; ".join(wrong)
+    return ("flagged", "; ".join(flagged)) if flagged else ("right", "")
+
+
+def verdict_stopping(model):
+    """("right" | "flagged" | "wrong", reason) of the best training time of a model and its window, by certificate."""
+    try:
+        stop = rf.early_stopping(model)
+    except rf.ConvergenceError as e:
+        return "flagged", str(e)
+    errors = [float(x) for x in (stop.error, stop.tau_error, *stop.window_error)]
+    if not (errors[0] <= 1e-6 * max(1.0, abs(float(stop.test))) and max(errors[1:]) < 1e-2):
+        return "flagged", f"errors {errors}"
+    certificate = rf.certify(stop)
+    wrong = [f"{r.name}: {r.value:.12g}, off by {r.error:.1e}, claimed {r.claimed_error:.1e}" for r in certificate.rows
+             if not r.honest]  # fmt: skip
+    if not certificate.complete:
+        wrong.append(certificate.remark)
+    return ("wrong", "; ".join(wrong)) if wrong else ("right", "")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from problems import draw, verdict
+from problems import draw, verdict, verdict_losses
 
 import rfspec as rf
 
@@ -36,3 +36,21 @@ def test_the_verdict_sees_a_lost_bulk(monkeypatch):
     lost = eqx.tree_at(lambda s: s.support, sp, support)
     monkeypatch.setattr(rf, "spectrum", lambda _: lost)
     assert verdict(model)[0] == "wrong"
+
+
+def test_the_judge_of_losses_sees_a_wrong_digit(monkeypatch):
+    """A test loss moved by a tenth of a billionth is called wrong, and one that says so is flagged."""
+    import equinox as eqx
+
+    model = rf.RandomFeatureModel(4.0, 2.0, t=0.1, weight_decay=0.1)
+    assert verdict_losses(model, 0) == ("right", "")
+    honest = rf.learning_curve
+
+    def moved(model, tau):
+        return eqx.tree_at(lambda c: c.test, honest(model, tau), replace_fn=lambda test: test + 1e-10)
+
+    monkeypatch.setattr(rf, "learning_curve", moved)
+    assert verdict_losses(model, 0)[0] == "wrong"
+    unsure = lambda *a: eqx.tree_at(lambda c: c.error, moved(*a), replace_fn=lambda error: error + 1e-3)
+    monkeypatch.setattr(rf, "learning_curve", unsure)
+    assert verdict_losses(model, 0)[0] == "flagged"

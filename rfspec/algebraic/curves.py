@@ -31,10 +31,8 @@ from .twin import Equations, Solver, State, equations, spectral_argument
 
 RATE = 3.89  # the error of the contour falls by this factor a node
 FEWER = 6  # nodes less, of the integral that the error is estimated by
-EARLIEST, LATEST = (
-    1e-2,
-    40.0,
-)  # cλ of the fastest mode where a scan of the training begins, of the slowest where it ends
+EARLIEST = 1e-2  # cλ of the fastest mode where a scan of the training begins,
+LATEST = 40.0  # and of the slowest where it ends
 SMALLEST = 1e-16  # of the fastest mode: slower ones are not waited for
 END = 40  # decimal digits, beyond those asked for, by which z = 0 is approached at the end of training
 
