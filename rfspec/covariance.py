@@ -6,6 +6,7 @@ w_k > 0 that sum to one. Nothing is rescaled: Tr Σ/d = Σ_k w_k λ_k is what it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -15,6 +16,7 @@ import numpy as np
 from ._checks import concrete, real_array, real_scalar, real_vector
 
 SHRINKAGES = ("ledoit_wolf", "oas")
+LARGEST = 1e70  # of data, with fourth powers to spare
 RESOLVED = 2.0  # T from which on a node of a continuous law counts as resolved
 
 
@@ -202,7 +204,8 @@ class FromData(Covariance):
     Raises
     ------
     ValueError
-        If X is no finite real matrix with at least two rows, all its rows are equal, or an option is out of range.
+        If X is no finite real matrix with at least two rows, all its rows are equal, they differ by less than 1e-70 or
+        more than 1e70 without a trace, or an option is out of range.
 
     Notes
     -----
@@ -230,7 +233,8 @@ class FromData(Covariance):
             raise ValueError(f"X must be {rule}, got an array of shape {data.shape}")
         if shrinkage not in (None, *SHRINKAGES):
             raise ValueError(f"shrinkage must be None or one of {', '.join(SHRINKAGES)}, got {shrinkage!r}")
-        centred = data - data.mean(0)
+        exponent, center = _frame(data)
+        centred = np.ldexp(data, -exponent) - center
         values = np.zeros(data.shape[1])
         found = np.linalg.svd(centred, compute_uv=False) ** 2 / data.shape[0]
         values[: found.size] = found[: values.size]
@@ -241,7 +245,16 @@ class FromData(Covariance):
         mean = values.mean()
         self.n_points, self.shrinkage = data.shape[0], _shrinkage(centred, shrinkage)
         values = (1.0 - self.shrinkage) * values + self.shrinkage * mean
-        if trace is not None:
+        if trace is None:
+            with np.errstate(over="ignore"):
+                size = np.ldexp(np.abs(centred).max(), exponent)
+            if not 1.0 / LARGEST <= size <= LARGEST:
+                raise ValueError(
+                    f"X must vary by {1.0 / LARGEST:g} to {LARGEST:g}, where double precision holds squares of "
+                    f"variances, or come with a trace, got {size:g}"
+                )
+            values = np.ldexp(values, 2 * exponent)
+        else:
             values = values * (real_scalar("trace", trace, above=0.0) / mean)
         distinct, counts = np.unique(values, return_counts=True)
         self.values, self.weights, self.compression_error = _compressed(distinct, counts / data.shape[1], nodes)
@@ -268,6 +281,22 @@ class FromData(Covariance):
         values, weights, error = _compressed(np.asarray(self.values), np.asarray(self.weights), nodes)
         fields = lambda c: (c.values, c.weights, c.compression_error)
         return eqx.tree_at(fields, self, (values, weights, self.compression_error + error))
+
+
+def _frame(X: np.ndarray) -> tuple[int, np.ndarray]:
+    """The exponent of a power of two above all entries, and the mean of the rows in units of it."""
+    exponent = int(np.frexp(np.abs(X).max())[1])
+    return exponent, np.ldexp(X, -exponent).mean(0)
+
+
+def centring(X: np.ndarray, trace: Any = None) -> Callable[[np.ndarray], np.ndarray]:
+    """What subtracts the mean of X from rows and, with a trace, rescales them so that X would have this Tr Σ/d."""
+    exponent, center = _frame(X)
+    moved = lambda rows: np.ldexp(rows, -exponent) - center
+    if trace is None:
+        return lambda rows: np.ldexp(moved(rows), exponent)
+    trace, square = real_scalar("trace", trace, above=0.0), np.mean(moved(X) ** 2)
+    return lambda rows: np.sqrt(trace / (square if square > 0 else trace)) * moved(rows)
 
 
 def _shrinkage(centred: np.ndarray, name: str | None) -> np.float64:

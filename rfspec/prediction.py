@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ._checks import real_array, real_scalar
-from .covariance import FromData
+from .covariance import FromData, centring
 from .early_stopping import FIRST, LAST, EarlyStopping, early_stopping
 from .empirical.dynamics import Eigenbasis, eigenbasis, gradient_flow
 from .empirical.features import sample
@@ -289,12 +289,8 @@ def split(key: Any, X: Any, share: float, trace: float | None) -> tuple[np.ndarr
     n_test = min(max(2, round(share * len(X))), len(X) - 2)
     X = X[np.asarray(jax.random.permutation(jax.random.split(key)[0], len(X)))]
     train, test = X[n_test:], X[:n_test]
-    mean = train.mean(0)
-    train, test = train - mean, test - mean
-    if trace is not None and np.any(train):
-        scale = np.sqrt(real_scalar("trace", trace, above=0.0) / np.mean(train**2))
-        train, test = scale * train, scale * test
-    return train, test
+    moved = centring(train, trace)
+    return moved(train), moved(test)
 
 
 def _best(basis: Eigenbasis) -> tuple[float, float, float]:

@@ -59,6 +59,7 @@ def test_products_are_those_of_the_matrix(kind):
     """Stored or drawn anew, one vector or many; three blocks of which the last has padding."""
     stored, anew = (operator(kind, MODEL, 12, block=100, store=store) for store in (True, False))
     U = dense(kind, stored)
+    assert 0.1 * (least := np.linalg.eigvalsh(U)[0]) < stored.floor < least * (1 + 1e-12)
     V = np.random.default_rng(0).normal(size=(240, 3))
     scale = np.abs(U).max() * 240**0.5
     for op in (stored, anew):
@@ -123,20 +124,28 @@ def test_shares_between_gaps(large):
     assert np.mean(sp._open(np.array([cut, 100.0])), axis=0).max() < 1e-6
 
 
-def test_bound_of_the_distribution_function():
-    """|F_v - S| ≤ 1/Σ p_k² at every x, for Lanczos written out on a measure known exactly; tight at a node."""
-    rng = np.random.default_rng(0)
-    points = np.sort(np.concatenate([np.full(200, 0.01), rng.uniform(1, 2, 80), rng.uniform(30, 50, 20)]))
-    v = rng.choice([-1.0, 1.0], points.size) / np.sqrt(points.size)
+def lanczos(points, v, order):
+    """Diagonal and off-diagonal of T, written out."""
     Q, a, b = [v], [], []
-    for _ in range(12):
+    for _ in range(order):
         w = points * Q[-1]
         a.append(w @ Q[-1])
         for _ in range(2):
             w = w - np.array(Q).T @ (np.array(Q) @ w)
         b.append(np.linalg.norm(w))
         Q.append(w / b[-1])
-    a, b = np.array(a), np.array(b[:-1])
+    return np.array(a), np.array(b[:-1])
+
+
+def signs(rng, size):
+    return rng.choice([-1.0, 1.0], size) / np.sqrt(size)
+
+
+def test_bound_of_the_distribution_function():
+    """|F_v - S| ≤ 1/Σ p_k² at every x, for Lanczos written out on a measure known exactly; tight at a node."""
+    rng = np.random.default_rng(0)
+    points = np.sort(np.concatenate([np.full(200, 0.01), rng.uniform(1, 2, 80), rng.uniform(30, 50, 20)]))
+    a, b = lanczos(points, signs(rng, points.size), 12)
     nodes, weights = (part[0] for part in _gauss(a[None], b[None]))
     x = np.geomspace(5e-3, 60.0, 4000)
     exact = np.searchsorted(points, x, side="right") / points.size
@@ -145,6 +154,27 @@ def test_bound_of_the_distribution_function():
     assert np.all(np.abs(exact - found) <= left_open + 1e-13)
     assert np.abs(exact - found).max() > 0.01
     assert np.allclose(_christoffel(a, b, nodes), weights, rtol=1e-6)
+
+
+def test_bounds_of_negative_moments():
+    """On random measures, with an atom at the floor or far above it: the truth lies between value and value + error."""
+    rng, widest = np.random.default_rng(1), 0.0
+    for _ in range(60):
+        wide, order = rng.uniform(0.5, 9.0), int(rng.integers(4, 40))
+        points = np.exp(rng.uniform(0.0, wide, 300)) * np.where(rng.random(300) < rng.random(), 1.0, np.exp(-wide))
+        points[: int(rng.choice([0, 1, 150]))] = points.min()
+        a, b = lanczos(points, v := signs(rng, points.size), order)
+        T = np.stack([a, a]), np.stack([b, b])
+        below = rng.choice([1.0, 0.9, 0.1])
+        known = {"d": 1, "p": 300, "kind": "gaussian", "error": 0.0, "stored": True}
+        sp = matrix_free.MatrixFreeSpectrum(*_gauss(*T), *T, MODEL, **known, floor=float(below * points.min()))
+        for k in (-1, -2, -3):
+            exact, (value, error) = np.sum(v**2 * points**k), sp.moment(k)
+            assert value * (1 - 1e-10) <= exact <= (value + error) * (1 + 1e-10)
+            widest = max(widest, (exact - value) / exact)
+        unknown = matrix_free.MatrixFreeSpectrum(*_gauss(*T), *T, MODEL, **known, floor=0.0)
+        assert np.isinf(unknown.moment(-1).error)
+    assert widest > 0.1
 
 
 def test_krylov_space_that_ends():

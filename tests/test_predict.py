@@ -10,6 +10,7 @@ from sklearn import covariance as reference
 from typer.testing import CliRunner
 
 import rfspec as rf
+from rfspec import prediction
 from rfspec.cli import app
 from rfspec.cli.options import read_samples
 from rfspec.demo import digits
@@ -59,6 +60,29 @@ def test_nothing_is_rescaled_unless_asked():
     assert rf.FromData(X).shrinkage == 0.0
     assert rf.FromData(X, trace=1.0).trace == pytest.approx(1.0, rel=1e-12)
     assert rf.FromData(X, "oas", trace=2.0, nodes=3).trace == pytest.approx(2.0, rel=1e-12)
+
+
+def test_data_of_any_size():
+    """From the smallest to the largest doubles: with a trace all is as at size 1, without one what has no squares is
+    refused.
+    """
+    rng, key = np.random.default_rng(3), jax.random.key(3)
+    for exponent in [-990, 990, *rng.integers(-990, 990, 40)]:
+        X = rng.normal(size=(30, 5)) * np.exp(rng.normal(size=5)) + rng.normal(size=5)
+        scaled = np.ldexp(X, exponent)
+        for shrinkage in (None, "oas"):
+            expected = rf.FromData(X, shrinkage, trace=2.0).values
+            assert np.array_equal(rf.FromData(scaled, shrinkage, trace=2.0).values, expected)
+        parts = zip(prediction.split(key, X, 0.3, 2.0), prediction.split(key, scaled, 0.3, 2.0), strict=True)
+        assert all(np.array_equal(a, b) for a, b in parts)
+        if abs(exponent) < 220:
+            assert np.array_equal(rf.FromData(scaled).values, np.ldexp(rf.FromData(X).values, 2 * exponent))
+        elif abs(exponent) > 250:
+            with pytest.raises(ValueError, match=r"X must vary by 1e-70 to 1e.70, .* or come with a trace, got "):
+                rf.FromData(scaled)
+        if exponent > 250:
+            with pytest.raises(ValueError, match=r"data must be at most 1e.70 in size, .* got "):
+                rf.empirical.sample(key, rf.RandomFeatureModel(4.0, 2.0, 0.1), data=scaled)
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 3, 8, 16])

@@ -17,7 +17,7 @@ import numpy as np
 import typer
 
 from ..activations import Polynomial
-from ..covariance import Atoms, Covariance, FromData, Isotropic
+from ..covariance import Atoms, Covariance, FromData, Isotropic, centring
 from ..covariance_laws import Exponential, MarchenkoPastur, Mixture, PowerLaw, Subspace
 from ..io import check_target, write_csv, write_figure, write_json, write_netcdf
 from ..model import RandomFeatureModel
@@ -102,9 +102,8 @@ def _data_law(
     law: Covariance = Isotropic(1.0 if variance is None else variance)
     if samples is not None:
         law = FromData(samples, trace=trace)
-        samples = samples - samples.mean(0)
-        if trace is not None:
-            samples = samples * np.sqrt(trace / np.mean(samples**2))
+        samples = np.asarray(samples, float)
+        samples = centring(samples, trace)(samples)
     elif covariance is not None:
         law = construct("covariance", covariance, COVARIANCES)
     elif values is not None and weights is not None:

@@ -23,6 +23,7 @@ import numpy as np
 
 from .._checks import real_array, real_scalar
 from .._session import enter
+from ..covariance import LARGEST
 from ..gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from ..model import RandomFeatureModel
 from ..targets import combination
@@ -309,6 +310,11 @@ def _checked(name: str, data: Any, d: int | None) -> np.ndarray:
         if name == "data":
             raise ValueError(f"d must be the number of columns of data, {data.shape[1]}, got {d}")
         raise ValueError(f"{name} must have d = {d} columns, got {data.shape[1]}")
+    if data.size and np.abs(data).max() > LARGEST:
+        raise ValueError(
+            f"{name} must be at most {LARGEST:g} in size, where double precision holds fourth powers, got "
+            f"{np.abs(data).max():g}"
+        )
     if data.size and not np.any(np.ptp(data, axis=0) > 0):
         raise ValueError(f"{name} must vary from row to row, got {data.shape[0]} rows that are all the same")
     return data

@@ -41,6 +41,7 @@ from .operators import (
 )
 
 BREAKDOWN = 1e-13  # of the largest entry of T: an off-diagonal entry below it ends the Krylov space
+BELOW = 1e-9  # of the floor: how far below it the node of a bound lies
 POINTS = 1024  # values of x worked on together
 
 
@@ -70,6 +71,9 @@ class MatrixFreeSpectrum(eqx.Module):
         together move, and is in no other error bar here. 0 for the Gaussian equivalent.
     stored : bool
         Whether the random blocks were kept in memory.
+    floor : float
+        A number ≥ 0 that no eigenvalue is below: s², or of features the least entry of what the layers k ≥ 2 add to the
+        diagonal.
 
     Notes
     -----
@@ -86,6 +90,7 @@ class MatrixFreeSpectrum(eqx.Module):
     kind: str = eqx.field(static=True)
     error: float = eqx.field(static=True)
     stored: bool = eqx.field(static=True)
+    floor: float = eqx.field(static=True)
 
     @property
     def probes(self) -> int:
@@ -178,14 +183,20 @@ class MatrixFreeSpectrum(eqx.Module):
         return _in_parts(x, at)
 
     def moment(self, k: int) -> Estimate:
-        """Mean of λ^k, exact for each probe while 0 ≤ k < 2·order; negative k too."""
+        r"""Mean of λ^k, exact for each probe while 0 ≤ k < 2·order; negative k too.
+
+        A negative power has even derivatives above 0 and odd ones below, so that the value is a lower bound for each
+        probe, and the quadrature of Gauss and Radau with a node at `floor` an upper one; what is left open is their
+        distance, ∞ if the floor is 0. For k ≥ 2·order it is the difference from three quarters of the order.
+        """
         try:
             k = _operator.index(k)
         except TypeError as e:
             raise ValueError(f"k must be an integer, got {k!r}") from e
-        full, other = (
-            np.sum(w * nodes ** float(k), axis=1) for nodes, w in ((self.nodes, self.weights), self._fewer())
-        )
+        nodes, weights = self._fewer() if k >= 0 else _radau(self.diagonal, self.off_diagonal, self.floor)
+        with np.errstate(divide="ignore"):
+            full = np.sum(self.weights * self.nodes ** float(k), axis=1)
+            other = np.sum(np.where(weights > 0, weights * nodes ** float(k), 0.0), axis=1)
         return _estimate(full, np.abs(np.mean(full - other)))
 
     def _fewer(self) -> tuple[np.ndarray, np.ndarray]:
@@ -310,7 +321,8 @@ def matrix_free_spectrum(
     operator = make(jax.random.fold_in(key, 0), model, d, block=block, store=store, mesh=mesh)
 
     T = lanczos(jax.random.fold_in(key, 1), operator, probes, order, group, progress)
-    return MatrixFreeSpectrum(*_gauss(*T), *T, model, d=d, p=p, kind=kind, error=operator.error, stored=store)
+    error, floor = operator.error, operator.floor
+    return MatrixFreeSpectrum(*_gauss(*T), *T, model, d=d, p=p, kind=kind, error=error, stored=store, floor=floor)
 
 
 def lanczos(
@@ -351,6 +363,26 @@ def _gauss(diagonal: np.ndarray, off_diagonal: np.ndarray) -> tuple[np.ndarray, 
     """Nodes and weights of the Gauss quadrature of each T."""
     pairs = [eigh_tridiagonal(a, b) for a, b in zip(diagonal, off_diagonal, strict=True)]
     return np.stack([values for values, _ in pairs]), np.stack([vectors[0] ** 2 for _, vectors in pairs])
+
+
+def _radau(diagonal: np.ndarray, off_diagonal: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights with one node at a ≤ all eigenvalues, by the last entry of T (Golub, SIAM Rev. 15, 318, 1973).
+
+    α_m = a + β²/π, π the last pivot of T_{m-1} - a. The node lies below the floor by enough that rounding leaves the
+    pivots positive where an eigenvalue is at the floor.
+    """
+    a = floor * (1.0 - BELOW)
+    going = off_diagonal[:, -1] > 0  # elsewhere the Krylov space has ended, and the quadrature is exact
+    last = diagonal[:, -1].copy()
+    for i in np.flatnonzero(going):
+        alpha, beta = diagonal[i], off_diagonal[i]
+        pivot = alpha[0] - a
+        for k in range(1, alpha.size - 1):
+            pivot = alpha[k] - a - beta[k - 1] ** 2 / pivot
+        last[i] = a + beta[-1] ** 2 / max(pivot, BREAKDOWN * np.abs(alpha).max())
+    nodes, weights = _gauss(np.concatenate([diagonal[:, :-1], last[:, None]], axis=1), off_diagonal)
+    nodes[going, 0] = a
+    return nodes, weights
 
 
 def _log_normal(nodes: np.ndarray, weights: np.ndarray, x: np.ndarray, width: float) -> np.ndarray:

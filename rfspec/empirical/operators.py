@@ -149,6 +149,11 @@ class Operator(eqx.Module):
         """Uv for v as ``W.cut`` makes it, and the result likewise."""
         raise NotImplementedError
 
+    @property
+    def floor(self) -> float:
+        """A number ≥ 0 that no eigenvalue is below."""
+        raise NotImplementedError
+
     def __call__(self, v: Any) -> Any:
         """Uv, in the shape of v."""
         if np.ndim(v) not in (1, 2) or np.shape(v)[0] != self.W.rows:
@@ -178,6 +183,11 @@ class GaussianOperator(Operator):
         g = kappa * self.X.apply(self.spread * a) + nu * self.X.cut(self.Omega.adjoint(v))
         h = kappa / n * self.spread * self.X.adjoint(g) + ge.b2 * a
         return self.W.apply(h) / jnp.sqrt(d) + nu / n * self.Omega.apply(self.X.join(g)) + ge.s2 * v
+
+    @property
+    def floor(self) -> float:
+        """s²: the other terms have no negative eigenvalue."""
+        return float(self.constants.s2)
 
 
 class FeatureOperator(Operator):
@@ -258,6 +268,16 @@ class FeatureOperator(Operator):
         takes = (REPLICATED, REPLICATED, SHARDED, PartitionSpec(None, AXIS), SHARDED)
         out = self.W.spread(local, takes, SHARDED)(self.W.key, self.X.key, self.W.stored, self.layers, v)
         return out + self.diagonal * v
+
+    @property
+    def floor(self) -> float:
+        """The least entry of D: the other terms have no negative eigenvalue, (ŴŴᵀ)∘(C_1C_1ᵀ) by Schur's theorem."""
+        return float(_least(self))
+
+
+@jax.jit
+def _least(operator: FeatureOperator) -> Any:
+    return jnp.maximum(jnp.min(operator.W.join(operator.diagonal)), 0.0)
 
 
 @eqx.filter_jit
