@@ -67,7 +67,6 @@ QUICK = {(name, "plain") for name in ("solve", "leading_order", "learning_curve"
     ("gaussian_equivalent", "grad"),
     ("gaussian_equivalent", "vmap"),
     ("learning_curve", "grad"),
-    ("learning_curve", "jacfwd"),
 }
 BUILT_OF_OTHERS = {  # or of NumPy, or of experiments
     *("certify", "compare", "constants_table", "held_out", "over_time", "phase_diagram", "predict", "required"),
@@ -129,7 +128,7 @@ def losses_at(n):
 
 
 ALIKE = {
-    "eigenvalues": (lambda K: rf.learning_curve(model(1.0, covariance=some_atoms(K)), [10.0]), 5, 6, 7, 8),
+    "eigenvalues": (lambda K: rf.solve(model(1.0, covariance=some_atoms(K)), 2 + 1j), 5, 6, 7, 8),
     "training times": (losses_at, 2, 3, 7, 8),
     "many training times": (losses_at, 41, 55, 80),
     "steps": (lambda n: rf.learning_curve(model(1.0), np.geomspace(1.0, 100.0, n), 0.5).test, 2, 3, 8),
@@ -142,6 +141,7 @@ ALIKE = {
 ALIKE_SLOW = {
     "steps with momentum": (lambda k: rf.learning_curve(model(1.0), [k / 2], 0.5, momentum=0.5).test, 33, 41, 64),
     "eigenvalues of a spectrum": (lambda K: rf.spectrum(model(1.0, covariance=some_atoms(K))).edges, 5, 6, 7),
+    "eigenvalues of a curve": (lambda K: rf.learning_curve(model(1.0, covariance=some_atoms(K)), [10.0]), 5, 6, 7, 8),
     "many eigenvalues": (lambda K: rf.learning_curve(model(1.0, covariance=some_atoms(K)), [10.0]), 513, 777, 1000),
     "densities": (lambda n: spectrum(1.0).density(np.linspace(1.0, 2.0, n)), 3, 4),
     "distribution": (lambda n: spectrum(1.0).cdf(np.linspace(1.0, 2.0, n)), 3, 4),
