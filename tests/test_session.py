@@ -9,6 +9,7 @@ from test_compilations import compilations, model, some_atoms
 import rfspec as rf
 from rfspec import _session
 
+SMOOTH = [lambda x: jnp.tanh(x) + 0.1 * x, lambda x: jnp.sin(2 * x) * jnp.exp(-(x**2))]
 linux = pytest.mark.skipif(not _session.mappings_in_use(), reason="the system does not count memory mappings")
 
 
@@ -47,6 +48,19 @@ def test_no_room_at_all_is_an_error(monkeypatch):
     _session._room.compiled = 1
     with pytest.raises(RuntimeError, match=r"^this process uses \d+ of the \d+ memory mappings"):
         rf.gaussian_equivalent(model(1.0))
+
+
+@linux
+@pytest.mark.parametrize("under", [lambda f: f, jax.grad], ids=["plain", "grad"])
+def test_another_activation_takes_few_mappings(under):
+    """Its own values have to be compiled, and nothing that follows from them."""
+    models = [lambda t, k=k: rf.RandomFeatureModel(8.0, 2.0, t, activation=SMOOTH[k]) for k in (0, 1)]
+    constant = [under(lambda t, m=m: rf.gaussian_equivalent(m(t)).v2) for m in models]
+    constant[0](0.1)
+    models[1](0.1)
+    before = _session.mappings_in_use()
+    constant[1](0.1)
+    assert _session.mappings_in_use() - before < 60
 
 
 def test_mappings_are_counted_after_many_programs_only(monkeypatch):
