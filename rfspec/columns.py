@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 
+from .continuum import Continuum
 from .gaussian_equivalent import GaussianEquivalent
-from .holomorphic import Unknowns, solve_small
+from .holomorphic import Unknowns, reciprocal, solve_small
 from .targets import Combination
 
 Source = tuple[Any, Any, Any]  # (ι, β, γ) of ιI + βFFᵀ + γFΣFᵀ
@@ -57,6 +58,11 @@ def _plus(*terms: Any) -> Any:
         if not (isinstance(term, float) and term == 0.0):
             total = term if isinstance(total, float) and total == 0.0 else total + term
     return total
+
+
+def angle(w: Any) -> Any:
+    """|arg w|."""
+    return jnp.arctan2(jnp.abs(w.imag), w.real)
 
 
 def or_zero(a: Any) -> Any:
@@ -180,22 +186,76 @@ class ColumnEquations(eqx.Module):
     """What all equations of columns share; q is the first of their unknowns.
 
     `target` is the combination y = c_xx + c_ξξ that is learnt, `slope` c_xα/β (None where c_x is), and `decay` what
-    weight decay adds to U. A theory adds its residual and start, what is known of it exactly, and `_state`, `_kinds`,
-    `_columns`, `_fixed` and `_rank`.
+    weight decay adds to U. Σ is `values` and `weights`: its atoms, or the grid of a continuous `law`, whose weights
+    depend on where 1 + ψ_pTq vanishes; or nodes for smooth averages over it, with `fewer` of them to tell their error.
+    A theory adds its residual and start, what is known of it exactly, and `_state`, `_T`, `_kinds`, `_columns`,
+    `_fixed` and `_rank`.
     """
 
     psi_p: Any
     psi_n: Any
     values: Any
     weights: Any
+    law: Continuum | None
+    fewer: tuple[Any, Any] | None
     ge: GaussianEquivalent
     target: Combination
     slope: Any
     decay: Any
 
-    def _state(self, u: Unknowns) -> tuple[tuple[Any, ...], Any, Any]:
-        """D_i, T(λ) and 1/(1 + ψ_pTq)."""
+    def _D(self, u: Unknowns) -> tuple[Any, ...]:
+        """D_i = 1/(1+δ_i)."""
+        return tuple(reciprocal(1.0 + delta) for delta in u[1:])
+
+    def _T(self, D: tuple[Any, ...], values: Any) -> Any:
+        """T(λ), linear in λ with the slope κ²D_1."""
         raise NotImplementedError
+
+    def _averages(self, u: Unknowns) -> tuple[tuple[Any, ...], Any, Any, Any]:
+        """D_i, and ∫ dρ_Σ N/(1 + ψ_pTq) for N = T, 1 and λ."""
+        D = self._D(u)
+        if self.law is None:
+            T = self._T(D, self.values)
+            g = reciprocal(1.0 + self.psi_p * T * u[0])
+            sums = (jnp.sum(self.weights * f * g) for f in (T, 1.0, self.values))
+            return D, *sums
+        I0, I1 = self._law_averages(u, D, 2)
+        return D, self._T(D, 0.0) * I0 + self.ge.kappa2 * D[0] * I1, I0, I1
+
+    def _law_averages(self, u: Unknowns, D: tuple[Any, ...], count: int) -> list[Any]:
+        """∫ dρ_Σ λᵏ/(1 + ψ_pTq) of a continuous law, k < count."""
+        line = 1.0 + self.psi_p * self._T(D, 0.0) * u[0], self.psi_p * self.ge.kappa2 * D[0] * u[0]
+        return self.law.averages(self.values, self.weights, line, self._ends(u, D), count)
+
+    def _ends(self, u: Unknowns, D: tuple[Any, ...]) -> tuple[Any, Any]:
+        """1 + ψ_pTq at both ends of the law's intervals."""
+        low, high = (1.0 + self.psi_p * self._T(D, ends) * u[0] for ends in (self.law.lower, self.law.upper))
+        return low, high
+
+    def _angle(self, u: Unknowns) -> Any:
+        """-∫ dρ_Σ arg(1 + ψ_pTq) by equation (15), split as arg q + arg(T + 1/ψ_pq), the last in [-π, 0]."""
+        D, c = self._D(u), reciprocal(self.psi_p * u[0])
+        tops, shares = self._components
+        at_top = jnp.sum(shares * (angle(self._T(D, tops) + c) - angle(u[0])))
+        if self.law is None:
+            return at_top
+        law, (low, _) = self.law, self._ends(u, D)
+        slope = self.psi_p * self.ge.kappa2 * D[0] * u[0]
+        x = slope * (law.upper - law.lower) / low  # e(B)/e(A) - 1
+        x = jnp.where(x == 0, 1e-100, x)
+        uniform = jnp.sum(law.mass * jnp.log1p(x) * reciprocal(x))
+        (rest,) = law.averages(self.values, law.below, (low[0] - slope * law.lower[0], slope), self._ends(u, D), 1)
+        return at_top + (slope * rest - uniform).imag
+
+    @property
+    def _trace(self) -> Any:
+        """Tr Σ/d."""
+        return jnp.sum(self.weights * self.values) if self.law is None else self.law.trace
+
+    @property
+    def _components(self) -> tuple[Any, Any]:
+        """Largest eigenvalue and mass of each interval and atom of Σ."""
+        return (self.values, self.weights) if self.law is None else (self.law.tops, self.law.shares)
 
     @property
     def _kinds(self) -> tuple[Kind, ...]:
@@ -237,14 +297,26 @@ class ColumnEquations(eqx.Module):
 
     def _responses(self, u1: Unknowns, u2: Unknowns, sources: Sequence[Source]) -> list[Response]:
         (D1, T1, g1), (D2, T2, g2) = self._state(u1), self._state(u2)
-        g = self.weights * g1 * g2
+        weights = self.weights
+        if self.law is not None:
+            weights = weights * self.law.correction_of_two(self._ends(u1, D1), self._ends(u2, D2))
+        g = weights * g1 * g2
         I0, I1, I2, I3 = (jnp.sum(self.values**k * g) for k in range(4))
         D = tuple(a * b for a, b in zip(D1, D2, strict=True))
         pair = Pair(self.psi_p, self._columns, u1[0] * u2[0], D, (I0, I1, I2, I3), jnp.sum(T1 * T2 * g))
         return pair.responses(self._kinds, sources)
 
+    def _state(self, u: Unknowns) -> tuple[tuple[Any, ...], Any, Any]:
+        """D_i, T(λ) and 1/(1 + ψ_pTq) at the eigenvalues or nodes."""
+        D = self._D(u)
+        T = self._T(D, self.values)
+        return D, T, reciprocal(1.0 + self.psi_p * T * u[0])
+
     def _moments(self, u: Unknowns) -> tuple[Any, Any, Any]:
         """Tr FΣᵏFᵀ(U - z)⁻¹/p for k = 0, 1, 2."""
+        if self.law is not None:
+            m0, m1, m2 = (u[0] * average for average in self._law_averages(u, self._D(u), 3))
+            return m0, m1, m2
         g = self.weights * self._state(u)[-1]
         m0, m1, m2 = (u[0] * jnp.sum(self.values**k * g) for k in range(3))
         return m0, m1, m2
@@ -267,7 +339,7 @@ class ColumnEquations(eqx.Module):
     @property
     def accuracy(self) -> Any:
         """Relative error of the numbers that these equations hold."""
-        return self.ge.error
+        return self.ge.error if self.law is None else jnp.maximum(self.ge.error, self.law.error)
 
     @property
     def atom_mass(self) -> Any:
@@ -278,7 +350,7 @@ class ColumnEquations(eqx.Module):
     def untrained(self) -> Any:
         """Loss of A = 0, Tr E[yyᵀ]/d."""
         y = self.target
-        signal = 0.0 if y.signal is None else y.signal**2 * jnp.sum(self.weights * self.values)
+        signal = 0.0 if y.signal is None else y.signal**2 * self._trace
         return signal + y.noise**2
 
     @property

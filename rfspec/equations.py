@@ -21,8 +21,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from .columns import ColumnEquations, Kind
-from .holomorphic import reciprocal
+from .columns import ColumnEquations, Kind, angle
 
 
 class RandomFeatureEquations(ColumnEquations):
@@ -35,9 +34,9 @@ class RandomFeatureEquations(ColumnEquations):
         """Equations (1), multiplied by q, and (2); both vanish on a solution."""
         q, delta = u
         v2, kappa2 = self.ge.v2, self.ge.kappa2
-        (D,), T, g = self._state(u)
-        one = q * (v2 * D - zeta + jnp.sum(self.weights * T * g)) - 1.0
-        two = self.psi_p / self.psi_n * q * (v2 + kappa2 * jnp.sum(self.weights * self.values * g)) - delta
+        (D,), by_T, _, by_value = self._averages(u)
+        one = q * (v2 * D - zeta + by_T) - 1.0
+        two = self.psi_p / self.psi_n * q * (v2 + kappa2 * by_value) - delta
         return one, two
 
     def start(self, zeta: Any) -> tuple[Any, Any]:
@@ -50,7 +49,7 @@ class RandomFeatureEquations(ColumnEquations):
         covariance = (self.ge.v2, 0.0, self.ge.kappa2)
         if self.slope is None:
             return (Kind(1.0, covariance),)
-        signal = self.target.signal**2 * jnp.sum(self.weights * self.values)
+        signal = self.target.signal**2 * self._trace
         return (Kind(1.0, covariance, (0.0, self.slope), signal),)
 
     @property
@@ -75,18 +74,14 @@ class RandomFeatureEquations(ColumnEquations):
         of the sum then exceeds 1 by much.
         """
         q, delta = u
-        (D,), T, _ = self._state(u)
+        (D,) = self._D(u)
         ratio = self.psi_n / self.psi_p
-        angle = lambda w: jnp.arctan2(jnp.abs(w.imag), w.real)
-        below = jnp.sum(self.weights * (angle(T + reciprocal(self.psi_p * q)) - angle(q))) / self.psi_p
+        below = self._angle(u) / self.psi_p
         linear = (ratio + self.ge.v2 * q) * D - zeta * q
         return (angle(q) + below - ratio * angle(1.0 + delta) - linear.imag) / jnp.pi
 
-    def _state(self, u: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any, Any]:
-        q, delta = u
-        D = reciprocal(1.0 + delta)
-        T = self.ge.b2 + self.ge.kappa2 * self.values * D
-        return (D,), T, reciprocal(1.0 + self.psi_p * T * q)
+    def _T(self, D: tuple[Any, ...], values: Any) -> Any:
+        return self.ge.b2 + self.ge.kappa2 * values * D[0]
 
     @property
     def origin(self) -> Any:
@@ -102,7 +97,7 @@ class RandomFeatureEquations(ColumnEquations):
     def bound(self) -> Any:
         """An upper bound of the spectrum in ζ, from the norms of the two products that make up U."""
         features = (1.0 + jnp.sqrt(self.psi_p)) ** 2
-        column = self.ge.kappa2 * jnp.max(self.values) * features + self.ge.v2
+        column = self.ge.kappa2 * jnp.max(self._components[0]) * features + self.ge.v2
         return column * (1.0 + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 + self.ge.b2 * features
 
     @property
@@ -122,7 +117,7 @@ class RandomFeatureEquations(ColumnEquations):
     @property
     def most_bulks(self) -> int:
         """How many bulks there may be."""
-        return 2 * self.values.shape[-1] + 1
+        return 2 * self._components[0].shape[-1] + 1
 
     @property
     def levels(self) -> Any:
@@ -131,9 +126,10 @@ class RandomFeatureEquations(ColumnEquations):
         To the right of the atom q < 0 in a gap. T is linear in λ and rises with it while 1+δ > 0, so the
         negative 1+ψ_pTq are those of the largest λ's; where 1+δ < 0 they are those of the smallest, with ψ_n on top.
         """
-        order = jnp.argsort(-self.values)
-        largest = jnp.cumsum(self.weights[order])
-        smallest = jnp.cumsum(self.weights[order[::-1]])
+        values, weights = self._components
+        order = jnp.argsort(-values)
+        largest = jnp.cumsum(weights[order])
+        smallest = jnp.cumsum(weights[order[::-1]])
         return jnp.concatenate([largest, self.psi_n + smallest, self.psi_n[None]]) / self.psi_p
 
     @property

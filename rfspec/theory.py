@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,18 +17,35 @@ Equations = RandomFeatureEquations | NoiseDrawsEquations
 
 
 def equations(model: RandomFeatureModel, ge: GaussianEquivalent) -> Equations:
-    """The equations of a model, given its Gaussian-equivalent constants.
+    """The equations of a model, given its Gaussian-equivalent constants."""
+    law = model.covariance.continuum
+    if law is None:
+        return _equations(model, ge, *_padded(model.covariance.values, model.covariance.weights), None, None)
+    return _equations(model, ge, law.values, law.weights, law, None)
 
-    Eigenvalues of weight 0 fill Σ up to one of a few lengths, so that different covariances share a compilation.
-    """
-    values, weights = model.covariance.values, model.covariance.weights
+
+def averaged_equations(model: RandomFeatureModel, ge: GaussianEquivalent) -> Equations:
+    """The same for losses, in which a continuous law needs few nodes: they see resolvents far from the spectrum only."""
+    sigma = model.covariance
+    fewer = None if sigma.fewer is None else _padded(*sigma.fewer)
+    return _equations(model, ge, *_padded(sigma.values, sigma.weights), None, fewer)
+
+
+def _padded(values: Any, weights: Any) -> tuple[Any, Any]:
+    """Eigenvalues of weight 0 fill Σ up to one of a few lengths, so that different covariances share a compilation."""
     size = values.shape[-1]
     missing = (1 << (size - 1).bit_length() if size <= 64 else -(-size // 64) * 64) - size
-    if missing:
-        values, weights = jnp.pad(values, (0, missing), mode="edge"), jnp.pad(weights, (0, missing))
+    if not missing:
+        return values, weights
+    return jnp.pad(values, (0, missing), mode="edge"), jnp.pad(weights, (0, missing))
+
+
+def _equations(
+    model: RandomFeatureModel, ge: GaussianEquivalent, values: Any, weights: Any, law: Any, fewer: Any
+) -> Equations:
     y, process = combination(model.target, model.process), model.process
     slope = None if y.signal is None else y.signal * process.alpha / process.beta
-    known = (model.psi_p, model.psi_n, values, weights, ge, y, slope, model.weight_decay / y.weight)
+    known = (model.psi_p, model.psi_n, values, weights, law, fewer, ge, y, slope, model.weight_decay / y.weight)
     if np.isinf(model.noise_draws):
         return RandomFeatureEquations(*known)
     return NoiseDrawsEquations(*known, np.float64(model.noise_draws))
