@@ -253,6 +253,11 @@ class ColumnEquations(eqx.Module):
         return jnp.sum(self.weights * self.values) if self.law is None else self.law.trace
 
     @property
+    def unbounded(self) -> bool:
+        """Whether the eigenvalues of Σ have no upper bound, and the equations hold it with the largest put lower."""
+        return self.law is not None and not self.law.bounded
+
+    @property
     def _components(self) -> tuple[Any, Any]:
         """Largest eigenvalue and mass of each interval and atom of Σ."""
         return (self.values, self.weights) if self.law is None else (self.law.tops, self.law.shares)

@@ -24,7 +24,7 @@ from .covariance import Atoms, Covariance, Isotropic
 MOST_NODES = 2048
 FEW = (16, 32, 64)  # nodes tried where none are asked for
 ENOUGH = 1e-10  # error that does
-TAIL = 1e-12  # share of the largest eigenvalues without which an unbounded law is taken
+TAIL = 1e-11  # u^{1+a} of the largest eigenvalues of an unbounded power law, which are put below λ(u)
 NEXT = 1e-8  # distance from an end, in units of the width, below which a density is continued as a power
 
 
@@ -53,8 +53,10 @@ class PowerLaw(Covariance):
 
     Notes
     -----
-    Without a cutoff the eigenvalues have no upper bound, and neither has the spectrum of U. It is computed without the
-    share 1e-12 of the largest, which moves no distribution function by more; its last edge is given as ∞.
+    Without a cutoff the eigenvalues have no upper bound. Then neither has the spectrum of U: its last edge is ∞, and
+    where it has an atom the first one is the place of the atom. It is computed with the share u = 10^{-11/(1+a)} of the
+    largest eigenvalues put below λ(u), which changes the other modes by relative 1e-11, and the distribution in its
+    upper tail by u/ψ_p.
 
     Examples
     --------
@@ -86,10 +88,17 @@ class PowerLaw(Covariance):
             return scale * u**-a, w * logarithm * u / (1 - cutoff)
 
         _fill(self, rule, nodes)
-        ratio = (TAIL if whole else cutoff) ** -a
-        density = lambda up, down: (1 + up / scale) ** (-1 / a - 1)
-        span = (1.0, xp.log(xp.maximum(ratio - 1, 1.0)), 0.0 if whole else 1.0, 8.0 if whole else 0.0)
-        _continue(self, scale, scale * ratio, density, span, bounded=not whole)
+        tail = TAIL ** (1 / (1 + a))
+        width = scale * ((tail if whole else cutoff) ** -a - 1)
+
+        def density(up: Any, down: Any) -> Any:
+            power = (1 + up / scale) ** (-1 / a - 1) / (a * scale)
+            # so little mass ends the spectrum in a place that rounding tells only if it crowds at the end
+            return power + tail * 15 / 16 / width * (up / width) ** 2 * (down / width) ** -0.5 if whole else power
+
+        length = xp.log(xp.maximum(width / scale, 1.0))
+        span = (1.0, length, 0.0, 20.0) if whole else (1.0, length, 1.0, 0.0)
+        _continue(self, scale, scale + width, density, span, bounded=not whole)
 
     @staticmethod
     def of_dimension(exponent: Any, d: int) -> Atoms:

@@ -32,8 +32,8 @@ from .model import RandomFeatureModel
 from .phase_dataset import Axes, dataset, table_of
 from .processes import Process
 from .spectrum import MOST_BULKS
-from .support import SAME, Support, part_edges
-from .theory import equations
+from .support import SAME, Support, open_ends, part_edges
+from .theory import averaged_equations, equations
 from .timescales import THRESHOLD
 
 if TYPE_CHECKING:
@@ -131,12 +131,11 @@ def phase_diagram(
     ]
     of_one_t = [[cell for cell in cells if cell[0] == i] for i in range(times.size)]
     chunks = [same[k : k + CHUNK] for same in of_one_t for k in range(0, len(same), CHUNK)]
-    bases = [m and (equations(m, gaussian_equivalent(m)), m.pace) for m in templates]
+    bases = [m and (*(of(m, gaussian_equivalent(m)) for of in (averaged_equations, equations)), m.pace) for m in templates]
 
     def once(i: int) -> Mapping[str, Any]:
         place: np.ndarray = np.array(chunks[i])
-        eq, pace = bases[place[0, 0]]
-        shared = _Shared(eq, pace, *settings)
+        shared = _Shared(*bases[place[0, 0]], *settings)
         found = _spread(shared, axes.tau, rows[place[:, 1]], columns[place[:, 2]])
         return {"place": place, **found}
 
@@ -182,9 +181,10 @@ def _grid(name: str, values: Any) -> np.ndarray:
 
 
 class _Shared(NamedTuple):
-    """What the cells of a chunk share."""
+    """What the cells of a chunk share: equations for losses, and for spectra."""
 
     eq: Any
+    spectral: Any
     pace: Any
     tolerance: Any
     threshold: Any
@@ -265,8 +265,8 @@ def _swept(cell: Any, shared: _Shared, arrays: tuple[Any, ...], devices: tuple[A
     cells = PartitionSpec("cells")
 
     def one(psi_p: Any, psi_n: Any, *more: Any) -> tuple[Any, ...]:
-        eq = eqx.tree_at(lambda e: (e.psi_p, e.psi_n), shared.eq, (psi_p, psi_n))
-        return tuple(cell(shared._replace(eq=eq), *more))
+        at = lambda eq: eqx.tree_at(lambda e: (e.psi_p, e.psi_n), eq, (psi_p, psi_n))
+        return tuple(cell(shared._replace(eq=at(shared.eq), spectral=at(shared.spectral)), *more))
 
     local = lambda arrays: jax.vmap(one)(*arrays)
     mesh = Mesh(np.array(devices), ("cells",))
@@ -283,8 +283,8 @@ def _cell_losses(shared: _Shared, c: Any) -> tuple[Any, Any, Any]:
 
 def _cell_parts(shared: _Shared) -> tuple[Any, Any, Any, Any]:
     """Lower edges of the parts, whether each has merged, whether the search found all; lower edges of Theorem 3.2."""
-    lower, upper, exists, found = _parts(shared.eq)
-    paper = leading_order_of(shared.eq)
+    lower, upper, exists, found = _parts(shared.spectral)
+    paper = leading_order_of(shared.spectral)
     merged = exists & (jnp.isnan(lower) | jnp.isnan(upper)) & found
     return lower, merged, found, jnp.stack([paper.population[0], paper.sample[0]])
 
@@ -293,7 +293,7 @@ def _parts(eq: Any) -> tuple[Any, Any, Any, Any]:
     """Edges of the parts, which parts there are, and whether the search found all."""
     edges = find_edges(eq, bulks=min(eq.most_bulks, MOST_BULKS))
     mass, _ = contents(eq, edges, 0.0 * eq.psi_p)
-    ends = part_edges(eq, Support(edges.lower, edges.upper, mass, mass, edges.count))
+    ends = part_edges(eq, open_ends(eq, Support(edges.lower, edges.upper, mass, mass, edges.count)))
     found = ~(edges.failed | jnp.any(mass <= 0))
     known = lambda a: jnp.where(found, a, jnp.nan)
     return known(ends.lower), known(ends.upper), ends.mass > SAME, found

@@ -21,7 +21,7 @@ from .gaussian_equivalent import gaussian_equivalent
 from .model import RandomFeatureModel
 from .series import Series, cosines_of, moment_of, nodes_of, quantile_at, series_of
 from .solver import ConvergenceError, Solution, _solve, complex_array, solve_real_axis
-from .support import PARTS, SAME, PartEdges, Support, cdf_at, density_at, part_edges
+from .support import PARTS, SAME, PartEdges, Support, cdf_at, density_at, open_ends, part_edges
 from .theory import Equations, equations
 
 NODES = 48  # of a bulk's cosine series; a bulk about to split needs more
@@ -83,7 +83,8 @@ class Spectrum(eqx.Module):
     @property
     def edges(self) -> Any:
         """Edges of the bulks, ascending, shape [2B]; relative errors are in `edge_error`."""
-        lower, upper, location = (_host(a) for a in (self.support.lower, self.support.upper, self.atom.location))
+        support = open_ends(self.equations, self.support)
+        lower, upper, location = (_host(a) for a in (support.lower, support.upper, self.atom.location))
         ends = (np if concrete(lower) else jnp).stack([lower, upper], axis=1)
         return location + ends[: self.count].ravel()
 
@@ -156,7 +157,8 @@ class Spectrum(eqx.Module):
         u = _real("u", u)
         if concrete(u) and u.size and not (u.min() >= 0 and u.max() <= 1):
             raise ValueError(f"u must lie in [0, 1], got {u.min() if u.min() < 0 else u.max()}")
-        return quantile_at(self.equations, self.support, self.series, u, polish=True)
+        x = quantile_at(self.equations, self.support, self.series, u, polish=True)
+        return jnp.where(u == 1, jnp.inf, x) if self.equations.unbounded else x
 
     def moment(self, k: int) -> Any:
         """The moment ∫ λ^k dν(λ) = lim Tr U^k/p for an integer k."""
@@ -164,6 +166,11 @@ class Spectrum(eqx.Module):
             k = operator.index(k)
         except TypeError as e:
             raise ValueError(f"k must be an integer, got {k!r}") from e
+        if self.equations.unbounded and k > 0:
+            if k > 1:
+                raise NotImplementedError(f"moments of a spectrum without an upper edge exist for k ≤ 1 only, got {k}")
+            ge = self.equations.ge
+            return ge.kappa2 * self.equations.law.trace + ge.b2 + ge.v2 + ge.s2
         return moment_of(self.support, self.atom, self.series, k)
 
     def stieltjes(self, z: Any) -> Any:
@@ -290,7 +297,7 @@ def _spectrum(eq: Any, *, bulks: int) -> tuple[Any, ...]:
     series = series_of(support, jax.scipy.fft.dct(g, axis=1) / NODES)
     failed = edges.failed | jnp.any(mass <= 0)
     atom = Atom(eq.origin, eq.atom_mass)
-    return support, atom, part_edges(eq, support), edges.error, series, failed
+    return support, atom, part_edges(eq, open_ends(eq, support)), edges.error, series, failed
 
 
 def _host(a: Any) -> Any:

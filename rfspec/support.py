@@ -52,6 +52,20 @@ def part_edges(eq: Any, support: Support) -> PartEdges:
     return PartEdges(pick(ends_here, support.lower), pick(begins_here, support.upper), parts)
 
 
+def open_ends(eq: Any, support: Support) -> Support:
+    """The support with the edges of an unbounded law: no upper one, and none between the first bulk and an atom.
+
+    Both are where 1 + ψ_pTq vanishes beyond the largest eigenvalue of Σ, and move with it.
+    """
+    if not eq.unbounded:
+        return support
+    place = jnp.arange(support.lower.size)
+    first, last = (place == 0) & (eq.atom_mass > 0), place == support.count - 1
+    return support._replace(
+        lower=jnp.where(first, 0.0, support.lower), upper=jnp.where(last, jnp.inf, support.upper)
+    )
+
+
 def depth(support: Support, zeta: Any) -> tuple[Any, Any]:
     """Whether ζ is inside a bulk, and its distance to the ends of that bulk.
 
