@@ -37,9 +37,8 @@ from jax.custom_derivatives import SymbolicZero
 from scipy.special import sici
 
 from ._checks import concrete
-from .holomorphic import reciprocal
 
-NODES = 192
+FINE, COARSE = 192, 64  # nodes of an interval, for a spectrum and for the times of many
 FAR = 3.0  # |Im y*| from which E is as small as what the cardinal series leaves out
 
 
@@ -58,15 +57,13 @@ class Interval(NamedTuple):
 class Continuum(eqx.Module):
     """The grids of a law's intervals, in rows of equal length; its atoms fill rows of their own.
 
-    `values`, `weights` [row·node]; `below`: weights of ∫ (M - S) dλ; `signs`: (-1)^k, 0 for atoms. `lower`, `upper`,
-    `start`, `step`, `mass` [row]; the mass of atoms is not counted here. `tops`, `shares` [component]: largest eigenvalue and mass of each interval and atom. `trace`: ∫ λ dρ.
+    `values`, `weights` [row·node]; `below`: weights of ∫ (M - S) dλ; `lower`, `upper`, `start`, `step`, `mass` [row]; the mass of atoms is not counted here. `tops`, `shares` [component]: largest eigenvalue and mass of each interval and atom. `trace`: ∫ λ dρ.
     `error`: relative, of the integrals. `bounded`: whether the law itself ends at the largest of `tops`.
     """
 
     values: Any
     weights: Any
     below: Any
-    signs: Any
     lower: Any
     upper: Any
     start: Any
@@ -87,12 +84,15 @@ class Continuum(eqx.Module):
         """∫ λ^k/e for k < count and e = e_0 + e_1λ, from e at the lower and the upper ends of the rows, by equation
         (13); the nodes and weights are the law's own, or those of equations that hold them.
         """
-        rows, size = self.step.size, self.values.size // self.step.size
-        powers = [weights * values**k for k in range(count)]
-        alternating = [jnp.where(np.arange(rows * size) // size == r, self.signs, 0.0) * p for r in range(rows) for p in powers]
-        sums = pole_sums(values, jnp.stack([*powers, *alternating], axis=1), *e)
+        rows = self.step.size
+        values, weights = values.reshape(rows, -1, 2), weights.reshape(rows, -1, 2)
         _, E, _ = self._pole(ends)
-        return [sums[k] - sum(E[r] * sums[(r + 1) * count + k] for r in range(rows)) for k in range(count)]
+        total = sum(
+            (1.0 - E[r]) * pole_sums(count, values[r, :, 0], weights[r, :, 0], *e)
+            + (1.0 + E[r]) * pole_sums(count, values[r, :, 1], weights[r, :, 1], *e)
+            for r in range(rows)
+        )
+        return [total[k] for k in range(count)]
 
     def correction_of_two(self, e1: tuple[Any, Any], e2: tuple[Any, Any]) -> Any:
         """The same of equation (14)."""
@@ -105,7 +105,8 @@ class Continuum(eqx.Module):
         slope = jnp.where(small, rate * E2, E2_far / safe)
         slope = jnp.where((E1 == 0) | (E2 == 0), (E1 - E2) / safe, slope)
         y = self.start[:, None] + self.step[:, None] * np.arange(self.values.size // self.start.size)
-        return 1.0 - self.signs * (E1[:, None] + (y - y1[:, None]) * slope[:, None]).ravel()
+        signs = (-1.0) ** np.arange(y.shape[1])
+        return 1.0 - (signs * (E1[:, None] + (y - y1[:, None]) * slope[:, None])).ravel()
 
     def _pole(self, e: tuple[Any, Any]) -> tuple[Any, Any, Any]:
         """y*, E and the sign of Im y* of each row. Real unknowns have a pole off the support, or none at all."""
@@ -118,44 +119,56 @@ class Continuum(eqx.Module):
         return y, jnp.where(near, E, 0.0), sign
 
 
-@jax.custom_jvp
-def pole_sums(values: Any, table: Any, e0: Any, e1: Any) -> Any:
-    """Σ_k table_kj/(e_0 + e_1λ_k). One product of matrices, and another for both derivatives in e_0 and e_1: the
-    solver spends its time here.
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def pole_sums(count: int, values: Any, weights: Any, e0: Any, e1: Any) -> Any:
+    """Σ_k w_kλ_k^j/(e_0 + e_1λ_k) for j < count.
+
+    The solver spends its time here: real arithmetic, one product of matrices, and another one for both derivatives.
     """
-    return _product(reciprocal(e0 + e1 * values), table)
+    return _joined(_inverse(values, e0, e1) @ _powers(values, weights, count))
 
 
 @partial(pole_sums.defjvp, symbolic_zeros=True)
-def _pole_sums_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
-    values, table, e0, e1 = primals
-    known = lambda t: not isinstance(t, SymbolicZero)
-    g = reciprocal(e0 + e1 * values)
-    change = jnp.zeros_like(g[0])
-    if known(tangents[2]) or known(tangents[3]):
-        both = _product(g * g, jnp.concatenate([table, values[:, None] * table], axis=1))
-        low, high = both[: table.shape[1]], both[table.shape[1] :]
-        change = change - (tangents[2] * low if known(tangents[2]) else 0.0)
-        change = change - (tangents[3] * high if known(tangents[3]) else 0.0)
-    if known(tangents[0]):
-        change = change - e1 * _product(g * g, tangents[0][:, None] * table)
-    if known(tangents[1]):
-        change = change + _product(g, tangents[1])
-    return _product(g, table), change + jnp.zeros(table.shape[1])
+def _pole_sums_jvp(count: int, primals: Any, tangents: Any) -> tuple[Any, Any]:
+    values, weights, e0, e1 = primals
+    known = [not isinstance(t, SymbolicZero) for t in tangents]
+    g, table = _inverse(values, e0, e1), _powers(values, weights, count + 1)
+    value = _joined(g @ table[:, :count])
+    change = jnp.zeros_like(value)
+    if known[2] or known[3]:
+        square = g**2 if g.shape[0] == 1 else jnp.stack([g[0] ** 2 - g[1] ** 2, 2 * g[0] * g[1]])
+        moments = _joined(square @ table)
+        change = change - (tangents[2] * moments[:-1] if known[2] else 0.0)
+        change = change - (tangents[3] * moments[1:] if known[3] else 0.0)
+    if known[0] or known[1]:
+        moved = tuple(t if k else jnp.zeros_like(v) for t, k, v in zip(tangents, known, primals, strict=True))[:2]
+        _, by_numbers = jax.jvp(lambda v, w: _joined(_inverse(v, e0, e1) @ _powers(v, w, count)), primals[:2], moved)
+        change = change + by_numbers
+    return value, change
 
 
-def _product(g: Any, table: Any) -> Any:
-    """g @ table, table real."""
-    if not jnp.iscomplexobj(g):
-        return g @ table
-    real, imag = jnp.stack([g.real, g.imag]) @ table
-    return real + 1j * imag
+def _inverse(values: Any, e0: Any, e1: Any) -> Any:
+    """Real and imaginary parts of 1/(e_0 + e_1λ_k), [2, k], or of real numbers [1, k]."""
+    if not jnp.iscomplexobj(e0):
+        return (1.0 / (e0 + e1 * values))[None]
+    real, imag = e0.real + e1.real * values, e0.imag + e1.imag * values
+    scale = 1.0 / (real**2 + imag**2)
+    return jnp.stack([real * scale, -imag * scale])
+
+
+def _joined(parts: Any) -> Any:
+    return parts[0] if parts.shape[0] == 1 else parts[0] + 1j * parts[1]
+
+
+def _powers(values: Any, weights: Any, count: int) -> Any:
+    """w_kλ_k^j, [k, j]."""
+    return jnp.stack([weights * values**j for j in range(count)], axis=1)
 
 
 # ------------------------------------------------------------------------------------------------- made
 
 
-def interval(lower: Any, upper: Any, density: Any, span: Any) -> tuple[Interval, Any]:
+def interval(lower: Any, upper: Any, density: Any, span: Any, nodes: int) -> tuple[Interval, Any]:
     """A grid on [A, B], and an estimate of its relative error.
 
     `density(δ_A, δ_B)` is ρ at A + δ_A = B - δ_B, any factor. The grid reaches down to `span` = (S_A, L, S_B, R_B):
@@ -164,8 +177,8 @@ def interval(lower: Any, upper: Any, density: Any, span: Any) -> tuple[Interval,
     xp = np if concrete(lower, upper, *span) else jnp
     below, length, above, more = span
     tails, L = np.pi**2 * (below + above), length + more
-    h = (L + xp.sqrt(L**2 + 4 * tails * NODES)) / (2 * NODES)
-    y = -below * np.pi**2 / h - length + h * (np.arange(NODES) + 0.5)
+    h = (L + xp.sqrt(L**2 + 4 * tails * nodes)) / (2 * nodes)
+    y = -below * np.pi**2 / h - length + h * (np.arange(nodes) + 0.5)
     up, down = 1 / (1 + xp.exp(-y)), 1 / (1 + xp.exp(y))
     width = upper - lower
     slope = width * up * down
@@ -173,7 +186,7 @@ def interval(lower: Any, upper: Any, density: Any, span: Any) -> tuple[Interval,
     xp = np if concrete(height, h, slope) else jnp
     weights = h * height * slope
     weights = weights / weights.sum()
-    k = np.arange(NODES)
+    k = np.arange(nodes)
     mass = (0.5 + sici(np.pi * (k[:, None] - k))[0] / np.pi) @ weights
     values = xp.where(y < 0, lower + width * up, upper - width * down)
     # what the grid does not resolve shows at its highest frequencies
@@ -189,7 +202,6 @@ def of_interval(grid: Interval, trace: Any, error: Any, *, bounded: bool = True)
         grid.values,
         grid.weights,
         grid.below,
-        (-1.0) ** np.arange(NODES),
         *(row(a) for a in (grid.lower, grid.upper, grid.start, grid.step)),
         np.ones(1),
         row(grid.upper),
@@ -200,17 +212,16 @@ def of_interval(grid: Interval, trace: Any, error: Any, *, bounded: bool = True)
     )
 
 
-def of_atoms(values: Any, weights: Any) -> Continuum:
+def of_atoms(values: Any, weights: Any, nodes: int) -> Continuum:
     """Atoms of mass one as rows of a continuum."""
     xp = np if concrete(values, weights) else jnp
     size = values.shape[0]
-    rows = -(-size // NODES)
-    missing = rows * NODES - size
-    zeros = np.zeros(rows * NODES)
+    rows = -(-size // nodes)
+    missing = rows * nodes - size
+    zeros = np.zeros(rows * nodes)
     return Continuum(
         xp.pad(values, (0, missing), mode="edge"),
         xp.pad(weights, (0, missing)),
-        zeros,
         zeros,
         np.zeros(rows),
         np.zeros(rows),
@@ -233,7 +244,7 @@ def mixed(parts: Sequence[Continuum], shares: Any) -> Continuum:
         columns = [getattr(p, name) for p in weighted]
         return (np if concrete(*columns) else jnp).concatenate(columns)
 
-    names = ("values", "weights", "below", "signs", "lower", "upper", "start", "step", "mass", "tops", "shares")
+    names = ("values", "weights", "below", "lower", "upper", "start", "step", "mass", "tops", "shares")
     errors = [p.error for p in parts]
     xp = np if concrete(*errors) else jnp
     trace = sum(p.trace for p in weighted)

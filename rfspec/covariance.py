@@ -22,18 +22,19 @@ class Covariance(eqx.Module):
     """Atoms λ_k with weights w_k; the base class of every covariance.
 
     Of a continuous law they are a quadrature for smooth averages over Σ, such as losses, and `fewer` is one of half as
-    many nodes, which tells its error; `continuum` is the law itself. Both are None where the atoms are Σ.
+    many nodes, which tells its error; `continua` the law itself, on a fine grid and on a coarse one. Both are None where
+    the atoms are Σ.
     """
 
     values: Any
     weights: Any
     fewer: Any = None
-    continuum: Any = None
+    continua: Any = None
 
     @property
     def atomic(self) -> bool:
         """Whether the atoms are Σ itself, rather than a quadrature of a continuous law."""
-        return self.continuum is None
+        return self.continua is None
 
     @property
     def error(self) -> Any:
@@ -70,11 +71,13 @@ class Covariance(eqx.Module):
         """
         factor = real_scalar("trace", trace, above=0.0) / self.trace
         scaled = eqx.tree_at(lambda c: c.values, self, self.values * factor)
-        if self.continuum is None:
+        if self.continua is None:
             return scaled
         fewer, weights = self.fewer
         return eqx.tree_at(
-            lambda c: (c.fewer, c.continuum), scaled, ((fewer * factor, weights), self.continuum.scaled(factor))
+            lambda c: (c.fewer, c.continua),
+            scaled,
+            ((fewer * factor, weights), tuple(law.scaled(factor) for law in self.continua)),
         )
 
 

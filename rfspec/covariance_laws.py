@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,8 +18,7 @@ import numpy as np
 from scipy.special import roots_jacobi
 
 from ._checks import concrete, real_array, real_scalar
-from .continuum import NODES as GRID
-from .continuum import interval, mixed, of_atoms, of_interval
+from .continuum import COARSE, FINE, interval, mixed, of_atoms, of_interval
 from .covariance import Atoms, Covariance, Isotropic
 
 MOST_NODES = 2048
@@ -188,7 +188,7 @@ class MarchenkoPastur(Covariance):
         unit = variance * top
         low, high = unit * (1 - root) ** 2, unit * (1 + root) ** 2
         # ρ falls as λ^{-1/2} above `low` and as (λ - low)^{1/2} next to it
-        _continue(self, low, high, lambda up, down: (up * down) ** 0.5 / (low + up), _soft(low, high - low))
+        _continue(self, low, high, lambda up, down: (up * down) ** 0.5 / (low + up), partial(_soft, low, high - low))
         if not concrete(ratio) or ratio > 1:
             share = 1 - 1 / top
             _mix(self, [None, self], _pair(share, 1 - share))
@@ -366,15 +366,15 @@ def _fill(
 
 def _continue(law: Covariance, low: Any, high: Any, density: Any, span: Any, *, bounded: bool = True) -> None:
     """The law itself, from its density by the distances from both ends."""
-    grid, error = interval(low, high, density, span)
-    law.continuum = of_interval(grid, law.trace, error, bounded=bounded)
+    grids = [interval(low, high, density, span(nodes) if callable(span) else span, nodes) for nodes in (FINE, COARSE)]
+    law.continua = tuple(of_interval(grid, law.trace, error, bounded=bounded) for grid, error in grids)
 
 
-def _soft(low: Any, width: Any) -> tuple[Any, float, Any, float]:
+def _soft(low: Any, width: Any, nodes: int) -> tuple[Any, Any, float, float]:
     """`span` of a density that falls as λ^{-1/2} above `low` and as a root next to both ends."""
     xp = np if concrete(low, width) else jnp
     length = xp.log(width / xp.maximum(low, 1e-100 * width))
-    hard = length > 2 * np.pi * np.sqrt(3 * GRID / 8)  # nothing of the soft edge is seen
+    hard = length > 2 * np.pi * np.sqrt(3 * nodes / 8)  # nothing of the soft edge is seen
     return xp.where(hard, 2.0, 2 / 3), xp.where(hard, 0.0, 2 * length / 3), 2 / 3, 0.0
 
 
@@ -411,9 +411,11 @@ def _mix(law: Covariance, parts: Sequence[Covariance | None], shares: Any) -> No
     fewer = [o if part is None or part.fewer is None else part.fewer for part, o in zip(parts, own, strict=True)]
     values, weights = _merged(own, shares)
     if any(not part.atomic for part in known):
-        rows = [of_atoms(*o) if part is None or part.atomic else part.continuum for part, o in zip(parts, own, strict=True)]
         law.fewer = _merged(fewer, shares)
-        law.continuum = mixed(rows, shares)
+        law.continua = tuple(
+            mixed([of_atoms(*o, n) if p is None or p.atomic else p.continua[i] for p, o in zip(parts, own, strict=True)], shares)
+            for i, n in enumerate((FINE, COARSE))
+        )
     law.values, law.weights = values, weights
 
 

@@ -131,7 +131,7 @@ def phase_diagram(
     ]
     of_one_t = [[cell for cell in cells if cell[0] == i] for i in range(times.size)]
     chunks = [same[k : k + CHUNK] for same in of_one_t for k in range(0, len(same), CHUNK)]
-    bases = [m and (*(of(m, gaussian_equivalent(m)) for of in (averaged_equations, equations)), m.pace) for m in templates]
+    bases = [m and _bases(m) for m in templates]
 
     def once(i: int) -> Mapping[str, Any]:
         place: np.ndarray = np.array(chunks[i])
@@ -155,6 +155,12 @@ def phase_diagram(
     elif np.ndim(t) == 0:
         diagram = diagram.isel(t=0)
     return diagram if np.ndim(budgets) else diagram.isel(tau=0)
+
+
+def _bases(model: RandomFeatureModel) -> tuple[Any, Any, Any]:
+    """What the cells of one t share: equations for losses, equations for spectra, and ω²."""
+    ge = gaussian_equivalent(model)
+    return averaged_equations(model, ge), equations(model, ge, coarse=True), model.pace
 
 
 def _inside(x: Any) -> bool:

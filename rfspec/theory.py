@@ -16,11 +16,14 @@ from .targets import combination
 Equations = RandomFeatureEquations | NoiseDrawsEquations
 
 
-def equations(model: RandomFeatureModel, ge: GaussianEquivalent) -> Equations:
-    """The equations of a model, given its Gaussian-equivalent constants."""
-    law = model.covariance.continuum
-    if law is None:
+def equations(model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool = False) -> Equations:
+    """The equations of a model, given its Gaussian-equivalent constants.
+
+    `coarse`: a continuous law on its coarse grid, three times faster, with edges to about 1e-7.
+    """
+    if model.covariance.continua is None:
         return _equations(model, ge, *_padded(model.covariance.values, model.covariance.weights), None, None)
+    law = model.covariance.continua[coarse]
     return _equations(model, ge, law.values, law.weights, law, None)
 
 
