@@ -12,7 +12,7 @@ import jax
 jax.config.update("jax_enable_x64", True)
 
 from .activations import Activation, Polynomial, SaturationWarning  # noqa: E402
-from .covariance import Atoms, Covariance, FromData, Isotropic, ResolutionWarning  # noqa: E402
+from .covariance import Atoms, Covariance, FromData, Isotropic  # noqa: E402
 from .covariance_laws import Density, Exponential, MarchenkoPastur, Mixture, PowerLaw, Subspace  # noqa: E402
 from .early_stopping import EarlyStopping, early_stopping, gap_onset  # noqa: E402
 from .gaussian_equivalent import GaussianEquivalent, constants_table, gaussian_equivalent  # noqa: E402
@@ -70,7 +70,6 @@ __all__ = [
     "Process",
     "RandomFeatureModel",
     "Required",
-    "ResolutionWarning",
     "SaturationWarning",
     "ScoreExponent",
     "Solution",

@@ -63,6 +63,11 @@ def _plus(*terms: Any) -> Any:
     return total
 
 
+def angle(w: Any) -> Any:
+    """|arg w|."""
+    return jnp.arctan2(jnp.abs(w.imag), w.real)
+
+
 def or_zero(a: Any) -> Any:
     """The literal 0 for None: what is known before compiling not to be there."""
     return 0.0 if a is None else a
@@ -184,22 +189,87 @@ class ColumnEquations(eqx.Module):
     """What all equations of columns share; q is the first of their unknowns.
 
     `target` is the combination y = c_xx + c_ξξ that is learnt, `slope` c_xα/β (None where c_x is), and `decay` what
-    weight decay adds to U. A theory adds its residual and start, what is known of it exactly, and `_state`, `_kinds`,
-    `_columns`, `_fixed` and `_rank`.
+    weight decay adds to U. Σ is `values` and `weights`: its atoms, or the grid of a continuous `law`, whose weights
+    depend on where 1 + ψ_pTq vanishes; or nodes for smooth averages over it, with `fewer` of them to tell their error.
+    A theory adds its residual and start, what is known of it exactly, and `_state`, `_T`, `_kinds`, `_columns`,
+    `_fixed` and `_rank`.
     """
 
     psi_p: Any
     psi_n: Any
     values: Any
     weights: Any
+    law: Any
+    fewer: Any
     ge: GaussianEquivalent
     target: Combination
     slope: Any
     decay: Any
 
-    def _state(self, u: Unknowns) -> tuple[tuple[Any, ...], Any, Any]:
-        """D_i, T(λ) and 1/(1 + ψ_pTq)."""
+    def _D(self, u: Unknowns) -> tuple[Any, ...]:
+        """D_i = 1/(1+δ_i)."""
+        return tuple(reciprocal(1.0 + delta) for delta in u[1:])
+
+    def _T(self, D: tuple[Any, ...], values: Any) -> Any:
+        """T(λ), linear in λ with the slope κ²D_1."""
         raise NotImplementedError
+
+    def _averages(self, u: Unknowns) -> tuple[tuple[Any, ...], Any, Any, Any]:
+        """D_i, and ∫ dρ_Σ N/(1 + ψ_pTq) for N = T, 1 and λ."""
+        D = self._D(u)
+        if self.law is None:
+            T = self._T(D, self.values)
+            g = reciprocal(1.0 + self.psi_p * T * u[0])
+            of_T, of_1, of_values = (jnp.sum(self.weights * f * g) for f in (T, 1.0, self.values))
+            return D, of_T, of_1, of_values
+        I0, I1 = self._law_averages(u, D, 2)
+        return D, self._T(D, 0.0) * I0 + self.ge.kappa2 * D[0] * I1, I0, I1
+
+    def _law_averages(self, u: Unknowns, D: tuple[Any, ...], count: int) -> list[Any]:
+        """∫ dρ_Σ λᵏ/(1 + ψ_pTq) of a continuous law, k < count."""
+        line = 1.0 + self.psi_p * self._T(D, 0.0) * u[0], self.psi_p * self.ge.kappa2 * D[0] * u[0]
+        return self.law.averages(self.values, self.weights, line, self._ends(u, D), count)
+
+    def _ends(self, u: Unknowns, D: tuple[Any, ...]) -> tuple[Any, Any]:
+        """1 + ψ_pTq at both ends of the law's intervals."""
+        low, high = (1.0 + self.psi_p * self._T(D, ends) * u[0] for ends in (self.law.lower, self.law.upper))
+        return low, high
+
+    def _turned(self, u: Unknowns) -> Any:
+        """∫ dρ_Σ arg(1 + ψ_pTq), of a continuous law by equation (15)."""
+        D, (tops, shares) = self._D(u), self._components
+        T = self._T(D, tops)
+        e, h = 1.0 + self.psi_p * T * u[0], T + reciprocal(self.psi_p * u[0])
+        at_top = jnp.sum(shares * jnp.where(e.real > 0, jnp.arctan2(e.imag, e.real), angle(u[0]) - angle(h)))
+        if self.law is None:
+            return at_top
+        law, (low, _) = self.law, self._ends(u, D)
+        slope = self.psi_p * self.ge.kappa2 * D[0] * u[0]
+        x = slope * (law.upper - law.lower) / low  # e(B)/e(A) - 1
+        x = jnp.where(x == 0, 1e-100, x)
+        uniform = jnp.sum(law.mass * jnp.log1p(x) * reciprocal(x))
+        (rest,) = law.averages(self.values, law.below, (low[0] - slope * law.lower[0], slope), self._ends(u, D), 1)
+        return at_top + (uniform - slope * rest).imag
+
+    @property
+    def _trace(self) -> Any:
+        """Tr Σ/d."""
+        return jnp.sum(self.weights * self.values) if self.law is None else self.law.trace
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether the eigenvalues of Σ have no upper bound, and the equations hold it with the largest put lower."""
+        return self.law is not None and not self.law.bounded
+
+    @property
+    def _components(self) -> tuple[Any, Any]:
+        """Largest eigenvalue and mass of each interval and atom of Σ."""
+        return (self.values, self.weights) if self.law is None else (self.law.tops, self.law.shares)
+
+    @property
+    def components(self) -> int:
+        """How many intervals and eigenvalues Σ has, those of weight 0 included."""
+        return self._components[1].size
 
     @property
     def _kinds(self) -> tuple[Kind, ...]:
@@ -249,14 +319,16 @@ class ColumnEquations(eqx.Module):
 
     @property
     def ranks(self) -> Any:
-        """What the number of eigenvalues in a part of the spectrum is made of, over d: w_k, the columns', and ψ_p."""
-        return jnp.concatenate([self.weights, jnp.stack([*self._column_ranks, self.psi_p])])
+        """What the number of eigenvalues in a part of the spectrum is made of, over d: the weights of the
+        intervals and eigenvalues of Σ, the columns', and ψ_p.
+        """
+        return jnp.concatenate([self._components[1], jnp.stack([*self._column_ranks, self.psi_p])])
 
     def above(self, u: Unknowns) -> Any:
         """Which ranks, 1 or 0, lie above a gap to the right of the atom: those k with 1 + ψ_pT_kq < 0, the columns with
         1 + δ < 0; left of the whole spectrum, where q > 0, ψ_p.
         """
-        _, T, _ = self._state(u)
+        T = self._T(self._D(u), self._components[0])
         negative = [(1.0 + self.psi_p * T * u[0]).real < 0, jnp.stack([v.real < -1.0 for v in u[1:]])]
         everything = u[0].real > 0
         signs = jnp.append(jnp.concatenate(negative) & ~everything, everything)
@@ -277,7 +349,7 @@ class ColumnEquations(eqx.Module):
 
     def _set(self, *, weights: Any = 0.0, columns: Any = 0.0, everything: Any = 0.0) -> Any:
         """A set of ranks, 1 or 0 for the weights, the columns of each kind, and ψ_p."""
-        parts = (weights, self.weights.size), (columns, len(self._column_ranks)), (everything, 1)
+        parts = (weights, self._components[1].size), (columns, len(self._column_ranks)), (everything, 1)
         return jnp.concatenate([jnp.broadcast_to(jnp.asarray(a, float), (size,)) for a, size in parts])
 
     @property
@@ -294,8 +366,9 @@ class ColumnEquations(eqx.Module):
         1 + ψ_pTq are those of the largest λ's; where 1 + δ_1 < 0 they are those of the smallest, with ψ_n on top. Equal
         λ's are never told apart.
         """
-        order = jnp.argsort(-self.values)
-        values, weights = self.values[order], self.weights[order]
+        values, weights = self._components
+        order = jnp.argsort(-values)
+        values, weights = values[order], weights[order]
         apart = jnp.concatenate([jnp.ones(1, bool), values[1:] != values[:-1], jnp.ones(1, bool)])
         total = lambda w: jnp.concatenate([jnp.zeros(1), jnp.cumsum(w)])
         sums, told = (total(weights), total(weights[::-1])), (apart, apart[::-1])
@@ -308,7 +381,7 @@ class ColumnEquations(eqx.Module):
 
     def level(self, ranks: Any) -> Any:
         """The number of a set of ranks in a gap: how many weights there are in it, and which columns."""
-        size = self.weights.size
+        size = self._components[1].size
         block = 2.0 ** np.arange(len(self._column_ranks))
         everything = jnp.where(ranks[-1] > 0, -1.0, 0.0)
         count = jnp.sum(ranks[:size]) + (size + 1) * jnp.sum(block * ranks[size:-1]) + everything
@@ -327,12 +400,8 @@ class ColumnEquations(eqx.Module):
         term exceeds 1 by much, and far up, where all are small, none is a difference.
         """
         q, *deltas = u
-        _, T, _ = self._state(u)
-        angle = lambda w: jnp.arctan2(jnp.abs(w.imag), w.real)
-        e, h = 1.0 + self.psi_p * T * q, T + reciprocal(self.psi_p * q)
-        turned = jnp.where(e.real > 0, jnp.arctan2(e.imag, e.real), angle(q) - angle(h))
         columns = sum(rank * angle(1.0 + d) for rank, d in zip(self._column_ranks, deltas, strict=True))
-        counted = (jnp.sum(self.weights * turned) + columns) / self.psi_p
+        counted = (self._turned(u) + columns) / self.psi_p
         return (angle(-q) + counted + self._linear(u, zeta).imag) / jnp.pi
 
     def _linear(self, u: Unknowns, zeta: Any) -> Any:
@@ -341,9 +410,9 @@ class ColumnEquations(eqx.Module):
 
     def depth(self, u: Unknowns) -> Any:
         """Largest relative imaginary part of what is real in a gap; the 1 + ψ_pTq tell of the lightest eigenvalues."""
-        _, T, _ = self._state(u)
-        e = 1.0 + self.psi_p * T * u[0]
-        told = jnp.max(jnp.where(self.weights > 0, jnp.abs(e.imag) / jnp.abs(e), 0.0))
+        tops, shares = self._components
+        e = 1.0 + self.psi_p * self._T(self._D(u), tops) * u[0]
+        told = jnp.max(jnp.where(shares > 0, jnp.abs(e.imag) / jnp.abs(e), 0.0))
         return jnp.maximum(told, jnp.max(jnp.stack([v.imag / jnp.abs(v) for v in u])))
 
     def transforms(self, u: Unknowns) -> tuple[Any, Any]:
@@ -367,14 +436,26 @@ class ColumnEquations(eqx.Module):
 
     def _responses(self, u1: Unknowns, u2: Unknowns, sources: Sequence[Source]) -> list[Response]:
         (D1, T1, g1), (D2, T2, g2) = self._state(u1), self._state(u2)
-        g = self.weights * g1 * g2
+        weights = self.weights
+        if self.law is not None:
+            weights = weights * self.law.correction_of_two(self._ends(u1, D1), self._ends(u2, D2))
+        g = weights * g1 * g2
         I0, I1, I2, I3 = (jnp.sum(self.values**k * g) for k in range(4))
         D = tuple(a * b for a, b in zip(D1, D2, strict=True))
         pair = Pair(self.psi_p, self._columns, u1[0] * u2[0], D, (I0, I1, I2, I3), jnp.sum(T1 * T2 * g))
         return pair.responses(self._kinds, sources)
 
+    def _state(self, u: Unknowns) -> tuple[tuple[Any, ...], Any, Any]:
+        """D_i, T(λ) and 1/(1 + ψ_pTq) at the eigenvalues or nodes."""
+        D = self._D(u)
+        T = self._T(D, self.values)
+        return D, T, reciprocal(1.0 + self.psi_p * T * u[0])
+
     def _moments(self, u: Unknowns) -> tuple[Any, Any, Any]:
         """Tr FΣᵏFᵀ(U - z)⁻¹/p for k = 0, 1, 2."""
+        if self.law is not None:
+            m0, m1, m2 = (u[0] * average for average in self._law_averages(u, self._D(u), 3))
+            return m0, m1, m2
         g = self.weights * self._state(u)[-1]
         m0, m1, m2 = (u[0] * jnp.sum(self.values**k * g) for k in range(3))
         return m0, m1, m2
@@ -397,7 +478,7 @@ class ColumnEquations(eqx.Module):
     @property
     def accuracy(self) -> Any:
         """Relative error of the numbers that these equations hold."""
-        return self.ge.error
+        return self.ge.error if self.law is None else jnp.maximum(self.ge.error, self.law.error)
 
     @property
     def top(self) -> Any:
@@ -413,7 +494,7 @@ class ColumnEquations(eqx.Module):
     def untrained(self) -> Any:
         """Loss of A = 0, Tr E[yyᵀ]/d."""
         y = self.target
-        signal = 0.0 if y.signal is None else y.signal**2 * jnp.sum(self.weights * self.values)
+        signal = 0.0 if y.signal is None else y.signal**2 * self._trace
         return signal + y.noise**2
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -17,38 +18,44 @@ from ._checks import concrete, real_array, real_scalar, real_vector
 
 SHRINKAGES = ("ledoit_wolf", "oas")
 LARGEST = 1e70  # of data, with fourth powers to spare
-RESOLVED = 2.0  # T from which on a node of a continuous law counts as resolved
-
-
-class ResolutionWarning(UserWarning):
-    """A continuous covariance has too few nodes: the spectrum of U would show them one by one."""
 
 
 class Covariance(eqx.Module):
     """Atoms λ_k with weights w_k; the base class of every covariance.
 
-    `spacing` holds the distance Δ_k from node to node of a continuous law, 0 for an eigenvalue of Σ itself.
+    Of a continuous law they are a quadrature for smooth averages over Σ, such as losses, and `fewer` is one of half as
+    many nodes, which tells its error; `continua` the law itself, on a fine grid and on a coarse one. Both are None where
+    the atoms are Σ.
     """
 
     values: Any
     weights: Any
-    spacing: Any = None
-    quadrature_error: Any = None
+    fewer: Any = None
+    continua: Any = None
 
     @property
     def atomic(self) -> bool:
         """Whether the atoms are Σ itself, rather than a quadrature of a continuous law."""
-        return self.spacing is None
+        return self.continua is None
 
     @property
     def error(self) -> Any:
-        """Relative error of integrals over ρ_Σ: 0 for atoms, an estimate for the quadrature of a continuous law.
+        """Relative error of smooth averages over Σ by its nodes: 0 for atoms, an estimate for a continuous law.
 
         The largest relative difference between all nodes and half as many in ∫ρ, ∫λρ and ∫λρ/(λ+x) with
         x = 0.01, 0.1, 1 and 10 times the mean: an upper bound in practice, and where convergence is geometric only
-        about the root of the error. It says nothing of single nodes in the spectrum of U: see ``unresolved``.
+        about the root of the error. Losses take their own, from the same two sets of nodes.
         """
-        return 0.0 if self.quadrature_error is None else self.quadrature_error
+        if self.fewer is None:
+            return 0.0
+        x = jax.lax.stop_gradient(self.trace) * np.array([0.01, 0.1, 1.0, 10.0])[:, None]
+
+        def integrals(v: Any, w: Any) -> list[Any]:
+            return [w.sum(), (w * v).sum(), *(w * v / (v + x)).sum(1)]
+
+        pairs = zip(integrals(self.values, self.weights), integrals(*self.fewer), strict=True)
+        xp = np if concrete(self.values, self.weights) else jnp
+        return jax.lax.stop_gradient(xp.max(xp.stack([xp.abs(fine / coarse - 1) for fine, coarse in pairs])))
 
     @property
     def trace(self) -> Any:
@@ -66,58 +73,14 @@ class Covariance(eqx.Module):
         """
         factor = real_scalar("trace", trace, above=0.0) / self.trace
         scaled = eqx.tree_at(lambda c: c.values, self, self.values * factor)
-        return scaled if self.spacing is None else eqx.tree_at(lambda c: c.spacing, scaled, self.spacing * factor)
-
-    def unresolved(self, psi_p: Any, psi_n: Any = np.inf, noise: Any = 0.0) -> Any:
-        r"""Share of the dimensions whose nodes the spectrum of U shows one by one.
-
-        The weight of the nodes with T < 2 in
-
-            T = 2π² (w/Δ²) [(λ + β²/α²)²/ψ_p + λ²/ψ_n].
-
-        Parameters
-        ----------
-        psi_p, psi_n : float or array
-            ψ_p and ψ_n of the model.
-        noise : float
-            β²/α² ≥ 0 of its process.
-
-        Returns
-        -------
-        float, or array of the shape of ψ_p and ψ_n
-            0 where the spectrum is that of the continuous law (edges to about 1e-3), and for every list of atoms.
-
-        Notes
-        -----
-        T is proportional to the number of nodes. Valid to leading order in 1/ψ_p and 1/ψ_n. Beyond arXiv 2505.17638.
-
-        Examples
-        --------
-        >>> import rfspec as rf
-        >>> law = rf.MarchenkoPastur(0.5, nodes=32)
-        >>> float(law.unresolved(4.0, 2.0)), float(law.unresolved(512.0, 256.0)) > 0.5
-        (0.0, True)
-        """
-        if self.spacing is None:
-            return 0.0 * (psi_p + 1.0 / psi_n)
-        rows, columns = (x[..., None] if np.ndim(x) else x for x in (psi_p, psi_n))
-        return (self.weights * self._short(rows, columns, noise, RESOLVED)).sum(-1)
-
-    def nodes_needed(self, psi_p: Any, psi_n: Any = np.inf, noise: Any = 0.0, share: float = 0.05) -> int:
-        """Nodes with which at most `share` of the dimensions would be unresolved, from T ∝ K; concrete values only."""
-        if self.spacing is None:
-            return len(self.values)
-        low, high = 1e-9, 1e9
-        for _ in range(60):
-            middle = float(np.sqrt(low * high))
-            enough = float((self.weights * self._short(psi_p, psi_n, noise, middle)).sum()) <= share
-            low, high = (middle, high) if enough else (low, middle)
-        return int(np.ceil(np.count_nonzero(self.spacing) * RESOLVED / low))
-
-    def _short(self, psi_p: Any, psi_n: Any, noise: Any, least: float) -> Any:
-        """Which nodes have T < least."""
-        width = (self.values + noise) ** 2 / psi_p + self.values**2 / psi_n
-        return 2 * np.pi**2 * self.weights * width < least * self.spacing**2
+        if self.continua is None:
+            return scaled
+        fewer, weights = self.fewer
+        return eqx.tree_at(
+            lambda c: (c.fewer, c.continua),
+            scaled,
+            ((fewer * factor, weights), tuple(law.scaled(factor) for law in self.continua)),
+        )
 
 
 class Isotropic(Covariance):

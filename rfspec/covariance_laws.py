@@ -1,22 +1,15 @@
 r"""Continuous laws of the eigenvalues of Σ, subspaces and mixtures.
 
-A continuous law (``PowerLaw``, ``Exponential``, ``MarchenkoPastur``, ``Density``) is a quadrature of K nodes. Its
-integrals converge fast in K; the spectrum of U asks for more, because it resolves single nodes where there are many
-features and samples. ρ_Σ enters the equations as ∫ dρ_Σ(λ) f(λ)/(λ - λ*), and inside the population bulk λ* lies
-above λ at a height of π ρ_Σ(λ) [(λ + β²/α²)²/ψ_p + λ²/ψ_n] to leading order; nodes at a distance Δ then err by
-exp(-T), T = 2π height/Δ. With ρ_Σ = w/Δ,
-
-    T = 2π² (w/Δ²) [(λ + β²/α²)²/ψ_p + λ²/ψ_n],   proportional to K.
-
-Below T ≈ 1 each node has a bulk of its own. Measured against twice the nodes at ψ_p = 4 and 16, the edges of the
-population err by 4e-3 at T = 1.2, 2e-4 at T = 2.4, under 1e-4 at T = 5 and 1e-7 at T = 12, the distribution by no
-more and mostly by a tenth of that (``Covariance.unresolved``, ``Covariance.nodes_needed``).
+A continuous law (``PowerLaw``, ``Exponential``, ``MarchenkoPastur``, ``Density``) is held twice: as a grid that gives
+its integrals with a pole anywhere (``rfspec.continuum``), for the spectrum of U, and as a quadrature of few nodes, for
+losses, which are smooth averages over Σ.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -25,9 +18,14 @@ import numpy as np
 from scipy.special import roots_jacobi
 
 from ._checks import concrete, real_array, real_scalar
+from .continuum import COARSE, FINE, interval, mixed, of_atoms, of_interval
 from .covariance import Atoms, Covariance, Isotropic
 
 MOST_NODES = 2048
+FEW = (16, 32, 64)  # nodes tried where none are asked for
+ENOUGH = 1e-10  # error that does
+TAIL = 1e-11  # u^{1+a} of the largest eigenvalues of an unbounded power law, which are put below λ(u)
+NEXT = 1e-8  # distance from an end, in units of the width, below which a density is continued as a power
 
 
 class PowerLaw(Covariance):
@@ -44,9 +42,9 @@ class PowerLaw(Covariance):
         Fraction of the dimensions that is cut off at the top, 0 ≤ cutoff < 1; 0 only with a < 1.
     scale : float
         λ(1) > 0.
-    nodes : int
-        K, Gauss-Legendre in log u; for cutoff = 0 in y = u^{(1-a)/2}, where λρ is linear. At the default of 64 the
-        error is 1e-14 with a cutoff; without one it is algebraic in K, 1e-9 or less.
+    nodes : int, optional
+        K of the losses' quadrature, Gauss-Legendre in log u; for cutoff = 0 in y = u^{(1-a)/2}, where λρ is linear and
+        the error algebraic in K. By default 16, 32 or 64, as many as give ``error`` ≤ 1e-10.
 
     Raises
     ------
@@ -55,8 +53,10 @@ class PowerLaw(Covariance):
 
     Notes
     -----
-    T of ``unresolved`` is smallest at the top, 2π²K u/(a² log(1/cutoff)) (1/ψ_p + 1/ψ_n) there: single nodes are seen
-    below u ≈ a² log(1/cutoff)/(10 K (1/ψ_p + 1/ψ_n)).
+    Without a cutoff the eigenvalues have no upper bound. Then neither has the spectrum of U: its last edge is ∞, and
+    where it has an atom the first one is the place of the atom. It is computed with the share u = 10^{-11/(1+a)} of the
+    largest eigenvalues put below λ(u), which changes the other modes by relative 1e-11, and the distribution in its
+    upper tail by u/ψ_p.
 
     Examples
     --------
@@ -67,7 +67,7 @@ class PowerLaw(Covariance):
     [1.0, 0.5, 0.333, 0.25]
     """
 
-    def __init__(self, exponent: Any, cutoff: Any = 0.0, *, scale: Any = 1.0, nodes: int = 64):
+    def __init__(self, exponent: Any, cutoff: Any = 0.0, *, scale: Any = 1.0, nodes: int | None = None):
         a, scale = real_scalar("exponent", exponent, above=0.0), real_scalar("scale", scale, above=0.0)
         cutoff = _fraction("cutoff", cutoff)
         whole = concrete(cutoff) and cutoff == 0
@@ -88,6 +88,17 @@ class PowerLaw(Covariance):
             return scale * u**-a, w * logarithm * u / (1 - cutoff)
 
         _fill(self, rule, nodes)
+        tail = TAIL ** (1 / (1 + a))
+        width = scale * ((tail if whole else cutoff) ** -a - 1)
+
+        def density(up: Any, down: Any) -> Any:
+            power = (1 + up / scale) ** (-1 / a - 1) / (a * scale)
+            # so little mass ends the spectrum in a place that rounding tells only if it crowds at the end
+            return power + tail * 15 / 16 / width * (up / width) ** 2 * (down / width) ** -0.5 if whole else power
+
+        length = xp.log(xp.maximum(width / scale, 1.0))
+        span = (1.0, length, 0.0, 20.0) if whole else (1.0, length, 1.0, 0.0)
+        _continue(self, scale, scale + width, density, span, bounded=not whole)
 
     @staticmethod
     def of_dimension(exponent: Any, d: int) -> Atoms:
@@ -107,8 +118,8 @@ class Exponential(Covariance):
         Decay over all dimensions, > 0.
     scale : float
         Largest eigenvalue, > 0.
-    nodes : int
-        K, Gauss-Legendre in u: T of ``unresolved`` is near 2π²K (1/ψ_p + 1/ψ_n)/rate², and larger at the ends.
+    nodes : int, optional
+        K of the losses' quadrature, Gauss-Legendre in u; by default 16, 32 or 64.
 
     Raises
     ------
@@ -116,7 +127,7 @@ class Exponential(Covariance):
         If an argument is outside its range.
     """
 
-    def __init__(self, rate: Any, scale: Any = 1.0, *, nodes: int = 64):
+    def __init__(self, rate: Any, scale: Any = 1.0, *, nodes: int | None = None):
         rate, scale = real_scalar("rate", rate, above=0.0), real_scalar("scale", scale, above=0.0)
         xp = np if concrete(rate, scale) else jnp
 
@@ -125,6 +136,9 @@ class Exponential(Covariance):
             return scale * xp.exp(-rate * u), w
 
         _fill(self, rule, nodes)
+        low = scale * xp.exp(-rate)
+        span = (1.0, xp.log(xp.maximum(xp.expm1(rate), 1.0)), 1.0, 0.0)
+        _continue(self, low, scale, lambda up, down: 1 / (low + up), span)
 
 
 class MarchenkoPastur(Covariance):
@@ -141,10 +155,9 @@ class MarchenkoPastur(Covariance):
         d/N > 0.
     variance : float
         > 0.
-    nodes : int
-        K, a Gauss rule of the law itself: exact for its first 2K - 1 moments. T of ``unresolved`` is near
-        (K/ratio) λ (1/ψ_p + 1/ψ_n)/variance for ratio ≤ 1: smallest at the lower edge, where about
-        2 ratio ψ/(1 - √ratio)² nodes, 1/ψ = 1/ψ_p + 1/ψ_n, are enough.
+    nodes : int, optional
+        K of the losses' quadrature, a Gauss rule of the law itself: exact for its first 2K - 1 moments. By default 16,
+        32 or 64.
 
     Raises
     ------
@@ -159,7 +172,7 @@ class MarchenkoPastur(Covariance):
     1.500000000000
     """
 
-    def __init__(self, ratio: Any, variance: Any = 1.0, *, nodes: int = 64):
+    def __init__(self, ratio: Any, variance: Any = 1.0, *, nodes: int | None = None):
         ratio, variance = real_scalar("ratio", ratio, above=0.0), real_scalar("variance", variance, above=0.0)
         xp = np if concrete(ratio) else jnp
         c, top = xp.minimum(ratio, 1 / ratio), xp.maximum(ratio, 1.0)  # the nonzero part is the law of XᵀX
@@ -171,10 +184,14 @@ class MarchenkoPastur(Covariance):
             return variance * top * xp.maximum(values, 0.0), vectors[0] ** 2
 
         _fill(self, rule, nodes)
+        root = xp.sqrt(c)
+        unit = variance * top
+        low, high = unit * (1 - root) ** 2, unit * (1 + root) ** 2
+        # ρ falls as λ^{-1/2} above `low` and as (λ - low)^{1/2} next to it
+        _continue(self, low, high, lambda up, down: (up * down) ** 0.5 / (low + up), partial(_soft, low, high - low))
         if not concrete(ratio) or ratio > 1:
-            null = xp.reshape(1 - 1 / top, (1,))
-            joined = _joined([(np.zeros(1), np.ones(1), np.zeros(1)), (self.values, self.weights, self.spacing)])
-            self.values, self.weights, self.spacing = joined[0], joined[1] * _repeat(null, 1 - null, nodes), joined[2]
+            share = 1 - 1 / top
+            _mix(self, [None, self], _pair(share, 1 - share))
 
 
 class Density(Covariance):
@@ -189,11 +206,12 @@ class Density(Covariance):
     low, high : float
         The interval, 0 ≤ low < high.
     exponents : tuple of two floats, optional
-        (p, q) > -1, where ρ ~ (λ - low)^p near `low` and (high - λ)^q near `high`: a Gauss-Jacobi rule. By default
-        Gauss-Legendre in θ, λ = low + (high - low) sin²(θ/2), which converges geometrically wherever p and q
-        are multiples of 1/2: soft edges, hard edges λ^{-1/2}, and finite ends.
-    nodes : int
-        K.
+        (p, q) > -1, where ρ ~ (λ - low)^p near `low` and (high - λ)^q near `high`; by default they are told from ρ
+        there. The losses' quadrature is then a Gauss-Jacobi rule; without them Gauss-Legendre in θ,
+        λ = low + (high - low) sin²(θ/2), which converges geometrically wherever p and q are multiples of 1/2: soft
+        edges, hard edges λ^{-1/2}, and finite ends.
+    nodes : int, optional
+        K of that quadrature; by default 16, 32 or 64.
     tolerance : float
         By how much the integral may differ from 1 before ρ is refused; the weights are then normalised exactly.
 
@@ -201,10 +219,6 @@ class Density(Covariance):
     ------
     ValueError
         If an argument is outside its range, or ρ is negative, not finite, or does not integrate to 1.
-
-    Notes
-    -----
-    Nodes lie at distances near π sqrt((λ - low)(high - λ))/K, which gives T of ``unresolved``.
 
     Examples
     --------
@@ -220,7 +234,7 @@ class Density(Covariance):
         high: Any,
         *,
         exponents: tuple[float, float] | None = None,
-        nodes: int = 64,
+        nodes: int | None = None,
         tolerance: float = 1e-6,
     ):
         if not callable(pdf):
@@ -246,6 +260,9 @@ class Density(Covariance):
             return values, (high - low) * jacobian * _heights(height, values)
 
         _fill(self, rule, nodes, tolerance)
+        powers = exponents or tuple(_power(pdf, end, step) for end, step in ((low, high - low), (high, low - high)))
+        span = (1 / (1 + powers[0]), 0.0, 1 / (1 + powers[1]), 0.0)
+        _continue(self, low, high, _density(pdf, low, high, powers), span)
 
 
 # ------------------------------------------------------------------------------------- made of others
@@ -321,62 +338,98 @@ class Mixture(Covariance):
 # ------------------------------------------------------------------------------------------- their quadrature
 
 
-def _fill(law: Covariance, rule: Callable[[int], tuple[Any, Any]], nodes: int, tolerance: float | None = None) -> None:
-    """Values, weights, spacing and error of a continuous law from rule(n) = values and weights of n nodes.
+def _fill(
+    law: Covariance, rule: Callable[[int], tuple[Any, Any]], nodes: int | None, tolerance: float | None = None
+) -> None:
+    """Values and weights of a continuous law from rule(n) = values and weights of n nodes, and those of half as many.
 
     A `tolerance` is that of the integral, where it is not known to be 1.
     """
-    nodes = _integer("nodes", nodes, 4, MOST_NODES)
-    values, weights = rule(nodes)
-    coarse_values, coarse_weights = rule(nodes // 2)
-    total = weights.sum()
+    for n in FEW if nodes is None else (_integer("nodes", nodes, 4, MOST_NODES),):
+        (values, weights), (fewer, coarse) = rule(n), rule(n // 2)
+        total = weights.sum()
+        law.values, law.weights, law.fewer = values, weights / total, (fewer, coarse / total)
+        if not concrete(law.error):
+            continue
+        if law.error <= ENOUGH:
+            break
     if tolerance is not None and concrete(total) and not abs(total - 1) <= tolerance:
-        off = abs(float(total - coarse_weights.sum()))
+        off = abs(float(total - coarse.sum()))
         raise ValueError(
             f"pdf must integrate to 1 within {tolerance:g} on its interval, got {float(total)!r} with an error near "
             f"{off:.1g}: normalise it, or give more nodes or its exponents"
         )
-    mean = (weights * values).sum() / total
-    x = mean * np.array([0.01, 0.1, 1.0, 10.0])[:, None]
+    if concrete(values):
+        order = np.argsort(values)
+        law.values, law.weights = law.values[order], law.weights[order]
 
-    def integrals(v: Any, w: Any) -> list[Any]:
-        return [w.sum(), (w * v).sum(), *(w * v / (v + x)).sum(1)]
 
-    pairs = zip(integrals(values, weights), integrals(coarse_values, coarse_weights), strict=True)
-    xp = np if concrete(values, weights) else jnp
-    error = xp.max(xp.stack([xp.abs(fine / coarse - 1) for fine, coarse in pairs]))
-    if not concrete(error):
-        error = jax.lax.stop_gradient(error)
-    order = slice(None) if not concrete(values) else np.argsort(values)
-    law.values, law.weights = values[order], (weights / total)[order]
-    law.spacing = xp.abs(xp.gradient(law.values))
-    law.quadrature_error = error
+def _continue(law: Covariance, low: Any, high: Any, density: Any, span: Any, *, bounded: bool = True) -> None:
+    """The law itself, from its density by the distances from both ends."""
+    grids = [interval(low, high, density, span(nodes) if callable(span) else span, nodes) for nodes in (FINE, COARSE)]
+    law.continua = tuple(of_interval(grid, law.trace, error, bounded=bounded) for grid, error in grids)
+
+
+def _soft(low: Any, width: Any, nodes: int) -> tuple[Any, Any, float, float]:
+    """`span` of a density that falls as λ^{-1/2} above `low` and as a root next to both ends."""
+    xp = np if concrete(low, width) else jnp
+    length = xp.log(width / xp.maximum(low, 1e-100 * width))
+    hard = length > 2 * np.pi * np.sqrt(3 * nodes / 8)  # nothing of the soft edge is seen
+    return xp.where(hard, 2.0, 2 / 3), xp.where(hard, 0.0, 2 * length / 3), 2 / 3, 0.0
+
+
+def _power(pdf: Callable[[Any], Any], end: Any, width: Any) -> Any:
+    """The exponent of ρ next to an end, from the slope of log ρ there; a multiple of 1/2 where it is near one."""
+    xp = np if concrete(end, width) else jnp
+    with np.errstate(all="ignore"):
+        close, further = (xp.log(pdf(end + x * width)) for x in (NEXT, 100 * NEXT))
+        xp = np if concrete(close, further) else jnp
+        power = (further - close) / np.log(100.0)
+        power = xp.where(xp.abs(2 * power - xp.round(2 * power)) < 0.01, xp.round(2 * power) / 2, power)
+    power = xp.clip(xp.where(xp.isfinite(power), power, 2.0), -0.9, 2.0)
+    return power if concrete(power) else jax.lax.stop_gradient(power)
+
+
+def _density(pdf: Callable[[Any], Any], low: Any, high: Any, powers: tuple[Any, Any]) -> Callable[[Any, Any], Any]:
+    """ρ by the distances from both ends; a power where these are too small for λ to tell them."""
+
+    def density(up: Any, down: Any) -> Any:
+        xp = np if concrete(up, down, *powers) else jnp
+        least = NEXT * (high - low)
+        inner = xp.where(up < down, low + xp.maximum(up, least), high - xp.maximum(down, least))
+        tail = xp.minimum(up / least, 1.0) ** powers[0] * xp.minimum(down / least, 1.0) ** powers[1]
+        return _heights(pdf(inner), inner) * tail
+
+    return density
 
 
 def _mix(law: Covariance, parts: Sequence[Covariance | None], shares: Any) -> None:
     """Atoms of all parts (None: an eigenvalue 0), weighted; equal eigenvalues of Σ become one."""
-    zero = (np.zeros(1), np.ones(1), np.zeros(1))
-    rows = []
-    for part in parts:
-        spacing = None if part is None else part.spacing
-        rows.append(
-            zero
-            if part is None
-            else (part.values, part.weights, np.zeros(len(part.values)) if spacing is None else spacing)
+    zero = (np.zeros(1), np.ones(1))
+    known = [part for part in parts if part is not None]
+    own = [zero if part is None else (part.values, part.weights) for part in parts]
+    fewer = [o if part is None or part.fewer is None else part.fewer for part, o in zip(parts, own, strict=True)]
+    values, weights = _merged(own, shares)
+    if any(not part.atomic for part in known):
+        law.fewer = _merged(fewer, shares)
+        law.continua = tuple(
+            mixed(
+                [of_atoms(*o, n) if p is None or p.atomic else p.continua[i] for p, o in zip(parts, own, strict=True)],
+                shares,
+            )
+            for i, n in enumerate((FINE, COARSE))
         )
-    values, weights, spacing = _joined([(v, s * w, d) for (v, w, d), s in zip(rows, shares, strict=True)])
-    if concrete(values, weights, spacing):
-        values, which = np.unique(values, return_inverse=True)
-        spacing = np.array([spacing[which == i].max() for i in range(values.size)])
-        weights = np.bincount(which, weights)
-        values, weights, spacing = (a[weights > 0] for a in (values, weights, spacing))
     law.values, law.weights = values, weights
-    if any(part is not None and part.spacing is not None for part in parts):
-        law.spacing = spacing
-        errors = [part.error for part in parts if part is not None]
-        law.quadrature_error = (np if concrete(*errors) else jnp).max(
-            jnp.stack(errors) if not concrete(*errors) else errors
-        )
+
+
+def _merged(rows: Sequence[tuple[Any, Any]], shares: Any) -> tuple[Any, Any]:
+    """Values and weights of a mixture."""
+    values, weights = _joined([(v, s * w) for (v, w), s in zip(rows, shares, strict=True)])
+    if concrete(values, weights):
+        values, which = np.unique(values, return_inverse=True)
+        weights = np.bincount(which, weights)
+        values, weights = values[weights > 0], weights[weights > 0]
+    return values, weights
 
 
 def _joined(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
@@ -387,12 +440,6 @@ def _joined(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 def _pair(a: Any, b: Any) -> Any:
     return (np if concrete(a, b) else jnp).stack([a, b])
-
-
-def _repeat(null: Any, rest: Any, nodes: int) -> Any:
-    """The weight of an atom and the factor of `nodes` others."""
-    xp = np if concrete(null, rest) else jnp
-    return xp.concatenate([null, xp.broadcast_to(rest, (nodes,))])
 
 
 def _legendre(n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -27,7 +27,7 @@ from .holomorphic import newton_step
 from .learning_curves import flow_errors, limit, losses, pairs_at, pairs_of, score_error
 from .model import RandomFeatureModel
 from .solver import ConvergenceError, solve_off_axis
-from .theory import equations
+from .theory import averaged_equations
 
 GRID = 96  # training times looked at first: 0, and
 FIRST, LAST = 1e-3, 40.0  # from cλ = FIRST for the largest λ to cλ = LAST for the smallest
@@ -165,7 +165,7 @@ def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01) -> EarlySto
     >>> later = jax.grad(lambda n: rf.early_stopping(rf.RandomFeatureModel(64.0, n, 0.01)).tau)(8.0)
     """
     tolerance = real_scalar("tolerance", tolerance, above=0.0)
-    eq = equations(model, gaussian_equivalent(model))
+    eq = averaged_equations(model, gaussian_equivalent(model))
     found, errors, moved = _stops(eq, tolerance, np.float64(0.5))
     unit = model.psi_p / (2.0 * model.pace)  # τ of c = 1
     stop = EarlyStopping(
@@ -217,7 +217,7 @@ def gap_onset(model: RandomFeatureModel, threshold: Any = 0.1) -> tuple[Any, Any
     Beyond arXiv 2505.17638, which reads τ_mem off simulated gaps.
     """
     threshold = share("threshold", threshold)
-    found, _, moved = _stops(equations(model, gaussian_equivalent(model)), np.float64(0.01), threshold)
+    found, _, moved = _stops(averaged_equations(model, gaussian_equivalent(model)), np.float64(0.01), threshold)
     if concrete(found.onset) and np.ndim(found.onset) == 0 and not np.isfinite(float(found.onset)):
         raise ConvergenceError(f"the gap of {model} does not open to double precision: move a parameter a little")
     return found.onset * model.psi_p / (2.0 * model.pace), moved[3]

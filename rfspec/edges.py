@@ -157,7 +157,7 @@ def _levels(eq: Any) -> tuple[Any, Any]:
 
 def _alike(eq: Any, level: Any, above: Any, other: Any, mass: Any) -> Any:
     """Whether two gaps are the same one: of equal level, or of equal mass that only different columns add up to."""
-    block = eq.weights.size + 1
+    block = eq.components + 1
     return (level == other) | ((level // block != other // block) & (jnp.abs(above - mass) <= SAME * mass))
 
 
@@ -171,7 +171,7 @@ def _wanted(eq: Any, levels: Any, points: _Points) -> tuple[Any, Any]:
     # of each level, the last point above whose mass there is more, by that mass or, in gaps, by the ranks
     here = jnp.where(gap, jnp.arange(x.size), -1)
     last = jnp.full(mass.size + 1, -1).at[jnp.where(gap, level, -1)].max(here)[:-1]
-    later = jax.lax.cummax(last.reshape(-1, eq.weights.size + 1), axis=1, reverse=True)
+    later = jax.lax.cummax(last.reshape(-1, eq.components + 1), axis=1, reverse=True)
     more = jnp.pad(later[:, 1:], ((0, 0), (0, 1)), constant_values=-1).ravel()
     falling = -jax.lax.cummin(jnp.where(used, above, 0.0))
     place = jnp.clip(jnp.maximum(jnp.searchsorted(falling, -(1.0 + SAME) * mass) - 1, more), 0, x.size - 2)

@@ -35,9 +35,9 @@ class RandomFeatureEquations(ColumnEquations):
         """Equations (1), multiplied by q, and (2); both vanish on a solution."""
         q, delta = u
         v2, kappa2 = self.ge.v2, self.ge.kappa2
-        (D,), T, g = self._state(u)
-        one = q * (v2 * D - zeta + jnp.sum(self.weights * T * g)) - 1.0
-        two = self.psi_p / self.psi_n * q * (v2 + kappa2 * jnp.sum(self.weights * self.values * g)) - delta
+        (D,), by_T, _, by_value = self._averages(u)
+        one = q * (v2 * D - zeta + by_T) - 1.0
+        two = self.psi_p / self.psi_n * q * (v2 + kappa2 * by_value) - delta
         return one, two
 
     def start(self, zeta: Any) -> tuple[Any, Any]:
@@ -50,7 +50,7 @@ class RandomFeatureEquations(ColumnEquations):
         covariance = (self.ge.v2, 0.0, self.ge.kappa2)
         if self.slope is None:
             return (Kind(1.0, covariance),)
-        signal = self.target.signal**2 * jnp.sum(self.weights * self.values)
+        signal = self.target.signal**2 * self._trace
         return (Kind(1.0, covariance, (0.0, self.slope), signal),)
 
     @property
@@ -66,11 +66,8 @@ class RandomFeatureEquations(ColumnEquations):
         q, delta = u
         return (self.psi_n / self.psi_p + self.ge.v2 * q) * reciprocal(1.0 + delta) - zeta * q
 
-    def _state(self, u: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any, Any]:
-        q, delta = u
-        D = reciprocal(1.0 + delta)
-        T = self.ge.b2 + self.ge.kappa2 * self.values * D
-        return (D,), T, reciprocal(1.0 + self.psi_p * T * q)
+    def _T(self, D: tuple[Any, ...], values: Any) -> Any:
+        return self.ge.b2 + self.ge.kappa2 * values * D[0]
 
     @property
     def origin(self) -> Any:
@@ -86,7 +83,7 @@ class RandomFeatureEquations(ColumnEquations):
     def bound(self) -> Any:
         """An upper bound of the spectrum in ζ, from the norms of the two products that make up U."""
         features = (1.0 + jnp.sqrt(self.psi_p)) ** 2
-        column = self.ge.kappa2 * jnp.max(self.values) * features + self.ge.v2
+        column = self.ge.kappa2 * jnp.max(self._components[0]) * features + self.ge.v2
         return column * (1.0 + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 + self.ge.b2 * features
 
     @property
@@ -116,7 +113,7 @@ class RandomFeatureEquations(ColumnEquations):
     @property
     def most_bulks(self) -> int:
         """How many bulks there may be."""
-        return 2 * self.values.shape[-1] + 1
+        return 2 * self._components[0].shape[-1] + 1
 
     @property
     def landmarks(self) -> Any:

@@ -32,8 +32,9 @@ from .model import RandomFeatureModel
 from .series import place
 from .solver import EPS, ConvergenceError, solve_left, solve_off_axis, solve_real_axis
 from .spectrum import spectrum
+from .support import open_ends
 from .targets import combination, score_scale, unexplained
-from .theory import equations, filled_up
+from .theory import averaged_equations, filled_up
 
 TOLERANCE = 1e-11
 FEW, BATCH = 8, 40  # training times at once
@@ -170,7 +171,7 @@ def learning_curve(
     tau, stable = training_times(tau), True
     count = nodes_for(_tolerance(tolerance))
     mu = _momentum(momentum, learning_rate)
-    eq = equations(model, gaussian_equivalent(model))
+    eq = averaged_equations(model, gaussian_equivalent(model))
     if learning_rate is not None:
         learning_rate = real_scalar("learning_rate", learning_rate, above=0.0)
         stable = _stable(model, learning_rate, mu)
@@ -234,7 +235,8 @@ def _momentum(momentum: Any, learning_rate: Any) -> float:
 def _stable(model: RandomFeatureModel, rate: Any, mu: float) -> Any:
     """Refuse a step at which the fastest mode does not shrink; where values are not known, whether it does."""
     sp = jax.lax.stop_gradient(spectrum(model))
-    top = sp.atom.location + jnp.nanmax(jnp.asarray(sp.support.upper)) + sp.equations.decay
+    upper = open_ends(sp.equations, sp.support).upper
+    top = sp.atom.location + jnp.nanmax(jnp.asarray(upper)) + sp.equations.decay
     limit = jax.lax.stop_gradient(stable_below("momentum", mu) * model.psi_p / (2.0 * model.pace)) / top
     rate = jax.lax.stop_gradient(rate)
     if concrete(limit, rate) and not float(rate) < float(limit):
@@ -383,16 +385,25 @@ def losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) ->
     """Losses by the first contour; their error from the second, from rounding, and from the errors of the constants.
 
     The first two have equally many nodes. The third tells the conditions |∂L_test/∂p · p| of the numbers p in the
-    equations.
+    equations, and what half as many nodes of a continuous law would change.
     """
     paths = jax.tree.map(lambda a, b: jnp.stack([a, b]), fine, other)
     (train, checked), (test, recomputed), size = jax.vmap(lambda path: losses(eq, path, pairs_at(eq, path.nodes)))(
         paths
     )
     still, coarse = jax.lax.stop_gradient((eq, coarse))
-    moved = condition(still, lambda e: losses(e, coarse, pairs_at(e, coarse.nodes))[1])
+    roughly = lambda e: losses(e, coarse, pairs_at(e, coarse.nodes))
+    moved = condition(still, lambda e: roughly(e)[1])
     differ = jnp.maximum(jnp.abs(checked - train), jnp.abs(recomputed - test))
+    if eq.fewer is not None:  # a continuous law by half as many nodes
+        differ = differ + _halving(still, roughly)
     return train, test, _error(still, differ, size[0], moved)
+
+
+def _halving(eq: Any, f: Callable[[Any], Any]) -> Any:
+    """What the losses of f differ by where a continuous law has half as many nodes."""
+    halved = eqx.tree_at(lambda e: (e.values, e.weights), eq, eq.fewer)
+    return jnp.max(jnp.abs(jnp.stack(f(halved)[:2]) - jnp.stack(f(eq)[:2])))
 
 
 def _error(eq: Any, differ: Any, size: Any, moved: Any) -> Any:
@@ -413,7 +424,8 @@ def limit(eq: Any) -> tuple[Any, Any, Any]:
 
     train, test, size = at_end(eq)
     still = jax.lax.stop_gradient(eq)
-    error = _error(still, 0.0, size, condition(still, lambda e: at_end(e)[1]))
+    differ = 0.0 if eq.fewer is None else _halving(still, at_end)
+    error = _error(still, differ, size, condition(still, lambda e: at_end(e)[1]))
     diverges = error > jnp.abs(jax.lax.stop_gradient(test))  # at p = mn, where U has a hard edge at 0
     return train, jnp.where(diverges, jnp.inf, test), jnp.where(diverges, jnp.inf, error)
 

@@ -15,13 +15,12 @@ import numpy as np
 
 from ._checks import concrete, not_negative, real_scalar
 from .activations import SATURATING, USUAL, Activation, Polynomial, SaturationWarning, as_activation
-from .covariance import Covariance, Isotropic, ResolutionWarning
+from .covariance import Covariance, Isotropic
 from .processes import OrnsteinUhlenbeck, Process
 from .quadrature import trapezoid
 from .targets import TARGETS, combination
 
 USUAL_VALUES = {"target": "noise", "noise_draws": np.inf, "weight_decay": 0.0}
-UNRESOLVED = 0.05  # share of a continuous covariance above which a model warns
 
 
 class RandomFeatureModel(eqx.Module):
@@ -62,8 +61,6 @@ class RandomFeatureModel(eqx.Module):
     -----
     SaturationWarning
         If σ is tanh, erf or sin and Γ² = α²σ_x² + β² is outside [1/16, 16].
-    ResolutionWarning
-        If the covariance is a continuous law and more than a twentieth of it is unresolved at ψ_p and ψ_n.
 
     Notes
     -----
@@ -193,18 +190,5 @@ class RandomFeatureModel(eqx.Module):
                 f"the pre-activations have variance Γ² = α²σ_x² + β² = {gamma2:.4g}, outside [1/16, 16], where "
                 f"{self.activation.name} is {effect}; scale the data, e.g. covariance.normalised(1.0)",
                 SaturationWarning,
-                stacklevel=6,
-            )
-        if self.covariance.atomic:
-            return
-        law, noise = self.covariance, float(beta2) / max(float(alpha2), np.finfo(float).tiny)
-        share = float(law.unresolved(self.psi_p, self.psi_n, noise))
-        if share > UNRESOLVED:
-            needed = law.nodes_needed(self.psi_p, self.psi_n, noise, UNRESOLVED)
-            warnings.warn(
-                f"at psi_p={float(self.psi_p):g}, psi_n={float(self.psi_n):g} the spectrum shows the nodes of "
-                f"{type(law).__name__} one by one on {share:.0%} of the dimensions; about {needed} nodes instead of "
-                f"{np.count_nonzero(law.spacing)} would show the continuous law",
-                ResolutionWarning,
                 stacklevel=6,
             )

@@ -19,7 +19,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from .columns import ColumnEquations, Kind, or_zero
-from .holomorphic import reciprocal
 
 Unknowns = tuple[Any, Any, Any]
 
@@ -33,10 +32,10 @@ class NoiseDrawsEquations(ColumnEquations):
         """Equations (10), multiplied by q, and (11)."""
         q, first, second = u
         ge, ratio = self.ge, self.psi_p / self.psi_n
-        D, T, g = self._state(u)
+        D, by_T, by_one, by_value = self._averages(u)
         f = self._all(D)
-        s, r = q * jnp.sum(self.weights * g), q * jnp.sum(self.weights * self.values * g)
-        one = q * (ge.s2 * f + ge.v2 * D[0] - zeta + jnp.sum(self.weights * T * g)) - 1.0
+        s, r = q * by_one, q * by_value
+        one = q * (ge.s2 * f + ge.v2 * D[0] - zeta + by_T) - 1.0
         drawn = (ge.s2 * q + ge.b2 * s) / self.draws
         return one, ratio * (ge.v2 * q + ge.kappa2 * r + drawn) - first, ratio * drawn - second
 
@@ -46,15 +45,12 @@ class NoiseDrawsEquations(ColumnEquations):
 
     def _linear(self, u: Unknowns, zeta: Any) -> Any:
         """(s²f + v²D_1 - ζ)q + (ψ_n/ψ_p)(D_1 + (m-1)D_2) of equation (4)."""
-        D, _, _ = self._state(u)
+        D = self._D(u)
         own = self.ge.s2 * self._all(D) + self.ge.v2 * D[0] - zeta
         return own * u[0] + self.psi_n / self.psi_p * (D[0] + (self.draws - 1.0) * D[1])
 
-    def _state(self, u: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any, Any]:
-        q, first, second = u
-        D = reciprocal(1.0 + first), reciprocal(1.0 + second)
-        T = self.ge.b2 * self._all(D) + self.ge.kappa2 * self.values * D[0]
-        return D, T, reciprocal(1.0 + self.psi_p * T * q)
+    def _T(self, D: tuple[Any, ...], values: Any) -> Any:
+        return self.ge.b2 * self._all(D) + self.ge.kappa2 * values * D[0]
 
     def _all(self, D: tuple[Any, ...]) -> Any:
         """f, the mean of D over the columns."""
@@ -65,7 +61,7 @@ class NoiseDrawsEquations(ColumnEquations):
     def _kinds(self) -> tuple[Kind, Kind]:
         """The column that holds the data point, and those that hold differences of draws alone."""
         ge, m, y, slope = self.ge, self.draws, self.target, self.slope
-        signal = m * or_zero(y.signal) ** 2 * jnp.sum(self.weights * self.values)
+        signal = m * or_zero(y.signal) ** 2 * self._trace
         whole = Kind(
             1.0 / m,
             (m * ge.v2 + ge.s2, ge.b2, m * ge.kappa2),
@@ -99,7 +95,7 @@ class NoiseDrawsEquations(ColumnEquations):
         """An upper bound of the spectrum, from the norms of the two kinds of columns."""
         features = (1.0 + jnp.sqrt(self.psi_p)) ** 2
         drawn = self.ge.b2 * features + self.ge.s2
-        point = self.ge.kappa2 * jnp.max(self.values) * features + self.ge.v2 + drawn / self.draws
+        point = self.ge.kappa2 * jnp.max(self._components[0]) * features + self.ge.v2 + drawn / self.draws
         # (m - 1)(1 + √(ψ_p/(m-1)ψ_n))²/m, without dividing by m - 1
         more = (jnp.sqrt(self.draws - 1.0) + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 / self.draws
         return point * (1.0 + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 + drawn * more
@@ -135,7 +131,7 @@ class NoiseDrawsEquations(ColumnEquations):
     @property
     def most_bulks(self) -> int:
         """How many bulks there may be."""
-        return 4 * self.values.shape[-1] + 2
+        return 4 * self._components[0].shape[-1] + 2
 
     @property
     def landmarks(self) -> Any:

@@ -7,7 +7,6 @@ devices (on threads where the only device is a CPU); what is done is kept on dis
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,18 +22,18 @@ from tqdm import tqdm
 
 from ._checks import real_scalar
 from .checkpoint import Checkpoint, fingerprint, resumed, signature
-from .covariance import Covariance, ResolutionWarning
+from .covariance import Covariance
 from .early_stopping import Stops, share, stops
 from .edges import find_edges
 from .gaussian_equivalent import gaussian_equivalent
 from .laws import leading_order_of
 from .learning_curves import flow_losses, score_error, training_times
-from .model import UNRESOLVED, RandomFeatureModel
+from .model import RandomFeatureModel
 from .phase_dataset import Axes, dataset, table_of
 from .processes import Process
 from .spectrum import MOST_BULKS
 from .support import masses_and_parts
-from .theory import equations
+from .theory import averaged_equations, equations
 from .timescales import THRESHOLD
 
 if TYPE_CHECKING:
@@ -92,18 +91,13 @@ def phase_diagram(
         each τ: train, test, gap (L_gen), score_error, region. Per model: tau_star, train_star, test_star,
         score_error_star, window_lower, window_upper, train_limit, test_limit; tau_gen and tau_mem by rule,
         tau_satellite; merged by part, separated; error (of the losses, absolute), tau_star_error, tau_mem_error (of
-        the rule "loss"), window_lower_error, window_upper_error (all four relative), unresolved, status.
+        the rule "loss"), window_lower_error, window_upper_error (all four relative), status.
         Units, flags with their meanings, the rules of the regions and the origin of the numbers are attributes.
 
     Raises
     ------
     ValueError
         If a grid is empty or not numeric, a τ is negative or NaN, or another argument is out of range.
-
-    Warns
-    -----
-    ResolutionWarning
-        If cells show the nodes of a continuous covariance one by one.
 
     Notes
     -----
@@ -137,12 +131,11 @@ def phase_diagram(
     ]
     of_one_t = [[cell for cell in cells if cell[0] == i] for i in range(times.size)]
     chunks = [same[k : k + CHUNK] for same in of_one_t for k in range(0, len(same), CHUNK)]
-    bases = [m and (equations(m, gaussian_equivalent(m)), m.pace) for m in templates]
+    bases = [m and _bases(m) for m in templates]
 
     def once(i: int) -> Mapping[str, Any]:
         place: np.ndarray = np.array(chunks[i])
-        eq, pace = bases[place[0, 0]]
-        shared = _Shared(eq, pace, *settings)
+        shared = _Shared(*bases[place[0, 0]], *settings)
         found = _spread(shared, axes.tau, rows[place[:, 1]], columns[place[:, 2]])
         return {"place": place, **found}
 
@@ -150,10 +143,9 @@ def phase_diagram(
         shown = tqdm(order, desc="phase diagram", unit=f"×{CHUNK} cells", disable=not progress, leave=False, delay=1.0)
         return shown
 
-    unresolved = _unresolved(templates, rows, columns)
     identity = fingerprint([m and signature(m) for m in templates], rows, columns, budgets, *settings)
     found = resumed(len(chunks), once, Checkpoint(checkpoint, identity), bar)
-    table = {**table_of(axes, found), "unresolved": unresolved}
+    table = table_of(axes, found)
     scores = np.array([[np.nan, np.nan] if m is None else score_error(m, jnp.array([0.0, 1.0])) for m in templates])
     model = next((m for m in templates if m is not None), None)
     attributes = {"model": repr(model), "tolerance": float(settings[0]), "threshold": float(settings[1])}
@@ -165,28 +157,10 @@ def phase_diagram(
     return diagram if np.ndim(budgets) else diagram.isel(tau=0)
 
 
-def _unresolved(templates: list[RandomFeatureModel | None], rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Share of the dimensions whose nodes show one by one, [t, psi_p, psi_n]; a warning where it is much."""
-    known = np.array([[_inside(p) and _inside(n) for n in columns] for p in rows])
-    share = np.full((len(templates), *known.shape), np.nan)
-    needed = 0
-    for i, model in enumerate(templates):
-        if model is None or not known.any():
-            continue
-        law, noise = model.covariance, float(model.process.beta2 / model.process.alpha**2)
-        with np.errstate(all="ignore"):
-            share[i] = np.where(known, law.unresolved(rows[:, None], columns[None], noise), np.nan)
-        if np.nanmax(share[i]) > UNRESOLVED:
-            largest = rows[known.any(1)].max(), columns[known.any(0)].max()
-            needed = max(needed, law.nodes_needed(*largest, noise, UNRESOLVED))
-    if needed:
-        warnings.warn(
-            f"in {int(np.sum(share > UNRESOLVED))} of {share.size} cells the spectrum shows nodes of the covariance "
-            f"one by one (the variable `unresolved` says where); about {needed} nodes would do for all",
-            ResolutionWarning,
-            stacklevel=3,
-        )
-    return share
+def _bases(model: RandomFeatureModel) -> tuple[Any, Any, Any]:
+    """What the cells of one t share: equations for losses, equations for spectra, and ω²."""
+    ge = gaussian_equivalent(model)
+    return averaged_equations(model, ge), equations(model, ge, coarse=True), model.pace
 
 
 def _inside(x: Any) -> bool:
@@ -213,9 +187,10 @@ def _grid(name: str, values: Any) -> np.ndarray:
 
 
 class _Shared(NamedTuple):
-    """What the cells of a chunk share."""
+    """What the cells of a chunk share: equations for losses, and for spectra."""
 
     eq: Any
+    spectral: Any
     pace: Any
     tolerance: Any
     threshold: Any
@@ -300,8 +275,8 @@ def _swept(cell: Any, shared: _Shared, arrays: tuple[Any, ...], devices: tuple[A
     cells = PartitionSpec("cells")
 
     def one(psi_p: Any, psi_n: Any, *more: Any) -> tuple[Any, ...]:
-        eq = eqx.tree_at(lambda e: (e.psi_p, e.psi_n), shared.eq, (psi_p, psi_n))
-        return tuple(cell(shared._replace(eq=eq), *more))
+        at = lambda eq: eqx.tree_at(lambda e: (e.psi_p, e.psi_n), eq, (psi_p, psi_n))
+        return tuple(cell(shared._replace(eq=at(shared.eq), spectral=at(shared.spectral)), *more))
 
     local = lambda arrays: jax.vmap(one)(*arrays)
     mesh = Mesh(np.array(devices), ("cells",))
@@ -318,8 +293,8 @@ def _cell_losses(shared: _Shared, c: Any) -> tuple[Any, Any, Any]:
 
 def _cell_parts(shared: _Shared) -> tuple[Any, Any, Any, Any]:
     """Lower edges of the parts, whether each has merged, whether the search found all; lower edges of Theorem 3.2."""
-    lower, upper, exists, found = _parts(shared.eq)
-    paper = leading_order_of(shared.eq)
+    lower, upper, exists, found = _parts(shared.spectral)
+    paper = leading_order_of(shared.spectral)
     merged = exists & (jnp.isnan(lower) | jnp.isnan(upper)) & found
     return lower, merged, found, jnp.stack([paper.population[0], paper.sample[0]])
 

@@ -53,7 +53,6 @@ PER_MODEL = {  # name: kind, and what it is, where its name does not say so
     "tau_mem_error": ({"units": "1"}, "relative error of tau_mem, loss"),
     "window_lower_error": ({"units": "1"}, "relative error of window_lower"),
     "window_upper_error": ({"units": "1"}, "relative error of window_upper"),
-    "unresolved": ({"units": "1"}, "share of the dimensions whose nodes show one by one, of a continuous covariance"),
 }
 GRID = ("t", "psi_p", "psi_n")
 

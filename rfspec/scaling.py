@@ -16,7 +16,7 @@ from .learning_curves import flow_losses, score_error, score_unit
 from .model import RandomFeatureModel
 from .processes import OrnsteinUhlenbeck
 from .solver import ConvergenceError
-from .theory import equations
+from .theory import averaged_equations
 
 PARAMETERS = {"n": "psi_n", "p": "psi_p", "t": "t", "psi_n": "psi_n", "psi_p": "psi_p"}
 DOUBLINGS = 20  # how far from the model's own value is looked, up and down
@@ -196,7 +196,7 @@ def score_exponent(model: RandomFeatureModel, psi_n: Any) -> ScoreExponent:
     n = real_array("psi_n", psi_n, rule)
     if not n.size or n.min() <= 0:
         raise ValueError(f"psi_n must be {rule}, got {psi_n!r:.100}")
-    eq = equations(model, gaussian_equivalent(model))
+    eq = averaged_equations(model, gaussian_equivalent(model))
     last = INFINITE * max(1.0, float(model.psi_p))
     test, slope, c, error = _slopes(eq, jnp.append(n.ravel(), last))
     score = score_error(model, test)

@@ -15,14 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import concrete, on_host, real_array, traced_array
+from ._checks import concrete, namespace, on_host, real_array, traced_array
 from ._session import at_points, enter
 from .edges import find_edges
 from .gaussian_equivalent import gaussian_equivalent
 from .model import RandomFeatureModel
 from .series import Series, moment_of, quantile_at, resolve, series_of
 from .solver import ConvergenceError, Solution, complex_array, solve_at
-from .support import PARTS, PartEdges, Support, cdf_at, density_at, masses_and_parts
+from .support import PARTS, PartEdges, Support, cdf_at, density_at, masses_and_parts, open_ends
 from .theory import Equations, equations
 
 NODES = 48  # of a bulk's cosine series; a bulk about to split needs more
@@ -88,7 +88,8 @@ class Spectrum(eqx.Module):
     @property
     def edges(self) -> Any:
         """Edges of the bulks, ascending, shape [2B]; relative errors are in `edge_error`."""
-        lower, upper, location = (on_host(a) for a in (self.support.lower, self.support.upper, self.atom.location))
+        support = open_ends(self.equations, self.support)
+        lower, upper, location = (on_host(a) for a in (support.lower, support.upper, self.atom.location))
         ends = (np if concrete(lower) else jnp).stack([lower, upper], axis=1)
         return location + ends[: self.count].ravel()
 
@@ -164,7 +165,8 @@ class Spectrum(eqx.Module):
         u = _real("u", u)
         if concrete(u) and u.size and not (u.min() >= 0 and u.max() <= 1):
             raise ValueError(f"u must lie in [0, 1], got {u.min() if u.min() < 0 else u.max()}")
-        return self._quantiles(u, polish=True)
+        x = self._quantiles(u, polish=True)
+        return namespace(u, x).where(u == 1, np.inf, x) if self.equations.unbounded else x
 
     def moment(self, k: int) -> Any:
         """The moment ∫ λ^k dν(λ) = lim Tr U^k/p for an integer k."""
@@ -173,6 +175,11 @@ class Spectrum(eqx.Module):
             k = operator.index(k)
         except TypeError as e:
             raise ValueError(f"k must be an integer, got {k!r}") from e
+        if self.equations.unbounded and k > 0:
+            if k > 1:
+                raise NotImplementedError(f"moments of a spectrum without an upper edge exist for k ≤ 1 only, got {k}")
+            ge = self.equations.ge
+            return ge.kappa2 * self.equations.law.trace + ge.b2 + ge.v2 + ge.s2
         return moment_of(self.support, self.atom, self.series, k)
 
     def stieltjes(self, z: Any) -> Any:

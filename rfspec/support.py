@@ -52,12 +52,13 @@ def masses_and_parts(eq: Any, edges: Edges) -> tuple[Any, PartEdges]:
     below, above = over[:-1], over[1:]  # each bulk
     holds = exists[:, None] & some & (above[:, 1:] < 0) & (below[:, :-1] > 0)
     begins, ends = holds & (above[:, :-1] == 0), holds & (below[:, 1:] == 0)
+    open_ = open_ends(eq, edges)
 
     def pick(hit: Any, edges: Any) -> Any:
         hit, place = hit.T[:3], jnp.argmax(hit.T[:3], axis=1)
         return blank(eq.origin + jnp.where(exists, edges, 1.0)[place], ~jnp.any(hit, axis=1))
 
-    parts = PartEdges(pick(ends, edges.lower), pick(begins, edges.upper), eq.parts, holds.T)
+    parts = PartEdges(pick(ends, open_.lower), pick(begins, open_.upper), eq.parts, holds.T)
     return jnp.where(exists, mass, jnp.nan), parts
 
 
@@ -82,6 +83,18 @@ def blank(value: Any, missing: Any) -> Any:
     """
     large = jnp.where(missing, 1e300, 1.0)
     return value + (value * large * large - value * large * large)
+
+
+def open_ends(eq: Any, support: Any) -> Any:
+    """The support with the edges of an unbounded law: no upper one, and none between the first bulk and an atom.
+
+    Both are where 1 + ψ_pTq vanishes beyond the largest eigenvalue of Σ, and move with it.
+    """
+    if not eq.unbounded:
+        return support
+    place = jnp.arange(support.lower.size)
+    first, last = (place == 0) & (eq.atom_mass > 0), place == support.count - 1
+    return support._replace(lower=jnp.where(first, 0.0, support.lower), upper=jnp.where(last, jnp.inf, support.upper))
 
 
 def depth(support: Support, zeta: Any) -> tuple[Any, Any]:

@@ -18,9 +18,29 @@ from .targets import combination
 Equations = RandomFeatureEquations | NoiseDrawsEquations
 
 
+def equations(model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool = False) -> Equations:
+    """The equations of a model, given its Gaussian-equivalent constants.
+
+    `coarse`: a continuous law on its coarse grid, three times faster, with edges to about 1e-7.
+    """
+    if model.covariance.continua is None:
+        return _equations(model, ge, *filled_up(model.covariance), None, None)
+    law = model.covariance.continua[coarse]
+    return _equations(model, ge, law.values, law.weights, law, None)
+
+
+def averaged_equations(model: RandomFeatureModel, ge: GaussianEquivalent) -> Equations:
+    """The same for losses, in which a continuous law needs few nodes: they see resolvents far from the spectrum only."""
+    fewer = None if model.covariance.fewer is None else _padded(*model.covariance.fewer)
+    return _equations(model, ge, *filled_up(model.covariance), None, fewer)
+
+
 def filled_up(covariance: Covariance) -> tuple[Any, Any]:
     """Eigenvalues and weights of Σ, filled up with weights 0 to a power of two: few lengths, few compilations."""
-    values, weights = covariance.values, covariance.weights
+    return _padded(covariance.values, covariance.weights)
+
+
+def _padded(values: Any, weights: Any) -> tuple[Any, Any]:
     xp, size = namespace(values, weights), values.shape[-1]
     missing = (1 << (size - 1).bit_length()) - size
     if not missing:
@@ -28,12 +48,13 @@ def filled_up(covariance: Covariance) -> tuple[Any, Any]:
     return xp.pad(values, (0, missing), mode="edge"), xp.pad(weights, (0, missing))
 
 
-def equations(model: RandomFeatureModel, ge: GaussianEquivalent) -> Equations:
-    """The equations of a model, given its Gaussian-equivalent constants."""
+def _equations(
+    model: RandomFeatureModel, ge: GaussianEquivalent, values: Any, weights: Any, law: Any, fewer: Any
+) -> Equations:
     enter()
     y, process = combination(model.target, model.process), model.process
     slope = None if y.signal is None else y.signal * process.alpha / process.beta
-    known = (model.psi_p, model.psi_n, *filled_up(model.covariance), ge, y, slope, model.weight_decay / y.weight)
+    known = (model.psi_p, model.psi_n, values, weights, law, fewer, ge, y, slope, model.weight_decay / y.weight)
     if np.isinf(model.noise_draws):
         return RandomFeatureEquations(*known)
     return NoiseDrawsEquations(*known, np.float64(model.noise_draws))

@@ -1,4 +1,4 @@
-"""Covariances: closed moments, sampled matrices, and spectra that do not see the nodes of a continuous law."""
+"""Covariances: closed moments, sampled matrices, and the spectra of continuous laws against their own integrals."""
 
 from math import comb
 
@@ -21,7 +21,6 @@ LAWS = {
     "arcsine": lambda K: rf.Density(lambda x: 1 / (np.pi * np.sqrt(x * (2 - x))), 0.0, 2.0, nodes=K),
     "uniform": lambda K: rf.Density(lambda x: 0.5 + 0 * x, 1.0, 3.0, nodes=K),
 }
-EDGES = ("power law", "exponential", "soft edges", "hard edge")  # with a bounded support
 
 
 def average(law, f):
@@ -122,8 +121,8 @@ def test_a_subspace_and_a_mixture():
     mixed = rf.Mixture([rf.Isotropic(1.0), rf.Atoms([1.0, 3.0], [0.5, 0.5]), rf.Exponential(1.0)], [0.25, 0.25, 0.5])
     assert mixed.weights[mixed.values == 1.0].sum() == pytest.approx(0.375, abs=1e-15)
     assert float(mixed.trace) == pytest.approx(0.25 + 0.5 - 0.5 * np.expm1(-1.0), rel=1e-13)
-    assert np.count_nonzero(mixed.spacing) == 64
-    assert float(mixed.error) == float(rf.Exponential(1.0).error)
+    assert mixed.values.size == 2 + rf.Exponential(1.0).values.size
+    assert float(mixed.error) < 1e-12
 
 
 @pytest.mark.parametrize("law", [rf.Atoms([0.0, 2.0], [0.5, 0.5]), rf.PowerLaw(1.0, 0.05), rf.Subspace(0.1)])
@@ -132,8 +131,7 @@ def test_normalising_scales_and_nothing_else(law):
     assert type(scaled) is type(law)
     assert float(scaled.trace) == pytest.approx(3.0, rel=1e-14)
     assert np.allclose(scaled.values * float(law.trace), 3.0 * law.values, rtol=1e-14)
-    assert scaled.error == law.error
-    assert float(scaled.unresolved(64.0, 8.0)) == pytest.approx(float(law.unresolved(64.0, 8.0)), abs=1e-14)
+    assert float(scaled.error) == pytest.approx(float(law.error), abs=1e-14)
 
 
 GRADS = {
@@ -172,8 +170,8 @@ SAMPLED = {  # the eigenvalues of a Σ of finite d
     "mixture": lambda d, rng: np.concatenate([np.ones(d // 2), np.exp(-3.0 * middles(d // 2))]),
 }
 OTHERS = {
-    "subspace": lambda K: rf.Subspace(0.25),
-    "mixture": lambda K: rf.Mixture([rf.Isotropic(1.0), rf.Exponential(3.0, nodes=K // 2)], [0.5, 0.5]),
+    "subspace": rf.Subspace(0.25),
+    "mixture": rf.Mixture([rf.Isotropic(1.0), rf.Exponential(3.0)], [0.5, 0.5]),
 }
 
 
@@ -193,56 +191,223 @@ def wigner(d, rng):
 
 @pytest.fixture(scope="module")
 def spectra():
-    laws = {**{name: LAWS[name] for name in SAMPLED if name in LAWS}, **OTHERS}
-    model = lambda law, K: rf.RandomFeatureModel(*PSI, 0.1, covariance=law(K).normalised())
-    many = {(name, 16): rf.spectrum(model(LAWS[name], 16)) for name in EDGES}
-    return many | {(name, 8): rf.spectrum(model(law, 8)) for name, law in laws.items()}
+    laws = {name: LAWS[name](None) for name in SAMPLED if name in LAWS} | OTHERS
+    return {
+        name: rf.spectrum(rf.RandomFeatureModel(*PSI, 0.1, covariance=law.normalised())) for name, law in laws.items()
+    }
 
 
-@pytest.mark.parametrize("name", EDGES)
-def test_the_spectrum_is_that_of_the_continuous_law(name, spectra):
-    """Where every node is resolved, twice as many move the edges by less than 1e-3 and the distribution less."""
-    few, many = spectra[name, 8], spectra[name, 16]
-    assert float(few.model.covariance.unresolved(*PSI, np.expm1(0.2))) == 0.0
-    assert few.count == many.count
-    assert np.allclose(few.edges, many.edges, rtol=1e-3, atol=0)
-    x = many.quantile(np.linspace(0.3, 0.95, 24))
-    assert np.allclose(few.cdf(x), many.cdf(x), rtol=0, atol=1e-4)
-    assert np.allclose(few.density(x), many.density(x), rtol=1e-3, atol=0)
+class Rule:
+    """ρ_Σ on panels that shrink geometrically towards the ends and towards one place: no code of the package."""
+
+    def __init__(self, pdf, low, high, atoms=()):
+        self.pdf, self.low, self.high, self.atoms = pdf, low, high, atoms
+
+    def at(self, place):
+        low, high, width = self.low, self.high, self.high - self.low
+        steps = width * 0.5 ** np.arange(1, 60)
+        ends = np.concatenate([[low, high], low + steps, high - steps, place + steps, place - steps, [place]])
+        ends = np.unique(np.clip(ends, low, high))
+        x, w = np.polynomial.legendre.leggauss(20)
+        half = np.diff(ends)[:, None] / 2
+        values = (ends[:-1, None] + half * (1 + x)).ravel()
+        weights = (half * w).ravel() * self.pdf(
+            np.clip(values - low, 1e-300, None), np.clip(high - values, 1e-300, None)
+        )
+        for value, weight in self.atoms:
+            values, weights = np.append(values, value), np.append(weights, weight)
+        return values, weights
 
 
-def test_too_few_nodes_are_seen_and_said():
-    with pytest.warns(rf.ResolutionWarning, match=r"psi_p=8, psi_n=4 .* nodes of PowerLaw .* about \d+ nodes"):
-        model = rf.RandomFeatureModel(8.0, 4.0, 0.1, covariance=LAWS["power law"](8).normalised())
-    assert rf.spectrum(model).count > 3
-    needed = model.covariance.nodes_needed(8.0, 4.0, np.expm1(0.2))
-    rf.RandomFeatureModel(8.0, 4.0, 0.1, covariance=LAWS["power law"](needed + 1).normalised())
+def power_rule(a, cutoff):
+    return Rule(lambda up, _: (1 + up) ** (-1 / a - 1) / a / (1 - cutoff), 1.0, cutoff**-a)
 
 
-def test_lists_of_eigenvalues_never_warn():
-    law = rf.Atoms(np.arange(1.0, 9.0), np.full(8, 1 / 8)).normalised()
-    assert law.unresolved(1e4, 1e4) == 0.0
-    assert law.nodes_needed(1e4, 1e4) == 8
-    rf.RandomFeatureModel(1e4, 1e4, 0.1, covariance=law)
-    jax.vmap(lambda a: rf.RandomFeatureModel(1e4, 1e4, 0.1, covariance=rf.PowerLaw(a)).gamma2)(jnp.array([0.4, 0.5]))
+def sample_rule(c, mass=1.0, atoms=()):
+    low, high = (1 - c**0.5) ** 2, (1 + c**0.5) ** 2
+    return Rule(lambda up, down: mass * np.sqrt(up * down) / (2 * np.pi * c * (low + up)), low, high, atoms)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "K"), [("power law", 32), ("hard edge", 32), ("soft edges", 32)])
-def test_just_enough_nodes(name, K):
-    """T is between 2 and 3.5 here: edges of the population to 1e-3."""
-    model = lambda K: rf.RandomFeatureModel(16.0, 8.0, 0.1, covariance=LAWS[name](K).normalised())
-    few, many = rf.spectrum(model(K)), rf.spectrum(model(2 * K))
-    assert float(few.model.covariance.unresolved(16.0, 8.0, np.expm1(0.2))) == 0.0
-    assert few.edges[-1] == pytest.approx(many.edges[-1], rel=1e-3)
-    x = many.quantile(np.linspace(0.7, 0.99, 24))
-    assert np.allclose(few.cdf(x), many.cdf(x), rtol=0, atol=1e-3)
+TRUE = {
+    "power law": (rf.PowerLaw(1.0, 0.05), power_rule(1.0, 0.05)),
+    "steep power law": (rf.PowerLaw(2.0, 0.01), power_rule(2.0, 0.01)),
+    "exponential": (rf.Exponential(3.0), Rule(lambda up, _: 1 / (3 * (np.exp(-3.0) + up)), np.exp(-3.0), 1.0)),
+    "soft edges": (rf.MarchenkoPastur(0.5), sample_rule(0.5)),
+    "hard edge": (rf.MarchenkoPastur(1.0), sample_rule(1.0)),
+    "semicircle": (LAWS["semicircle"](None), Rule(lambda up, down: 2 / np.pi * np.sqrt(up * down), 1.0, 3.0)),
+    "uniform": (LAWS["uniform"](None), Rule(lambda up, _: 0.5 + 0 * up, 1.0, 3.0)),
+    "with an atom": (
+        rf.Mixture([rf.Isotropic(4.0), rf.MarchenkoPastur(0.3)], [0.25, 0.75]),
+        sample_rule(0.3, 0.75, [(4.0, 0.25)]),
+    ),
+}
+
+
+def printed(model, q, delta, z, values, weights):
+    """Equations (1) and (2) of the module, or (10) and (11), as they are printed, and their derivatives in q and δ."""
+    ge, psi_p, psi_n, m = rf.gaussian_equivalent(model), float(model.psi_p), float(model.psi_n), model.noise_draws
+    kappa2, b2, v2, s2 = (float(x) for x in (ge.kappa2, ge.b2, ge.v2, ge.s2))
+    if np.isinf(m):
+        (d,) = delta
+        D, f, drawn = 1 / (1 + d), 1.0, 0.0
+    else:
+        d, more = delta
+        D, f = 1 / (1 + d), 1 / (m * (1 + d)) + (1 - 1 / m) / (1 + more)
+    T = b2 * f + kappa2 * values * D
+    e = 1 + psi_p * T * q
+    s, r = q * np.sum(weights / e), q * np.sum(weights * values / e)
+    one = q * (s2 * f - z + v2 * D + np.sum(weights * T / e)) - 1
+    if np.isinf(m):
+        return one, psi_p / psi_n * (v2 * q + kappa2 * r) / d - 1
+    drawn = psi_p / psi_n * (s2 * q + b2 * s) / m
+    return one, (psi_p / psi_n * (v2 * q + kappa2 * r) + drawn) / d - 1, drawn / more - 1
+
+
+def pole(model, q, delta):
+    """λ at which 1 + ψ_pTq vanishes."""
+    ge = rf.gaussian_equivalent(model)
+    D = 1 / (1 + delta)
+    return float((-(1 / (float(model.psi_p) * q) + float(ge.b2)) / (float(ge.kappa2) * D)).real)
+
+
+@pytest.mark.parametrize("name", TRUE)
+def test_solutions_inside_the_bulks_are_those_of_the_law(name):
+    """The printed equations hold with integrals over the law itself, where its nodes would be seen one by one."""
+    law, rule = TRUE[name]
+    rng = np.random.default_rng(sum(map(ord, name)))
+    for psi_p, psi_n in np.exp(rng.uniform(np.log(2.0), np.log(1e4), (4, 2))):
+        model = rf.RandomFeatureModel(psi_p, psi_n, 0.1, covariance=law)
+        ge = rf.gaussian_equivalent(model)
+        x = float(ge.s2 + ge.v2 + psi_p * (ge.b2 + ge.kappa2 * float(law.trace))) * np.array([0.7, 1.0, 1.2])
+        found = rf.solve(model, x)
+        assert np.all(found.status == 0)
+        for i in range(x.size):
+            q, delta = complex(found.q[i]), complex(found.delta[i])
+            off = printed(model, q, (delta,), x[i], *rule.at(pole(model, q, delta)))
+            assert max(map(abs, off)) < 1e-9
+            assert float(found.error[i]) > 1e-14
+
+
+def test_solutions_with_finite_draws_are_those_of_the_law():
+    law, rule = TRUE["power law"]
+    from rfspec.solver import unknowns_at
+    from rfspec.theory import equations
+
+    model = rf.RandomFeatureModel(500.0, 60.0, 0.1, covariance=law, noise_draws=2)
+    x = np.array([200.0, 400.0, 1000.0])
+    solved = jax.jit(jax.vmap(lambda z: unknowns_at(equations(model, rf.gaussian_equivalent(model)), z)[0]))(x + 0j)
+    for i in range(x.size):
+        q, *delta = (complex(u[i]) for u in solved)
+        assert q.imag > 1e-6
+        ge = rf.gaussian_equivalent(model)
+        f = 1 / (2 * (1 + delta[0])) + 0.5 / (1 + delta[1])
+        place = float((-(1 / (500.0 * q) + float(ge.b2) * f) * (1 + delta[0]) / float(ge.kappa2)).real)
+        assert max(map(abs, printed(model, q, delta, x[i], *rule.at(place)))) < 1e-9
+
+
+@pytest.mark.parametrize("name", TRUE)
+def test_edges_are_those_of_the_law(name):
+    """An edge is a maximum or minimum of z over real q: by Newton's method from the edge found, to all digits."""
+    law, rule = TRUE[name]
+    model = rf.RandomFeatureModel(60.0, 7.0, 0.1, covariance=law)
+    sp = rf.spectrum(model)
+    known = 1.0 / float(model.psi_p)
+    shares = (0.25, 1.0) if name == "with an atom" else (1.0,)
+    levels = known * np.concatenate([shares, [7.0, 7.0 + shares[0], 7.0 + 1 - shares[0], 8.0]])
+    upto = np.cumsum([b.mass for b in sp.bulks[::-1]])
+    assert np.all(np.abs(upto[:, None] - levels).min(1) < 1e-12)  # no bulk but the law's
+    for edge, claimed in zip(sp.edges, sp.edge_error, strict=True):
+        truth = fold(model, rule, float(edge))
+        off = float(sp.atom.location)
+        assert abs(edge - truth) < 1e-9 * (truth - off) + 1e-15
+        assert abs(edge - truth) <= claimed * (truth - off) + 1e-15
+    assert float(sp.error) < 1e-9
+
+
+def fold(model, rule, z):
+    """The fold of the two printed equations nearest to z, by Newton's method in (q, δ, z) with exact derivatives."""
+    beside = rf.solve(model, np.array([z * (1 - 1e-7), z * (1 + 1e-7)]))
+    i = int(np.argmin(np.abs(np.asarray(beside.q).imag)))
+    ge, psi_p, psi_n = rf.gaussian_equivalent(model), float(model.psi_p), float(model.psi_n)
+    kappa2, b2, v2, s2 = (float(x) for x in (ge.kappa2, ge.b2, ge.v2, ge.s2))
+    q, delta = (float(np.asarray(a)[i].real) for a in (beside.q, beside.delta))
+    values, weights = rule.at(pole(model, q, delta))
+
+    def system(v):
+        q, d, z = v
+        D = 1 / (1 + d)
+        T = b2 + kappa2 * values * D
+        e = 1 + psi_p * T * q
+        slope = -kappa2 * values * D**2  # ∂T/∂δ
+        F = 1 / q - s2 + z - v2 * D - np.sum(weights * T / e)
+        G = d - psi_p / psi_n * (v2 * q + kappa2 * np.sum(weights * values * q / e))
+        Fq = -1 / q**2 + psi_p * np.sum(weights * T**2 / e**2)
+        Fd = v2 * D**2 - np.sum(weights * slope / e**2)
+        Gq = -psi_p / psi_n * (v2 + kappa2 * np.sum(weights * values / e**2))
+        Gd = 1 + psi_p / psi_n * kappa2 * psi_p * q**2 * np.sum(weights * values * slope / e**2)
+        return np.array([F, G, Fq * Gd - Fd * Gq]), np.array([[Fq, Fd, 1.0], [Gq, Gd, 0.0]])
+
+    v = np.array([q, delta, z])
+    for _ in range(60):
+        f, rows = system(v)
+        last = [(system(v + h)[0][2] - system(v - h)[0][2]) / (2 * h.sum()) for h in np.diag(1e-6 * np.abs(v))]
+        v = v - np.linalg.solve(np.vstack([rows, last]), f)
+    return v[2]
+
+
+def test_two_resolvents_near_the_axis_see_the_law():
+    """K_I(z1, z2) = (s(z1) - s(z2))/(z1 - z2), on both sides of the axis and at equal arguments."""
+    model = rf.RandomFeatureModel(3000.0, 2000.0, 0.1, covariance=rf.PowerLaw(1.0, 0.05))
+    z1, z2 = 1500 + 1e-3j, np.array([1500 - 1e-3j, 1501 + 1e-3j, -3.0, 900 + 0j])
+    K, (a, b) = rf.two_point(model, z1, z2), (rf.solve(model, np.atleast_1d(z)) for z in (z1, z2))
+    assert np.all(K.status == 0)
+    assert np.allclose(K.I, (a.s - b.s) / (z1 - z2), rtol=1e-8, atol=0)
+    h = 1e-2
+    equal, sides = rf.two_point(model, z1, z1), rf.solve(model, np.array([z1 - h, z1 + h])).s
+    assert complex(equal.I) == pytest.approx(complex(sides[1] - sides[0]) / (2 * h), rel=1e-5)
+
+
+def test_an_unbounded_law_has_a_spectrum_without_an_end():
+    """PowerLaw(0.5): no nodes among the bulks, no upper edge, none between the first bulk and the atom."""
+    model = rf.RandomFeatureModel(64.0, 8.0, 0.1, covariance=rf.PowerLaw(0.5))
+    sp = rf.spectrum(model)
+    assert [b.part for b in sp.bulks] == ["satellite", "sample", "population"]
+    assert sp.edges[-1] == np.inf
+    assert sp.edges[0] == sp.atom.location
+    assert float(rf.timescales(sp, "spectrum").fast.population) == 0.0
+    assert float(sp.quantile(1.0)) == np.inf
+    assert float(sp.moment(1)) == pytest.approx(
+        float(2 * sp.equations.ge.kappa2) + sum(float(getattr(sp.equations.ge, k)) for k in ("b2", "v2", "s2")),
+        rel=1e-12,
+    )
+    with pytest.raises(NotImplementedError, match="k ≤ 1"):
+        sp.moment(2)
+    far = Rule(lambda up, _: 2 * (1 + up) ** -3.0, 1.0, 1e9)
+    x = np.array([0.05, 0.3, 20.0, 1e3])
+    found = rf.solve(model, x)
+    for i in range(x.size):
+        q, delta = complex(found.q[i]), complex(found.delta[i])
+        assert max(map(abs, printed(model, q, (delta,), x[i], *far.at(pole(model, q, delta))))) < 1e-9
+
+
+@pytest.mark.parametrize("name", ["power law", "summable power law", "soft edges", "hard edge", "semicircle"])
+def test_losses_take_few_nodes_and_know_their_error(name):
+    taus = np.array([1.0, 100.0, 1e4, np.inf])
+    at = lambda K: rf.learning_curve(rf.RandomFeatureModel(64.0, 8.0, 0.1, covariance=LAWS[name](K)), taus)
+    few, rough, fine = at(None), at(8), at(64)
+    assert len(few.model.covariance.values) <= 64
+    for curve in (few, rough):
+        for loss in ("train", "test"):
+            off = np.abs(np.asarray(getattr(curve, loss) - getattr(fine, loss)))
+            assert np.all(off <= curve.error + fine.error)
+    assert float(few.error.max()) < 1e-8
+    assert float(rough.error.max()) > float(few.error.max())
 
 
 @pytest.mark.parametrize("name", SAMPLED)
 def test_sampled_matrices_tend_to_the_spectrum(name, spectra):
     """U = GGᵀ/n + b²FFᵀ + s²I with Σ of a finite d: the distance in the distribution falls as 1/d."""
-    sp = spectra[name, 8]
+    sp = spectra[name]
     ge = sp.equations.ge
     atom = float(sp.atom.mass)
 
@@ -262,9 +427,11 @@ def test_sampled_matrices_tend_to_the_spectrum(name, spectra):
     assert large < 3 / (PSI[0] * 160)
 
 
-@pytest.mark.slow
-def test_an_edge_is_differentiable_in_the_exponent():
-    law = lambda a: rf.PowerLaw(a, 0.05, nodes=4).normalised()
-    top = lambda a: rf.spectrum(rf.RandomFeatureModel(2.0, 1.5, 0.1, covariance=law(a))).parts.upper[0]
+def test_an_edge_and_a_loss_are_differentiable_in_the_exponent():
+    model = lambda a: rf.RandomFeatureModel(2.0, 1.5, 0.1, covariance=rf.PowerLaw(a, 0.05).normalised())
+    top = jax.jit(lambda a: rf.spectrum(model(a)).parts.upper[0])
+    loss = jax.jit(lambda a: rf.learning_curve(model(a), np.array([30.0])).test[0])
     h = 1e-4
-    assert float(jax.grad(top)(1.0)) == pytest.approx(float(top(1.0 + h) - top(1.0 - h)) / (2 * h), rel=1e-6)
+    for f in (top, loss):
+        assert float(jax.grad(f)(1.0)) == pytest.approx(float(f(1.0 + h) - f(1.0 - h)) / (2 * h), rel=1e-6)
+        assert np.allclose(jax.vmap(f)(jnp.array([1.0, 1.2])), [float(f(1.0)), float(f(1.2))], rtol=1e-12)

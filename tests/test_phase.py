@@ -136,7 +136,8 @@ import jax, numpy as np, rfspec as rf
 from rfspec import phase
 from rfspec.theory import equations
 model = rf.RandomFeatureModel(8.0, 1.0, 0.01)
-shared = phase._Shared(equations(model, rf.gaussian_equivalent(model)), model.pace, 0.01, 0.1)
+eq = equations(model, rf.gaussian_equivalent(model))
+shared = phase._Shared(eq, eq, model.pace, 0.01, 0.1)
 """
 
 
