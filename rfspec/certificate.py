@@ -170,7 +170,7 @@ def _of_all(sp: Spectrum, digits: int, activation: Any) -> tuple[list[Row], bool
             rows += [
                 *_edges(sp, [fold.zeta for fold in folds]),
                 *_masses(sp, truth, folds),
-                *_drops(sp, truth, folds, digits),
+                *_drops(sp, folds, digits, activation),
                 *_densities(sp, twin.from_numbers(truth), digits),
             ]
     return rows, complete
@@ -211,10 +211,9 @@ def _masses(sp: Spectrum, truth: Any, folds: list[exact.Fold]) -> Iterator[Row]:
         yield _row(f"mass of bulk {i + 1}", bulk.mass, b - a, 8 * EPS, absolute=True)
 
 
-def _drops(sp: Spectrum, truth: Any, folds: list[exact.Fold], digits: int) -> Iterator[Row]:
-    found = drops.between(
-        sp.model, truth, [(a.zeta, b.zeta) for a, b in zip(folds[::2], folds[1::2], strict=True)], digits
-    )
+def _drops(sp: Spectrum, folds: list[exact.Fold], digits: int, activation: Any) -> Iterator[Row]:
+    ends = [(a.zeta, b.zeta) for a, b in zip(folds[::2], folds[1::2], strict=True)]
+    found = drops.between(sp.model, ends, digits, activation)
     for i, (bulk, drop) in enumerate(zip(sp.bulks, found, strict=True)):
         size = max(abs(drop), abs(bulk.loss_drop))
         yield _row(f"drop of bulk {i + 1}", bulk.loss_drop, drop, bulk.loss_drop_error / size if size else 0.0)

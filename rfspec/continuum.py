@@ -59,7 +59,7 @@ class Continuum(eqx.Module):
 
     `values`, `weights` [row·node]; `below`: weights of ∫ (M - S) dλ; `lower`, `upper`, `start`, `step`, `mass` [row],
     the mass of atoms not counted. `tops`, `shares` [component]: largest eigenvalue and mass of each interval and atom.
-    `trace`: ∫ λ dρ. `error`: relative, of the integrals. `bounded`: whether the law itself ends at the largest of `tops`.
+    `trace`: ∫ λ dρ. `error`: relative, of the integrals. `bounded`: whether the law ends at the largest of `tops`.
     """
 
     values: Any

@@ -384,7 +384,7 @@ def losses(eq: Any, path: Contour, pairs: Pairs) -> tuple[Any, Any, Any]:
 def losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) -> tuple[Any, Any, Any]:
     """Losses by the first contour; their error from the second, from rounding, and from the errors of the constants.
 
-    The first two have equally many nodes. The third tells the conditions |∂L_test/∂p · p| of the numbers p in the
+    The first two have equally many nodes. The third tells the conditions |∂L/∂p · p| of the numbers p in the
     equations, and what half as many nodes of a continuous law would change.
     """
     paths = jax.tree.map(lambda a, b: jnp.stack([a, b]), fine, other)
@@ -393,7 +393,7 @@ def losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) ->
     )
     still, coarse = jax.lax.stop_gradient((eq, coarse))
     roughly = lambda e: losses(e, coarse, pairs_at(e, coarse.nodes))
-    moved = condition(still, lambda e: roughly(e)[1])
+    moved = jnp.max(condition(still, lambda e: jnp.stack(roughly(e)[:2])))
     differ = jnp.maximum(jnp.abs(checked - train), jnp.abs(recomputed - test))
     if eq.fewer is not None:  # a continuous law by half as many nodes
         differ = differ + _halving(still, roughly)
@@ -425,7 +425,7 @@ def limit(eq: Any) -> tuple[Any, Any, Any]:
     train, test, size = at_end(eq)
     still = jax.lax.stop_gradient(eq)
     differ = 0.0 if eq.fewer is None else _halving(still, at_end)
-    error = _error(still, differ, size, condition(still, lambda e: at_end(e)[1]))
+    error = _error(still, differ, size, jnp.max(condition(still, lambda e: jnp.stack(at_end(e)[:2]))))
     diverges = error > jnp.abs(jax.lax.stop_gradient(test))  # at p = mn, where U has a hard edge at 0
     return train, jnp.where(diverges, jnp.inf, test), jnp.where(diverges, jnp.inf, error)
 

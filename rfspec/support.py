@@ -54,11 +54,12 @@ def masses_and_parts(eq: Any, edges: Edges) -> tuple[Any, PartEdges]:
     begins, ends = holds & (above[:, :-1] == 0), holds & (below[:, 1:] == 0)
     open_ = open_ends(eq, edges)
 
-    def pick(hit: Any, edges: Any) -> Any:
+    def pick(hit: Any, edges: Any, opened: Any) -> Any:
         hit, place = hit.T[:3], jnp.argmax(hit.T[:3], axis=1)
-        return blank(eq.origin + jnp.where(exists, edges, 1.0)[place], ~jnp.any(hit, axis=1))
+        found = blank(eq.origin + jnp.where(exists, edges, 1.0)[place], ~jnp.any(hit, axis=1))
+        return jnp.where(jnp.any(hit, axis=1) & jnp.isinf(opened[place]), jnp.inf, found)
 
-    parts = PartEdges(pick(ends, open_.lower), pick(begins, open_.upper), eq.parts, holds.T)
+    parts = PartEdges(pick(ends, open_.lower, open_.lower), pick(begins, edges.upper, open_.upper), eq.parts, holds.T)
     return jnp.where(exists, mass, jnp.nan), parts
 
 

@@ -30,7 +30,7 @@ def equations(model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool
 
 
 def averaged_equations(model: RandomFeatureModel, ge: GaussianEquivalent) -> Equations:
-    """The same for losses, in which a continuous law needs few nodes: they see resolvents far from the spectrum only."""
+    """The same for losses, in which a continuous law needs few nodes: these see resolvents far from the spectrum."""
     fewer = None if model.covariance.fewer is None else _padded(*model.covariance.fewer)
     return _equations(model, ge, *filled_up(model.covariance), None, fewer)
 
