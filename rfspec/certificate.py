@@ -178,7 +178,7 @@ def _of_all(sp: Spectrum, digits: int, activation: Any) -> tuple[list[Row], bool
 
 def _row(name: str, value: Any, truth: Any, claimed: Any, *, absolute: bool = False) -> Row:
     value = float(value)
-    error = abs(mp.mpf(value) - truth)
+    error = mp.mpf(0) if value == truth else abs(mp.mpf(value) - truth)  # ∞ is ∞
     if not absolute and error:
         error = error / max(abs(truth), abs(mp.mpf(value)))
     return Row(name, value, truth, float(error), float(claimed))
