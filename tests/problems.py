@@ -125,6 +125,14 @@ ZOO = [
         "atoms nearly equal", 32.0, 4.0, 0.05, "atom", covariance=rf.Atoms([1.0, 1.0 + 1e-6], [0.5, 0.5]),
     ),
     problem("p = 1 + n with zero eigenvalue", 5.0, 4.0, 0.05, "hard edge", covariance=rf.Atoms([0.0, 2.0], [0.5, 0.5])),
+    # drops were differences of vertical integrals, right to six digits here
+    problem("a drop of six digits", 5829.0, 0.782, 7.8e-4, "separated", "atom", activation="erf"),
+    # masses were compared with 1e-11 and 1e-14: of an eigenvalue as light as this, and with so many features
+    problem(
+        "light eigenvalue", 1e4, 100.0, 0.05, "separated", "atom",
+        covariance=rf.Atoms([1.0, 50.0], [1 - 1e-8, 1e-8]),
+    ),
+    problem("very many features", 1e12, 8.0, 0.01, "separated", "atom"),
 ]  # fmt: skip
 IDS = [p.name for p in ZOO]
 

@@ -1,9 +1,10 @@
 """Training times by both rules, the paper's closed edges, and the clock."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import ZOO
+from problems import ZOO, draw
 
 import rfspec as rf
 from rfspec.laws import marchenko_pastur_edges
@@ -78,6 +79,68 @@ def test_a_merged_part_has_no_time():
     none = rf.timescales(rf.RandomFeatureModel(16.0, 0.5, 0.05), "spectrum")
     assert np.isnan(float(none.tau_mem))
     assert "no sample part" in none.reason
+
+
+@pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
+def test_a_time_that_is_missing_has_a_reason():
+    """Over the box and beyond, with one, few and all draws of the noise."""
+    rng = np.random.default_rng(7)
+    for _ in range(30):
+        plain = draw(rng, (np.inf, 1.0, 3.0), atoms=2)
+        psi_p = float(plain.psi_p) * float(rng.choice([1.0, 1e8]))
+        ts = rf.timescales(
+            rf.RandomFeatureModel(
+                psi_p, plain.psi_n, plain.t, covariance=plain.covariance, noise_draws=plain.noise_draws
+            ),
+            "spectrum",
+        )
+        assert np.all(np.isfinite(ts.slow)) or ts.reason, ts.spectrum
+        assert np.any(np.isnan(ts.slow)) or np.any(np.isnan(ts.fast)) or not ts.reason, ts.spectrum
+
+
+BOX = np.log([[1e-2, 1e-2, 1e-4, 1e-4], [1e4, 1e5, 5.0, 1.0]])  # ψ_p, ψ_n, t, weight decay
+
+
+def times_and_drops(x):
+    """Both ends of the three parts, and the loss drop of the lowest bulk."""
+    sp = rf.spectrum(rf.RandomFeatureModel(x[0], x[1], x[2], weight_decay=x[3]))
+    ts = rf.timescales(sp, "spectrum")
+    return jnp.stack([*ts.slow, *ts.fast, sp.support.drop[0]])
+
+
+@pytest.mark.parametrize("models", [6, pytest.param(60, marks=pytest.mark.slow)])
+def test_gradients_are_finite_where_times_are(models):
+    """And are differences of the times there; NaN where a time is. Each is asked for beside the others."""
+    rng, h, missing = np.random.default_rng(5), 1e-5, 0
+    for x in np.exp(rng.uniform(*BOX, (models, 4))):
+        values, pull = jax.vjp(times_and_drops, jnp.asarray(x))
+        along = rng.normal(size=4)
+        ahead, behind = (times_and_drops(jnp.asarray(x * np.exp(s * h * along))) for s in (1, -1))
+        slopes = np.array([pull(e)[0] for e in np.eye(values.size)])
+        finite = np.isfinite(values)
+        missing += np.sum(~finite)
+        assert np.all(np.isnan(slopes[~finite])), x
+        assert np.all(np.isfinite(slopes[finite])), x
+        assert slopes[finite] @ (x * along) == pytest.approx(
+            np.asarray(ahead - behind)[finite] / (2 * h), rel=1e-5, abs=1e-8 * float(np.nanmax(values))
+        )
+    assert missing
+
+
+@pytest.mark.slow
+def test_second_derivatives_of_times_both_ways():
+    """Forward over reverse, reverse over reverse and forward over forward agree, and are symmetric."""
+    where = jax.jit(times_and_drops)
+    both = jax.jit(jax.jacfwd(jax.jacrev(times_and_drops)))
+    back = jax.jit(jax.jacrev(jax.jacrev(times_and_drops)))
+    ahead = jax.jit(jax.jacfwd(jax.jacfwd(times_and_drops)))
+    rng = np.random.default_rng(6)
+    for x in np.exp(rng.uniform(*BOX, (20, 4))):
+        finite = np.isfinite(where(x))
+        scaled = [np.asarray(f(x))[finite] * x * x[:, None] for f in (both, back, ahead)]
+        size = np.abs(scaled[0]).max(axis=(1, 2), keepdims=True)
+        for a in (scaled[1], scaled[2], scaled[0].swapaxes(1, 2)):
+            assert np.all(np.abs(a - scaled[0]) <= 1e-6 * size), x
 
 
 def test_clock_goes_both_ways():
