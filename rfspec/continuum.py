@@ -57,7 +57,9 @@ class Interval(NamedTuple):
 class Continuum(eqx.Module):
     """The grids of a law's intervals, in rows of equal length; its atoms fill rows of their own.
 
-    `values`, `weights` [row·node]; `below`: weights of ∫ (M - S) dλ; `lower`, `upper`, `start`, `step`, `mass` [row]; the mass of atoms is not counted here. `tops`, `shares` [component]: largest eigenvalue and mass of each interval and atom. `trace`: ∫ λ dρ.
+    `values`, `weights` [row·node]; `below`: weights of ∫ (M - S) dλ. `lower`, `upper`, `start`, `step`, `mass` [row];
+    the mass of atoms is not counted here. `tops`, `shares` [component]: largest eigenvalue and mass of each interval
+    and atom. `trace`: ∫ λ dρ.
     `error`: relative, of the integrals. `bounded`: whether the law itself ends at the largest of `tops`.
     """
 
@@ -202,7 +204,10 @@ def of_interval(grid: Interval, trace: Any, error: Any, *, bounded: bool = True)
         grid.values,
         grid.weights,
         grid.below,
-        *(row(a) for a in (grid.lower, grid.upper, grid.start, grid.step)),
+        row(grid.lower),
+        row(grid.upper),
+        row(grid.start),
+        row(grid.step),
         np.ones(1),
         row(grid.upper),
         np.ones(1),
@@ -246,6 +251,8 @@ def mixed(parts: Sequence[Continuum], shares: Any) -> Continuum:
 
     names = ("values", "weights", "below", "lower", "upper", "start", "step", "mass", "tops", "shares")
     errors = [p.error for p in parts]
-    xp = np if concrete(*errors) else jnp
-    trace = sum(p.trace for p in weighted)
-    return Continuum(*map(joined, names), trace, xp.stack(errors).max(), all(p.bounded for p in parts))
+    error = (np if concrete(*errors) else jnp).stack(errors).max()
+    columns = {name: joined(name) for name in names}
+    return Continuum(
+        **columns, trace=sum(p.trace for p in weighted), error=error, bounded=all(p.bounded for p in parts)
+    )

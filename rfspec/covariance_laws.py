@@ -413,7 +413,13 @@ def _mix(law: Covariance, parts: Sequence[Covariance | None], shares: Any) -> No
     if any(not part.atomic for part in known):
         law.fewer = _merged(fewer, shares)
         law.continua = tuple(
-            mixed([of_atoms(*o, n) if p is None or p.atomic else p.continua[i] for p, o in zip(parts, own, strict=True)], shares)
+            mixed(
+                [
+                    of_atoms(o[0], o[1], n) if p is None or p.atomic else p.continua[i]
+                    for p, o in zip(parts, own, strict=True)
+                ],
+                shares,
+            )
             for i, n in enumerate((FINE, COARSE))
         )
     law.values, law.weights = values, weights

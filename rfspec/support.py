@@ -61,9 +61,7 @@ def open_ends(eq: Any, support: Support) -> Support:
         return support
     place = jnp.arange(support.lower.size)
     first, last = (place == 0) & (eq.atom_mass > 0), place == support.count - 1
-    return support._replace(
-        lower=jnp.where(first, 0.0, support.lower), upper=jnp.where(last, jnp.inf, support.upper)
-    )
+    return support._replace(lower=jnp.where(first, 0.0, support.lower), upper=jnp.where(last, jnp.inf, support.upper))
 
 
 def depth(support: Support, zeta: Any) -> tuple[Any, Any]:

@@ -28,7 +28,7 @@ def equations(model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool
 
 
 def averaged_equations(model: RandomFeatureModel, ge: GaussianEquivalent) -> Equations:
-    """The same for losses, in which a continuous law needs few nodes: they see resolvents far from the spectrum only."""
+    """The same for losses, which see resolvents far from the spectrum only: a continuous law needs few nodes there."""
     sigma = model.covariance
     fewer = None if sigma.fewer is None else _padded(*sigma.fewer)
     return _equations(model, ge, *_padded(sigma.values, sigma.weights), None, fewer)

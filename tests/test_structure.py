@@ -9,6 +9,7 @@ PACKAGE = Path(rfspec.__file__).parent
 ROOMS = [
     "_checks",
     "activations",
+    "continuum",
     "covariance",
     "covariance_laws",
     "processes",
