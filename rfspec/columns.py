@@ -220,18 +220,20 @@ class ColumnEquations(eqx.Module):
         if self.law is None:
             T = self._T(D, self.values)
             g = reciprocal(1.0 + self.psi_p * T * u[0])
-            of_T, of_1, of_values = (jnp.sum(self.weights * f * g) for f in (T, 1.0, self.values))
-            return D, of_T, of_1, of_values
+            by_T, by_one, by_value = (jnp.sum(self.weights * f * g) for f in (T, 1.0, self.values))
+            return D, by_T, by_one, by_value
         I0, I1 = self._law_averages(u, D, 2)
         return D, self._T(D, 0.0) * I0 + self.ge.kappa2 * D[0] * I1, I0, I1
 
     def _law_averages(self, u: Unknowns, D: tuple[Any, ...], count: int) -> list[Any]:
         """∫ dρ_Σ λᵏ/(1 + ψ_pTq) of a continuous law, k < count."""
+        assert self.law is not None
         line = 1.0 + self.psi_p * self._T(D, 0.0) * u[0], self.psi_p * self.ge.kappa2 * D[0] * u[0]
         return self.law.averages(self.values, self.weights, line, self._ends(u, D), count)
 
     def _ends(self, u: Unknowns, D: tuple[Any, ...]) -> tuple[Any, Any]:
         """1 + ψ_pTq at both ends of the law's intervals."""
+        assert self.law is not None
         low, high = (1.0 + self.psi_p * self._T(D, ends) * u[0] for ends in (self.law.lower, self.law.upper))
         return low, high
 
@@ -255,6 +257,11 @@ class ColumnEquations(eqx.Module):
     def _trace(self) -> Any:
         """Tr Σ/d."""
         return jnp.sum(self.weights * self.values) if self.law is None else self.law.trace
+
+    @property
+    def mean(self) -> Any:
+        """Mean of the spectrum, Tr Ũ/p."""
+        return self.ge.kappa2 * self._trace + self.ge.b2 + self.ge.v2 + self.ge.s2
 
     @property
     def unbounded(self) -> bool:

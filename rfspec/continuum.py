@@ -203,7 +203,10 @@ def of_interval(grid: Interval, trace: Any, error: Any, *, bounded: bool = True)
         grid.values,
         grid.weights,
         grid.below,
-        *(row(a) for a in (grid.lower, grid.upper, grid.start, grid.step)),
+        row(grid.lower),
+        row(grid.upper),
+        row(grid.start),
+        row(grid.step),
         np.ones(1),
         row(grid.upper),
         np.ones(1),
@@ -247,6 +250,8 @@ def mixed(parts: Sequence[Continuum], shares: Any) -> Continuum:
 
     names = ("values", "weights", "below", "lower", "upper", "start", "step", "mass", "tops", "shares")
     errors = [p.error for p in parts]
-    xp = np if concrete(*errors) else jnp
-    trace = sum(p.trace for p in weighted)
-    return Continuum(*map(joined, names), trace, xp.stack(errors).max(), all(p.bounded for p in parts))
+    error = (np if concrete(*errors) else jnp).stack(errors).max()
+    columns = {name: joined(name) for name in names}
+    return Continuum(
+        **columns, trace=sum(p.trace for p in weighted), error=error, bounded=all(p.bounded for p in parts)
+    )

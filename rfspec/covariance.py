@@ -24,8 +24,8 @@ class Covariance(eqx.Module):
     """Atoms λ_k with weights w_k; the base class of every covariance.
 
     Of a continuous law they are a quadrature for smooth averages over Σ, such as losses, and `fewer` is one of half as
-    many nodes, which tells its error; `continua` the law itself, on a fine grid and on a coarse one. Both are None where
-    the atoms are Σ.
+    many nodes, which tells its error; `continua` holds the law itself, on a fine grid and on a coarse one. Both are
+    None where the atoms are Σ.
     """
 
     values: Any

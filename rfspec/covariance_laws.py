@@ -414,7 +414,10 @@ def _mix(law: Covariance, parts: Sequence[Covariance | None], shares: Any) -> No
         law.fewer = _merged(fewer, shares)
         law.continua = tuple(
             mixed(
-                [of_atoms(*o, n) if p is None or p.atomic else p.continua[i] for p, o in zip(parts, own, strict=True)],
+                [
+                    of_atoms(o[0], o[1], n) if p is None or p.atomic else p.continua[i]
+                    for p, o in zip(parts, own, strict=True)
+                ],
                 shares,
             )
             for i, n in enumerate((FINE, COARSE))

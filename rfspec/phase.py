@@ -135,7 +135,8 @@ def phase_diagram(
 
     def once(i: int) -> Mapping[str, Any]:
         place: np.ndarray = np.array(chunks[i])
-        shared = _Shared(*bases[place[0, 0]], *settings)
+        eq, spectral, pace = bases[place[0, 0]]
+        shared = _Shared(eq, spectral, pace, *settings)
         found = _spread(shared, axes.tau, rows[place[:, 1]], columns[place[:, 2]])
         return {"place": place, **found}
 

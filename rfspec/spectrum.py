@@ -175,11 +175,10 @@ class Spectrum(eqx.Module):
             k = operator.index(k)
         except TypeError as e:
             raise ValueError(f"k must be an integer, got {k!r}") from e
-        if self.equations.unbounded and k > 0:
-            if k > 1:
-                raise NotImplementedError(f"moments of a spectrum without an upper edge exist for k ≤ 1 only, got {k}")
-            ge = self.equations.ge
-            return ge.kappa2 * self.equations.law.trace + ge.b2 + ge.v2 + ge.s2
+        if self.equations.unbounded and k > 1:
+            raise NotImplementedError(f"moments of a spectrum without an upper edge are known for k ≤ 1 only, got {k}")
+        if self.equations.unbounded and k == 1:
+            return self.equations.mean
         return moment_of(self.support, self.atom, self.series, k)
 
     def stieltjes(self, z: Any) -> Any:

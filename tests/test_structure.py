@@ -10,6 +10,7 @@ ROOMS = [
     "_checks",
     "_session",
     "activations",
+    "continuum",
     "covariance",
     "covariance_laws",
     "processes",
