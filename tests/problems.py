@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import mpmath as mp
 import numpy as np
 import pytest
@@ -217,13 +220,39 @@ def verdict(model):
         claimed = error * top**k + (4 * k * constants + 1e-13) * exact
         if not abs(float(sp.moment(k)) - exact) <= claimed:
             return "wrong", f"moment {k}: {float(sp.moment(k)):.15g} for {exact:.15g}, claimed ±{claimed:.1e}"
-    psi_p, psi_n = float(model.psi_p), float(model.psi_n)
     masses = np.array([float(b.mass) for b in sp.bulks])
-    total = min(1.0, (1.0 + psi_n if np.isinf(model.noise_draws) else model.noise_draws * psi_n) / psi_p)
-    if not abs(masses.sum() - total) <= 1e-13:
+    total = continuous_mass(model)
+    if not abs(masses.sum() - total) <= 1e-13 * total:
         return "wrong", f"continuous mass {masses.sum():.15g} for {total:.15g}"
     if not np.all(np.diff(np.asarray(sp.edges)) >= 0):
         return "wrong", "edges out of order"
+    return verdict_drops(model, sp)
+
+
+def continuous_mass(model):
+    """Share of the eigenvalues outside of the atom, by counting the columns of the Gaussian equivalent."""
+    ge = rf.gaussian_equivalent(model)
+    linear, data, drawn = (1.0 if float(x) > 0 else 0.0 for x in (ge.b2, ge.v2, ge.s2))
+    psi_p, psi_n, m = float(model.psi_p), float(model.psi_n), float(model.noise_draws)
+    if np.isinf(m):
+        return min(1.0, (linear + data * psi_n) / psi_p)
+    return min(1.0, (m * psi_n if drawn else min(linear, m * psi_n)) / psi_p)
+
+
+def verdict_drops(model, sp):
+    """Train-loss drops are no less than 0 and add up to what the exact train loss has lost at the end."""
+    drops = np.array([float(b.loss_drop) for b in sp.bulks])
+    errors = np.array([float(b.loss_drop_error) for b in sp.bulks])
+    if not np.all(drops >= -errors):
+        return "wrong", f"a drop of {drops.min():.3g}"
+    if float(model.weight_decay):  # the loss then rises again where decay outlives what it protects
+        return "right", ""
+    curve = rf.learning_curve(model, [0.0, np.inf])
+    lost, claimed = float(curve.train[0] - curve.train[1]), errors.sum() + float(np.sum(curve.error))
+    if not claimed <= 1e-6 * max(1.0, lost):
+        return "flagged", f"drops to {claimed:.1e} of {lost:.6g}"
+    if not abs(drops.sum() - lost) <= claimed:
+        return "wrong", f"drops add up to {drops.sum():.12g} for {lost:.12g}, claimed ±{claimed:.1e}"
     return "right", ""
 
 
@@ -315,3 +344,42 @@ def verdict_stopping(model):
     if not certificate.complete:
         wrong.append(certificate.remark)
     return ("wrong", "; ".join(wrong)) if wrong else ("right", "")
+
+
+def verdict_scan(model, times=400):
+    """The same of the best training time against a dense curve of the theory, 0 and ∞ included."""
+    try:
+        stop = rf.early_stopping(model)
+        tau = np.concatenate([[0.0], np.geomspace(1e-9, 1e16, times), [np.inf]])
+        curve = rf.learning_curve(model, tau)
+    except rf.ConvergenceError as e:
+        return "flagged", str(e)
+    test = np.asarray(curve.test)
+    allowed = np.asarray(curve.error) + float(stop.error) + 1e-13 * np.abs(test)
+    if not (float(stop.error) <= 1e-6 * max(1.0, abs(float(stop.test))) and np.isfinite(float(stop.tau_error))):
+        return "flagged", f"errors {float(stop.error):.1e}, {float(stop.tau_error):.1e}"
+    better = test < float(stop.test) - allowed
+    if np.any(better):
+        i = int(np.argmin(np.where(better, test, np.inf)))
+        return "wrong", f"τ* = {float(stop.tau):.6g} has {float(stop.test):.9g}, τ = {tau[i]:.6g} has {test[i]:.9g}"
+    inside = (tau >= float(stop.window.lower)) & (tau <= float(stop.window.upper))
+    if np.any(inside & (test > float(stop.test) + float(stop.tolerance) + allowed)):
+        return "wrong", f"the window {tuple(map(float, stop.window))} holds a worse time"
+    return "right", ""
+
+
+def verdict_derivatives(model, tau=30.0):
+    """The same of first and second derivatives of the test loss in log ψ_p and log ψ_n, reverse against forward mode."""
+
+    def test(x):
+        moved = eqx.tree_at(lambda m: (m.psi_p, m.psi_n), model, (jnp.exp(x[0]), jnp.exp(x[1])))
+        return rf.learning_curve(moved, tau).test
+
+    x = jnp.log(jnp.array([float(model.psi_p), float(model.psi_n)]))
+    slope, bend = (np.asarray(f(test)(x)) for f in (jax.jacfwd, lambda f: jax.jacfwd(jax.jacfwd(f))))
+    back, twice = (np.asarray(f(test)(x)) for f in (jax.grad, lambda f: jax.jacrev(jax.jacrev(f))))
+    size = max(1.0, abs(float(test(x))))
+    for name, a, b in (("first", slope, back), ("second", bend, twice), ("mixed", twice, twice.T)):
+        if not np.all(np.abs(a - b) <= 1e-8 * (size + np.abs(a))):
+            return "wrong", f"{name} derivatives {a.tolist()} and {b.tolist()}"
+    return "right", ""
