@@ -361,7 +361,7 @@ def verdict_scan(model, times=400):
     better = test < float(stop.test) - allowed
     if np.any(better):
         i = int(np.argmin(np.where(better, test, np.inf)))
-        return "wrong", f"τ* = {float(stop.tau):.6g} has {float(stop.test):.9g}, τ = {tau[i]:.6g} has {test[i]:.9g}"
+        return "wrong", f"τ* = {float(stop.tau):.6g}: {float(stop.test):.9g}, τ = {tau[i]:.6g}: {test[i]:.9g}"
     inside = (tau >= float(stop.window.lower)) & (tau <= float(stop.window.upper))
     if np.any(inside & (test > float(stop.test) + float(stop.tolerance) + allowed)):
         return "wrong", f"the window {tuple(map(float, stop.window))} holds a worse time"
