@@ -81,6 +81,15 @@ class Continuum(eqx.Module):
         scales = lambda c: (c.values, c.below, c.lower, c.upper, c.tops, c.trace)
         return eqx.tree_at(scales, self, tuple(factor * a for a in scales(self)))
 
+    def quantiles(self, row: int, shares: np.ndarray) -> np.ndarray:
+        """Eigenvalues below which these shares of an interval's mass lie; known numbers only."""
+        start, h, low, high = (float(a[row]) for a in (self.start, self.step, self.lower, self.upper))
+        weights = np.asarray(self.weights).reshape(self.step.size, -1)[row] / float(self.mass[row])
+        k = np.linspace(0.0, weights.size - 1.0, 16 * weights.size)
+        mass = (0.5 + sici(np.pi * (k[:, None] - np.arange(weights.size)))[0] / np.pi) @ weights
+        values = low + (high - low) / (1 + np.exp(-(start + h * k)))
+        return np.interp(shares, np.maximum.accumulate(mass), values)
+
     def averages(self, values: Any, weights: Any, e: tuple[Any, Any], ends: tuple[Any, Any], count: int) -> list[Any]:
         """∫ λ^k/e for k < count and e = e_0 + e_1λ, from e at the lower and the upper ends of the rows, by equation
         (13); the nodes and weights are the law's own, or those of equations that hold them.

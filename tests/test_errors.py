@@ -104,7 +104,7 @@ CASES = {
     ),
     "density negative": (lambda: rf.Density(lambda x: x - 1.0, 0.0, 3.0), "pdf must be at least 0, got -.* at "),
     "density infinite": (lambda: rf.Density(lambda x: np.inf * x, 0.0, 3.0), "pdf must be finite .*got inf"),
-    "density of another shape": (lambda: rf.Density(lambda x: 1.0, 0.0, 1.0), r"pdf must return an array .*\(64,\), got \(\)"),
+    "density of another shape": (lambda: rf.Density(lambda x: 1.0, 0.0, 1.0), r"pdf must return an array .*\(16,\), got \(\)"),
     "density no function": (lambda: rf.Density(0.5, 0.0, 2.0), "pdf must be a callable, got 0.5"),
     "density below zero": (lambda: rf.Density(lambda x: 0.5 + 0 * x, -1.0, 1.0), "0 ≤ low < high, got -1.0 and 1.0"),
     "density empty": (lambda: rf.Density(lambda x: 0.5 + 0 * x, 2.0, 1.0), "0 ≤ low < high, got 2.0 and 1.0"),

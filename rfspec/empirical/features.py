@@ -333,12 +333,25 @@ def sizes(model: RandomFeatureModel, d: int | None) -> tuple[int, int, int]:
 
 
 def eigenvalues_of(model: RandomFeatureModel, d: int) -> Any:
-    """d eigenvalues with the covariance's weights, by largest remainders."""
-    values, weights = np.asarray(model.covariance.values), np.asarray(model.covariance.weights)
+    """d eigenvalues with the covariance's weights, by largest remainders; of a continuous law its quantiles."""
+    if model.covariance.continua is None:
+        values = np.asarray(model.covariance.values)
+        return jnp.asarray(np.repeat(values, _counts(np.asarray(model.covariance.weights), d)))
+    law = model.covariance.continua[0]
+    intervals = np.flatnonzero(law.mass)
+    alone = (np.repeat(law.mass, law.values.size // law.mass.size) == 0) & (law.weights > 0)
+    atoms = law.values[alone]
+    counts = _counts(np.concatenate([law.mass[intervals], law.weights[alone]]), d)
+    found = [law.quantiles(i, (np.arange(n) + 0.5) / n) for i, n in zip(intervals, counts, strict=False)]
+    return jnp.asarray(np.concatenate([*found, np.repeat(atoms, counts[intervals.size :])]))
+
+
+def _counts(weights: np.ndarray, d: int) -> np.ndarray:
+    """Multiplicities that add up to d."""
     counts = np.floor(weights * d + 1e-9).astype(int)
     rest = np.argsort(counts - weights * d, kind="stable")[: d - counts.sum()]
     counts[rest] += 1
-    return jnp.asarray(np.repeat(values, counts))
+    return counts
 
 
 # ------------------------------------------------------------------------------------------- features, in expectation
