@@ -286,16 +286,18 @@ def _refined(sp: Spectrum, nodes: int) -> tuple[Spectrum, bool]:
 
     The other bulks' series are only padded.
     """
-    which, support = np.flatnonzero(_unresolved(sp)), sp.support
-    rows = np.pad(np.asarray(sp.series.cosines), ((0, 0), (0, nodes - sp.series.cosines.shape[1])))
-    ends, errors = np.stack([support.lower, support.upper], axis=1), np.asarray(sp.edge_errors).reshape(-1, 2)
-    mass, drop, error = (np.array(a) for a in (support.mass, support.drop, support.drop_error))
+    which, support = np.flatnonzero(_unresolved(sp)), jax.tree.map(on_host, sp.support)
+    missing = nodes - sp.series.cosines.shape[1]
+    rows = list(namespace(sp.series.cosines).pad(on_host(sp.series.cosines), ((0, 0), (0, missing))))
+    errors = np.asarray(sp.edge_errors).reshape(-1, 2)
+    drop, drop_error = list(support.drop), list(support.drop_error)
     hole = False
     for i in which:
-        found = _resolve(sp.equations, *ends[i], errors[i], mass[i], nodes=nodes)
-        rows[i], drop[i], error[i] = found.cosines, found.drop, found.drop_error
+        found = _resolve(sp.equations, support.lower[i], support.upper[i], errors[i], support.mass[i], nodes=nodes)
+        rows[i], drop[i], drop_error[i] = found.cosines, found.drop, found.drop_error
         hole = hole or bool(found.hole)
-    support = support._replace(drop=drop, drop_error=error)
+    rows, drop, drop_error = (namespace(*column).stack(column) for column in (rows, drop, drop_error))
+    support = support._replace(drop=drop, drop_error=drop_error)
     return eqx.tree_at(lambda r: (r.support, r.series), sp, (support, series_of(support, rows))), hole
 
 

@@ -67,6 +67,7 @@ QUICK = {(name, "plain") for name in ("solve", "leading_order", "learning_curve"
     ("gaussian_equivalent", "grad"),
     ("gaussian_equivalent", "vmap"),
     ("learning_curve", "grad"),
+    ("spectrum", "jacfwd"),  # of a bulk that needs more nodes than others
 }
 BUILT_OF_OTHERS = {  # or of NumPy, or of experiments
     *("certify", "compare", "constants_table", "held_out", "over_time", "phase_diagram", "predict", "required"),
