@@ -80,6 +80,11 @@ def test_spectrum_json():
     assert report["separated"] is True
 
 
+def test_where_nothing_is_learnt_bulks_have_no_share():
+    report = json.loads(run("spectrum", *MODEL, "--activation", "Polynomial([0, 0, 1])", "--json"))
+    assert [b["share"] for b in report["bulks"]] == [None] * len(report["bulks"])
+
+
 def test_spectrum_files(tmp_path):
     args = ["--values", "0.5,1.5", "--weights", "0.5,0.5", "--points", "50"]
     for suffix in ("csv", "json", "png", "pdf"):
@@ -225,6 +230,8 @@ BAD = {
     "weights": (["spectrum", *MODEL, "--values", "1"], "values and weights go together"),
     "missing data": (["spectrum", *MODEL, "--data", "no.npy"], "data must be an existing file"),
     "points": (["spectrum", *MODEL, "--points", "1"], "points must be at least 2"),
+    "wider": (["early-stopping", *MODEL, "--wider", "-3"], "wider must be a finite real number greater than 0, got -3"),
+    "seed": (["sample", *SMALL, "--seed", "9" * 30], "seed must be an integer of 64 bits, got 9999"),
     "scale": (["demo", "--scale", "0"], "scale must be in"),
 }
 

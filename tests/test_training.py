@@ -300,6 +300,7 @@ BAD = {
     ),
     "half a step": (lambda: rf.empirical.trajectory(BASIS, [0.5], 1.0), "steps must be integers of at least 0"),
     "descending": (lambda: train(steps=[2, 1]), "steps must be ascending integers"),
+    "steps without end": (lambda: train(steps=[1, 1e300]), r"steps must be at most 9.00\d+e.15 .*, got 1e.300"),
     "draws": (lambda: train(noise_draws=0), "noise_draws must be an integer of at least 1, got 0"),
     "batch": (lambda: train(batch_size=2), "batch_size needs noise_draws"),
     "transformation": (

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Annotated, Any, get_type_hints
 from zipfile import ZipFile
 
+import jax
 import numpy as np
 import typer
 
@@ -237,6 +238,13 @@ def require_memory(doubles: float, what: str, instead: str) -> None:
     from ..empirical.memory import require  # takes as long to import as everything else
 
     require(doubles, what, instead)
+
+
+def random_key(seed: int) -> Any:
+    """A key of the random numbers of a command."""
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(f"seed must be an integer of 64 bits, got {seed!s:.40}")
+    return jax.random.key(seed)
 
 
 def numbers(name: str, text: str) -> list[float]:

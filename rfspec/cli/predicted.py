@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import jax
 import numpy as np
 import typer
 
@@ -22,6 +21,7 @@ from .options import (
     check_out,
     draw_to,
     of_training,
+    random_key,
     read_samples,
     write_table,
 )
@@ -60,7 +60,7 @@ def predict_command(
     trace = 1.0 if normalise else trace
     options: dict[str, Any] = {"shrinkage": shrinkage, "trace": trace, "nodes": nodes or None, "tolerance": tolerance}
     X, options = read_samples(data, key), {**how, **options, "progress": not json}
-    checked = prediction.held_out(jax.random.key(seed), X, psi_p, share=share, **options) if check else None
+    checked = prediction.held_out(random_key(seed), X, psi_p, share=share, **options) if check else None
     found = prediction.predict(X, psi_p, **options) if checked is None else checked.prediction
     report = report_of(found) if checked is None else {**report_of(found), "check": report_of_check(checked)}
     if out is not None:

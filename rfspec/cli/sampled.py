@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import jax
 import numpy as np
 import typer
 
@@ -28,6 +27,7 @@ from .options import (
     geometric_times,
     of_model,
     partial_of,
+    random_key,
     write_table,
 )
 
@@ -51,7 +51,7 @@ def sample_command(
     check_out(out, (*TABLES, ".nc"))
     partial = partial_of(out)
     sampled = empirical.spectrum(
-        jax.random.key(seed),
+        random_key(seed),
         model,
         d,
         kind=kind,
@@ -126,7 +126,7 @@ def train_command(
     tau = geometric_times(tau_min, tau_max, points)
     partial = partial_of(out)
     curve = empirical.learning_curve(
-        jax.random.key(seed),
+        random_key(seed),
         model,
         tau,
         d,
@@ -180,7 +180,7 @@ def compare_command(
     check_out(out, (*TABLES, ".nc"))
     partial = partial_of(out)
     sampled = empirical.spectrum(
-        jax.random.key(seed),
+        random_key(seed),
         model,
         d,
         kind=kind,

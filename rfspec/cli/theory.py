@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from .._checks import real_scalar
 from ..checkpoint import forget
 from ..io import to_json, write_csv, write_dataset, write_json
 from ..model import RandomFeatureModel
@@ -56,7 +57,7 @@ def spectrum_command(
                 "upper": b.upper,
                 "mass": b.mass,
                 "loss_drop": b.loss_drop,
-                "share": float(b.loss_drop) / total,
+                "share": float(b.loss_drop) / total if total else np.nan,  # where nothing is learnt
             }
             for b in sp.bulks
         ],
@@ -179,6 +180,8 @@ def early_stopping_command(
     from ..scaling import required
 
     check_out(out, TABLES)
+    if wider is not None:
+        real_scalar("wider", wider, above=0.0)
     stop = early_stopping(model, tolerance)
     row = {
         "tau": stop.tau,

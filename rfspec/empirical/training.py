@@ -34,6 +34,7 @@ STEPWISE = ("adam", "sgd")
 OPTIMIZERS = ("gradient_flow", *LINEAR, *STEPWISE)
 COLUMNS = ("tau", "train", "test", "score_error", "error")  # of a learning curve
 SAVE_EVERY = 10.0  # seconds between checkpoints
+MOST_STEPS = 2.0**53  # beyond them doubles miss whole numbers
 CHUNK = 1.0  # seconds of steps between looks at the clock
 
 
@@ -403,6 +404,8 @@ def _ascending(steps: Any) -> np.ndarray:
     steps = counts(steps)
     if steps.ndim != 1 or np.any(np.diff(steps) < 0):
         raise ValueError(f"steps must be ascending integers of at least 0, got {steps}")
+    if steps[-1] > MOST_STEPS:
+        raise ValueError(f"steps must be at most {MOST_STEPS:g} where each is taken, got {steps[-1]:g}")
     return steps
 
 
