@@ -33,7 +33,6 @@ from .quadrature import (
     ORDER,
     REACH,
     gaussian_weight,
-    hermite_functions,
     hermite_projection,
     panels,
 )
@@ -101,7 +100,7 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
     if model.activation.kinks and not _is_closed(model.activation):
         return _thorough(*given, None)
     quick, route = _quick(*given)
-    if _is_closed(model.activation) or (concrete(quick.error) and quick.error < ENOUGH):
+    if _is_closed(model.activation) or (concrete(route.missing) and route.missing < ENOUGH):
         return quick
     return _thorough(*given, route)
 
@@ -181,8 +180,8 @@ def constants_table(
 
 
 class _Route(NamedTuple):
-    """What a route finds: four constants; the relative error of v² and s², and of mu0 beside the root of E[σ²]; and the
-    absolute error of Γμ1.
+    """What a route finds: four constants; the relative error of v² and s², and of mu0 beside the root of E[σ²]; the
+    absolute error of Γμ1; and what of the former is no rounding.
     """
 
     mu0: Any
@@ -191,6 +190,7 @@ class _Route(NamedTuple):
     s2: Any
     error: Any
     blur: Any
+    missing: Any
 
 
 def _is_closed(activation: Activation) -> bool:
@@ -215,10 +215,10 @@ def _quick(activation: Activation, process: Process, variance: Any) -> tuple[Gau
 def _thorough(activation: Activation, process: Process, variance: Any, quick: _Route | None) -> GaussianEquivalent:
     """The double integrals, where there is nothing as good."""
     x = jnp.stack([process.alpha**2 * variance, process.beta2])
-    enough = jnp.array(False) if quick is None else jax.lax.stop_gradient(quick.error) < ENOUGH
+    enough = jnp.array(False) if quick is None else quick.missing < ENOUGH
     route = _Route(*_integrals(x, ~enough, static=activation))
     if quick is not None:
-        better = enough | (jax.lax.stop_gradient(quick.error) < jax.lax.stop_gradient(route.error))
+        better = enough | (quick.error < route.error)
         route = jax.tree.map(lambda a, b: jnp.where(better, a, b), quick, route)
     return _assemble(process, variance, route)
 
@@ -226,7 +226,7 @@ def _thorough(activation: Activation, process: Process, variance: Any, quick: _R
 def _assemble(process: Process, variance: Any, route: _Route) -> GaussianEquivalent:
     alpha2, beta2 = process.alpha**2, process.beta2
     # without a derivative the error stays a known number under jax.grad, and decides outside of the trace
-    mu0, mu1, v2, s2, error, blur = (*route[:4], *jax.lax.stop_gradient(route[4:]))
+    mu0, mu1, v2, s2, error, blur, _ = (*route[:4], *jax.lax.stop_gradient(route[4:]))
     linear = jax.lax.stop_gradient(jnp.abs(mu1) * jnp.sqrt(alpha2 * variance + beta2))
     blur = jnp.maximum(blur, ROUNDING * jnp.sqrt(linear**2 + jax.lax.stop_gradient(v2 + s2)))
     mu1 = jnp.where(linear > blur, mu1, 0.0)
@@ -320,7 +320,7 @@ def _relu(signal: Any, noise: Any) -> _Route:
 
 def _closed(mu0: Any, mu1: Any, v2: Any, s2: Any, error: Any, gamma2: Any) -> _Route:
     """All of one relative error."""
-    return _Route(mu0, mu1, v2, s2, error + 0.0 * gamma2, error / 2 * mu1 * jnp.sqrt(gamma2))
+    return _Route(mu0, mu1, v2, s2, error + 0.0 * gamma2, error / 2 * mu1 * jnp.sqrt(gamma2), 0.0 * gamma2)
 
 
 _CLOSED = {"erf": _erf, "sin": _sin, "relu": _relu}
@@ -341,7 +341,7 @@ def _polynomial(coefficients: Any, signal: Any, noise: Any) -> _Route:
     sums = share @ h**2
     error = _relative(share @ (2 * jnp.abs(h) * rounding + rounding**2), sums) + (8 + 2 * size) * EPS
     error = jnp.maximum(error, rounding[0] / jnp.sqrt(jnp.sum(h**2)))
-    return _Route(h[0], h[1] / gamma, sums[0], sums[1], error, rounding[1])
+    return _Route(h[0], h[1] / gamma, sums[0], sums[1], error, rounding[1], 0.0 * gamma)
 
 
 def _relative(errors: Any, sizes: Any) -> Any:
@@ -382,10 +382,13 @@ def _hermite_sum(sigma: Activation, signal: Any, noise: Any) -> _Route:
     # geometric convergence squares the error with every halving of the step
     aliased = jnp.where(twice < four_times**1.5, twice**1.5, twice)
     linear = jnp.all(jnp.abs(h[2:]) <= rounding)
-    error = jnp.where(linear, 0.0, jnp.max(lost + left_out + aliased[2:]))
-    sums = jnp.where(linear, 0.0, sums)
-    error = jnp.maximum(error, aliased[0]) + 4 * EPS + _beyond(sigma, gamma, rest, jnp.where(linear, size, sizes), size)
-    return _Route(h[0], h[1] / gamma, sums[0], sums[1], error, rounding + aliased[1] * jnp.sqrt(size))
+    sizes = jnp.where(linear, size, sizes)
+    missing = jnp.where(linear, 0.0, jnp.max(left_out + aliased[2:])) + _beyond(sigma, gamma, rest, sizes, size)
+    missing = jnp.maximum(missing, jnp.max(aliased[:2]))
+    error = missing + jnp.where(linear, 0.0, jnp.max(lost)) + 4 * EPS
+    v2, s2 = jnp.where(linear, 0.0, sums)
+    blur = rounding + aliased[1] * jnp.sqrt(size)
+    return _Route(h[0], h[1] / gamma, v2, s2, *jax.lax.stop_gradient((error, blur, missing)))
 
 
 # ------------------------------------------------------------------------------- conditioned double integrals
@@ -406,42 +409,64 @@ def _double_integrals(sigma: Activation, x: Any) -> Any:
     lost = 64 * EPS * (1.0 + size / jnp.sqrt(sizes) * jnp.stack([jnp.where(rest > 0.5, c, 1.0), 1.0]))
     error = jnp.max(differ + lost) + jnp.abs(mu0 - other[0]) / size + _beyond(sigma, gamma, rest, sizes, size**2)
     blur = gamma * jnp.abs(mu1 - other[1]) + ROUNDING * size
-    return jnp.stack([mu0, mu1, v2, s2, *jax.lax.stop_gradient((error, blur))])
+    return jnp.stack([mu0, mu1, v2, s2, *jax.lax.stop_gradient((error, blur, error))])
 
 
 def _double_integrals_once(sigma: Activation, point: Any, offset: Any) -> tuple[Any, ...]:
+    """Nodes stay where they are under differentiation, so that only densities are differentiated, never σ."""
     gamma, spread, beta = jnp.sqrt(jnp.sum(point)), jnp.sqrt(point[0]), jnp.sqrt(point[1])
-    c, rest = _correlation(*point)
+    width = jax.lax.stop_gradient(beta)
     breaks = jnp.asarray(sorted({0.0, *sigma.kinks}))
-    parts = {"parts": 8, "shift": 1.0 - offset}
 
-    x, w = panels(-REACH * gamma, REACH * gamma, breaks, 0.25 * offset * jnp.minimum(1.0, gamma), 12, **parts)
-    w = w * gaussian_weight(x / gamma) / gamma
-    value = sigma(x)
+    def split(reach: Any, breaks: Any, scale: Any, levels: int) -> tuple[Any, Any]:
+        """Panels on [-reach, reach]."""
+        reach, scale = jax.lax.stop_gradient((reach, 0.5 * offset * scale))
+        ratio = jnp.maximum((reach / scale) ** (1.0 / levels), 1.5)
+        return panels(-reach, reach, breaks, scale, levels, ratio, parts=8, shift=1.0 - offset)
+
+    def density(x: Any, deviation: Any) -> Any:
+        return gaussian_weight(x / deviation) / deviation
+
+    x, w = split(REACH * gamma, breaks, 0.5 * jnp.minimum(1.0, gamma), 8)
+    w, value = w * density(x, gamma), sigma(x)
     mu0, size = jnp.sum(w * value), jnp.sqrt(jnp.sum(w * value**2))
-    h = hermite_functions(x / gamma, 64) @ (w * (value - mu0))
+    h = _project(x / gamma, w * (value - mu0), 64)
     mu1 = h[1] / gamma
-    inner = jnp.minimum(1.0, 1.0 / beta)
 
     def conditional(y: Any) -> tuple[Any, Any, Any]:
-        w_, weight = panels(-REACH, REACH, (breaks - y) / beta, 0.5 * offset * inner, 7, **parts)
-        weight = weight * gaussian_weight(w_)
-        value = sigma(y + beta * w_) - mu0
-        g, c1 = jnp.sum(weight * value), jnp.sum(weight * value * w_)
-        return g, c1, jnp.sum(weight * (value - g - c1 * w_) ** 2)
+        w, weight = split(REACH, (breaks - y) / width, jnp.minimum(1.0, 1.0 / width), 4)
+        step, value = width * w, sigma(y + width * w) - mu0
+        weight = width * weight * density(step, beta)
+        g, c1 = jnp.sum(weight * value), jnp.sum(weight * value * step) / beta
+        return g, c1, jnp.sum(weight * (value - g - c1 / beta * step) ** 2)
 
-    y, wy = panels(-REACH * spread, REACH * spread, breaks, 0.5 * offset * jnp.minimum(beta, spread), 16, **parts)
-    wy = wy * gaussian_weight(y / spread) / spread
+    y, wy = split(REACH * spread, breaks, jnp.minimum(beta, spread), 8)
+    wy = wy * density(y, spread)
     g, c1, remainder = jax.vmap(conditional)(y)
     slope = jnp.sum(wy * c1)
     s2 = jnp.sum(wy * (remainder + (c1 - slope) ** 2))
     direct = jnp.sum(wy * (g - mu1 * y) ** 2)
-    k = jnp.arange(64)
+    (c, rest), k = _correlation(*point), jnp.arange(64)
     summed = jnp.sum(jnp.where(k > 1, h**2, 0.0) * jnp.exp(k * _log_correlation(c, rest)))
     return mu0, mu1, jnp.where(rest > 0.5, summed, direct), s2, size
 
 
-_integrals = one_by_one(_double_integrals, len(_Route._fields), "gaussian_equivalent_integrals")
+def _project(z: Any, weighted: Any, order: int) -> Any:
+    """Σ weighted He_k(z)/√k! for k < order, by a loop, which compiles in a moment."""
+
+    def term(pair: Any, k: Any) -> tuple[Any, Any]:
+        this, following = pair
+        after = (z * following - jnp.sqrt(k + 1.0) * this) / jnp.sqrt(k + 2.0)
+        return (following, after), jnp.sum(weighted * this)
+
+    return jax.lax.scan(term, (jnp.ones_like(z), z), jnp.arange(order))[1]
+
+
+def _values(sigma: Activation, x: Any) -> Any:
+    return jnp.stack(_double_integrals_once(sigma, x, 1.0)[:4])
+
+
+_integrals = one_by_one(_double_integrals, _values, len(_Route._fields), "gaussian_equivalent_integrals")
 
 
 def _beyond(sigma: Activation, gamma: Any, rest: Any, sizes: Any, size: Any) -> Any:

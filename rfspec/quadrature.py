@@ -40,14 +40,14 @@ _GAUSS = np.polynomial.legendre.leggauss(PANEL_NODES)
 
 
 def panels(
-    low: Any, high: Any, breaks: Any, scale: Any, levels: int, parts: int = 6, shift: Any = 0.0
+    low: Any, high: Any, breaks: Any, scale: Any, levels: int, ratio: Any = 2.0, parts: int = 6, shift: Any = 0.0
 ) -> tuple[Any, Any]:
-    """Gauss-Legendre nodes and weights on [low, high] split at `breaks` and, dyadically, around them.
+    """Gauss-Legendre nodes and weights on [low, high] split at `breaks` and, geometrically, around them.
 
-    Panel ends are b and b ± scale·2^j for every break b and j < levels, clipped to the interval, and those of so many
-    equal `parts` of it, the inner ones moved by the share `shift` of a part.
+    Panel ends are b and b ± scale·ratio^j for every break b and j < levels, clipped to the interval, and those of so
+    many equal `parts` of it, the inner ones moved by the share `shift` of a part.
     """
-    steps = scale * 2.0 ** np.arange(levels)
+    steps = scale * ratio ** np.arange(levels)
     ends = breaks[:, None] + jnp.concatenate([-steps, jnp.zeros(1), steps])
     moved = shift * np.r_[0.0, np.ones(parts - 1), 0.0]
     equal = low + (high - low) * ((np.arange(parts + 1) + moved) / parts)
