@@ -52,10 +52,10 @@ def piecewise(jumps, bends, slope, gamma2, c):
 
 
 def _steps(low, high):
-    """Ends of panels that halve towards 0."""
+    """Ends of panels that shrink towards 0."""
     ends = [high]
-    while ends[-1] / 2 > low and len(ends) < 40:
-        ends.append(ends[-1] / 2)
+    while ends[-1] / 4 > low and len(ends) < 12:
+        ends.append(ends[-1] / 4)
     return [low, *reversed(ends)]
 
 
