@@ -229,9 +229,9 @@ def _assemble(process: Process, variance: Any, route: _Route) -> GaussianEquival
     # without a derivative the error stays a known number under jax.grad, and decides outside of the trace
     mu0, mu1, v2, s2, error, blur, _ = (*route[:4], *jax.lax.stop_gradient(route[4:]))
     linear = jax.lax.stop_gradient(jnp.abs(mu1) * jnp.sqrt(alpha2 * variance + beta2))
-    blur = jnp.maximum(blur, ROUNDING * jnp.sqrt(linear**2 + jax.lax.stop_gradient(v2 + s2)))
-    mu1 = jnp.where(linear > blur, mu1, 0.0)
-    error = jnp.maximum(error, jnp.where(linear > blur, 2 * blur / linear, 0.0))
+    seen = linear > jnp.maximum(blur, ROUNDING * jnp.sqrt(linear**2 + jax.lax.stop_gradient(v2 + s2)))
+    mu1 = jnp.where(seen, mu1, 0.0)
+    error = jnp.maximum(error, jnp.where(seen, 2 * blur / linear, 0.0))
     return GaussianEquivalent(mu0, mu1, alpha2 * mu1**2, beta2 * mu1**2, v2, s2, error)
 
 
