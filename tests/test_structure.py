@@ -17,6 +17,7 @@ ROOMS = [
     "targets",
     "quadrature",
     "model",
+    "one_by_one",
     "gaussian_equivalent",
     "outlier",
     "holomorphic",
