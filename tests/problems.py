@@ -369,7 +369,7 @@ def verdict_scan(model, times=400):
 
 
 def verdict_derivatives(model, tau=30.0):
-    """The same of first and second derivatives of the test loss in log ψ_p and log ψ_n, reverse against forward mode."""
+    """The same of first and second derivatives of the test loss in log ψ_p, log ψ_n, reverse against forward mode."""
 
     def test(x):
         moved = eqx.tree_at(lambda m: (m.psi_p, m.psi_n), model, (jnp.exp(x[0]), jnp.exp(x[1])))
