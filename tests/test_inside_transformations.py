@@ -52,7 +52,6 @@ def built(name):
     return rf.RandomFeatureModel(8.0, 2.0, **given)
 
 
-@pytest.mark.filterwarnings("ignore::rfspec.ResolutionWarning")
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_known_model_is_known_inside_jit(name):
     seen = []
