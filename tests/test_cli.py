@@ -222,6 +222,14 @@ BAD = {
         ["phase-diagram", "--t", "0.1", "--tau", "1,2", "--out", "x.png"],
         "tau must be one number for a picture",
     ),
+    "times of a picture": (
+        ["phase-diagram", "--t", "0.1", "--times", "x", "--out", "x.png"],
+        "times must be one of tau_star, ",
+    ),
+    "picture of nothing": (
+        ["phase-diagram", "--t", "0.1", "--psi-p=-1,nan", "--psi-n", "1", "--out", "x.png"],
+        "diagram must have finite values above 0 of psi_p and psi_n, got none of psi_p",
+    ),
     "step": (["curve", *MODEL, "--learning-rate", "1e9"], "learning_rate must be below"),
     "rule": (["timescales", *MODEL, "--rule", "x"], "rule must be one of"),
     "out": (["spectrum", *MODEL, "--out", "x.foo"], "out must end in one of"),

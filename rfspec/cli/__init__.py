@@ -39,8 +39,10 @@ def main() -> None:
     warnings.showwarning = lambda message, *_: typer.echo(f"warning: {_sentence(message)}", err=True)
     try:
         app()
-    except (ConvergenceError, OSError) as e:
+    except ConvergenceError as e:
         _fail(str(e), 1)
+    except OSError as e:
+        _fail(str(e) if e.errno is None else f"{e.filename or 'the output'} could not be used: {e.strerror}", 1)
     except (ValueError, NotImplementedError) as e:
         _fail(str(e), 2)
     except MemoryError as e:

@@ -288,6 +288,10 @@ def phase_diagram_command(
     budgets = numbers("tau", tau)
     if out is not None and out.suffix in PICTURES and len(budgets) > 1:
         raise ValueError(f"tau must be one number for a picture, got {tau}; a .nc file takes several")
+    if out is not None and out.suffix in PICTURES:
+        from ..plotting.phases import check_times
+
+        check_times(times)
     partial, p, n = partial_of(out), _grid("psi_p", psi_p), _grid("psi_n", psi_n)
     require_memory(PER_POINT * len(p) * len(n), f"{len(p)} × {len(n)} cells", "take fewer points")
     found = phase_diagram(

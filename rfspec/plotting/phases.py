@@ -66,11 +66,11 @@ def phase_diagram(
     Raises
     ------
     ValueError
-        If the diagram has several t or τ, or a name or flag is unknown.
+        If the diagram has several t or τ, or none of its ψ is a finite number above 0, or a name or flag is unknown.
     """
     _check(diagram, times)
     found = diagram.sel(rule=rule).sortby("psi_p").sortby("psi_n")
-    found = found.isel(psi_p=np.asarray(found.psi_p > 0), psi_n=np.asarray(found.psi_n > 0))
+    found = found.isel({name: _inside(found[name]) for name in ("psi_p", "psi_n")})
     x, y = found.psi_n.values, found.psi_p.values
     tau = float(found.tau)
     with style():
@@ -109,6 +109,19 @@ def _check(diagram: Any, times: str | None) -> None:
         raise ValueError(
             f"diagram must be of one t and one tau, got several of {' and '.join(several)}: take one by .sel"
         )
+    outside = [name for name in ("psi_p", "psi_n") if not np.any(_inside(diagram[name]))]
+    if outside:
+        raise ValueError(f"diagram must have finite values above 0 of psi_p and psi_n, got none of {outside[0]}")
+    check_times(times)
+
+
+def _inside(x: Any) -> np.ndarray:
+    values = np.asarray(x)
+    return np.isfinite(values) & (values > 0)
+
+
+def check_times(times: str | None) -> None:
+    """Refuse a training time that a picture does not show."""
     if times is not None and times not in TIMES:
         raise ValueError(f"times must be one of {', '.join(TIMES)} or None, got {times!r}")
 
