@@ -29,7 +29,6 @@ from .activations import Activation, Polynomial, as_activation
 from .covariance import Covariance, Isotropic
 from .model import RandomFeatureModel
 from .one_by_one import one_by_one
-from .processes import Process
 from .quadrature import (
     ORDER,
     REACH,
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
 
 EPS = float(np.finfo(float).eps)
 ROUNDING = 4 * EPS  # of each h_k, relative to the root of their sum of squares; what is smaller counts as zero
+ENDS = np.array([-REACH, REACH])  # of the quadratures in z
 ENOUGH = 1e-13  # relative error beside rounding above which the Hermite sum yields to the double integrals
 
 
@@ -98,14 +98,15 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
     0.6057055 0.0018735
     """
     enter()
-    # Σ enters through its trace alone, so that all of them share a compilation
-    given = model.activation, model.process, model.covariance.trace
-    if model.activation.kinks and not _is_closed(model.activation):
-        return _thorough(*given, None)
-    quick, route = _quick(*given)
-    if _is_closed(model.activation) or (concrete(route.missing) and route.missing < ENOUGH):
-        return quick
-    return _thorough(*given, route)
+    sigma, given = model.activation, _Variances(model.process.alpha**2, model.process.beta2, model.covariance.trace)
+    if isinstance(sigma, Polynomial):
+        return _of_polynomial(sigma.coefficients, given)
+    if _is_closed(sigma):
+        return _of_closed_form(sigma.name, given)
+    if sigma.kinks:
+        return _thorough(sigma, given, None)
+    quick, route = _quick(_at_nodes(sigma, given), given)
+    return quick if concrete(route.missing) and route.missing < ENOUGH else _thorough(sigma, given, route)
 
 
 _TABLE = {
@@ -201,36 +202,59 @@ def _is_closed(activation: Activation) -> bool:
     return isinstance(activation, Polynomial) or (activation.named and activation.name in _CLOSED)
 
 
-@jax.jit
-def _quick(activation: Activation, process: Process, variance: Any) -> tuple[GaussianEquivalent, _Route]:
-    """A closed form, or the Hermite sum of a σ without kinks."""
-    signal, noise = process.alpha**2 * variance, process.beta2
-    if isinstance(activation, Polynomial):
-        route = _polynomial(activation.coefficients, signal, noise)
-    elif _is_closed(activation):
-        route = _CLOSED[activation.name](signal, noise)
-    else:
-        route = _hermite_sum(activation, signal, noise)
-    return _assemble(process, variance, route), route
+class _Variances(NamedTuple):
+    """α², β² and σ_x²: all that the constants know of process and covariance, so that these share compilations."""
+
+    alpha2: Any
+    beta2: Any
+    data: Any
+
+    @property
+    def signal(self) -> Any:
+        """α²σ_x²; Γ² is this and the noise β²."""
+        return self.alpha2 * self.data
+
+
+@partial(jax.jit, static_argnames="name")
+def _of_closed_form(name: str, given: _Variances) -> GaussianEquivalent:
+    return _assemble(given, _CLOSED[name](given.signal, given.beta2))
 
 
 @jax.jit
-def _thorough(activation: Activation, process: Process, variance: Any, quick: _Route | None) -> GaussianEquivalent:
+def _of_polynomial(coefficients: Any, given: _Variances) -> GaussianEquivalent:
+    return _assemble(given, _polynomial(coefficients, given.signal, given.beta2))
+
+
+@jax.jit
+def _at_nodes(sigma: Activation, given: _Variances) -> Any:
+    """σ at the nodes of the Hermite sum: all that has to be compiled for another σ, with its derivatives."""
+    return sigma(jnp.sqrt(given.signal + given.beta2) * _Z)
+
+
+@jax.jit
+def _quick(values: Any, given: _Variances) -> tuple[GaussianEquivalent, _Route]:
+    """The Hermite sum of a σ without kinks, from its values."""
+    route = _hermite_sum(values, given.signal, given.beta2)
+    return _assemble(given, route), route
+
+
+@jax.jit
+def _thorough(sigma: Activation, given: _Variances, quick: _Route | None) -> GaussianEquivalent:
     """The double integrals, where there is nothing as good."""
-    x = jnp.stack([process.alpha**2 * variance, process.beta2])
+    x = jnp.stack([given.signal, given.beta2])
     enough = jnp.array(False) if quick is None else quick.missing < ENOUGH
-    route = _Route(*_integrals(x, ~enough, static=activation))
+    route = _Route(*_integrals(x, ~enough, static=sigma))
     if quick is not None:
         better = enough | (quick.error < route.error)
         route = jax.tree.map(lambda a, b: jnp.where(better, a, b), quick, route)
-    return _assemble(process, variance, route)
+    return _assemble(given, route)
 
 
-def _assemble(process: Process, variance: Any, route: _Route) -> GaussianEquivalent:
-    alpha2, beta2 = process.alpha**2, process.beta2
+def _assemble(given: _Variances, route: _Route) -> GaussianEquivalent:
+    alpha2, beta2, _ = given
     # without a derivative the error stays a known number under jax.grad, and decides outside of the trace
     mu0, mu1, v2, s2, error, blur, _ = (*route[:4], *jax.lax.stop_gradient(route[4:]))
-    linear = jax.lax.stop_gradient(jnp.abs(mu1) * jnp.sqrt(alpha2 * variance + beta2))
+    linear = jax.lax.stop_gradient(jnp.abs(mu1) * jnp.sqrt(given.signal + beta2))
     seen = linear > jnp.maximum(blur, ROUNDING * jnp.sqrt(linear**2 + jax.lax.stop_gradient(v2 + s2)))
     mu1 = jnp.where(seen, mu1, 0.0)
     error = jnp.maximum(error, jnp.where(seen, 2 * blur / linear, 0.0))
@@ -357,10 +381,9 @@ def _relative(errors: Any, sizes: Any) -> Any:
 _Z, _PROJECTION = hermite_projection()
 
 
-def _hermite_sum(sigma: Activation, signal: Any, noise: Any) -> _Route:
+def _hermite_sum(y: Any, signal: Any, noise: Any) -> _Route:
     """The sums over h_k as they stand; error from doubling the step and from the last quarter of the terms."""
-    gamma, (c, rest) = jnp.sqrt(signal + noise), _correlation(signal, noise)
-    y = sigma(gamma * _Z)
+    c, rest = _correlation(signal, noise)
     power = jnp.arange(ORDER) * _log_correlation(c, rest)
     share = jnp.stack([jnp.exp(power), -jnp.expm1(power)]) * (np.arange(ORDER) > 1)  # of v² and of s²
 
@@ -391,12 +414,13 @@ def _hermite_sum(sigma: Activation, signal: Any, noise: Any) -> _Route:
     aliased = jnp.where(near < far**1.5, near**1.5, near)
     linear = jnp.all(jnp.abs(h[2:]) <= rounding)
     sizes = jnp.where(linear, size, sizes)
-    missing = jnp.where(linear, 0.0, jnp.max(left_out + aliased[2:])) + _beyond(sigma, gamma, rest, sizes, size)
+    beyond = _beyond(jnp.stack([y[0], y[-1]]), rest, sizes, size)
+    missing = jnp.where(linear, 0.0, jnp.max(left_out + aliased[2:])) + beyond
     missing = jnp.maximum(missing, jnp.max(aliased[:2]))
     error = missing + jnp.where(linear, 0.0, jnp.max(lost / sizes)) + 4 * EPS
     v2, s2 = jnp.where(linear, 0.0, sums)
     blur = rounding + aliased[1] * jnp.sqrt(size)
-    return _Route(h[0], h[1] / gamma, v2, s2, *jax.lax.stop_gradient((error, blur, missing)))
+    return _Route(h[0], h[1] / jnp.sqrt(signal + noise), v2, s2, *jax.lax.stop_gradient((error, blur, missing)))
 
 
 # ------------------------------------------------------------------------------- conditioned double integrals
@@ -415,7 +439,7 @@ def _double_integrals(sigma: Activation, x: Any) -> Any:
     differ = jnp.abs(jnp.stack([v2 - other[2], s2 - other[3]])) / sizes
     # squares of small remainders of values of that size carry the rounding of those values
     lost = 64 * EPS * (1.0 + size / jnp.sqrt(sizes) * jnp.stack([jnp.where(rest > 0.5, c, 1.0), 1.0]))
-    error = jnp.max(differ + lost) + jnp.abs(mu0 - other[0]) / size + _beyond(sigma, gamma, rest, sizes, size**2)
+    error = jnp.max(differ + lost) + jnp.abs(mu0 - other[0]) / size + _beyond(sigma(gamma * ENDS), rest, sizes, size**2)
     blur = gamma * jnp.abs(mu1 - other[1]) + ROUNDING * size
     return jnp.stack([mu0, mu1, v2, s2, *jax.lax.stop_gradient((error, blur, error))])
 
@@ -477,11 +501,10 @@ def _values(sigma: Activation, x: Any) -> Any:
 _integrals = one_by_one(_double_integrals, _values, len(_Route._fields), "gaussian_equivalent_integrals")
 
 
-def _beyond(sigma: Activation, gamma: Any, rest: Any, sizes: Any, size: Any) -> Any:
+def _beyond(ends: Any, rest: Any, sizes: Any, size: Any) -> Any:
     """Relative error of v² and s² = `sizes`, and of E[σ²] = `size`, from what lies beyond the reach of the quadratures.
 
-    Of degrees k that matter there, about REACH² at most, s² sees the share 1 - c^k.
+    By the values of σ at the `ends`. Of degrees k that matter there, about REACH² at most, s² sees the share 1 - c^k.
     """
-    z = REACH * jnp.array([-1.0, 1.0])
-    tail = jnp.sum(sigma(gamma * z) ** 2 * gaussian_weight(z))
+    tail = jnp.sum(ends**2) * gaussian_weight(REACH)
     return tail * (1.0 / size + jnp.sum(jnp.stack([1.0, jnp.minimum(1.0, REACH**2 * rest)]) / sizes))

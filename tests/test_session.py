@@ -101,7 +101,7 @@ def most_in_use(work, allowed):
 @linux
 @pytest.mark.slow
 def test_a_long_session_stays_within_its_mappings(short_of_mappings):
-    most_in_use(session(30), short_of_mappings(8000))
+    most_in_use(session(30), short_of_mappings(20000))
 
 
 @linux
