@@ -23,6 +23,8 @@ from ._checks import concrete, real_vector
 
 SEARCH_RADIUS = 32.0  # kinks are looked for on [-32, 32]
 SMOOTH = 1e-10  # largest relative misfit of a smooth function to its local interpolant
+TOGETHER = 1e-6  # what is closer than this is one kink
+ROUNDING = 64 * float(np.finfo(float).eps)
 HIGHEST_DEGREE = 32
 SATURATING = ("tanh", "erf", "sin")
 USUAL = (1 / 16, 16.0)  # Γ² between which a bounded activation is neither linear nor saturated
@@ -199,23 +201,75 @@ def _find_kinks(f: Callable[[np.ndarray], np.ndarray]) -> tuple[float, ...]:
     cauchy = weights / (probes[:, None] - nodes)
     interpolate = cauchy / cauchy.sum(1, keepdims=True)
 
-    # an odd offset, so that no round number is ever an end of an interval, where a kink would hide
+    # an odd offset, so that no round number is ever an end of an interval and costs both neighbours
     left = np.arange(-SEARCH_RADIUS, SEARCH_RADIUS, width) - np.pi / 30
-    floor = 1e-6 * np.abs(f(np.linspace(-6.0, 6.0, 257))).max()
-    found: list[float] = []
+    everywhere = np.ptp(f(np.linspace(-6.0, 6.0, 257)))
+    found: list[tuple[float, float]] = []  # places and how well they are known
     while left.size and width > 1e-9:
-        at = left[:, None] + 0.5 * width * (1.0 + np.concatenate([nodes, probes]))
+        # wider than the interval, at whose ends no kink can hide then from both neighbours
+        at = left[:, None] + 0.5 * width * (1.0 + 1.1 * np.concatenate([nodes, probes]))
         y = f(at.ravel()).reshape(at.shape)
-        size = np.abs(y).max(1) + floor
-        misfit = np.abs(y[:, :order] @ interpolate.T - y[:, order:]).max(1) / size
-        rough = ~(misfit < SMOOTH)
+        allowed = SMOOTH * (np.ptp(y, axis=1) + 1e-6 * everywhere) + ROUNDING * np.abs(y).max(1)
+        rough = ~(np.abs(y[:, :order] @ interpolate.T - y[:, order:]).max(1) < allowed)
         if rough.sum() > 128:
             raise ValueError("activation must be piecewise smooth: it has kinks or jumps nearly everywhere")
         if width < 1e-3:  # halves that both look smooth have a weak kink at or near their common end
             pairs = rough.reshape(-1, 2).any(1)
-            found += list(left[::2][~pairs] + width)
+            found += [(middle, 1.1 * width) for middle in left[::2][~pairs] + width]
         width /= 2
         left = np.sort(np.concatenate([left[rough], left[rough] + width]))
-    found += list(left + width / 2)
-    # a kink misplaced by ε costs the quadrature ε², so six decimals are enough
-    return tuple(sorted({round(float(k), 6) + 0.0 for k in found if abs(k) < SEARCH_RADIUS - 1}))
+    found += [(middle, 4 * width) for middle in left + width / 2]
+    return _refined(f, [place for place in found if abs(place[0]) < SEARCH_RADIUS - 1])
+
+
+def _refined(f: Callable[[np.ndarray], np.ndarray], found: list[tuple[float, float]]) -> tuple[float, ...]:
+    """Those of places ± doubt that are different, to all digits; the sharper stands for the vaguer beside it."""
+    kept: list[tuple[float, float]] = []
+    for place, doubt in sorted(found, key=lambda known: known[1]):
+        if all(abs(place - other) > max(TOGETHER, 1.2 * doubt + 2.4 * its) for other, its in kept):
+            kept.append((place, doubt))
+    middles, doubts = zip(*sorted(kept), strict=True) if kept else ((), ())
+    gaps = np.diff([-2 * SEARCH_RADIUS, *middles, 2 * SEARCH_RADIUS])
+    rooms = np.minimum(gaps[:-1], gaps[1:]) / 2
+    return tuple(sorted({_refine(f, *place) for place in zip(middles, doubts, rooms, strict=True)}))
+
+
+def _refine(f: Callable[[np.ndarray], np.ndarray], kink: float, doubt: float, room: float) -> float:
+    """The place of a kink known to ± doubt, with no other one within `room`, from polynomials on both sides of it.
+
+    A jump of the m-th derivative that is misplaced by ε costs the quadrature ε^(m+1).
+    """
+    room = min(max(1e-2, 32 * doubt), room)
+    if room < 4 * doubt:
+        return kink
+    nodes = doubt + (room - doubt) * (1 - np.cos((np.arange(8) + 0.5) * np.pi / 8)) / 2
+    left, right = (_interpolant(sign * nodes / room, f(kink + sign * nodes)) for sign in (-1.0, 1.0))
+    step, size = right - left, np.abs(left).max() + np.abs(right).max()
+    jumps = abs(step[0]) > 8 * doubt / room * np.abs(step[1:]).max() + 1e-11 * size
+    if jumps:
+        kink = _bisect(f, kink - doubt, kink + doubt)
+    else:
+        # a(x - k)^m is what the two sides differ by, to leading order; at smaller m the same holds of its derivatives
+        for m in range(4, 0, -1):
+            if abs(step[m]) > 1e-10 * size and abs(step[m - 1]) < m * doubt / room * abs(step[m]):
+                kink -= room * step[m - 1] / (m * step[m])
+                break
+    # what is a short number but for rounding is meant to be one
+    short = round(kink, 6) + 0.0
+    return float(short if abs(kink - short) < (1e-15 if jumps else 1e-12) * max(1.0, abs(kink)) else kink)
+
+
+def _interpolant(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Coefficients of the polynomial through these points."""
+    return np.linalg.solve(np.vander(x, increasing=True), y)
+
+
+def _bisect(f: Callable[[np.ndarray], np.ndarray], low: float, high: float) -> float:
+    """Where f jumps between two numbers."""
+    bottom, top = f(np.array([low, high]))
+    while low < (middle := (low + high) / 2) < high and high - low > 1e-17:
+        if abs((y := f(np.array([middle]))[0]) - bottom) < abs(y - top):
+            low = middle
+        else:
+            high = middle
+    return float(high)

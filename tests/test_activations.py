@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import rfspec as rf
+from rfspec.activations import _find_kinks
 
 NAMES = ("mu0", "mu1", "kappa2", "b2", "v2", "s2")
 COEFFICIENTS = [0.3, 1.0, -0.4, 0.2, 0.05, -0.01]
@@ -64,6 +65,49 @@ def test_table_of_constants():
         for name in NAMES:
             assert float(table[name].sel(activation="erf", t=t)) == float(getattr(ge, name))
     assert np.allclose(table.gamma2, 1 + np.exp(-2 * np.array(ts)), rtol=1e-14)
+
+
+# -------------------------------------------------------------------------------------------- kinks
+
+KINKED = {
+    "relu": (lambda x: jnp.maximum(x, 0.0), (0.0,)),
+    "clip": (lambda x: jnp.clip(x, -1.0, 1.0), (-1.0, 1.0)),
+    "smooth": (lambda x: jnp.tanh(3 * x), ()),
+    "shifted relu": (lambda x: jnp.maximum(x - 1 / 3, 0.0), (1 / 3,)),
+    "jump": (lambda x: jnp.sign(x - 1 / 3), (1 / 3,)),
+    "jump of a quotient": (lambda x: jnp.sign(3 * x - 1), (1 / 3,)),
+    "jump and slope": (lambda x: jnp.where(x > np.pi, jnp.sin(x), x**2), (np.pi,)),
+    "steps": (lambda x: jnp.floor(jnp.clip(x, -2.0, 2.0)), (-1.0, 0.0, 1.0, 2.0)),
+    "three": (lambda x: jnp.sign(x) + jnp.abs(x - 0.7) + jnp.maximum(x + 2.13, 0.0), (-2.13, 0.0, 0.7)),
+    "second derivative": (jax.nn.elu, (0.0,)),
+    "square": (lambda x: jnp.maximum(x - 0.1, 0.0) ** 2, (0.1,)),
+    "cube": (lambda x: jnp.maximum(x - 0.1, 0.0) ** 3, (0.1,)),
+}
+
+
+@pytest.mark.parametrize("name", KINKED)
+def test_kinks_are_found_to_all_digits(name):
+    function, kinks = KINKED[name]
+    assert rf.Activation(function).kinks == pytest.approx(kinks, rel=3e-16, abs=1e-16)
+
+
+@pytest.mark.parametrize("jumps", [True, False])
+def test_random_kinks_are_found(jumps):
+    """None hides at the end of an interval of the search, or behind another one."""
+    rng = np.random.default_rng(7)
+    for _ in range(200):
+        places = np.sort(rng.uniform(-2, 2, rng.integers(1, 4)))
+        sizes = rng.normal(size=places.size)
+        each = (lambda x: np.sign(x)) if jumps else (lambda x: np.abs(x))
+        found = _find_kinks(lambda x: 0.3 * x + sum(a * each(x - k) for k, a in zip(places, sizes, strict=True)))
+        assert found == pytest.approx(places, rel=3e-16, abs=3e-16 if jumps else 1e-11)
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1e6])
+def test_a_faint_kink_is_found(scale):
+    """On a slope, and on a constant, that are 10⁵ and 10⁶ times as large."""
+    f = (lambda x: x + scale * jnp.abs(x - 1 / 9)) if scale < 1 else (lambda x: scale + jnp.abs(x - 1 / 9))
+    assert rf.Activation(f).kinks == pytest.approx((1 / 9,), abs=1e-9)
 
 
 # -------------------------------------------------------------------------------------------- the mean
