@@ -8,7 +8,7 @@ With h_k = E[σ(Γz) He_k(z)]/√k! and c = α²σ_x²/Γ² (1 - c = β²/Γ²) 
 so nothing cancels as t → 0, where the paper's differences of averages lose s² and v². Three routes, each with
 an error estimate: closed forms of the kernel Σ h_k² c^k (erf, sin, relu) or of the h_k (polynomials), the Hermite
 sum (analytic σ), and conditioned double integrals that are again averages of squares (kinks, or Γ too large for the
-sum).
+sum). The last are dear, and in a batch each model has them only if it needs them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import factorial, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -27,11 +27,12 @@ from ._checks import concrete, real_array
 from .activations import Activation, Polynomial, as_activation
 from .covariance import Covariance, Isotropic
 from .model import RandomFeatureModel
+from .one_by_one import one_by_one
+from .processes import Process
 from .quadrature import (
     ORDER,
     REACH,
     gaussian_weight,
-    hermite_functions,
     hermite_projection,
     panels,
 )
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 EPS = float(np.finfo(float).eps)
 ROUNDING = 4 * EPS  # of each h_k, relative to the root of their sum of squares; what is smaller counts as zero
-ENOUGH = 1e-13  # relative error above which the Hermite sum yields to the double integrals
+ENOUGH = 1e-13  # relative error beside rounding above which the Hermite sum yields to the double integrals
 
 
 class GaussianEquivalent(eqx.Module):
@@ -57,7 +58,8 @@ class GaussianEquivalent(eqx.Module):
         v², the nonlinear part fixed by the data point, and s², the one that the noise redraws.
     error : float
         Estimated relative error of the least accurate of them that is not zero: v² and s² are where σ is linear, κ²
-        and b² where σ has no linear part.
+        and b² where σ has no linear part, or none that rounding leaves to be seen. Of μ0, which may cancel, relative
+        to the root of E[σ²].
     """
 
     mu0: Any
@@ -95,11 +97,13 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
     0.6057055 0.0018735
     """
     # Σ enters through its trace alone, so that all of them share a compilation
-    model = eqx.tree_at(lambda m: m.covariance, model, Isotropic(model.covariance.trace))
-    quick = _quick(model)
-    if not concrete(quick.error):
-        return jax.lax.cond(quick.error < ENOUGH, lambda: quick, lambda: _thorough(model, quick))
-    return quick if quick.error < ENOUGH else _thorough(model, quick)
+    given = model.activation, model.process, model.covariance.trace
+    if model.activation.kinks and not _is_closed(model.activation):
+        return _thorough(*given, None)
+    quick, route = _quick(*given)
+    if _is_closed(model.activation) or (concrete(route.missing) and route.missing < ENOUGH):
+        return quick
+    return _thorough(*given, route)
 
 
 _TABLE = {
@@ -176,38 +180,64 @@ def constants_table(
     )
 
 
-@jax.jit
-def _quick(model: RandomFeatureModel) -> GaussianEquivalent:
-    """A closed form or the Hermite sum; the error of the latter is 1 where it does not apply."""
-    if model.activation.named and model.activation.name in _CLOSED:
-        return _assemble(model, *_CLOSED[model.activation.name](model.gamma2, *_correlation(model)))
-    if isinstance(model.activation, Polynomial):
-        return _assemble(model, *_polynomial(model.activation.coefficients, model.gamma2, *_correlation(model)))
-    return _assemble(model, *_hermite_sum(model, *_correlation(model)))
+class _Route(NamedTuple):
+    """What a route finds: four constants; the relative error of v² and s², and of mu0 beside the root of E[σ²]; the
+    absolute error of Γμ1; and what of the former is no rounding.
+    """
+
+    mu0: Any
+    mu1: Any
+    v2: Any
+    s2: Any
+    error: Any
+    blur: Any
+    missing: Any
+
+
+def _is_closed(activation: Activation) -> bool:
+    """Whether the constants are finite sums or elementary functions: no integral is as good."""
+    return isinstance(activation, Polynomial) or (activation.named and activation.name in _CLOSED)
 
 
 @jax.jit
-def _thorough(model: RandomFeatureModel, quick: GaussianEquivalent) -> GaussianEquivalent:
-    """The double integrals, where they are better."""
-    other = _assemble(model, *_double_integrals(model))
-    return jax.tree.map(lambda a, b: jnp.where(quick.error < other.error, a, b), quick, other)
+def _quick(activation: Activation, process: Process, variance: Any) -> tuple[GaussianEquivalent, _Route]:
+    """A closed form, or the Hermite sum of a σ without kinks."""
+    signal, noise = process.alpha**2 * variance, process.beta2
+    if isinstance(activation, Polynomial):
+        route = _polynomial(activation.coefficients, signal, noise)
+    elif _is_closed(activation):
+        route = _CLOSED[activation.name](signal, noise)
+    else:
+        route = _hermite_sum(activation, signal, noise)
+    return _assemble(process, variance, route), route
 
 
-def _assemble(model: RandomFeatureModel, mu0: Any, mu1: Any, v2: Any, s2: Any, error: Any) -> GaussianEquivalent:
-    alpha2, beta2 = model.process.alpha**2, model.process.beta2
+@jax.jit
+def _thorough(activation: Activation, process: Process, variance: Any, quick: _Route | None) -> GaussianEquivalent:
+    """The double integrals, where there is nothing as good."""
+    x = jnp.stack([process.alpha**2 * variance, process.beta2])
+    enough = jnp.array(False) if quick is None else quick.missing < ENOUGH
+    route = _Route(*_integrals(x, ~enough, static=activation))
+    if quick is not None:
+        better = enough | (quick.error < route.error)
+        route = jax.tree.map(lambda a, b: jnp.where(better, a, b), quick, route)
+    return _assemble(process, variance, route)
+
+
+def _assemble(process: Process, variance: Any, route: _Route) -> GaussianEquivalent:
+    alpha2, beta2 = process.alpha**2, process.beta2
     # without a derivative the error stays a known number under jax.grad, and decides outside of the trace
-    error = jax.lax.stop_gradient(error)
-    linear = jnp.abs(mu1) * jnp.sqrt(model.gamma2)
-    noise = ROUNDING * jnp.sqrt(linear**2 + v2 + s2)
-    mu1 = jnp.where(linear > noise, mu1, 0.0)
-    error = jnp.maximum(error, jax.lax.stop_gradient(jnp.where(linear > noise, noise / linear, 0.0)))
+    mu0, mu1, v2, s2, error, blur, _ = (*route[:4], *jax.lax.stop_gradient(route[4:]))
+    linear = jax.lax.stop_gradient(jnp.abs(mu1) * jnp.sqrt(alpha2 * variance + beta2))
+    seen = linear > jnp.maximum(blur, ROUNDING * jnp.sqrt(linear**2 + jax.lax.stop_gradient(v2 + s2)))
+    mu1 = jnp.where(seen, mu1, 0.0)
+    error = jnp.maximum(error, jnp.where(seen, 2 * blur / linear, 0.0))
     return GaussianEquivalent(mu0, mu1, alpha2 * mu1**2, beta2 * mu1**2, v2, s2, error)
 
 
-def _correlation(model: RandomFeatureModel) -> tuple[Any, Any]:
+def _correlation(signal: Any, noise: Any) -> tuple[Any, Any]:
     """c = α²σ_x²/Γ² and 1 - c = β²/Γ²; either may be tiny, so neither is formed from the other."""
-    beta2, gamma2 = model.process.beta2, model.gamma2
-    return model.process.alpha**2 * model.covariance.trace / gamma2, beta2 / gamma2
+    return signal / (signal + noise), noise / (signal + noise)
 
 
 def _log_correlation(c: Any, rest: Any) -> Any:
@@ -235,18 +265,24 @@ def _x_minus_sin(x: Any) -> Any:
     return jnp.where(x < 1.0, total, x - jnp.sin(x))
 
 
-def _sinh_minus_x(x: Any) -> Any:
-    """sinh x - x for x ≥ 0 without cancellation."""
+def _damped_sinh(x: Any) -> Any:
+    """e^{-x} sinh x for x ≥ 0."""
+    return -jnp.expm1(-2 * x) / 2
+
+
+def _damped_sinh_minus_x(x: Any) -> Any:
+    """e^{-x} (sinh x - x) for x ≥ 0 without cancellation."""
     small = jnp.where(x < 1.0, x, 0.0)
     term, total = small**3 / 6, 0.0 * small
     for k in range(2, 11):
         total = total + term
         term = term * small**2 / ((2 * k) * (2 * k + 1))
-    return jnp.where(x < 1.0, total, jnp.sinh(x) - x)
+    return jnp.where(x < 1.0, jnp.exp(-small) * total, _damped_sinh(x) - x * jnp.exp(-x))
 
 
-def _erf(gamma2: Any, c: Any, rest: Any) -> tuple[Any, ...]:
+def _erf(signal: Any, noise: Any) -> _Route:
     """Kernel (2/π) arcsin(ac), a = 2Γ²/(1 + 2Γ²): with a c = sin φ both constants are ∫(1 - cos φ)dφ."""
+    gamma2, (c, rest) = signal + noise, _correlation(signal, noise)
     a, one_minus_a = 2 * gamma2 / (1 + 2 * gamma2), 1 / (1 + 2 * gamma2)
     cos_top = jnp.sqrt(one_minus_a * (1 + a))
     cos_c = jnp.sqrt((one_minus_a + a * rest) * (1 + a * c))
@@ -255,131 +291,195 @@ def _erf(gamma2: Any, c: Any, rest: Any) -> tuple[Any, ...]:
     half = jnp.sin(step / 2)
     v2 = 2 / np.pi * _x_minus_sin(phi)
     s2 = 2 / np.pi * (2 * _x_minus_sin(step / 2) + 4 * half * jnp.sin(phi / 2 + step / 4) ** 2)
-    return 0.0 * gamma2, 2 / jnp.sqrt(np.pi * (1 + 2 * gamma2)), v2, s2, 16 * EPS + 0.0 * gamma2
+    mu1 = 2 / jnp.sqrt(np.pi * (1 + 2 * gamma2))
+    return _closed(0.0 * gamma2, mu1, v2, s2, 16 * EPS, gamma2)
 
 
-def _sin(gamma2: Any, c: Any, rest: Any) -> tuple[Any, ...]:
-    """Kernel e^{-Γ²} sinh(Γ²c)."""
-    step = gamma2 * rest
-    half = jnp.sinh(step / 2)
-    tail = 2 * _sinh_minus_x(step / 2) + 4 * half * jnp.sinh((gamma2 - step / 2) / 2) ** 2
-    damp = jnp.exp(-gamma2)
-    error = EPS * (16 + 4 * gamma2)
-    return 0.0 * gamma2, jnp.exp(-gamma2 / 2), damp * _sinh_minus_x(gamma2 * c), damp * tail, error
+def _sin(signal: Any, noise: Any) -> _Route:
+    """Kernel e^{-Γ²} sinh(Γ²c), every factor with its share of the exponential."""
+    gamma2 = signal + noise
+    half, middle = noise / 2, (signal + noise / 2) / 2
+    head = 2 * jnp.exp(-2 * middle) * _damped_sinh_minus_x(half)
+    s2 = head + 4 * _damped_sinh(half) * _damped_sinh(middle) ** 2
+    v2 = jnp.exp(-noise) * _damped_sinh_minus_x(signal)
+    # μ1 is of no account once it is beneath rounding
+    error = EPS * (16 + 8 * noise + 4 * jnp.minimum(gamma2, 100.0))
+    return _closed(0.0 * gamma2, jnp.exp(-gamma2 / 2), v2, s2, error, gamma2)
 
 
-def _relu(gamma2: Any, c: Any, rest: Any) -> tuple[Any, ...]:
+def _relu(signal: Any, noise: Any) -> _Route:
     """Arc-cosine kernel; with c = cos θ both constants are ∫ φ cos φ dφ over φ = arcsin c."""
+    gamma2, (c, rest) = signal + noise, _correlation(signal, noise)
     sin_theta = jnp.sqrt(rest * (1 + c))
     phi, theta = jnp.arctan2(c, sin_theta), jnp.arctan2(sin_theta, c)
     v2 = phi * c - 2 * jnp.sin(phi / 2) ** 2
     versed = 2 * jnp.sin(theta / 2) ** 2
     s2 = np.pi / 2 * versed - (theta * versed - _x_minus_sin(theta))
     unit = gamma2 / (2 * np.pi)
-    return jnp.sqrt(unit), 0.5 + 0.0 * gamma2, unit * v2, unit * s2, 32 * EPS + 0.0 * gamma2
+    return _closed(jnp.sqrt(unit), 0.5 + 0.0 * gamma2, unit * v2, unit * s2, 32 * EPS, gamma2)
+
+
+def _closed(mu0: Any, mu1: Any, v2: Any, s2: Any, error: Any, gamma2: Any) -> _Route:
+    """All of one relative error."""
+    return _Route(mu0, mu1, v2, s2, error + 0.0 * gamma2, error / 2 * mu1 * jnp.sqrt(gamma2), 0.0 * gamma2)
 
 
 _CLOSED = {"erf": _erf, "sin": _sin, "relu": _relu}
 
 
-def _polynomial(coefficients: Any, gamma2: Any, c: Any, rest: Any) -> tuple[Any, ...]:
+def _polynomial(coefficients: Any, signal: Any, noise: Any) -> _Route:
     """h_k = Σ_j coefficients[j] Γ^j j!/(2^m m! √k!), j - k = 2m; the error is what rounding leaves of their sums."""
     size = len(coefficients)
     table = np.zeros((size, size))
     for j in range(size):
         for m in range(j // 2 + 1):
             table[j - 2 * m, j] = factorial(j) / (2**m * factorial(m) * sqrt(factorial(j - 2 * m)))
-    gamma = jnp.sqrt(gamma2)
+    gamma = jnp.sqrt(signal + noise)
     terms = table * (jnp.asarray(coefficients) * jnp.cumprod(jnp.append(1.0, jnp.full(size - 1, gamma))))
-    h, rounding = jnp.sum(terms, axis=1), 4 * EPS * jnp.sum(jnp.abs(terms), axis=1)
-    power = jnp.arange(size) * _log_correlation(c, rest)
+    h, rounding = jnp.sum(terms, axis=1), EPS * jnp.abs(terms) @ (4.0 + 2.0 * np.arange(size))
+    power = jnp.arange(size) * _log_correlation(*_correlation(signal, noise))
     share = jnp.stack([jnp.exp(power), -jnp.expm1(power)]) * (np.arange(size) > 1)
     sums = share @ h**2
-    noise = share @ (2 * jnp.abs(h) * rounding + rounding**2)
-    error = jnp.max(jnp.where(sums > 0, noise / jnp.where(sums > 0, sums, 1.0), 0.0))
-    return h[0], h[1] / gamma, sums[0], sums[1], error + (8 + 2 * size) * EPS
+    error = _relative(share @ (2 * jnp.abs(h) * rounding + rounding**2), sums) + (8 + 2 * size) * EPS
+    error = jnp.maximum(error, rounding[0] / jnp.sqrt(jnp.sum(h**2)))
+    return _Route(h[0], h[1] / gamma, sums[0], sums[1], error, rounding[1], 0.0 * gamma)
+
+
+def _relative(errors: Any, sizes: Any) -> Any:
+    """The largest relative error of what is not zero."""
+    return jnp.max(jnp.where(sizes > 0, errors / jnp.where(sizes > 0, sizes, 1.0), 0.0))
 
 
 # ----------------------------------------------------------------------------------------------- Hermite sum
 
 _Z, _PROJECTION = hermite_projection()
-_COARSE = 2 * _PROJECTION[: ORDER // 2, ::2]
 
 
-def _hermite_sum(model: RandomFeatureModel, c: Any, rest: Any) -> tuple[Any, ...]:
-    """The sums over h_k as they stand; error from halving the step and from the last quarter of the terms."""
-    gamma = jnp.sqrt(model.gamma2)
-    y = model.activation(gamma * _Z)
+def _hermite_sum(sigma: Activation, signal: Any, noise: Any) -> _Route:
+    """The sums over h_k as they stand; error from doubling the step and from the last quarter of the terms."""
+    gamma, (c, rest) = jnp.sqrt(signal + noise), _correlation(signal, noise)
+    y = sigma(gamma * _Z)
     power = jnp.arange(ORDER) * _log_correlation(c, rest)
-
     share = jnp.stack([jnp.exp(power), -jnp.expm1(power)]) * (np.arange(ORDER) > 1)  # of v² and of s²
-    h = _PROJECTION @ y
-    sums = share @ h**2
-    halved = share[:, : ORDER // 2] @ (_COARSE @ y[::2]) ** 2
+
+    def project(stride: int) -> Any:
+        return stride * _PROJECTION[: ORDER // stride, ::stride] @ y[::stride]
+
+    h, twice, four_times = (project(stride) for stride in (1, 2, 4))
     size = jnp.sum(h**2)
     rounding = ROUNDING * jnp.sqrt(size)
-    linear = jnp.all(jnp.abs(h[2:]) <= rounding)
-    noise = share @ (2 * rounding * jnp.abs(h) + rounding**2)
-    tail = 8 * jnp.sum(h[3 * ORDER // 4 :] ** 2)  # also bounds what a slower, algebraic decay leaves out
-    left_out = tail * jnp.stack([jnp.exp(power[-1]), -jnp.expm1(2 * power[-1])])
+
+    def change(fine: Any, rough: Any) -> Any:
+        """In the squares, as far as both go."""
+        return jnp.pad(fine[: rough.size] ** 2 - rough**2, (0, ORDER - rough.size))
+
+    # all sums at once, which a batch computes several times as fast
+    terms = jnp.stack([h**2, 2 * rounding * jnp.abs(h) + rounding**2, change(h, twice), change(twice, four_times)])
+    sums, lost, *changes = (share @ terms.T).T
     sizes = jnp.maximum(sums, 1e-300)
-    # geometric convergence: halving the step squares the error
-    relative = (noise + left_out) / sizes + (jnp.abs(sums - halved) / sizes) ** 1.5
-    sums, error = jnp.where(linear, 0.0, sums), jnp.where(linear, 0.0, jnp.max(relative))
-    return h[0], h[1] / gamma, sums[0], sums[1], error + 4 * EPS
+    tail = 8 * jnp.sum(h[3 * ORDER // 4 :] ** 2)  # also bounds what a slower, algebraic decay leaves out
+    left_out = tail * jnp.stack([jnp.exp(power[-1]), -jnp.expm1(2 * power[-1])]) / sizes
+
+    def differences(fine: Any, rough: Any, change: Any) -> Any:
+        """Of mu0, Γμ1 (relative to the root of E[σ²]), v² and s² between two steps."""
+        return jnp.concatenate([jnp.abs(fine[:2] - rough[:2]) / jnp.sqrt(size), jnp.abs(change) / sizes])
+
+    near, far = differences(h, twice, changes[0]), differences(twice, four_times, changes[1])
+    # geometric convergence squares the error with every halving of the step
+    aliased = jnp.where(near < far**1.5, near**1.5, near)
+    linear = jnp.all(jnp.abs(h[2:]) <= rounding)
+    sizes = jnp.where(linear, size, sizes)
+    missing = jnp.where(linear, 0.0, jnp.max(left_out + aliased[2:])) + _beyond(sigma, gamma, rest, sizes, size)
+    missing = jnp.maximum(missing, jnp.max(aliased[:2]))
+    error = missing + jnp.where(linear, 0.0, jnp.max(lost / sizes)) + 4 * EPS
+    v2, s2 = jnp.where(linear, 0.0, sums)
+    blur = rounding + aliased[1] * jnp.sqrt(size)
+    return _Route(h[0], h[1] / gamma, v2, s2, *jax.lax.stop_gradient((error, blur, missing)))
 
 
 # ------------------------------------------------------------------------------- conditioned double integrals
 
 
-def _double_integrals(model: RandomFeatureModel) -> tuple[Any, ...]:
+def _double_integrals(sigma: Activation, x: Any) -> Any:
     r"""v² = E_u[(g - linear part)²] and s² = E_u[E_w(σ - g - c1 w)²] + Var_u[c1], all averages of squares.
 
     y = ασ_x u, g(y) = E_w[σ(y + βw)], c1(y) = E_w[σ(y + βw) w]. Below c = 1/2 the Hermite sum with 64 terms
     replaces the first, which then cancels. The error compares with panels of other ends.
     """
-    both = jax.lax.map(partial(_double_integrals_once, model), jnp.array([1.0, 0.7]))  # one program for both
-    fine = tuple(value[0] for value in both)
-    sizes = jnp.maximum(jnp.abs(jnp.stack(fine[1:4])), 1e-300)
-    differ = jnp.abs(jnp.stack(fine[1:4]) - jnp.stack([value[1] for value in both[1:4]])) / sizes
-    # squares of small remainders of values of size fine[4] carry the rounding of those values
-    lost = 64 * EPS * (1.0 + fine[4] / jnp.sqrt(sizes)) * jnp.array([0.0, 1.0, 1.0])
-    lost = jnp.where(jnp.array([False, True, False]) & (_correlation(model)[1] > 0.5), 64 * EPS, lost)
-    return (*fine[:4], jnp.max(differ + lost) + 64 * EPS)
+    both = jax.lax.map(partial(_double_integrals_once, sigma, x), jnp.array([1.0, 0.7]))  # one program for both
+    (mu0, mu1, v2, s2, size), other = (tuple(value[i] for value in both) for i in (0, 1))
+    gamma, (c, rest) = jnp.sqrt(jnp.sum(x)), _correlation(*x)
+    sizes = jnp.maximum(jnp.stack([v2, s2]), 1e-300)
+    differ = jnp.abs(jnp.stack([v2 - other[2], s2 - other[3]])) / sizes
+    # squares of small remainders of values of that size carry the rounding of those values
+    lost = 64 * EPS * (1.0 + size / jnp.sqrt(sizes) * jnp.stack([jnp.where(rest > 0.5, c, 1.0), 1.0]))
+    error = jnp.max(differ + lost) + jnp.abs(mu0 - other[0]) / size + _beyond(sigma, gamma, rest, sizes, size**2)
+    blur = gamma * jnp.abs(mu1 - other[1]) + ROUNDING * size
+    return jnp.stack([mu0, mu1, v2, s2, *jax.lax.stop_gradient((error, blur, error))])
 
 
-def _double_integrals_once(model: RandomFeatureModel, offset: Any) -> tuple[Any, ...]:
-    sigma, process = model.activation, model.process
-    gamma, beta = jnp.sqrt(model.gamma2), process.beta
-    spread = process.alpha * jnp.sqrt(model.covariance.trace)  # ασ_x
-    c, rest = _correlation(model)
+def _double_integrals_once(sigma: Activation, point: Any, offset: Any) -> tuple[Any, ...]:
+    """Nodes stay where they are under differentiation, so that only densities are differentiated, never σ."""
+    gamma, spread, beta = jnp.sqrt(jnp.sum(point)), jnp.sqrt(point[0]), jnp.sqrt(point[1])
+    width = jax.lax.stop_gradient(beta)
     breaks = jnp.asarray(sorted({0.0, *sigma.kinks}))
 
-    x, w = panels(-REACH * gamma, REACH * gamma, breaks, 0.25 * offset * jnp.minimum(1.0, gamma), 12)
-    w = w * gaussian_weight(x / gamma) / gamma
-    mu0 = jnp.sum(w * sigma(x))
-    centred = sigma(x) - mu0
-    h = hermite_functions(x / gamma, 64) @ (w * centred)
-    mu1 = h[1] / gamma
-    size = jnp.sqrt(jnp.sum(w * centred**2))
+    def split(reach: Any, breaks: Any, scale: Any, levels: int) -> tuple[Any, Any]:
+        """Panels on [-reach, reach]."""
+        reach, scale = jax.lax.stop_gradient((reach, 0.5 * offset * scale))
+        ratio = jnp.maximum((reach / scale) ** (1.0 / levels), 1.5)
+        return panels(-reach, reach, breaks, scale, levels, ratio, parts=8, shift=1.0 - offset)
 
-    reach = 9.0
-    inner = jnp.minimum(1.0, 1.0 / beta)
+    def density(x: Any, deviation: Any) -> Any:
+        return gaussian_weight(x / deviation) / deviation
+
+    x, w = split(REACH * gamma, breaks, 0.5 * jnp.minimum(1.0, gamma), 8)
+    w, value = w * density(x, gamma), sigma(x)
+    mu0, size = jnp.sum(w * value), jnp.sqrt(jnp.sum(w * value**2))
+    h = _project(x / gamma, w * (value - mu0), 64)
+    mu1 = h[1] / gamma
 
     def conditional(y: Any) -> tuple[Any, Any, Any]:
-        w_, weight = panels(-reach, reach, (breaks - y) / beta, 0.5 * offset * inner, 7)
-        weight = weight * gaussian_weight(w_)
-        value = sigma(y + beta * w_) - mu0
-        g, c1 = jnp.sum(weight * value), jnp.sum(weight * value * w_)
-        return g, c1, jnp.sum(weight * (value - g - c1 * w_) ** 2)
+        w, weight = split(REACH, (breaks - y) / width, jnp.minimum(1.0, 1.0 / width), 4)
+        step, value = width * w, sigma(y + width * w) - mu0
+        weight = width * weight * density(step, beta)
+        g, c1 = jnp.sum(weight * value), jnp.sum(weight * value * step) / beta
+        return g, c1, jnp.sum(weight * (value - g - c1 / beta * step) ** 2)
 
-    y, wy = panels(-reach * spread, reach * spread, breaks, 0.5 * offset * jnp.minimum(beta, spread), 16)
-    wy = wy * gaussian_weight(y / spread) / spread
+    y, wy = split(REACH * spread, breaks, jnp.minimum(beta, spread), 8)
+    wy = wy * density(y, spread)
     g, c1, remainder = jax.vmap(conditional)(y)
     slope = jnp.sum(wy * c1)
     s2 = jnp.sum(wy * (remainder + (c1 - slope) ** 2))
     direct = jnp.sum(wy * (g - mu1 * y) ** 2)
-    k = jnp.arange(64)
+    (c, rest), k = _correlation(*point), jnp.arange(64)
     summed = jnp.sum(jnp.where(k > 1, h**2, 0.0) * jnp.exp(k * _log_correlation(c, rest)))
-    v2 = jnp.where(rest > 0.5, summed, direct)
-    return mu0, mu1, v2, s2, size
+    return mu0, mu1, jnp.where(rest > 0.5, summed, direct), s2, size
+
+
+def _project(z: Any, weighted: Any, order: int) -> Any:
+    """Σ weighted He_k(z)/√k! for k < order, by a loop, which compiles in a moment."""
+
+    def term(pair: Any, k: Any) -> tuple[Any, Any]:
+        this, following = pair
+        after = (z * following - jnp.sqrt(k + 1.0) * this) / jnp.sqrt(k + 2.0)
+        return (following, after), jnp.sum(weighted * this)
+
+    return jax.lax.scan(term, (jnp.ones_like(z), z), jnp.arange(order))[1]
+
+
+def _values(sigma: Activation, x: Any) -> Any:
+    return jnp.stack(_double_integrals_once(sigma, x, 1.0)[:4])
+
+
+_integrals = one_by_one(_double_integrals, _values, len(_Route._fields), "gaussian_equivalent_integrals")
+
+
+def _beyond(sigma: Activation, gamma: Any, rest: Any, sizes: Any, size: Any) -> Any:
+    """Relative error of v² and s² = `sizes`, and of E[σ²] = `size`, from what lies beyond the reach of the quadratures.
+
+    Of degrees k that matter there, about REACH² at most, s² sees the share 1 - c^k.
+    """
+    z = REACH * jnp.array([-1.0, 1.0])
+    tail = jnp.sum(sigma(gamma * z) ** 2 * gaussian_weight(z))
+    return tail * (1.0 / size + jnp.sum(jnp.stack([1.0, jnp.minimum(1.0, REACH**2 * rest)]) / sizes))

@@ -39,16 +39,19 @@ def hermite_projection(step: float = STEP) -> tuple[np.ndarray, np.ndarray]:
 _GAUSS = np.polynomial.legendre.leggauss(PANEL_NODES)
 
 
-def panels(low: Any, high: Any, breaks: Any, scale: Any, levels: int) -> tuple[Any, Any]:
-    """Gauss-Legendre nodes and weights on [low, high] split at `breaks` and, dyadically, around them.
+def panels(
+    low: Any, high: Any, breaks: Any, scale: Any, levels: int, ratio: Any = 2.0, parts: int = 6, shift: Any = 0.0
+) -> tuple[Any, Any]:
+    """Gauss-Legendre nodes and weights on [low, high] split at `breaks` and, geometrically, around them.
 
-    Panel ends are b and b ± scale·2^j for every break b and j < levels, clipped to the interval, and six equal
-    parts of it.
+    Panel ends are b and b ± scale·ratio^j for every break b and j < levels, clipped to the interval, and those of so
+    many equal `parts` of it, the inner ones moved by the share `shift` of a part.
     """
-    steps = scale * 2.0 ** np.arange(levels)
+    steps = scale * ratio ** np.arange(levels)
     ends = breaks[:, None] + jnp.concatenate([-steps, jnp.zeros(1), steps])
-    ends = jnp.concatenate([low + (high - low) * np.linspace(0.0, 1.0, 7), jnp.ravel(ends)])
-    ends = jnp.sort(jnp.clip(ends, low, high))
+    moved = shift * np.r_[0.0, np.ones(parts - 1), 0.0]
+    equal = low + (high - low) * ((np.arange(parts + 1) + moved) / parts)
+    ends = jnp.sort(jnp.clip(jnp.concatenate([equal, jnp.ravel(ends)]), low, high))
     half, middle = jnp.diff(ends) / 2, (ends[1:] + ends[:-1]) / 2
     x = middle[:, None] + half[:, None] * _GAUSS[0]
     return jnp.ravel(x), jnp.ravel(half[:, None] * _GAUSS[1])

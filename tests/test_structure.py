@@ -15,6 +15,7 @@ ROOMS = [
     "targets",
     "quadrature",
     "model",
+    "one_by_one",
     "gaussian_equivalent",
     "outlier",
     "holomorphic",
