@@ -1,0 +1,91 @@
+"""Peak memory of batches in every parameter, each in a process of its own, and their time beside a loop over models.
+
+python benchmarks/bench_batches.py [--models 10000]
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+import rfspec as rf
+
+MOST_GIB, MOST_OF_A_LOOP, LOOPED = 3.0, 0.2, 50
+
+
+def model(psi_p=64.0, psi_n=8.0, t=0.01, variance=1.0, s=None):
+    process = rf.OrnsteinUhlenbeck(t) if s is None else rf.FlowMatching(s)
+    return rf.RandomFeatureModel(psi_p, psi_n, process=process, covariance=rf.Isotropic(variance))
+
+
+class Batch(NamedTuple):
+    name: str
+    parameter: str
+    low: float
+    high: float
+    gradient: bool = False
+    dear: bool = False
+
+
+BATCHES = [
+    Batch("psi_n", "psi_n", 1.0, 100.0),
+    Batch("psi_p", "psi_p", 1.0, 100.0),
+    Batch("t", "t", 1e-3, 3.0),
+    Batch("s of flow matching", "s", 0.1, 0.9),
+    Batch("variance", "variance", 0.1, 1.2),
+    Batch("gradient in t", "t", 1e-3, 3.0, gradient=True),
+    # here Γ² is too large for the Hermite sum of tanh, and its double integrals are dear, in a batch as in a loop
+    Batch("variance, integrals", "variance", 2.0, 15.0, dear=True),
+]
+
+
+def measure(batch, models):
+    """Seconds a model in a batch and in a loop, compiled, and the peak memory of this process in GiB."""
+    f = lambda x: rf.timescales(model(**{batch.parameter: x}), "paper").tau_mem
+    f = jax.grad(f) if batch.gradient else f
+
+    def seconds(run, values):
+        run(values[:2])
+        start = time.perf_counter()
+        jax.block_until_ready(run(values))
+        return (time.perf_counter() - start) / len(values)
+
+    values = jnp.geomspace(batch.low, batch.high, models)
+    looped = seconds(lambda values: [f(x) for x in values], [float(x) for x in values[:: models // LOOPED]])
+    mapped = jax.vmap(f)
+    if not batch.dear:
+        jax.block_until_ready(mapped(values))
+    return seconds(mapped, values), looped, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", type=int, default=10_000)
+    parser.add_argument("--only", type=int, help="measure this batch alone, in this process")
+    models, only = (v := parser.parse_args()).models, v.only
+    if only is not None:
+        print(*measure(BATCHES[only], models))
+        return 0
+    print(f"rf.timescales(model, 'paper') of {models} models on {jax.devices()[0].device_kind}")
+    good = True
+    for i, batch in enumerate(BATCHES):
+        command = [sys.executable, __file__, "--models", str(models), "--only", str(i)]
+        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        mapped, looped, peak = map(float, out.split())
+        good &= peak <= MOST_GIB and (batch.dear or mapped <= MOST_OF_A_LOOP * looped)
+        print(
+            f"{batch.name:22}{1e6 * mapped:9.1f} µs a model, {mapped / looped:6.3f} of a loop's; peak {peak:.2f} GiB",
+            flush=True,
+        )
+    print(f"claimed: at most {MOST_GIB:g} GiB; without integrals at most {MOST_OF_A_LOOP:g} of a loop's time")
+    print("claims hold" if good else "A CLAIM DOES NOT HOLD")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
