@@ -204,12 +204,13 @@ def _find_kinks(f: Callable[[np.ndarray], np.ndarray]) -> tuple[float, ...]:
     cauchy = weights / (probes[:, None] - nodes)
     interpolate = cauchy / cauchy.sum(1, keepdims=True)
 
-    # an odd offset, so that no round number is ever an end of an interval, where a kink would hide
+    # an odd offset, so that no round number is ever an end of an interval and costs both neighbours
     left = np.arange(-SEARCH_RADIUS, SEARCH_RADIUS, width) - np.pi / 30
     everywhere = np.ptp(f(np.linspace(-6.0, 6.0, 257)))
     found: list[tuple[float, float]] = []  # places and how well they are known
     while left.size and width > 1e-9:
-        at = left[:, None] + 0.5 * width * (1.0 + np.concatenate([nodes, probes]))
+        # wider than the interval, at whose ends no kink can hide then from both neighbours
+        at = left[:, None] + 0.5 * width * (1.0 + 1.1 * np.concatenate([nodes, probes]))
         y = f(at.ravel()).reshape(at.shape)
         allowed = SMOOTH * (np.ptp(y, axis=1) + 1e-6 * everywhere) + ROUNDING * np.abs(y).max(1)
         rough = ~(np.abs(y[:, :order] @ interpolate.T - y[:, order:]).max(1) < allowed)
@@ -217,23 +218,20 @@ def _find_kinks(f: Callable[[np.ndarray], np.ndarray]) -> tuple[float, ...]:
             raise ValueError("activation must be piecewise smooth: it has kinks or jumps nearly everywhere")
         if width < 1e-3:  # halves that both look smooth have a weak kink at or near their common end
             pairs = rough.reshape(-1, 2).any(1)
-            found += [(middle, width) for middle in left[::2][~pairs] + width]
+            found += [(middle, 1.1 * width) for middle in left[::2][~pairs] + width]
         width /= 2
         left = np.sort(np.concatenate([left[rough], left[rough] + width]))
-    found += [(middle, 2 * width) for middle in left + width / 2]
-    return _refined(f, sorted(place for place in found if abs(place[0]) < SEARCH_RADIUS - 1))
+    found += [(middle, 4 * width) for middle in left + width / 2]
+    return _refined(f, [place for place in found if abs(place[0]) < SEARCH_RADIUS - 1])
 
 
 def _refined(f: Callable[[np.ndarray], np.ndarray], found: list[tuple[float, float]]) -> tuple[float, ...]:
-    """Those of places ± doubt that are different, to all digits."""
-    groups: list[list[tuple[float, float]]] = []
-    for place in found:
-        if groups and place[0] - groups[-1][-1][0] < max(TOGETHER, 4 * place[1], 4 * groups[-1][-1][1]):
-            groups[-1].append(place)
-        else:
-            groups.append([place])
-    middles = [(group[0][0] + group[-1][0]) / 2 for group in groups]
-    doubts = [(group[-1][0] - group[0][0]) / 2 + max(doubt for _, doubt in group) for group in groups]
+    """Those of places ± doubt that are different, to all digits; the sharper stands for the vaguer beside it."""
+    kept: list[tuple[float, float]] = []
+    for place, doubt in sorted(found, key=lambda known: known[1]):
+        if all(abs(place - other) > max(TOGETHER, 1.2 * doubt + 2.4 * its) for other, its in kept):
+            kept.append((place, doubt))
+    middles, doubts = zip(*sorted(kept), strict=True) if kept else ((), ())
     gaps = np.diff([-2 * SEARCH_RADIUS, *middles, 2 * SEARCH_RADIUS])
     rooms = np.minimum(gaps[:-1], gaps[1:]) / 2
     return tuple(sorted({_refine(f, *place) for place in zip(middles, doubts, rooms, strict=True)}))
@@ -250,7 +248,8 @@ def _refine(f: Callable[[np.ndarray], np.ndarray], kink: float, doubt: float, ro
     nodes = doubt + (room - doubt) * (1 - np.cos((np.arange(8) + 0.5) * np.pi / 8)) / 2
     left, right = (_interpolant(sign * nodes / room, f(kink + sign * nodes)) for sign in (-1.0, 1.0))
     step, size = right - left, np.abs(left).max() + np.abs(right).max()
-    if abs(step[0]) > 8 * doubt / room * np.abs(step[1:]).max() + 1e-11 * size:
+    jumps = abs(step[0]) > 8 * doubt / room * np.abs(step[1:]).max() + 1e-11 * size
+    if jumps:
         kink = _bisect(f, kink - doubt, kink + doubt)
     else:
         # a(x - k)^m is what the two sides differ by, to leading order; at smaller m the same holds of its derivatives
@@ -260,7 +259,7 @@ def _refine(f: Callable[[np.ndarray], np.ndarray], kink: float, doubt: float, ro
                 break
     # what is a short number but for rounding is meant to be one
     short = round(kink, 6) + 0.0
-    return float(short if abs(kink - short) < 1e-12 * max(1.0, abs(kink)) else kink)
+    return float(short if abs(kink - short) < (1e-15 if jumps else 1e-12) * max(1.0, abs(kink)) else kink)
 
 
 def _interpolant(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -409,8 +409,8 @@ def stops(eq: Any, tolerance: Any, threshold: Any) -> Stops:
     (best, rival), (c, slope, begins, ends) = jax.lax.scan(seek, (best, rival), (jnp.arange(TURNS + 3), _WEIGHTS))
     return Stops(
         best.c,
-        jnp.where(begins[_LOWER], c[_LOWER], 0.0),
-        jnp.where(ends[_UPPER], c[_UPPER], jnp.inf),
+        jnp.minimum(jnp.where(begins[_LOWER], c[_LOWER], 0.0), best.c),  # a tolerance may be less than rounding
+        jnp.maximum(jnp.where(ends[_UPPER], c[_UPPER], jnp.inf), best.c),
         jnp.where((still(opened) > 0) & (still(opened) < jnp.inf), c[_ONSET], jnp.nan),
         jnp.append(best.slope, slope[TURNS:]),
         best.losses[0],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import rfspec as rf
+from rfspec.activations import _find_kinks
 
 NAMES = ("mu0", "mu1", "kappa2", "b2", "v2", "s2")
 COEFFICIENTS = [0.3, 1.0, -0.4, 0.2, 0.05, -0.01]
@@ -88,6 +89,18 @@ KINKED = {
 def test_kinks_are_found_to_all_digits(name):
     function, kinks = KINKED[name]
     assert rf.Activation(function).kinks == pytest.approx(kinks, rel=3e-16, abs=1e-16)
+
+
+@pytest.mark.parametrize("jumps", [True, False])
+def test_random_kinks_are_found(jumps):
+    """None hides at the end of an interval of the search, or behind another one."""
+    rng = np.random.default_rng(7)
+    for _ in range(200):
+        places = np.sort(rng.uniform(-2, 2, rng.integers(1, 4)))
+        sizes = rng.normal(size=places.size)
+        each = (lambda x: np.sign(x)) if jumps else (lambda x: np.abs(x))
+        found = _find_kinks(lambda x: 0.3 * x + sum(a * each(x - k) for k, a in zip(places, sizes, strict=True)))
+        assert found == pytest.approx(places, rel=3e-16, abs=3e-16 if jumps else 1e-11)
 
 
 @pytest.mark.parametrize("scale", [1e-5, 1e6])
