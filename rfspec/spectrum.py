@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import concrete, real_array
-from .edges import find_edges
+from .edges import Search, find_edges, search_support
 from .gaussian_equivalent import gaussian_equivalent
 from .model import RandomFeatureModel
 from .series import Series, moment_of, quantile_at, resolve, series_of
@@ -25,7 +25,8 @@ from .support import PARTS, PartEdges, Support, cdf_at, density_at, masses_and_p
 from .theory import Equations, equations
 
 NODES = 48  # of a bulk's cosine series; a bulk about to split needs more
-MOST_BULKS = 17  # looked for at first; where there are more, with twice as many
+MOST_BULKS = 17  # that there is room for; where there are more, for twice as many
+FEW_BULKS, MANY_EIGENVALUES = 4, 64  # and where room is dear, for fewer at first
 SERIES_GOAL = 1e-10
 
 
@@ -239,13 +240,10 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     'population'
     """
     eq = equations(model, gaussian_equivalent(model))
-    bulks = min(eq.most_bulks, MOST_BULKS)
-    result = Spectrum(model, eq, *_spectrum(eq, bulks=bulks))
+    search = _search(eq)
+    result = Spectrum(model, eq, *_spectrum(eq, search, bulks=_room(eq, search.count)))
     if not concrete(result.failed):
         return result
-    while int(result.support.count) > bulks and bulks < eq.most_bulks:
-        bulks = min(2 * bulks, eq.most_bulks)
-        result = Spectrum(model, eq, *_spectrum(eq, bulks=bulks))
     hole = False
     for nodes in (16 * NODES, 128 * NODES, 512 * NODES, 2**17):  # for bulks about to split
         if not bool(result.failed) and np.any(_unresolved(result)):
@@ -257,6 +255,17 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
             "double precision resolves: move a parameter a little"
         )
     return result
+
+
+def _room(eq: Any, count: Any) -> int:
+    """For how many bulks there is room in arrays, one of few numbers, so that models share compilations."""
+    room = FEW_BULKS if concrete(count) and eq.values.size > MANY_EIGENVALUES else MOST_BULKS
+    while concrete(count) and room < int(count):
+        room *= 2
+    return min(room, eq.most_bulks)
+
+
+_search = jax.jit(search_support)
 
 
 def _unresolved(sp: Spectrum) -> Any:
@@ -285,9 +294,9 @@ _resolve = jax.jit(resolve, static_argnames="nodes")
 
 
 @partial(jax.jit, static_argnames="bulks")
-def _spectrum(eq: Any, *, bulks: int) -> tuple[Any, ...]:
+def _spectrum(eq: Any, search: Search, *, bulks: int) -> tuple[Any, ...]:
     """All fields of a Spectrum but its model and equations, so that models share one compilation."""
-    edges = find_edges(eq, bulks=bulks)
+    edges = find_edges(eq, search, bulks=bulks)
     exists = ~jnp.isnan(edges.lower)
     known = lambda a, other: jnp.where(exists, a, other)
     mass, parts = masses_and_parts(eq, edges)
