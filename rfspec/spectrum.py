@@ -19,12 +19,13 @@ from ._checks import concrete, real_array
 from .edges import Search, find_edges, search_support
 from .gaussian_equivalent import gaussian_equivalent
 from .model import RandomFeatureModel
-from .series import Series, moment_of, quantile_at, resolve, series_of
+from .series import Series, missing_of, moment_of, quantile_at, resolve, series_of
 from .solver import ConvergenceError, Solution, _solve, complex_array
 from .support import PARTS, PartEdges, Support, cdf_at, density_at, masses_and_parts
 from .theory import Equations, equations
 
 NODES = 48  # of a bulk's cosine series; a bulk about to split needs more
+REFINED = (16 * NODES, 128 * NODES, 512 * NODES, 2**17)
 MOST_BULKS = 17  # that there is room for; where there are more, for twice as many
 FEW_BULKS, MANY_EIGENVALUES = 4, 64  # and where room is dear, for fewer at first
 SERIES_GOAL = 1e-10
@@ -244,11 +245,7 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     result = Spectrum(model, eq, *_spectrum(eq, search, bulks=_room(eq, search.count)))
     if not concrete(result.failed):
         return result
-    hole = False
-    for nodes in (16 * NODES, 128 * NODES, 512 * NODES, 2**17):  # for bulks about to split
-        if not bool(result.failed) and np.any(_unresolved(result)):
-            result, gap = _refined(result, nodes)
-            hole = hole or gap
+    result, hole = (result, False) if bool(result.failed) else _refined(result)
     if bool(result.failed) or hole:
         raise ConvergenceError(
             f"the edges of the spectrum of {model} could not all be found; two of them may be closer than "
@@ -268,26 +265,33 @@ def _room(eq: Any, count: Any) -> int:
 _search = jax.jit(search_support)
 
 
-def _unresolved(sp: Spectrum) -> Any:
-    """Which bulks need more nodes."""
-    return np.asarray(sp.series.error) > SERIES_GOAL / (4 * sp.count)
-
-
-def _refined(sp: Spectrum, nodes: int) -> tuple[Spectrum, bool]:
-    """The spectrum with `nodes` nodes on the bulks that need them, and whether a gap was found inside of one.
+def _refined(sp: Spectrum) -> tuple[Spectrum, bool]:
+    """The spectrum with more nodes on the bulks that need them, and whether a gap was found inside of one.
 
     The other bulks' series are only padded.
     """
-    which, support = np.flatnonzero(_unresolved(sp)), sp.support
-    rows = list(jnp.pad(sp.series.cosines, ((0, 0), (0, nodes - sp.series.cosines.shape[1]))))
-    drop, error, hole = support.drop, support.drop_error, False
+    support, goal = sp.support, SERIES_GOAL / (4 * sp.count)
+    which = np.flatnonzero(np.asarray(sp.series.error) > goal)
+    if not which.size:
+        return sp, False
+    rows, drop, error, hole = list(sp.series.cosines), support.drop, support.drop_error, False
     for i in which:
         bulk = support.lower[i], support.upper[i], sp.edge_errors[2 * i : 2 * i + 2], support.mass[i]
-        found = _resolve(sp.equations, *bulk, nodes=nodes)
+        near = None
+        for nodes in REFINED:
+            found = _resolve(sp.equations, *bulk, near, nodes=nodes)
+            if not bool(found.sound):
+                found = _resolve(sp.equations, *bulk, nodes=nodes)
+            near, hole = found.u, hole or bool(found.hole)
+            if float(missing_of(found.cosines, support.mass[i])) <= goal:
+                break
         rows[i], drop, error = found.cosines, drop.at[i].set(found.drop), error.at[i].set(found.drop_error)
-        hole = hole or bool(found.hole)
+    errors, longest = sp.series.error, max(row.size for row in rows)
+    for i in which:
+        errors = errors.at[i].set(missing_of(rows[i], support.mass[i]))
+    series = Series(jnp.stack([jnp.pad(row, (0, longest - row.size)) for row in rows]), errors)
     support = support._replace(drop=drop, drop_error=error)
-    return eqx.tree_at(lambda r: (r.support, r.series), sp, (support, series_of(support, jnp.stack(rows)))), hole
+    return eqx.tree_at(lambda r: (r.support, r.series), sp, (support, series)), hole
 
 
 _resolve = jax.jit(resolve, static_argnames="nodes")
