@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import concrete, real_array, real_scalar, real_vector
+from ._checks import concrete, namespace, real_array, real_scalar, real_vector
 
 SHRINKAGES = ("ledoit_wolf", "oas")
 LARGEST = 1e70  # of data, with fourth powers to spare
@@ -48,14 +48,16 @@ class Covariance(eqx.Module):
         """
         if self.fewer is None:
             return 0.0
-        x = jax.lax.stop_gradient(self.trace) * np.array([0.01, 0.1, 1.0, 10.0])[:, None]
+        both = (self.values, self.weights), self.fewer
+        xp = namespace(both)  # known numbers stay known inside jax.jit
+        both = both if xp is np else jax.lax.stop_gradient(both)
+        x = (both[0][0] * both[0][1]).sum() * np.array([0.01, 0.1, 1.0, 10.0])[:, None]
 
         def integrals(v: Any, w: Any) -> list[Any]:
             return [w.sum(), (w * v).sum(), *(w * v / (v + x)).sum(1)]
 
-        pairs = zip(integrals(self.values, self.weights), integrals(*self.fewer), strict=True)
-        xp = np if concrete(self.values, self.weights) else jnp
-        return jax.lax.stop_gradient(xp.max(xp.stack([xp.abs(fine / coarse - 1) for fine, coarse in pairs])))
+        pairs = zip(integrals(*both[0]), integrals(*both[1]), strict=True)
+        return xp.max(xp.stack([xp.abs(fine / coarse - 1) for fine, coarse in pairs]))
 
     @property
     def trace(self) -> Any:

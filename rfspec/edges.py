@@ -30,6 +30,8 @@ from .holomorphic import (
 EPS = float(jnp.finfo(float).eps)
 CUTS = 16  # points put into an interval that is cut
 ROUNDS = 16
+MORE_ROUNDS = 6  # in which intervals are cut only to find the edge that they hold
+AT_ONCE = 256  # intervals times eigenvalues of Σ
 NARROWEST = 1e-13  # relative width of the narrowest gap or bulk
 INSIDE = 1e-10  # relative imaginary part that says "in the support"
 NEAR = 0.05  # relative distance of neighbours and
@@ -53,24 +55,38 @@ class _Points(NamedTuple):
     above: Any
     level: Any
     inside: Any
-    u: Unknowns
+    u: Any
 
 
-def find_edges(eq: Any, *, bulks: int) -> Edges:
-    """Edges of up to `bulks` bulks; `failed` where one is missing.
+class Search(NamedTuple):
+    """Points on the real axis, ascending, the number of edges between them, and whether nothing is left to look for."""
+
+    points: Any
+    changes: Any
+    complete: Any
+
+    @property
+    def count(self) -> Any:
+        """How many bulks there are."""
+        return (self.changes + self.points.inside[0]) // 2
+
+
+def find_edges(eq: Any, search: Search, *, bulks: int) -> Edges:
+    """Edges of up to `bulks` bulks, from a search; `failed` where one is missing.
 
     The search is not differentiated; edges are implicit functions of the parameters.
     """
-    u, zeta, ok, changes, hard, complete = _search(jax.lax.stop_gradient(eq), bulks)
+    still, search = jax.lax.stop_gradient((eq, search))
+    hard, count = search.points.inside[0], search.count
+    u, zeta, ok = _all_folds(still, search, bulks)
     zeta, error = jax.vmap(lambda u, z: _implicit_fold(eq, u, z))(u, zeta)
     # support down to the atom: the first edge is ζ = 0 and no fold
     shift = lambda a, first: jnp.where(hard, jnp.concatenate([first, a[:-1]]), a)
     zeta, error, ok = shift(zeta, jnp.zeros(1)), shift(error, jnp.zeros(1)), shift(ok, jnp.ones(1, bool))
-    count = (changes + hard) // 2
     lower, upper = zeta[::2], zeta[1::2]
     exists = jnp.arange(bulks) < count
     unsound = exists & ~(ok[::2] & ok[1::2] & (upper > lower))
-    failed = (count < 1) | (count > bulks) | jnp.any(unsound) | ~complete
+    failed = (count < 1) | (count > bulks) | jnp.any(unsound) | ~search.complete
     keep = lambda a: jnp.where(exists, a, jnp.nan)
     return Edges(keep(lower), keep(upper), jnp.where(jnp.repeat(exists, 2), error, jnp.nan), count, failed)
 
@@ -89,34 +105,51 @@ def on_axis(u: Unknowns, inside: Any) -> Unknowns:
 
 
 def _measure(eq: Any, x: Any) -> _Points:
-    """What is known at each x from the solution there alone; NaN marks an unused or a lost place."""
+    """What is known at each x of a table [rows, CUTS] from the solution there alone; NaN marks unused or lost places.
+
+    Used rows come first, and a few of them at a time are solved for, the fewer the more eigenvalues Σ has.
+    """
 
     def one(x: Any) -> tuple[Any, ...]:
         u = descend(eq, x + 0j, 1e-16 * x, levels=80)
         inside = is_inside(eq, u)
         lost = ~(jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > -INSIDE)
         u = on_axis(u, inside)
-        return jnp.where(lost, jnp.nan, x), eq.tail(u, x), eq.level(eq.above(u)), inside & ~lost, u
+        return _Points(jnp.where(lost, jnp.nan, x), eq.tail(u, x), eq.level(eq.above(u)), inside & ~lost, u)
 
-    used = ~jnp.isnan(x)
-    place, above, level, inside, u = jax.vmap(one)(jnp.where(used, x, eq.bound))
-    return _Points(jnp.where(used, place, jnp.nan), above, level, inside & used, u)
+    few = max(1, min(x.shape[0], AT_ONCE // eq.weights.size))
+    rows = -(-x.shape[0] // few) * few
+    used = ~jnp.isnan(jnp.pad(x, ((0, rows - x.shape[0]), (0, 0)), constant_values=jnp.nan))
+    place = jnp.where(used, jnp.pad(x, ((0, rows - x.shape[0]), (0, 0))), eq.bound)
+
+    def solved(carry: Any) -> Any:
+        found, k = carry
+        here = jax.vmap(jax.vmap(one))(jax.lax.dynamic_slice_in_dim(place, few * k, few))
+        put = lambda a, b: jax.lax.dynamic_update_slice_in_dim(a, b, few * k, 0)
+        return jax.tree.map(put, found, here), k + 1
+
+    empty = jax.tree.map(lambda a: jnp.zeros((rows, CUTS), a.dtype), jax.eval_shape(one, eq.bound))
+    found, _ = jax.lax.while_loop(
+        lambda c: jnp.any(used & (jnp.arange(rows) >= few * c[1])[:, None]), solved, (empty, 0)
+    )
+    found = found._replace(x=jnp.where(used, found.x, jnp.nan), inside=found.inside & used)
+    return jax.tree.map(lambda a: a[: x.shape[0]], found)
 
 
-def _search(eq: Any, bulks: int) -> tuple[Unknowns, Any, Any, Any, Any, Any]:
-    """Folds in ascending order, whether each was found, how many there must be, whether 0 is inside, and whether
-    nothing is left to look for.
-    """
+def search_support(eq: Any) -> Search:
+    """Points that tell of every gap and every bulk of the support."""
+    eq = jax.lax.stop_gradient(eq)
     marks = jnp.clip(eq.landmarks / eq.bound, 1e-14, 1.0)
     grid = jnp.concatenate([jnp.geomspace(1e-14, 1.0 + 1e-6, 43), 0.8 * marks, marks, 1.25 * marks])
     lowest = 1e-24 * jnp.minimum(1.0, jnp.min(jnp.where(eq.landmarks > 0, eq.landmarks, jnp.inf)) / eq.bound)
-    grid = jnp.append(grid, lowest)
+    grid = eq.bound * jnp.append(grid, lowest)
     levels, whole = _levels(eq)
-    per_round = max(-(-grid.size // CUTS), -(-levels[0].size // 4))  # intervals cut in one round
-    pending = jnp.full(per_round * CUTS, jnp.nan).at[: grid.size].set(eq.bound * grid)
-    empty = jnp.full(per_round * CUTS * ROUNDS, jnp.nan)
+    rows = max(-(-grid.size // CUTS), -(-levels[0].size // 4))  # intervals cut in one round
+    first = jnp.full(rows * CUTS, jnp.nan).at[: grid.size].set(grid).reshape(rows, CUTS)
+    empty = jnp.full(rows * CUTS * ROUNDS, jnp.nan)
     ones = tuple(jnp.ones(empty.size, complex) for _ in eq.start(1.0 + 0j))
-    points = _Points(empty, jnp.ones(empty.size), jnp.zeros(empty.size, int), jnp.zeros(empty.size, bool), ones)
+    none = jnp.zeros(empty.size, bool)
+    points = _Points(empty, jnp.ones(empty.size), jnp.zeros(empty.size, int), none, ones)
 
     def cond(carry: Any) -> Any:
         _, pending, _, k = carry
@@ -124,27 +157,60 @@ def _search(eq: Any, bulks: int) -> tuple[Unknowns, Any, Any, Any, Any, Any]:
 
     def body(carry: Any) -> Any:
         points, pending, _, k = carry
-        points = jax.tree.map(  # unused places sort last and are overwritten
-            lambda a, b: a.at[-b.size :].set(b), points, _measure(eq, pending)
-        )
-        order = jnp.argsort(points.x)
-        points = jax.tree.map(lambda a: a[order], points)
-        place, changes = _transitions(points, bulks)
-        folds = _folds(eq, points, place)
-        span = jnp.log(points.x[1:] / points.x[:-1])
+        points = _joined(points, _measure(eq, pending))
         hidden, wanted = _wanted(eq, levels, points)
+        span = jnp.log(points.x[1:] / points.x[:-1])
         width = jnp.where(wanted & (span > NARROWEST), span, 0.0)
-        width = width.at[place].max(jnp.where(folds[2], 0.0, span[place]))
-        complete = ~jnp.any(hidden) & ~jnp.any(width > NARROWEST)
+        complete = ~jnp.any(hidden) & ~jnp.any(width > 0)
         complete = complete & (points.inside[0] | _alike(eq, points.level[0], points.above[0], *whole))
-        width, which = jax.lax.top_k(width, per_round)
-        inner = points.x[which][:, None] * jnp.exp(width[:, None] * jnp.arange(1, CUTS + 1) / (CUTS + 1))
-        pending = jnp.where(width[:, None] > NARROWEST, inner, jnp.nan).ravel()
-        return points, pending, (*folds, changes, points.inside[0], complete), k + 1
+        return points, _cuts(points, width, rows), complete, k + 1
 
-    edges = jnp.zeros(2 * bulks)
-    none = (tuple(edges for _ in ones), edges, edges > 0, 0, False, False)
-    return jax.lax.while_loop(cond, body, (points, pending, none, 0))[2]
+    points, _, complete, _ = jax.lax.while_loop(cond, body, (points, first, False, 0))
+    return Search(points, jnp.sum(points.inside[1:] != points.inside[:-1]), complete)
+
+
+def _joined(points: _Points, more: _Points) -> _Points:
+    """Points with new ones, ascending; unused places sort last and are overwritten."""
+    points = jax.tree.map(lambda a, b: a.at[-b.size :].set(b.ravel()), points, more)
+    order = jnp.argsort(points.x)
+    return jax.tree.map(lambda a: a[order], points)
+
+
+def _cuts(points: _Points, width: Any, rows: int) -> Any:
+    """Points in the widest intervals, one row each, the used rows first; `width` is 0 where there is nothing to do."""
+    width, which = jax.lax.top_k(width, rows)
+    inner = points.x[which][:, None] * jnp.exp(width[:, None] * jnp.arange(1, CUTS + 1) / (CUTS + 1))
+    return jnp.where(width[:, None] > NARROWEST, inner, jnp.nan)
+
+
+def _all_folds(eq: Any, search: Search, bulks: int) -> tuple[Unknowns, Any, Any]:
+    """Folds in ascending order, padded with the first, and whether each was found.
+
+    Newton's method starts from the two ends of an interval; where it leads elsewhere the interval is cut.
+    """
+    rows = 2 * bulks
+    extra = jnp.full(rows * CUTS * MORE_ROUNDS, jnp.nan)
+    ones = tuple(jnp.ones(extra.size, complex) for _ in search.points.u)
+    spare = _Points(extra, jnp.ones(extra.size), jnp.zeros(extra.size, int), jnp.zeros(extra.size, bool), ones)
+    points = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), search.points, spare)
+
+    def cond(carry: Any) -> Any:
+        _, pending, _, k = carry
+        return (k < MORE_ROUNDS) & jnp.any(~jnp.isnan(pending))
+
+    def body(carry: Any) -> Any:
+        points, pending, _, k = carry
+        points = _joined(points, _measure(eq, pending))
+        place = _transitions(points, bulks)
+        folds = _folds(eq, points, place)
+        span = jnp.log(points.x[place + 1] / points.x[place])
+        width = jnp.zeros(points.x.size - 1).at[place].max(jnp.where(folds[2], 0.0, span))
+        return points, _cuts(points, width, rows), folds, k + 1
+
+    edges = jnp.zeros(rows)
+    none = tuple(edges for _ in ones), edges, edges > 0
+    nothing = jnp.full((rows, CUTS), jnp.nan).at[0, 0].set(search.points.x[0])
+    return jax.lax.while_loop(cond, body, (points, nothing, none, 0))[2]
 
 
 def _levels(eq: Any) -> tuple[Any, Any]:
@@ -187,11 +253,10 @@ def _wanted(eq: Any, levels: Any, points: _Points) -> tuple[Any, Any]:
     return hidden, hidden | (maybe & ~steady)
 
 
-def _transitions(points: _Points, bulks: int) -> tuple[Any, Any]:
-    """Intervals with one end inside, ascending and padded with the first, and their number."""
-    change = points.inside[1:] != points.inside[:-1]
-    (place,) = jnp.nonzero(change, size=2 * bulks, fill_value=-1)
-    return jnp.where(place < 0, place[0], place), jnp.sum(change)
+def _transitions(points: _Points, bulks: int) -> Any:
+    """Intervals with one end inside, ascending and padded with the first."""
+    (place,) = jnp.nonzero(points.inside[1:] != points.inside[:-1], size=2 * bulks, fill_value=-1)
+    return jnp.where(place < 0, place[0], place)
 
 
 def _folds(eq: Any, points: _Points, place: Any) -> tuple[Unknowns, Any, Any]:

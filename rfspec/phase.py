@@ -24,7 +24,7 @@ from ._checks import real_scalar
 from .checkpoint import Checkpoint, fingerprint, resumed, signature
 from .covariance import Covariance
 from .early_stopping import Stops, share, stops
-from .edges import find_edges
+from .edges import find_edges, search_support
 from .gaussian_equivalent import gaussian_equivalent
 from .laws import leading_order_of
 from .learning_curves import flow_losses, score_error, training_times
@@ -302,7 +302,7 @@ def _cell_parts(shared: _Shared) -> tuple[Any, Any, Any, Any]:
 
 def _parts(eq: Any) -> tuple[Any, Any, Any, Any]:
     """Edges of the parts, which parts there are, and whether the search found all."""
-    edges = find_edges(eq, bulks=min(eq.most_bulks, MOST_BULKS))
+    edges = find_edges(eq, search_support(eq), bulks=min(eq.most_bulks, MOST_BULKS))
     mass, parts = masses_and_parts(eq, edges)
     found = ~(edges.failed | jnp.any(mass <= 0))
     known = lambda a: jnp.where(found, a, jnp.nan)

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .holomorphic import condition, implicit
+from .holomorphic import Unknowns, condition, implicit, newton_step
 from .solver import EPS, solve_real_axis
 from .support import Support, depth
 
 COARSE = 16  # nodes that tell a condition
+NEWTON = 10
 HOLE = 1e-9  # weight of a node, relative to others on both sides, that is none
 
 
@@ -48,16 +49,40 @@ def nodes_of(lower: Any, upper: Any, nodes: int) -> tuple[Any, Any, Any]:
 class Resolved(NamedTuple):
     """One bulk on its nodes: coefficients a_k of ρ dζ/dθ = a_0/2 + Σ a_k cos kθ; the loss drop with its error.
 
-    `hole`: whether there are nodes without density, which lie in a gap that the search has missed.
+    `hole`: whether there are nodes without density, which lie in a gap that the search has missed. `u`: solutions at
+    the nodes; `sound`: whether all of them are the physical ones.
     """
 
     cosines: Any
     drop: Any
     drop_error: Any
     hole: Any
+    u: Unknowns
+    sound: Any
 
 
-def resolve(eq: Any, lower: Any, upper: Any, edge_error: Any, mass: Any, *, nodes: int) -> Resolved:
+def followed(eq: Any, zeta: Any, near: Unknowns) -> tuple[Unknowns, Any]:
+    """Solutions at the nodes ζ from those at fewer nodes of the same bulk, and whether all of them are physical.
+
+    They are where Newton's method has settled with all imaginary parts positive: inside of a bulk only one solution is.
+    """
+    here, there = ((jnp.arange(size) + 0.5) / size for size in (zeta.size, near[0].size))
+    between = lambda v: jnp.interp(here, there, v.real) + 1j * jnp.interp(here, there, v.imag)
+
+    def settle(z: Any, *u: Any) -> tuple[Unknowns, Any]:
+        step = lambda v: newton_step(lambda *w: eq.residual(w, z + 0j), v)
+        before = jax.lax.fori_loop(0, NEWTON - 1, lambda _, v: step(v), u)
+        after = step(before)
+        last = jnp.max(jnp.stack([jnp.abs(a - b) / a.imag for a, b in zip(after, before, strict=True)]))
+        return after, (last < 1e-6) & jnp.all(jnp.stack([v.imag > 0 for v in after]))
+
+    u, settled = jax.vmap(settle)(zeta, *map(between, near))
+    return u, jnp.all(settled)
+
+
+def resolve(
+    eq: Any, lower: Any, upper: Any, edge_error: Any, mass: Any, near: Unknowns | None = None, *, nodes: int
+) -> Resolved:
     r"""Density and loss drop of a bulk [ζ_a, ζ_b], whose edges have relative errors and whose mass is known.
 
     The drop ∫ dν(λ) (λ + 2γ')/(λ + γ')² under weight decay γ', with ν the measure of what U's modes explain, is a sum
@@ -66,7 +91,7 @@ def resolve(eq: Any, lower: Any, upper: Any, edge_error: Any, mass: Any, *, node
     the integrand vanishes.
     """
     zeta, slope, floor = nodes_of(lower, upper, nodes)
-    u = jax.vmap(partial(solve_real_axis, eq))(zeta, floor)
+    u, sound = (jax.vmap(partial(solve_real_axis, eq))(zeta, floor), True) if near is None else followed(eq, zeta, near)
     weight = u[0].imag / jnp.pi * slope
     around = jnp.minimum(jax.lax.cummax(weight), jax.lax.cummax(weight, reverse=True))
     hole = jnp.any((weight < HOLE * around) & (around > 0))
@@ -93,7 +118,7 @@ def resolve(eq: Any, lower: Any, upper: Any, edge_error: Any, mass: Any, *, node
     missed = jnp.abs(jnp.pi * jnp.mean(weight) / mass - 1.0)
     ends = jnp.sum(edge_error * jnp.stack([lower, upper])) / (upper - lower)
     error = jnp.where(size > 0, (missed + ends) * size + next_ones, 0.0) + (4 * EPS + still.accuracy) * moved
-    return Resolved(cosines, drop, jax.lax.stop_gradient(error), hole)
+    return Resolved(cosines, drop, jax.lax.stop_gradient(error), hole, u, sound)
 
 
 def _last(cosines: Any) -> Any:
@@ -101,12 +126,16 @@ def _last(cosines: Any) -> Any:
     return 2 * jnp.max(jnp.abs(cosines[..., -(cosines.shape[-1] // 8) :]), axis=-1)
 
 
+def missing_of(cosines: Any, mass: Any) -> Any:
+    """Error of the coefficients of one bulk: mass that they miss, and the size of the last eighth of them."""
+    return _last(cosines) + jnp.abs(jnp.pi / 2 * cosines[..., 0] - mass)
+
+
 @jax.jit
 def series_of(support: Support, cosines: Any) -> Series:
-    """The coefficients with their error: mass that they miss, and the size of the last eighth of them."""
+    """The coefficients with their error."""
     mass = jnp.nan_to_num(support.mass)
-    missing = jnp.abs(jnp.pi / 2 * cosines[:, 0] - mass)
-    return Series(cosines, jax.lax.stop_gradient(jnp.where(mass > 0, _last(cosines) + missing, 0.0)))
+    return Series(cosines, jax.lax.stop_gradient(jnp.where(mass > 0, missing_of(cosines, mass), 0.0)))
 
 
 @jax.jit

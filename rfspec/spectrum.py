@@ -17,16 +17,18 @@ import numpy as np
 
 from ._checks import concrete, namespace, on_host, real_array, traced_array
 from ._session import at_points, enter
-from .edges import find_edges
+from .edges import Search, find_edges, search_support
 from .gaussian_equivalent import gaussian_equivalent
 from .model import RandomFeatureModel
-from .series import Series, moment_of, quantile_at, resolve, series_of
+from .series import Series, missing_of, moment_of, quantile_at, resolve, series_of
 from .solver import ConvergenceError, Solution, complex_array, solve_at
 from .support import PARTS, PartEdges, Support, cdf_at, density_at, masses_and_parts, open_ends
 from .theory import Equations, equations
 
 NODES = 48  # of a bulk's cosine series; a bulk about to split needs more
-MOST_BULKS = 17  # looked for at first; where there are more, with twice as many
+REFINED = (16 * NODES, 128 * NODES, 512 * NODES, 2**17)
+MOST_BULKS = 17  # that there is room for; where there are more, for twice as many
+FEW_BULKS, MANY_EIGENVALUES = 4, 64  # and where room is dear, for fewer at first
 SERIES_GOAL = 1e-10
 
 
@@ -256,18 +258,11 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     'population'
     """
     eq = equations(model, gaussian_equivalent(model))
-    bulks = min(eq.most_bulks, MOST_BULKS)
-    result = Spectrum(model, eq, *_spectrum(eq, bulks=bulks))
+    search = _search(eq)
+    result = Spectrum(model, eq, *_spectrum(eq, search, bulks=_room(eq, search.count)))
     if not concrete(result.failed):
         return result
-    while int(result.support.count) > bulks and bulks < eq.most_bulks:
-        bulks = min(2 * bulks, eq.most_bulks)
-        result = Spectrum(model, eq, *_spectrum(eq, bulks=bulks))
-    hole = False
-    for nodes in (16 * NODES, 128 * NODES, 512 * NODES, 2**17):  # for bulks about to split
-        if not bool(result.failed) and np.any(_unresolved(result)):
-            result, gap = _refined(result, nodes)
-            hole = hole or gap
+    result, hole = (result, False) if bool(result.failed) else _refined(result)
     if bool(result.failed) or hole:
         raise ConvergenceError(
             f"the edges of the spectrum of {model} could not all be found; two of them may be closer than "
@@ -276,38 +271,56 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     return result
 
 
-def _unresolved(sp: Spectrum) -> Any:
-    """Which bulks need more nodes."""
-    return np.asarray(sp.series.error) > SERIES_GOAL / (4 * sp.count)
+def _room(eq: Any, count: Any) -> int:
+    """For how many bulks there is room in arrays, one of few numbers, so that models share compilations."""
+    room = FEW_BULKS if concrete(count) and eq.values.size > MANY_EIGENVALUES else MOST_BULKS
+    while concrete(count) and room < int(count):
+        room *= 2
+    return min(room, eq.most_bulks)
 
 
-def _refined(sp: Spectrum, nodes: int) -> tuple[Spectrum, bool]:
-    """The spectrum with `nodes` nodes on the bulks that need them, and whether a gap was found inside of one.
+_search = jax.jit(search_support)
+
+
+def _refined(sp: Spectrum) -> tuple[Spectrum, bool]:
+    """The spectrum with more nodes on the bulks that need them, and whether a gap was found inside of one.
 
     The other bulks' series are only padded.
     """
-    which, support = np.flatnonzero(_unresolved(sp)), jax.tree.map(on_host, sp.support)
-    missing = nodes - sp.series.cosines.shape[1]
-    rows = list(namespace(sp.series.cosines).pad(on_host(sp.series.cosines), ((0, 0), (0, missing))))
-    errors = np.asarray(sp.edge_errors).reshape(-1, 2)
-    drop, drop_error = list(support.drop), list(support.drop_error)
-    hole = False
+    goal = SERIES_GOAL / (4 * sp.count)
+    which, support = np.flatnonzero(np.asarray(sp.series.error) > goal), jax.tree.map(on_host, sp.support)
+    if not which.size:
+        return sp, False
+    rows, errors = list(on_host(sp.series.cosines)), np.asarray(sp.edge_errors).reshape(-1, 2)
+    missing = list(on_host(sp.series.error))
+    drop, drop_error, hole = list(support.drop), list(support.drop_error), False
     for i in which:
-        found = _resolve(sp.equations, support.lower[i], support.upper[i], errors[i], support.mass[i], nodes=nodes)
+        bulk, near = (support.lower[i], support.upper[i], errors[i], support.mass[i]), None
+        for nodes in REFINED:
+            found = _resolve(sp.equations, *bulk, near, nodes=nodes)
+            if not bool(found.sound):
+                found = _resolve(sp.equations, *bulk, nodes=nodes)
+            near, hole = found.u, hole or bool(found.hole)
+            missing[i] = missing_of(*jax.lax.stop_gradient((found.cosines, support.mass[i])))
+            if float(missing[i]) <= goal:
+                break
         rows[i], drop[i], drop_error[i] = found.cosines, found.drop, found.drop_error
-        hole = hole or bool(found.hole)
-    rows, drop, drop_error = (namespace(*column).stack(column) for column in (rows, drop, drop_error))
+    longest = max(row.size for row in rows)
+    rows = [namespace(row).pad(on_host(row), (0, longest - row.size)) for row in rows]
+    rows, missing, drop, drop_error = (
+        namespace(column).stack([on_host(a) for a in column]) for column in (rows, missing, drop, drop_error)
+    )
     support = support._replace(drop=drop, drop_error=drop_error)
-    return eqx.tree_at(lambda r: (r.support, r.series), sp, (support, series_of(support, rows))), hole
+    return eqx.tree_at(lambda r: (r.support, r.series), sp, (support, Series(rows, missing))), hole
 
 
 _resolve = jax.jit(resolve, static_argnames="nodes")
 
 
 @partial(jax.jit, static_argnames="bulks")
-def _spectrum(eq: Any, *, bulks: int) -> tuple[Any, ...]:
+def _spectrum(eq: Any, search: Search, *, bulks: int) -> tuple[Any, ...]:
     """All fields of a Spectrum but its model and equations, so that models share one compilation."""
-    edges = find_edges(eq, bulks=bulks)
+    edges = find_edges(eq, search, bulks=bulks)
     exists = ~jnp.isnan(edges.lower)
     known = lambda a, other: jnp.where(exists, a, other)
     mass, parts = masses_and_parts(eq, edges)
