@@ -40,6 +40,7 @@ ROOMS = [
     "algebraic.numbers",
     "algebraic.elimination",
     "algebraic.twin",
+    "algebraic.drops",
     "algebraic.__init__",
     "certificate",
     "io",
