@@ -350,6 +350,10 @@ class ColumnEquations(eqx.Module):
         total = jnp.sum(differ)
         return jnp.where(jnp.abs(total) <= SAME * jnp.sum(jnp.abs(differ)), 0.0, total)
 
+    def share(self, ranks: Any) -> Any:
+        """Mass of a set of ranks, in eigenvalues."""
+        return jnp.sum(self.ranks * ranks) / self.psi_p
+
     def _lighter(self, *sets: Any) -> Any:
         """Of several sets of ranks the one that adds up to least."""
         return jnp.stack(sets)[jnp.argmin(jnp.stack([jnp.sum(self.ranks * s) for s in sets]))]

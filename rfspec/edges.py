@@ -216,7 +216,7 @@ def _all_folds(eq: Any, search: Search, bulks: int) -> tuple[Unknowns, Any, Any]
 def _levels(eq: Any) -> tuple[Any, Any]:
     """Mass and number of each level, and whether there may be a gap there; mass and number of the whole spectrum."""
     mass, number, told = eq.levels
-    whole = eq.level(eq.total), jnp.sum(eq.ranks * eq.total) / eq.psi_p
+    whole = eq.level(eq.total), eq.share(eq.total)
     all_ranks = (whole[0] >= 0) & (mass <= (1.0 + SAME) * whole[1]) & ~_alike(eq, number, mass, *whole)
     return (mass, number, told & (mass > 0) & ((mass < (1.0 - SAME) * whole[1]) | all_ranks)), whole
 

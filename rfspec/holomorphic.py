@@ -1,4 +1,4 @@
-r"""Newton steps, folds and vertical integrals for a residual F(u; ζ) that is holomorphic in u and ζ.
+r"""Newton steps, continuation and folds for a residual F(u; ζ) that is holomorphic in u and ζ.
 
 Nothing here knows which equations are solved. Unknowns travel as tuples of scalars, so that XLA fuses a whole
 Newton step into one loop; everything is written for one ζ and batched by `jax.vmap`.
@@ -181,35 +181,6 @@ def _positive(moved: Any, u: Any) -> Any:
     """A Newton step in u or, where it would all but end the unknown, the same step in 1/u."""
     ends = moved < 0.1 * u
     return jnp.where(ends, u**2 / jnp.where(ends, 2 * u - moved, 1.0), moved)
-
-
-def vertical(
-    eq: Any, x: Any, readout: Callable[[Unknowns, Any], Any], *, levels: int, steps: int
-) -> tuple[Unknowns, Any]:
-    r"""Solution at x + i0, and the integral (1/π)∫_0^∞ Re f(x + iy) dy of a Stieltjes transform f.
-
-    For f(z) = ∫ dν(λ)/(λ - z) the measure left of x is ν(R)/2 minus this integral, for every real x > 0. In
-    log y the integrand is analytic in the strip |Im log y| < π/2, so the trapezoid rule with step h errs by
-    e^{-π²/h}; both ends are summed to infinity by their leading powers. `readout(u, ζ)` returns f; the
-    path is not differentiated, so a caller who wants derivatives makes u implicit there.
-    """
-    eq, real = jax.lax.stop_gradient((eq, x))
-    top, bottom = 1e3 * eq.bound, 1e-15 * real
-    h = jnp.log(top / bottom) / levels
-    height = top * jnp.exp(-h * jnp.arange(levels + 2)).at[-1].set(0.0)  # the real axis last
-
-    def step(u: Unknowns, y: Any) -> tuple[Unknowns, Unknowns]:
-        u = newton_step(_at(eq, real + 1j * y), u)
-        return u, u
-
-    _, path = jax.lax.scan(step, eq.start(real + 1j * top), jnp.repeat(height, steps))
-    path = tuple(v[steps - 1 :: steps] for v in path)
-    weight = height.at[-1].set(bottom)
-    f = jax.vmap(readout)(path, x + 1j * height).real * weight
-    cubic = (f[1] - f[0] * jnp.exp(h)) / (jnp.exp(3 * h) - jnp.exp(h))  # Re f·y = A/y + B/y³ + ...
-    above = (f[0] - cubic) / jnp.expm1(h) + cubic / jnp.expm1(3 * h)
-    total = above + jnp.sum(f[:-1]) + f[-1] / jnp.expm1(h)
-    return tuple(v[-1] for v in path), h * total / jnp.pi
 
 
 # ---------------------------------------------------------------------------------------------------- folds

@@ -22,7 +22,7 @@ from .gaussian_equivalent import gaussian_equivalent
 from .model import RandomFeatureModel
 from .series import Series, missing_of, moment_of, quantile_at, resolve, series_of
 from .solver import ConvergenceError, Solution, complex_array, solve_at
-from .support import PARTS, PartEdges, Support, cdf_at, density_at, masses_and_parts, open_ends
+from .support import BELOW, PARTS, PartEdges, Support, cdf_at, density_at, masses_and_parts, open_ends
 from .theory import Equations, equations
 
 NODES = 48  # of a bulk's cosine series; a bulk about to split needs more
@@ -117,7 +117,7 @@ class Spectrum(eqx.Module):
         if not concrete(holds):
             return [None] * self.count
         rows = np.asarray(holds).T[: self.count]
-        return ["+".join(p for p, held in zip(PARTS, row, strict=True) if held) for row in rows]
+        return ["+".join(p for p, held in zip((*PARTS, BELOW), row, strict=True) if held) for row in rows]
 
     @property
     def separated(self) -> Any:

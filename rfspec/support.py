@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from .edges import Edges
 from .solver import solve_real_axis
 
-PARTS = ("population", "sample", "satellite", "draws")  # the last: differences of finitely many draws, below
+PARTS = ("population", "sample", "satellite")
+BELOW = "draws"  # differences of finitely many draws of the noise, below these
 ON_EDGE = 8 * float(jnp.finfo(float).eps)  # of its place
 
 

@@ -10,7 +10,12 @@ from problems import ZOO, sparing
 import rfspec as rf
 
 FACTOR = 1.0  # claimed error over true error has to be at least this
-DEAR = ["near the hard edge", "nearly split", "nearly split beside another", "few features"]  # many nodes, or compilations
+DEAR = [
+    "near the hard edge",
+    "nearly split",
+    "nearly split beside another",
+    "few features",
+]  # many nodes, or compilations
 
 
 class Spectra(dict):

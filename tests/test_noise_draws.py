@@ -55,6 +55,19 @@ class Twin:
             self.p / self.n * noise - second,
         ]
 
+    def explained(self, z, target):
+        """Tr Vᵀ(U - z)⁻¹V/d at z < 0, for (c_x, c_ξ, α/β)."""
+        signal, noise, share = target
+        q, first, second = self.solve(z, -z / 100)
+        c, m, p = self.c, self.m, self.p
+        whole, rest = 1 / (1 + first), 1 / (1 + second)
+        both = whole / m + (1 - 1 / m) * rest
+        total = (1 - whole) / m * noise**2 + (1 - 1 / m) * (1 - rest) * noise**2
+        for x, w in self.atoms:
+            g = w * q / (1 + p * (c.kappa2 * x * whole + c.b2 * both) * q)
+            total += c.b2 * p * g * (noise * both + signal * share * x * whole) ** 2 + signal**2 * w * x * (1 - whole)
+        return total.real
+
     def solve(self, z, floor):
         with mp.workdps(30):
             z, height = mp.mpc(z), 300.0
@@ -111,6 +124,23 @@ def test_nothing_is_silently_wrong(models, atoms):
     rng = np.random.default_rng(1)
     found = [(model, *verdict(model)) for model in (draw(rng, (1.0, 2.0, 5.0, 30.0), atoms) for _ in range(models))]
     assert [(m, reason) for m, sort, reason in found if sort != "right"] == []
+
+
+@pytest.mark.parametrize("target", ["noise", pytest.param("data", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("draws", [1, 3])
+def test_drops_add_up_to_what_all_modes_explain(target, draws):
+    """Under weight decay, E(-γ) + γE'(-γ) of E(z) = Tr Vᵀ(U - z)⁻¹V/d, by multi-precision numbers."""
+    decay = 0.01
+    model = model_of(noise_draws=draws, target=target, weight_decay=decay)
+    ratio = float(model.process.alpha / model.process.beta)
+    twin, y = Twin(model), {"noise": (0, -1, ratio), "data": (1, 0, ratio)}[target]
+    bulks = rf.spectrum(model).bulks
+    with mp.workdps(30):
+        z, h = -mp.mpf(decay / float(model.pace)), mp.mpf(10) ** -10
+        slope = (twin.explained(z * (1 + h), y) - twin.explained(z * (1 - h), y)) / (2 * z * h)
+        exact = twin.explained(z, y) - z * slope
+    assert all(b.loss_drop > 0 for b in bulks)
+    assert abs(sum(b.loss_drop for b in bulks) - float(exact)) <= sum(b.loss_drop_error for b in bulks) < 1e-11
 
 
 def test_against_features():

@@ -45,6 +45,7 @@ ROOMS = [
     "algebraic.triangular",
     "algebraic.twin",
     "algebraic.curves",
+    "algebraic.drops",
     "algebraic.__init__",
     "certificate",
     "io",
