@@ -63,11 +63,9 @@ KNOWN_NUMBERS_ONLY = {("learning_curve, momentum", t) for t in UNDER if t != "pl
     ("merging_lines", "jit"),
     ("merging_lines", "vmap"),
 }
-QUICK = {(name, "plain") for name in ("solve", "leading_order", "learning_curve", "spectrum", "clock")} | {
-    ("gaussian_equivalent", "grad"),
+QUICK = {(name, "plain") for name in ("solve", "learning_curve", "spectrum", "clock")} | {
     ("gaussian_equivalent", "vmap"),
     ("learning_curve", "grad"),
-    ("spectrum", "jacfwd"),  # of a bulk that needs more nodes than others
 }
 BUILT_OF_OTHERS = {  # or of NumPy, or of experiments
     *("certify", "compare", "constants_table", "held_out", "over_time", "phase_diagram", "predict", "required"),

@@ -440,6 +440,7 @@ def test_sampled_matrices_tend_to_the_spectrum(name, spectra):
     assert large < 3 / (PSI[0] * 160)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", [lambda a: rf.PowerLaw(a, 0.05), rf.Exponential])
 def test_a_solution_is_differentiable_in_the_parameter_of_a_law(law):
     """Inside a bulk, where its poles are near the nodes; and in a map."""

@@ -88,7 +88,9 @@ def differences(f, x, h=1e-4):
     return np.array([sum(w * step(*(k * e)) for k, w in weights.items()) / h for e in np.eye(x.size)])
 
 
-@pytest.mark.parametrize("tau", [np.inf, [10.0, np.inf]], ids=["the end", "a time and the end"])
+@pytest.mark.parametrize(
+    "tau", [pytest.param(np.inf, marks=pytest.mark.slow), [10.0, np.inf]], ids=["the end", "a time and the end"]
+)
 def test_gradients_at_the_end_of_training(tau):
     """They were NaN in reverse mode in ψ_p, or 0; a limit has the derivatives of a limit."""
     f = lambda x: jnp.sum(curve(x, tau).test)
@@ -144,6 +146,7 @@ def test_second_derivatives_of_stopping_times(mode):
         assert np.allclose(found, slopes, rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_map_over_models_of_second_derivatives():
     f = lambda n: curve((8.0, n), 30.0).test
     many = jax.vmap(jax.grad(jax.grad(f)))(jnp.array([2.0, 4.0]))

@@ -66,6 +66,7 @@ def test_a_known_model_is_known_inside_jit(name):
         assert np.array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_known_model_is_computed_inside_jit():
     curve = jax.jit(lambda tau: rf.learning_curve(rf.RandomFeatureModel(64.0, 8.0, 0.01), tau).test)
     known = rf.learning_curve(rf.RandomFeatureModel(64.0, 8.0, 0.01), 10.0).test
@@ -105,7 +106,7 @@ LISTS = {
 }
 
 
-@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "tau" else n for n in LISTS])
 def test_lists_mix_known_and_traced_numbers(name):
     f = LISTS[name]
     known = f([2.0, 4.0, 3.0])

@@ -223,7 +223,8 @@ def test_the_end_of_training_against_minimum_norm_regression():
     assert np.all(np.abs(found.mean(0) - exact) < 5 * found.std(0, ddof=1) / 2 + 4 * exact / d**2)
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 30])
 def test_drops_of_steps_at_the_limit_of_stability(count):
     """On the real axis what the contour says, of many oscillations on a bulk and of modes that barely shrink."""
     rng = np.random.default_rng(count)
