@@ -11,11 +11,6 @@ import rfspec as rf
 
 FACTOR = 1.0  # claimed error over true error has to be at least this
 DEAR = ["near the hard edge", "nearly split", "nearly split beside another", "few features"]  # many nodes
-    "near the hard edge",
-    "nearly split",
-    "nearly split beside another",
-    "few features",
-]  # many nodes, or compilations
 
 
 class Spectra(dict):
