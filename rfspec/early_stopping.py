@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import concrete, real_scalar
+from ._checks import concrete, namespace, real_scalar
 from .contour import FINEST, flow
 from .gaussian_equivalent import gaussian_equivalent
 from .holomorphic import newton_step
@@ -453,9 +453,8 @@ def _stops(eq: Any, tolerance: Any, threshold: Any) -> tuple[Stops, Any, Any]:
     still, seen = jax.lax.stop_gradient((eq, found))
     at = jnp.stack([seen.best, seen.lower, seen.upper, seen.onset])
     errors = flow_errors(still, jnp.where(jnp.isnan(at), jnp.inf, at))
-    missed = errors + errors[0] * np.array(
-        [0.0, 1.0, 1.0, 0.0]
-    )  # the level of the window is as uncertain as the minimum
+    ends = np.array([False, True, True, False])  # the level of the window is as uncertain as the minimum
+    missed = namespace(errors).where(ends, errors + errors[0], errors)
     return found, errors, missed / jnp.abs(seen.slopes)
 
 

@@ -305,7 +305,7 @@ def test_solutions_with_finite_draws_are_those_of_the_law():
         assert max(map(abs, printed(model, q, delta, x[i], *rule.at(place)))) < 1e-9
 
 
-SOME = ("power law", "with an atom")
+SOME = ("power law",)
 SLOWLY = [name if name in SOME else pytest.param(name, marks=pytest.mark.slow) for name in TRUE]
 
 
