@@ -82,7 +82,7 @@ def curve(ratios, tau, **kwargs):
 
 
 def differences(f, x, h=1e-4):
-    """Gradient and Hessian of f in log x by central differences of fourth order, and a scale of their errors."""
+    """Gradient of f in log x by central differences of fourth order."""
     step = lambda *k: f(x * np.exp(h * np.asarray(k)))
     weights = {-2: 1 / 12, -1: -2 / 3, 1: 2 / 3, 2: -1 / 12}
     return np.array([sum(w * step(*(k * e)) for k, w in weights.items()) / h for e in np.eye(x.size)])

@@ -60,7 +60,7 @@ def judged(model):
     assert np.all(test[inside] <= float(stop.test) + 0.01 + allowed[inside])
     assert bool(stop.nothing_to_learn) == (float(stop.tau) == 0)
     assert float(curve.test[0]) == pytest.approx(float(stop.untrained), abs=1e-15)
-    assert np.isnan(float(stop.tau_error)) == np.False_
+    assert not np.isnan(float(stop.tau_error))
     return stop
 
 
