@@ -139,8 +139,9 @@ def _lines(ax: Any, found: Any, x: np.ndarray, y: np.ndarray, tau: float) -> lis
         lines.append((late, COLORS["sample"], r"$\tau$ is the end of the window"))
     if x.size > 1 and y.size > 1:
         for values, color, label in lines:
-            if np.nanmin(values) < 0 < np.nanmax(values):
-                ax.contour(x, y, values, levels=[0.0], colors=[color], linewidths=1.8, zorder=3)
+            values = np.where(found.tau_star.values == 0, np.nan, values)  # no lines where nothing can be learnt
+            if np.any(values < 0) and np.any(values > 0):
+                ax.contour(x, y, np.ma.masked_invalid(values), levels=[0.0], colors=[color], linewidths=1.8, zorder=3)
                 handles.append(Line2D([], [], color=color, lw=1.8, label=label))
     ends = np.array([max(x[0], y[0]), min(x[-1], y[-1])])
     if ends[0] < ends[1]:
