@@ -73,6 +73,19 @@ def or_zero(a: Any) -> Any:
     return 0.0 if a is None else a
 
 
+class Point(NamedTuple):
+    """A solution with D_i, T(λ) and 1/(1 + ψ_pTq) at the eigenvalues or nodes of Σ, and Tr FΣᵏFᵀ(U - z)⁻¹/p for
+    k = 0, 1, 2; of a continuous law 1 + ψ_pTq at the ends of its intervals.
+    """
+
+    q: Any
+    D: tuple[Any, ...]
+    T: Any
+    g: Any
+    moments: tuple[Any, Any, Any]
+    ends: Any
+
+
 class Pair(NamedTuple):
     """Two points (z1, z2): Q = q1q2, D_i(z1)D_i(z2), I_k = ∫dρ_Σ λᵏ/(e1e2), J = ∫dρ_Σ T1T2/(e1e2), e = 1 + ψ_pTq."""
 
@@ -190,8 +203,8 @@ class ColumnEquations(eqx.Module):
 
     `target` is the combination y = c_xx + c_ξξ that is learnt, `slope` c_xα/β (None where c_x is), and `decay` what
     weight decay adds to U. Σ is `values` and `weights`: its atoms, or the grid of a continuous `law`, whose weights
-    depend on where 1 + ψ_pTq vanishes; or nodes for smooth averages over it, with `fewer` of them to tell their error.
-    A theory adds its residual and start, what is known of it exactly, and `_state`, `_T`, `_kinds`, `_columns`,
+    depend on where 1 + ψ_pTq vanishes; or nodes for smooth averages over it, with `others` to tell their error.
+    A theory adds its residual and start, what is known of it exactly, and `_T`, `_kinds`, `_columns`,
     `_fixed` and `_rank`.
     """
 
@@ -200,7 +213,7 @@ class ColumnEquations(eqx.Module):
     values: Any
     weights: Any
     law: Any
-    fewer: Any
+    others: Any
     ge: GaussianEquivalent
     target: Combination
     slope: Any
@@ -428,48 +441,43 @@ class ColumnEquations(eqx.Module):
 
     def transforms(self, u: Unknowns) -> tuple[Any, Any]:
         """The traces (r, s) of equation (3)."""
-        s, r, _ = self._moments(u)
+        s, r, _ = self.at(u).moments
         return r, s
 
-    def two_point(self, u1: Unknowns, u2: Unknowns, sources: Sequence[Source]) -> tuple[Any, ...]:
-        """K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p from the solutions at both arguments, for sources M."""
-        return tuple(r.moments[0] for r in self._responses(u1, u2, sources))
-
-    def explained(self, u: Unknowns) -> tuple[Any, Any]:
-        """Tr Vᵀ(U - z)⁻¹V/d, and the same with the population's Ṽᵀ."""
-        return explained(self._learnt, self._kinds, self._state(u)[0], self._moments(u))
-
-    def explained_twice(self, u1: Unknowns, u2: Unknowns, sources: Sequence[Source]) -> list[Any]:
-        """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d of each source M."""
-        D, moments = (self._state(u1)[0], self._state(u2)[0]), (self._moments(u1), self._moments(u2))
-        found = self._responses(u1, u2, sources)
-        return [explained_twice(self._learnt, self._kinds, D, moments, response) for response in found]
-
-    def _responses(self, u1: Unknowns, u2: Unknowns, sources: Sequence[Source]) -> list[Response]:
-        (D1, T1, g1), (D2, T2, g2) = self._state(u1), self._state(u2)
-        weights = self.weights
-        if self.law is not None:
-            weights = weights * self.law.correction_of_two(self._ends(u1, D1), self._ends(u2, D2))
-        g = weights * g1 * g2
-        I0, I1, I2, I3 = (jnp.sum(self.values**k * g) for k in range(4))
-        D = tuple(a * b for a, b in zip(D1, D2, strict=True))
-        pair = Pair(self.psi_p, self._columns, u1[0] * u2[0], D, (I0, I1, I2, I3), jnp.sum(T1 * T2 * g))
-        return pair.responses(self._kinds, sources)
-
-    def _state(self, u: Unknowns) -> tuple[tuple[Any, ...], Any, Any]:
-        """D_i, T(λ) and 1/(1 + ψ_pTq) at the eigenvalues or nodes."""
+    def at(self, u: Unknowns) -> Point:
+        """A solution with what traces at it are made of."""
         D = self._D(u)
         T = self._T(D, self.values)
-        return D, T, reciprocal(1.0 + self.psi_p * T * u[0])
+        g = reciprocal(1.0 + self.psi_p * T * u[0])
+        if self.law is None:
+            averages, ends = [jnp.sum(self.weights * self.values**k * g) for k in range(3)], None
+        else:
+            averages, ends = self._law_averages(u, D, 3), self._ends(u, D)
+        m0, m1, m2 = (u[0] * average for average in averages)
+        return Point(u[0], D, T, g, (m0, m1, m2), ends)
 
-    def _moments(self, u: Unknowns) -> tuple[Any, Any, Any]:
-        """Tr FΣᵏFᵀ(U - z)⁻¹/p for k = 0, 1, 2."""
+    def two_point(self, one: Point, two: Point, sources: Sequence[Source]) -> tuple[Any, ...]:
+        """K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p from the solutions at both arguments, for sources M."""
+        return tuple(r.moments[0] for r in self._responses(one, two, sources))
+
+    def explained(self, point: Point) -> tuple[Any, Any]:
+        """Tr Vᵀ(U - z)⁻¹V/d, and the same with the population's Ṽᵀ."""
+        return explained(self._learnt, self._kinds, point.D, point.moments)
+
+    def explained_twice(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Any]:
+        """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d of each source M."""
+        D, moments = (one.D, two.D), (one.moments, two.moments)
+        found = self._responses(one, two, sources)
+        return [explained_twice(self._learnt, self._kinds, D, moments, response) for response in found]
+
+    def _responses(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Response]:
+        g = self.weights * one.g * two.g
         if self.law is not None:
-            m0, m1, m2 = (u[0] * average for average in self._law_averages(u, self._D(u), 3))
-            return m0, m1, m2
-        g = self.weights * self._state(u)[-1]
-        m0, m1, m2 = (u[0] * jnp.sum(self.values**k * g) for k in range(3))
-        return m0, m1, m2
+            g = g * self.law.correction_of_two(one.ends, two.ends)
+        I0, I1, I2, I3 = (jnp.sum(self.values**k * g) for k in range(4))
+        D = tuple(a * b for a, b in zip(one.D, two.D, strict=True))
+        pair = Pair(self.psi_p, self._columns, one.q * two.q, D, (I0, I1, I2, I3), jnp.sum(one.T * two.T * g))
+        return pair.responses(self._kinds, sources)
 
     @property
     def _learnt(self) -> Target:

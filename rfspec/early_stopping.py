@@ -23,16 +23,16 @@ import numpy as np
 from ._checks import concrete, namespace, real_scalar
 from .contour import FINEST, flow
 from .gaussian_equivalent import gaussian_equivalent
-from .holomorphic import newton_step
-from .learning_curves import flow_errors, limit, losses, pairs_at, pairs_of, score_error
+from .learning_curves import flow_errors, limit, losses, pairs_of, score_error
 from .model import RandomFeatureModel
-from .solver import ConvergenceError, solve_off_axis
+from .solver import ConvergenceError, solve_near, solve_off_axis, towards
 from .theory import averaged_equations
 
 GRID = 96  # training times looked at first: 0, and
 FIRST, LAST = 1e-3, 40.0  # from cλ = FIRST for the largest λ to cλ = LAST for the smallest
 TURNS = 3  # minima that are refined, at most
 SCAN = 24  # contour nodes while searching
+AT_ONCE = 8  # of these times
 GUARDED = 8  # Newton steps inside a bracket
 FLAT = 1e-13  # relative depth of a minimum below which it is rounding
 SMALLEST = 1e-16  # of the bound of the spectrum: nothing below it is learnt
@@ -265,23 +265,19 @@ def scan(eq: Any) -> Scan:
     nodes = jax.vmap(lambda c: flow(c, eq.top, SCAN).nodes)(c) - eq.decay
 
     def follow(u: Any, z: Any) -> tuple[Any, Any]:
-        def towards(z: Any, *u: Any) -> Any:
-            for _ in range(3):
-                u = newton_step(lambda *w: eq.residual(w, z - eq.origin), u)
-            return u
-
-        u = jax.vmap(towards)(z, *u)
+        u = jax.vmap(lambda z, *u: towards(eq, u, z))(z, *u)
         return u, u
 
     first = jax.vmap(partial(solve_off_axis, eq))(nodes[0])
     _, path = jax.lax.scan(follow, first, nodes)
 
-    def one(v: Any, *u: Any) -> tuple[Any, Any]:
+    def one(place: Any) -> tuple[Any, Any]:
+        v, u = place
         pairs, around = pairs_of(eq, u), _time(v, start)
         f = lambda w: losses(eq, flow(_time(w, start), eq.top, SCAN, around=around), pairs)[:2]
         return jax.jvp(f, (v,), (jnp.ones_like(v),))
 
-    (train, test), (_, test_slope) = jax.vmap(one)(at, *path)
+    (train, test), (_, test_slope) = jax.lax.map(one, (at, path), batch_size=AT_ONCE)
     return Scan(at, train, test, test_slope)
 
 
@@ -298,10 +294,14 @@ def _root(eq: Any, seen: Scan, place: Any, weights: Any, level: Any) -> tuple[An
     at_high = jnp.stack([a[place + 1] for a in (seen.train, seen.test, seen.test_slope)])
     rising = weights @ at_high > jax.lax.stop_gradient(level)
 
+    def nodes(center: Any) -> Any:
+        return flow(_time(center, seen.start), eq.top, FINEST).nodes
+
     def once(carry: Any, guarded: Any) -> tuple[Any, Any]:
-        center, start = carry
+        center, start, u = carry
         around = _time(center, seen.start)
-        pairs = pairs_at(eq, flow(around, eq.top, FINEST).nodes)
+        u = jax.vmap(lambda z, *u: solve_near(eq, u, z))(nodes(center) - eq.decay, *u)
+        pairs = pairs_of(eq, u)
 
         def passed(eq: Any, pairs: Any, level: Any, v: Any) -> tuple[Any, Any]:
             """The condition, its slope, and the losses."""
@@ -331,10 +331,12 @@ def _root(eq: Any, seen: Scan, place: Any, weights: Any, level: Any) -> tuple[An
             return v + jnp.clip(-value / slope, low - high, high - low), (v, jax.lax.stop_gradient(slope), at)
 
         found = _last(jax.lax.scan(refine, v, length=3))
-        v = jax.lax.stop_gradient(found[0])
-        return (v, v), found
+        v, u = jax.lax.stop_gradient((found[0], u))
+        return (v, v, u), found
 
-    return _last(jax.lax.scan(once, (high, (low + high) / 2), jnp.array([GUARDED, 0])))
+    still = jax.lax.stop_gradient(eq)
+    u = jax.vmap(partial(solve_off_axis, still))(nodes(high) - still.decay)
+    return _last(jax.lax.scan(once, (high, (low + high) / 2, u), jnp.array([GUARDED, 0])))
 
 
 def _last(scanned: tuple[Any, Any]) -> Any:

@@ -11,6 +11,8 @@ det ∂F/∂u = 0) in its bracket, by Newton's method.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -25,15 +27,17 @@ from .holomorphic import (
     jacobian,
     null_vectors,
     sensitivity,
+    solve_small,
 )
 
 EPS = float(jnp.finfo(float).eps)
-CUTS = 16  # points put into an interval that is cut
-ROUNDS = 16
-MORE_ROUNDS = 6  # in which intervals are cut only to find the edge that they hold
-AT_ONCE = 256  # intervals times eigenvalues of Σ
+CUTS, ROUNDS = 16, 16  # points put into an interval that is cut
+FEW_CUTS, MORE_ROUNDS = 4, 11  # where intervals are cut only to find the edge that they hold
+AT_ONCE = 1024  # points times eigenvalues of Σ
 NARROWEST = 1e-13  # relative width of the narrowest gap or bulk
 INSIDE = 1e-10  # relative imaginary part that says "in the support"
+NEARBY = 0.1  # relative height from which Newton's method is tried,
+CONVERGED, CLEARLY = 1e-12, 1e-6  # and what is asked of a solution found like that: relative step, imaginary part
 NEAR = 0.05  # relative distance of neighbours and
 STEADY = 0.1  # change of the solution, relative to its imaginary part, that rule a gap between them out
 
@@ -104,36 +108,71 @@ def on_axis(u: Unknowns, inside: Any) -> Unknowns:
     return tuple(jnp.where(inside, v, v.real + 0j) for v in u)
 
 
-def _measure(eq: Any, x: Any) -> _Points:
-    """What is known at each x of a table [rows, CUTS] from the solution there alone; NaN marks unused or lost places.
-
-    Used rows come first, and a few of them at a time are solved for, the fewer the more eigenvalues Σ has.
+def is_the_solution(eq: Any, u: Unknowns, x: Any) -> Any:
+    """Whether u, from any start, is the limit solution at a real x: with all Im u > 0, or real and rising with x in
+    every unknown. Just above x it is then a root with all Im u > 0, and there is only one.
     """
+    z = x + 0j
+    value, columns = jacobian(lambda *w: eq.residual(w, z), u)
+    step, slope = solve_small(columns, value), _slope(eq, u, z)
+    converged = jnp.all(jnp.stack([jnp.abs(a) <= CONVERGED * jnp.abs(v) for a, v in zip(step, u, strict=True)]))
+    above = jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > CLEARLY
+    rising = jnp.min(jnp.stack([a.real - jnp.abs(a.imag) for a in slope])) > 0
+    return converged & (above | ((eq.depth(u) < CONVERGED) & rising))
 
-    def one(x: Any) -> tuple[Any, ...]:
-        u = descend(eq, x + 0j, 1e-16 * x, levels=80)
+
+def _slope(eq: Any, u: Unknowns, z: Any) -> Unknowns:
+    """du/dζ."""
+    _, columns = jacobian(lambda *w: eq.residual(w, z), u)
+    _, by_z = jax.jvp(lambda z: eq.residual(u, z), (z,), (jnp.ones_like(z),))
+    return tuple(-a for a in solve_small(columns, by_z))
+
+
+def _measure(eq: Any, x: Any) -> _Points:
+    """What is known at each x from the solution there alone; NaN marks unused or lost places.
+
+    Newton's method from not far above finds most solutions, and it can be told which; the others are continued down to
+    where nothing changes.
+    """
+    used = ~jnp.isnan(x)
+    place = jnp.where(used, x, eq.bound)
+
+    def quick(x: Any) -> tuple[Unknowns, Any]:
+        u = descend(eq, x + 0j, NEARBY * x, steps=1, final=8)
+        return u, is_the_solution(eq, u, x)
+
+    few = AT_ONCE // eq.weights.size
+    u, sure = _in_turns(quick, place, used, max(CUTS, few))
+    careful = lambda x: descend(eq, x + 0j, 1e-16 * x)
+    rest = _in_turns(careful, place, used & ~sure, max(1, min(CUTS, few)))
+    u = jax.tree.map(partial(jnp.where, sure), u, rest)
+
+    def known(x: Any, used: Any, *u: Any) -> _Points:
+        good = used & (jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > -INSIDE)
         inside = is_inside(eq, u)
-        lost = ~(jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > -INSIDE)
         u = on_axis(u, inside)
-        return _Points(jnp.where(lost, jnp.nan, x), eq.tail(u, x), eq.level(eq.above(u)), inside & ~lost, u)
+        return _Points(jnp.where(good, x, jnp.nan), eq.tail(u, x), eq.level(eq.above(u)), inside & good, u)
 
-    few = max(1, min(x.shape[0], AT_ONCE // eq.weights.size))
-    rows = -(-x.shape[0] // few) * few
-    used = ~jnp.isnan(jnp.pad(x, ((0, rows - x.shape[0]), (0, 0)), constant_values=jnp.nan))
-    place = jnp.where(used, jnp.pad(x, ((0, rows - x.shape[0]), (0, 0))), eq.bound)
+    return jax.vmap(known)(place, used, *u)
 
-    def solved(carry: Any) -> Any:
+
+def _in_turns(f: Callable[[Any], Any], x: Any, wanted: Any, few: int) -> Any:
+    """f where it is wanted, a few points at a time; anything elsewhere."""
+    few = min(few, x.size)
+    order = jnp.argsort(~wanted)
+    size = -(-x.size // few) * few
+    place, wanted = jnp.pad(x[order], (0, size - x.size), mode="edge"), jnp.pad(wanted[order], (0, size - x.size))
+
+    def turn(carry: Any) -> Any:
         found, k = carry
-        here = jax.vmap(jax.vmap(one))(jax.lax.dynamic_slice_in_dim(place, few * k, few))
+        here = jax.vmap(f)(jax.lax.dynamic_slice_in_dim(place, few * k, few))
         put = lambda a, b: jax.lax.dynamic_update_slice_in_dim(a, b, few * k, 0)
         return jax.tree.map(put, found, here), k + 1
 
-    empty = jax.tree.map(lambda a: jnp.zeros((rows, CUTS), a.dtype), jax.eval_shape(one, eq.bound))
-    found, _ = jax.lax.while_loop(
-        lambda c: jnp.any(used & (jnp.arange(rows) >= few * c[1])[:, None]), solved, (empty, 0)
-    )
-    found = found._replace(x=jnp.where(used, found.x, jnp.nan), inside=found.inside & used)
-    return jax.tree.map(lambda a: a[: x.shape[0]], found)
+    shapes = jax.eval_shape(jax.vmap(f), place)
+    empty = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    found, _ = jax.lax.while_loop(lambda carry: few * carry[1] < jnp.sum(wanted), turn, (empty, 0))
+    return jax.tree.map(lambda a: jnp.zeros_like(a[: x.size]).at[order].set(a[: x.size]), found)
 
 
 def search_support(eq: Any) -> Search:
@@ -145,7 +184,7 @@ def search_support(eq: Any) -> Search:
     grid = eq.bound * jnp.append(grid, lowest)
     levels, whole = _levels(eq)
     rows = max(-(-grid.size // CUTS), -(-levels[0].size // 4))  # intervals cut in one round
-    first = jnp.full(rows * CUTS, jnp.nan).at[: grid.size].set(grid).reshape(rows, CUTS)
+    first = jnp.full(rows * CUTS, jnp.nan).at[: grid.size].set(grid)
     empty = jnp.full(rows * CUTS * ROUNDS, jnp.nan)
     ones = tuple(jnp.ones(empty.size, complex) for _ in eq.start(1.0 + 0j))
     none = jnp.zeros(empty.size, bool)
@@ -163,7 +202,7 @@ def search_support(eq: Any) -> Search:
         width = jnp.where(wanted & (span > NARROWEST), span, 0.0)
         complete = ~jnp.any(hidden) & ~jnp.any(width > 0)
         complete = complete & (points.inside[0] | _alike(eq, points.level[0], points.above[0], *whole))
-        return points, _cuts(points, width, rows), complete, k + 1
+        return points, _cuts(points, width, rows, CUTS), complete, k + 1
 
     points, _, complete, _ = jax.lax.while_loop(cond, body, (points, first, False, 0))
     return Search(points, jnp.sum(points.inside[1:] != points.inside[:-1]), complete)
@@ -171,16 +210,16 @@ def search_support(eq: Any) -> Search:
 
 def _joined(points: _Points, more: _Points) -> _Points:
     """Points with new ones, ascending; unused places sort last and are overwritten."""
-    points = jax.tree.map(lambda a, b: a.at[-b.size :].set(b.ravel()), points, more)
+    points = jax.tree.map(lambda a, b: a.at[-b.size :].set(b), points, more)
     order = jnp.argsort(points.x)
     return jax.tree.map(lambda a: a[order], points)
 
 
-def _cuts(points: _Points, width: Any, rows: int) -> Any:
-    """Points in the widest intervals, one row each, the used rows first; `width` is 0 where there is nothing to do."""
+def _cuts(points: _Points, width: Any, rows: int, cuts: int) -> Any:
+    """Points in the widest intervals, so many each; `width` is 0 where there is nothing to do."""
     width, which = jax.lax.top_k(width, rows)
-    inner = points.x[which][:, None] * jnp.exp(width[:, None] * jnp.arange(1, CUTS + 1) / (CUTS + 1))
-    return jnp.where(width[:, None] > NARROWEST, inner, jnp.nan)
+    inner = points.x[which][:, None] * jnp.exp(width[:, None] * jnp.arange(1, cuts + 1) / (cuts + 1))
+    return jnp.where(width[:, None] > NARROWEST, inner, jnp.nan).ravel()
 
 
 def _all_folds(eq: Any, search: Search, bulks: int) -> tuple[Unknowns, Any, Any]:
@@ -189,14 +228,14 @@ def _all_folds(eq: Any, search: Search, bulks: int) -> tuple[Unknowns, Any, Any]
     Newton's method starts from the two ends of an interval; where it leads elsewhere the interval is cut.
     """
     rows = 2 * bulks
-    extra = jnp.full(rows * CUTS * MORE_ROUNDS, jnp.nan)
+    extra = jnp.full(rows * FEW_CUTS * MORE_ROUNDS, jnp.nan)
     ones = tuple(jnp.ones(extra.size, complex) for _ in search.points.u)
     spare = _Points(extra, jnp.ones(extra.size), jnp.zeros(extra.size, int), jnp.zeros(extra.size, bool), ones)
     points = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), search.points, spare)
 
     def cond(carry: Any) -> Any:
         _, pending, _, k = carry
-        return (k < MORE_ROUNDS) & jnp.any(~jnp.isnan(pending))
+        return (k < MORE_ROUNDS) & ((k == 0) | jnp.any(~jnp.isnan(pending)))
 
     def body(carry: Any) -> Any:
         points, pending, _, k = carry
@@ -205,11 +244,11 @@ def _all_folds(eq: Any, search: Search, bulks: int) -> tuple[Unknowns, Any, Any]
         folds = _folds(eq, points, place)
         span = jnp.log(points.x[place + 1] / points.x[place])
         width = jnp.zeros(points.x.size - 1).at[place].max(jnp.where(folds[2], 0.0, span))
-        return points, _cuts(points, width, rows), folds, k + 1
+        return points, _cuts(points, width, rows, FEW_CUTS), folds, k + 1
 
     edges = jnp.zeros(rows)
     none = tuple(edges for _ in ones), edges, edges > 0
-    nothing = jnp.full((rows, CUTS), jnp.nan).at[0, 0].set(search.points.x[0])
+    nothing = jnp.full(rows * FEW_CUTS, jnp.nan)
     return jax.lax.while_loop(cond, body, (points, nothing, none, 0))[2]
 
 
@@ -260,14 +299,31 @@ def _transitions(points: _Points, bulks: int) -> Any:
 
 
 def _folds(eq: Any, points: _Points, place: Any) -> tuple[Unknowns, Any, Any]:
-    """A fold inside each interval, by Newton's method from its two ends; and whether one was found."""
-    ends = jnp.concatenate([place, place + 1])
-    left, right = jnp.tile(points.x[place], 2), jnp.tile(points.x[place + 1], 2)
-    u, z, step, physical = jax.vmap(lambda u, x: _fold(eq, u, x))(tuple(v[ends].real for v in points.u), points.x[ends])
-    ok = (step < 1e-6) & physical & (z > left * (1 - 1e-9)) & (z < right * (1 + 1e-9))
-    first = ok[: place.size]
-    pick = lambda a: jnp.where(first, a[: place.size], a[place.size :])
-    return tuple(pick(v) for v in u), pick(z), first | ok[place.size :]
+    """A fold inside each interval, by Newton's method from its two ends and from where each end sees it; and whether
+    one was found.
+    """
+    left, right = points.x[place], points.x[place + 1]
+
+    def one(left: Any, right: Any, *ends: Any) -> tuple[Unknowns, Any, Any]:
+        x, u = jnp.stack([left, right]), tuple(jnp.stack(pair) for pair in zip(ends[::2], ends[1::2], strict=True))
+        seen, ahead = jax.vmap(lambda x, *u: _ahead(eq, u, x))(x, *u)
+        starts = tuple(jnp.concatenate([a, b]).real for a, b in zip(u, ahead, strict=True))
+        x = jnp.concatenate([x, jnp.clip(seen.real, left, right)])
+        u, z, step, physical = jax.vmap(lambda x, *u: _fold(eq, u, x))(x, *starts)
+        ok = (step < 1e-6) & physical & (z > left * (1 - 1e-9)) & (z < right * (1 + 1e-9))
+        first = jnp.argmax(ok)
+        return tuple(v[first] for v in u), z[first], jnp.any(ok)
+
+    return jax.vmap(one)(left, right, *(v[i] for v in points.u for i in (place, place + 1)))
+
+
+def _ahead(eq: Any, u: Unknowns, x: Any) -> tuple[Any, Unknowns]:
+    """Where a solution at x has its fold if it is u_0 + c√(x - x_0), and u_0, from two derivatives."""
+
+    z = x + 0j
+    first = _slope(eq, u, z)
+    _, second = jax.jvp(partial(_slope, eq), (u, z), (first, jnp.ones_like(z)))
+    return x + first[0] / (2.0 * second[0]), tuple(v + a**2 / b for v, a, b in zip(u, first, second, strict=True))
 
 
 def _fold(eq: Any, u: Unknowns, x: Any) -> tuple[Unknowns, Any, Any, Any]:

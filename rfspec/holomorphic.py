@@ -137,23 +137,28 @@ def implicit(eq: Any, u: Unknowns, zeta: Any) -> Unknowns:
 # Each loop below makes one Newton step an iteration, and its schedule says at which ζ: a body with one step
 # compiles several times faster than one with the steps of a level written out.
 
-TOP = 10.0  # continuation starts at this multiple of the support's bound
+TOP = 10.0  # continuation starts at this multiple of the support's bound,
+FALL = 2.4  # and comes down by this factor a level
 
 
-def descend(eq: Any, zeta: Any, floor: Any, *, levels: int = 40, steps: int = 2, final: int = 4) -> Unknowns:
+def descend(eq: Any, zeta: Any, floor: Any, *, steps: int = 2, final: int = 4) -> Unknowns:
     """Solution at ζ (Im ζ ≥ 0), continued straight down from high above.
 
-    `levels` heights are spaced geometrically from TOP·bound to max(Im ζ, floor), with `steps` Newton steps at
-    each and `final` at ζ itself; floor has to be well below the distance of a real ζ to the nearest edge.
+    Heights fall from TOP·bound to max(Im ζ, floor) by a factor of at most FALL, with `steps` Newton steps at each and
+    `final` at ζ itself; floor has to be well below the distance of a real ζ to the nearest edge.
     """
     top = TOP * jnp.maximum(eq.bound, jnp.abs(zeta))
-    ratio = jnp.log(jnp.maximum(zeta.imag, floor) / top) / levels
+    depth = jnp.log(top / jnp.maximum(zeta.imag, floor))
+    levels = jnp.ceil(depth / np.log(FALL))
 
-    def step(k: Any, u: Unknowns) -> Unknowns:
-        height = jnp.where(k < levels * steps, top * jnp.exp(ratio * (k // steps + 1)), zeta.imag)
-        return newton_step(_at(eq, zeta.real + 1j * height), u)
+    def step(carry: tuple[Any, Unknowns]) -> tuple[Any, Unknowns]:
+        k, u = carry
+        level = k // steps + 1
+        height = jnp.where(level <= levels, top * jnp.exp(-depth * level / levels), zeta.imag)
+        return k + 1, newton_step(_at(eq, zeta.real + 1j * height), u)
 
-    return jax.lax.fori_loop(0, levels * steps + final, step, eq.start(zeta.real + 1j * top))
+    start = (0, eq.start(zeta.real + 1j * top))
+    return jax.lax.while_loop(lambda carry: carry[0] < levels * steps + final, step, start)[1]
 
 
 def approach(eq: Any, zeta: Any, *, levels: int = 64, steps: int = 3, final: int = 6) -> Unknowns:

@@ -358,13 +358,13 @@ def pairs_at(eq: Any, z: Any) -> Pairs:
 
 def pairs_of(eq: Any, u: Unknowns) -> Pairs:
     """The same from the solutions at the nodes."""
+    points = jax.vmap(lambda *u: eq.at(u))(*u)
     j, k = np.triu_indices(u[0].shape[-1])
     sources = (eq.population, (1.0, 0.0, 0.0))
     pair = jax.vmap(jax.vmap(lambda a, b: eq.explained_twice(a, b, sources)), in_axes=(None, 0))
-    return Pairs(
-        *jax.vmap(lambda *u: eq.explained(u))(*u),
-        *pair(tuple(v[j] for v in u), tuple(jnp.stack([v[k], v[k].conj()]) for v in u)),
-    )
+    one, two = (jax.tree.map(lambda a: a[i], points) for i in (j, k))  # noqa: B023
+    both = jax.tree.map(lambda a: jnp.stack([a, a.conj()]), two)
+    return Pairs(*jax.vmap(eq.explained)(points), *pair(one, both))
 
 
 def losses(eq: Any, path: Contour, pairs: Pairs) -> tuple[Any, Any, Any]:
@@ -385,7 +385,7 @@ def losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) ->
     """Losses by the first contour; their error from the second, from rounding, and from the errors of the constants.
 
     The first two have equally many nodes. The third tells the conditions |∂L/∂p · p| of the numbers p in the
-    equations, and what half as many nodes of a continuous law would change.
+    equations, and what other nodes of a continuous law would change.
     """
     paths = jax.tree.map(lambda a, b: jnp.stack([a, b]), fine, other)
     (train, checked), (test, recomputed), size = jax.vmap(lambda path: losses(eq, path, pairs_at(eq, path.nodes)))(
@@ -395,15 +395,15 @@ def losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) ->
     roughly = lambda e: losses(e, coarse, pairs_at(e, coarse.nodes))
     moved = jnp.max(condition(still, lambda e: jnp.stack(roughly(e)[:2])))
     differ = jnp.maximum(jnp.abs(checked - train), jnp.abs(recomputed - test))
-    if eq.fewer is not None:  # a continuous law by half as many nodes
-        differ = differ + _halving(still, roughly)
+    if eq.others is not None:
+        differ = differ + _by_others(still, roughly)
     return train, test, _error(still, differ, size[0], moved)
 
 
-def _halving(eq: Any, f: Callable[[Any], Any]) -> Any:
-    """What the losses of f differ by where a continuous law has half as many nodes."""
-    halved = eqx.tree_at(lambda e: (e.values, e.weights), eq, eq.fewer)
-    return jnp.max(jnp.abs(jnp.stack(f(halved)[:2]) - jnp.stack(f(eq)[:2])))
+def _by_others(eq: Any, f: Callable[[Any], Any]) -> Any:
+    """What the losses of f differ by where a continuous law has its other nodes."""
+    other = eqx.tree_at(lambda e: (e.values, e.weights), eq, eq.others)
+    return jnp.max(jnp.abs(jnp.stack(f(other)[:2]) - jnp.stack(f(eq)[:2])))
 
 
 def _error(eq: Any, differ: Any, size: Any, moved: Any) -> Any:
@@ -424,7 +424,7 @@ def limit(eq: Any) -> tuple[Any, Any, Any]:
 
     train, test, size = at_end(eq)
     still = jax.lax.stop_gradient(eq)
-    differ = 0.0 if eq.fewer is None else _halving(still, at_end)
+    differ = 0.0 if eq.others is None else _by_others(still, at_end)
     error = _error(still, differ, size, jnp.max(condition(still, lambda e: jnp.stack(at_end(e)[:2]))))
     diverges = error > jnp.abs(jax.lax.stop_gradient(test))  # at p = mn, where U has a hard edge at 0
     return train, jnp.where(diverges, jnp.inf, test), jnp.where(diverges, jnp.inf, error)
@@ -518,7 +518,7 @@ def _modes(eq: Any, lower: Any, upper: Any, nodes: int) -> _Modes:
     floor = jax.lax.stop_gradient(0.02 * jnp.minimum(left, right))
     u = jax.vmap(jax.vmap(partial(solve_real_axis, eq)))(zeta, floor)
     slope = slope * (1.0 - (1.0 - CROWD) * np.cos(2 * phi))
-    density = jax.vmap(jax.vmap(lambda *u: eq.explained(u)[0].imag))(*u) * slope / nodes
+    density = jax.vmap(jax.vmap(lambda *u: eq.explained(eq.at(u))[0].imag))(*u) * slope / nodes
     value = eq.origin + zeta
     keep = lambda a: jnp.where(exists[:, None], a, jnp.nan)
     return _Modes(keep(value + eq.decay), keep(density / (value + eq.decay)), keep(value / (value + eq.decay)))

@@ -150,7 +150,7 @@ def _level_point(eq: Any, level: Any) -> tuple[Any, Any, Unknowns]:
     """Whether there is a gap below this mass, and the point there (where there is none, the quantile)."""
 
     def look(x: Any) -> tuple[Any, Any, Unknowns]:
-        u = descend(eq, x + 0j, 1e-16 * x, levels=80)
+        u = descend(eq, x + 0j, 1e-16 * x)
         inside = is_inside(eq, u)
         u = on_axis(u, inside)
         return 1.0 - eq.tail(u, x) / level, inside, u

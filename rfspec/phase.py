@@ -161,7 +161,7 @@ def phase_diagram(
 def _bases(model: RandomFeatureModel) -> tuple[Any, Any, Any]:
     """What the cells of one t share: equations for losses, equations for spectra, and ω²."""
     ge = gaussian_equivalent(model)
-    return averaged_equations(model, ge), equations(model, ge, coarse=True), model.pace
+    return averaged_equations(model, ge, coarse=True), equations(model, ge, coarse=True), model.pace
 
 
 def _inside(x: Any) -> bool:

@@ -98,7 +98,7 @@ def resolve(
 
     def density(e: Any, u: Any, zeta: Any) -> Any:
         value = e.origin + zeta
-        return e.explained(u)[0].imag / jnp.pi * (value + 2.0 * e.decay) / (value + e.decay) ** 2
+        return e.explained(e.at(u))[0].imag / jnp.pi * (value + 2.0 * e.decay) / (value + e.decay) ** 2
 
     terms = jax.vmap(lambda *a: density(eq, a[1:], a[0]))(zeta, *u) * slope
     cosines, drop = jax.scipy.fft.dct(weight) / nodes, jnp.pi * jnp.mean(terms)

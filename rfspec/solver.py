@@ -17,7 +17,16 @@ import numpy as np
 from ._checks import concrete, traced_array
 from ._session import at_points
 from .gaussian_equivalent import gaussian_equivalent
-from .holomorphic import Unknowns, approach, descend, implicit, jacobian, sensitivity, solve_small
+from .holomorphic import (
+    Unknowns,
+    approach,
+    descend,
+    implicit,
+    jacobian,
+    newton_step,
+    sensitivity,
+    solve_small,
+)
 from .model import RandomFeatureModel
 from .theory import equations
 
@@ -140,14 +149,27 @@ def _solve(eq: Any, z: Any) -> Solution:
 def solve_real_axis(eq: Any, zeta: Any, floor: Any) -> Unknowns:
     """Differentiable limit solution at real ζ, `floor` well below its distance to the nearest edge."""
     still, point = jax.lax.stop_gradient((eq, zeta + 0.0j))
-    return implicit(eq, descend(still, point, floor, levels=28), zeta + 0.0j)
+    return implicit(eq, descend(still, point, floor), zeta + 0.0j)
 
 
 def solve_off_axis(eq: Any, z: Any) -> Unknowns:
     """Differentiable solution at z with Im z > 0."""
     zeta = z - eq.origin
     still, point = jax.lax.stop_gradient((eq, zeta))
-    return implicit(eq, descend(still, point, point.imag, levels=28), zeta)
+    return implicit(eq, descend(still, point, point.imag), zeta)
+
+
+def towards(eq: Any, u: Unknowns, z: Any, steps: int = 3) -> Unknowns:
+    """The solution at z with Im z > 0 from one nearby; not differentiated."""
+    for _ in range(steps):
+        u = newton_step(lambda *w: eq.residual(w, z - eq.origin), u)
+    return u
+
+
+def solve_near(eq: Any, u: Unknowns, z: Any) -> Unknowns:
+    """Differentiable solution at z with Im z > 0 from one nearby."""
+    still, u, point = jax.lax.stop_gradient((eq, u, z))
+    return implicit(eq, towards(still, u, point), z - eq.origin)
 
 
 def solve_left(eq: Any, z: Any) -> Unknowns:

@@ -98,7 +98,7 @@ def _one(eq: Any, z1: Any, z2: Any) -> TwoPoint:
     def image(eq: Any, z1: Any, z2: Any) -> tuple[Any, Any]:
         """The three functions, and the worse status."""
         u, _, _, status = jax.vmap(lambda z: unknowns_at(eq, z))(jnp.stack([z1, z2]))
-        K = jnp.stack(eq.two_point(*(tuple(v[i] for v in u) for i in (0, 1)), SOURCES))
+        K = jnp.stack(eq.two_point(*(eq.at(tuple(v[i] for v in u)) for i in (0, 1)), SOURCES))
         return K, jnp.max(status)
 
     K, status = image(eq, z1, z2)
