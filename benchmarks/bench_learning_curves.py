@@ -58,7 +58,16 @@ def main() -> int:
         f"{side}×{side} phase diagram          {whole:8.1f} s, {1e3 * whole / side**2:.2f} ms a cell "
         f"(claimed: at most {MOST_S:g} s for 128×128; compiling {compiled:.0f} s)"
     )
-    good = warm <= MOST_MS and whole * (128 / side) ** 2 <= MOST_S and (ratio >= LEAST_SPEEDUP or d < 40)
+    law = {"activation": "relu", "covariance": rf.PowerLaw(1.0, cutoff=0.01)}
+    smooth = lambda n: rf.phase_diagram(grid[:n], grid, 0.05, 1e3, progress=True, **law).test.values
+    smooth(1)
+    continuous = seconds(lambda: smooth(side))
+    print(
+        f"the same for a power law       {continuous:8.1f} s, {1e3 * continuous / side**2:.2f} ms a cell "
+        f"(claimed: at most {MOST_S:g} s for 64×64)"
+    )
+    fast = max(whole * (128 / side) ** 2, continuous * (64 / side) ** 2) <= MOST_S
+    good = warm <= MOST_MS and fast and (ratio >= LEAST_SPEEDUP or d < 40)
     print("claims hold" if good else "A CLAIM DOES NOT HOLD")
     return 0 if good else 1
 

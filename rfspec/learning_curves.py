@@ -362,9 +362,9 @@ def pairs_of(eq: Any, u: Unknowns) -> Pairs:
     j, k = np.triu_indices(u[0].shape[-1])
     sources = (eq.population, (1.0, 0.0, 0.0))
     pair = jax.vmap(jax.vmap(lambda a, b: eq.explained_twice(a, b, sources)), in_axes=(None, 0))
-    one, two = (jax.tree.map(lambda a: a[i], points) for i in (j, k))  # noqa: B023
-    both = jax.tree.map(lambda a: jnp.stack([a, a.conj()]), two)
-    return Pairs(*jax.vmap(eq.explained)(points), *pair(one, both))
+    one = jax.tree.map(lambda a: a[j], points)
+    two = jax.tree.map(lambda a: jnp.stack([a[k], a[k].conj()]), points)
+    return Pairs(*jax.vmap(eq.explained)(points), *pair(one, two))
 
 
 def losses(eq: Any, path: Contour, pairs: Pairs) -> tuple[Any, Any, Any]:

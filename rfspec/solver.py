@@ -31,6 +31,7 @@ from .model import RandomFeatureModel
 from .theory import equations
 
 EPS = float(np.finfo(float).eps)
+NEAR_STEPS = 3  # of Newton's method, from a solution nearby
 NOTHING = 1e-60  # of the bound of the spectrum: its square and its inverse square are still numbers
 
 STATUS = {
@@ -159,9 +160,9 @@ def solve_off_axis(eq: Any, z: Any) -> Unknowns:
     return implicit(eq, descend(still, point, point.imag), zeta)
 
 
-def towards(eq: Any, u: Unknowns, z: Any, steps: int = 3) -> Unknowns:
+def towards(eq: Any, u: Unknowns, z: Any) -> Unknowns:
     """The solution at z with Im z > 0 from one nearby; not differentiated."""
-    for _ in range(steps):
+    for _ in range(NEAR_STEPS):
         u = newton_step(lambda *w: eq.residual(w, z - eq.origin), u)
     return u
 

@@ -65,12 +65,11 @@ def judged(model):
 
 
 @pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
-@pytest.mark.parametrize(("target", "draws", "models"), [("noise", np.inf, 20)])
-def test_no_time_is_better_for_random_models(target, draws, models):
+def test_no_time_is_better_for_random_models():
     """Over the box, ends of training included: a time at which training only harms was called the best."""
     rng = np.random.default_rng(5)
-    for _ in range(models):
-        judged(draw(rng, (draws,), atoms=2, target=target))
+    for _ in range(20):
+        judged(draw(rng, atoms=2))
 
 
 @pytest.mark.slow
