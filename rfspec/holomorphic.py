@@ -138,18 +138,18 @@ def implicit(eq: Any, u: Unknowns, zeta: Any) -> Unknowns:
 # compiles several times faster than one with the steps of a level written out.
 
 TOP = 10.0  # continuation starts at this multiple of the support's bound,
-FALL = 2.4  # and comes down by this factor a level
+FALL, MOST_LEVELS = 2.4, 96  # and comes down by this factor a level, or faster where there would be more of them
 
 
 def descend(eq: Any, zeta: Any, floor: Any, *, steps: int = 2, final: int = 4) -> Unknowns:
     """Solution at ζ (Im ζ ≥ 0), continued straight down from high above.
 
-    Heights fall from TOP·bound to max(Im ζ, floor) by a factor of at most FALL, with `steps` Newton steps at each and
-    `final` at ζ itself; floor has to be well below the distance of a real ζ to the nearest edge.
+    Heights fall from TOP·bound to max(Im ζ, floor) by a factor of FALL, with `steps` Newton steps at each and `final`
+    at ζ itself; floor has to be well below the distance of a real ζ to the nearest edge.
     """
     top = TOP * jnp.maximum(eq.bound, jnp.abs(zeta))
     depth = jnp.log(top / jnp.maximum(zeta.imag, floor))
-    levels = jnp.ceil(depth / np.log(FALL))
+    levels = jnp.minimum(jnp.ceil(depth / np.log(FALL)), MOST_LEVELS)
 
     def step(carry: tuple[Any, Unknowns]) -> tuple[Any, Unknowns]:
         k, u = carry
