@@ -36,8 +36,8 @@ FEW_CUTS, MORE_ROUNDS = 4, 11  # where intervals are cut only to find the edge t
 AT_ONCE = 1024  # points times eigenvalues of Σ
 NARROWEST = 1e-13  # relative width of the narrowest gap or bulk
 INSIDE = 1e-10  # relative imaginary part that says "in the support"
-NEARBY = 0.1  # relative height from which Newton's method is tried,
-CONVERGED, CLEARLY = 1e-12, 1e-6  # and what is asked of a solution found like that: relative step, imaginary part
+WAYS = ((0.1, 1, 8), (1e-16, 2, 4))  # down to the axis, short and long: lowest height, Newton steps a level and at last
+CONVERGED, CLEARLY = 1e-12, 1e-6  # what is asked of a certified solution: relative step, imaginary part
 NEAR = 0.05  # relative distance of neighbours and
 STEADY = 0.1  # change of the solution, relative to its imaginary part, that rule a gap between them out
 
@@ -114,18 +114,12 @@ def is_the_solution(eq: Any, u: Unknowns, x: Any) -> Any:
     """
     z = x + 0j
     value, columns = jacobian(lambda *w: eq.residual(w, z), u)
-    step, slope = solve_small(columns, value), _slope(eq, u, z)
+    _, by_z = jax.jvp(lambda z: eq.residual(u, z), (z,), (jnp.ones_like(z),))
+    step, fall = solve_small(columns, value), solve_small(columns, by_z)  # fall = -du/dζ
     converged = jnp.all(jnp.stack([jnp.abs(a) <= CONVERGED * jnp.abs(v) for a, v in zip(step, u, strict=True)]))
     above = jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > CLEARLY
-    rising = jnp.min(jnp.stack([a.real - jnp.abs(a.imag) for a in slope])) > 0
+    rising = jnp.max(jnp.stack([a.real + jnp.abs(a.imag) for a in fall])) < 0
     return converged & (above | ((eq.depth(u) < CONVERGED) & rising))
-
-
-def _slope(eq: Any, u: Unknowns, z: Any) -> Unknowns:
-    """du/dζ."""
-    _, columns = jacobian(lambda *w: eq.residual(w, z), u)
-    _, by_z = jax.jvp(lambda z: eq.residual(u, z), (z,), (jnp.ones_like(z),))
-    return tuple(-a for a in solve_small(columns, by_z))
 
 
 def _measure(eq: Any, x: Any) -> _Points:
@@ -136,16 +130,21 @@ def _measure(eq: Any, x: Any) -> _Points:
     """
     used = ~jnp.isnan(x)
     place = jnp.where(used, x, eq.bound)
+    few = max(1, min(CUTS, AT_ONCE // eq.weights.size))
 
-    def quick(x: Any) -> tuple[Unknowns, Any]:
-        u = descend(eq, x + 0j, NEARBY * x, steps=1, final=8)
-        return u, is_the_solution(eq, u, x)
+    def attempt(carry: Any, way: Any) -> tuple[Any, None]:
+        floor, steps, final = way
 
-    few = AT_ONCE // eq.weights.size
-    u, sure = _in_turns(quick, place, used, max(CUTS, few))
-    careful = lambda x: descend(eq, x + 0j, 1e-16 * x)
-    rest = _in_turns(careful, place, used & ~sure, max(1, min(CUTS, few)))
-    u = jax.tree.map(partial(jnp.where, sure), u, rest)
+        def one(x: Any) -> tuple[Unknowns, Any]:
+            u = descend(eq, x + 0j, floor * x, steps=steps, final=final)
+            return u, is_the_solution(eq, u, x)
+
+        u, sure = carry
+        again, told = _in_turns(one, place, used & ~sure, few)
+        return (jax.tree.map(partial(jnp.where, sure), u, again), sure | told), None
+
+    nothing = tuple(jnp.ones(x.size, complex) for _ in eq.start(1.0 + 0j)), jnp.zeros(x.size, bool)
+    (u, _), _ = jax.lax.scan(attempt, nothing, tuple(map(jnp.array, zip(*WAYS, strict=True))))
 
     def known(x: Any, used: Any, *u: Any) -> _Points:
         good = used & (jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > -INSIDE)
@@ -299,31 +298,14 @@ def _transitions(points: _Points, bulks: int) -> Any:
 
 
 def _folds(eq: Any, points: _Points, place: Any) -> tuple[Unknowns, Any, Any]:
-    """A fold inside each interval, by Newton's method from its two ends and from where each end sees it; and whether
-    one was found.
-    """
-    left, right = points.x[place], points.x[place + 1]
-
-    def one(left: Any, right: Any, *ends: Any) -> tuple[Unknowns, Any, Any]:
-        x, u = jnp.stack([left, right]), tuple(jnp.stack(pair) for pair in zip(ends[::2], ends[1::2], strict=True))
-        seen, ahead = jax.vmap(lambda x, *u: _ahead(eq, u, x))(x, *u)
-        starts = tuple(jnp.concatenate([a, b]).real for a, b in zip(u, ahead, strict=True))
-        x = jnp.concatenate([x, jnp.clip(seen.real, left, right)])
-        u, z, step, physical = jax.vmap(lambda x, *u: _fold(eq, u, x))(x, *starts)
-        ok = (step < 1e-6) & physical & (z > left * (1 - 1e-9)) & (z < right * (1 + 1e-9))
-        first = jnp.argmax(ok)
-        return tuple(v[first] for v in u), z[first], jnp.any(ok)
-
-    return jax.vmap(one)(left, right, *(v[i] for v in points.u for i in (place, place + 1)))
-
-
-def _ahead(eq: Any, u: Unknowns, x: Any) -> tuple[Any, Unknowns]:
-    """Where a solution at x has its fold if it is u_0 + c√(x - x_0), and u_0, from two derivatives."""
-
-    z = x + 0j
-    first = _slope(eq, u, z)
-    _, second = jax.jvp(partial(_slope, eq), (u, z), (first, jnp.ones_like(z)))
-    return x + first[0] / (2.0 * second[0]), tuple(v + a**2 / b for v, a, b in zip(u, first, second, strict=True))
+    """A fold inside each interval, by Newton's method from its two ends; and whether one was found."""
+    ends = jnp.concatenate([place, place + 1])
+    left, right = jnp.tile(points.x[place], 2), jnp.tile(points.x[place + 1], 2)
+    u, z, step, physical = jax.vmap(lambda u, x: _fold(eq, u, x))(tuple(v[ends].real for v in points.u), points.x[ends])
+    ok = (step < 1e-6) & physical & (z > left * (1 - 1e-9)) & (z < right * (1 + 1e-9))
+    first = ok[: place.size]
+    pick = lambda a: jnp.where(first, a[: place.size], a[place.size :])
+    return tuple(pick(v) for v in u), pick(z), first | ok[place.size :]
 
 
 def _fold(eq: Any, u: Unknowns, x: Any) -> tuple[Unknowns, Any, Any, Any]:

@@ -141,7 +141,7 @@ TOP = 10.0  # continuation starts at this multiple of the support's bound,
 FALL, MOST_LEVELS = 2.4, 96  # and comes down by this factor a level, or faster where there would be more of them
 
 
-def descend(eq: Any, zeta: Any, floor: Any, *, steps: int = 2, final: int = 4) -> Unknowns:
+def descend(eq: Any, zeta: Any, floor: Any, *, steps: Any = 2, final: Any = 4) -> Unknowns:
     """Solution at ζ (Im ζ ≥ 0), continued straight down from high above.
 
     Heights fall from TOP·bound to max(Im ζ, floor) by a factor of FALL, with `steps` Newton steps at each and `final`
