@@ -84,7 +84,12 @@ def sensitivity(eq: Any, u: Unknowns, zeta: Any, covector: Any) -> Any:
 
 
 def condition(eq: Any, f: Callable[[Any], Any]) -> Any:
-    """Σ |∂f/∂p · p| over the numbers p in the equations, of f's shape; many eigenvalues are taken in groups.
+    """Σ |∂f/∂p · p| over the numbers p in the equations, of f's shape."""
+    return jnp.sum(jnp.abs(moves(eq, f)), axis=0)
+
+
+def moves(eq: Any, f: Callable[[Any], Any]) -> Any:
+    """∂f/∂p · p for the numbers p in the equations, [number, *f's shape]; many eigenvalues are taken in groups.
 
     Forward derivatives, since XLA takes several times longer to compile backward ones.
     """
@@ -98,7 +103,7 @@ def condition(eq: Any, f: Callable[[Any], Any]) -> Any:
         first += len(parts)
         directions.append(jnp.reshape(chosen, (count, *np.shape(p))) * p)
     at = lambda *numbers: f(eqx.tree_at(eq.numbers, eq, numbers))
-    return jnp.sum(jnp.abs(jax.vmap(lambda *d: jax.jvp(at, held, d)[1])(*directions)), axis=0)
+    return jax.vmap(lambda *d: jax.jvp(at, held, d)[1])(*directions)
 
 
 def jacobian(f: Residual, u: Unknowns) -> tuple[Unknowns, list[Unknowns]]:

@@ -29,16 +29,16 @@ from .filters import learned, stable_below
 from .gaussian_equivalent import gaussian_equivalent
 from .holomorphic import Unknowns, condition
 from .model import RandomFeatureModel
-from .series import place
+from .series import NODES, Series, angles, place, rule
 from .solver import EPS, ConvergenceError, solve_left, solve_off_axis, solve_real_axis
 from .spectrum import spectrum
-from .support import open_ends
+from .support import Support, open_ends
 from .targets import combination, score_scale, unexplained
 from .theory import averaged_equations, filled_up
 
 TOLERANCE = 1e-11
 FEW, BATCH = 8, 40  # training times at once
-FEWEST = 192  # nodes on a bulk for the drops, where its cosine series does with fewer than half
+PER_PIECE = 4 * NODES  # nodes for the drops on a piece of a bulk
 CROWD = 0.02  # spacing of nodes at an edge, in units of the mean one
 
 
@@ -102,14 +102,15 @@ class LearningCurve(eqx.Module):
             return {}
         sp = spectrum(self.model)
         method = _method(self.model, sp.equations, self.tau, self.learning_rate, self.momentum)
-        lower, upper = sp.support.lower[: sp.count], sp.support.upper[: sp.count]
-        nodes = max(FEWEST, 2 * sp.series.cosines.shape[1]) + method.oscillations(lower, upper)
-        columns = method.drops(_modes(sp.equations, lower, upper, nodes))
+        nodes = PER_PIECE + method.oscillations(sp.support.lower, sp.support.upper)
+        columns = method.drops(_modes(sp.equations, sp.support, sp.series, nodes))
         found: dict[str, tuple[Any, Any]] = {}
         for i, bulk in enumerate(sp.bulks):
             name = bulk.part or f"bulk {i + 1}"
             before = found.get(name, (0.0, 0.0))
-            here = (jnp.reshape(column[:, i], jnp.shape(self.tau)) for column in columns)
+            own = sp.series.bulk == i
+            sums = (jnp.sum(jnp.where(own, column, 0.0), axis=1) for column in columns)
+            here = (jnp.reshape(column, jnp.shape(self.tau)) for column in sums)
             found[name] = tuple(a + b for a, b in zip(before, here, strict=True))
         return found
 
@@ -480,21 +481,23 @@ def _losses_of_batch(eq: Any, contour: Callable[..., Contour], arguments: Any, c
 
 
 class _Modes(NamedTuple):
-    """Eigenvalues of U plus weight decay [bulk, node], the measure of what they explain over these, and the share that
-    U has in them; NaN where there is no bulk.
+    """Eigenvalues of U plus weight decay [piece, node], the density of what they explain, the nodes' weights, and the
+    share that U has in them; NaN where there is no piece of a bulk.
     """
 
     values: Any
+    density: Any
     weights: Any
     own: Any
 
 
 def _drop(modes: _Modes, share: Any) -> tuple[Any, Any]:
-    """∫ dν(λ) (2h - λh²) over each bulk, h = share/(λ + γ'); its error from the last terms of the cosine series."""
-    terms = modes.weights * share * (2.0 - modes.own * share)
-    last = jax.scipy.fft.dct(jax.lax.stop_gradient(terms), axis=-1)[:, -(terms.shape[-1] // 8) :]
-    size = jnp.sum(jnp.abs(terms), axis=-1)
-    return jnp.sum(terms, axis=-1), jax.lax.stop_gradient(jnp.max(jnp.abs(last), axis=-1) + 4 * EPS * size)
+    """∫ dν(λ) (2h - λh²) over each piece, h = share/(λ + γ'); its error from the last terms of the series."""
+    terms = modes.density * share * (2.0 - modes.own * share)
+    last = jax.scipy.fft.dct(jax.lax.stop_gradient(terms), axis=-1)[:, -(terms.shape[-1] // 8) :] / terms.shape[-1]
+    span, size = jnp.sum(modes.weights, axis=-1), jnp.sum(modes.weights * jnp.abs(terms), axis=-1)
+    error = span * jnp.max(jnp.abs(last), axis=-1) + 4 * EPS * size
+    return jnp.sum(modes.weights * terms, axis=-1), jax.lax.stop_gradient(error)
 
 
 @partial(jax.jit, static_argnames="learned")
@@ -504,21 +507,22 @@ def _drops_along(modes: _Modes, learned: Callable[..., Any], arguments: Any, end
 
 
 @partial(jax.jit, static_argnames="nodes")
-def _modes(eq: Any, lower: Any, upper: Any, nodes: int) -> _Modes:
+def _modes(eq: Any, support: Support, series: Series, nodes: int) -> _Modes:
     """The nodes crowd towards the edges, where many steps, of the stable size or little below, leave boundary layers.
 
-    With θ = φ - (1 - CROWD) sin(2φ)/2 at midpoints φ_j the rule stays that of a smooth periodic function.
+    On a whole bulk, with θ = φ - (1 - CROWD) sin(2φ)/2 at midpoints φ_j, the rule stays that of a smooth periodic
+    function.
     """
-    exists = ~jnp.isnan(lower)
-    phi = (np.arange(nodes) + 0.5) * np.pi / nodes
-    theta = phi - (1.0 - CROWD) * np.sin(2 * phi) / 2
-    zeta, slope, left, right = jax.vmap(place, in_axes=(0, 0, None))(
-        jnp.where(exists, lower, eq.bound), jnp.where(exists, upper, 2 * eq.bound), theta
-    )
+    phi, (part, by_fejer) = angles(nodes), rule(nodes, False)
+    crowded = phi - (1.0 - CROWD) * np.sin(2 * phi) / 2, (1.0 - (1.0 - CROWD) * np.cos(2 * phi)) / nodes
+    whole, span = series.whole[:, None], series.span[:, None]
+    theta = jnp.where(whole, crowded[0], np.pi * series.begin[:, None] + span * part)
+    weights = span * jnp.where(whole, crowded[1], by_fejer)
+    zeta, slope, left, right = jax.vmap(place)(*series.edges(support), theta)
+    zeta = jnp.where(series.exists[:, None], zeta, eq.bound * (1.0 + theta))
     floor = jax.lax.stop_gradient(0.02 * jnp.minimum(left, right))
     u = jax.vmap(jax.vmap(partial(solve_real_axis, eq)))(zeta, floor)
-    slope = slope * (1.0 - (1.0 - CROWD) * np.cos(2 * phi))
-    density = jax.vmap(jax.vmap(lambda *u: eq.explained(eq.at(u))[0].imag))(*u) * slope / nodes
+    density = jax.vmap(jax.vmap(lambda *u: eq.explained(eq.at(u))[0].imag))(*u) * slope / np.pi
     value = eq.origin + zeta
-    keep = lambda a: jnp.where(exists[:, None], a, jnp.nan)
-    return _Modes(keep(value + eq.decay), keep(density / (value + eq.decay)), keep(value / (value + eq.decay)))
+    keep = lambda a: jnp.where(series.exists[:, None], a, jnp.nan)
+    return _Modes(keep(value + eq.decay), keep(density / (value + eq.decay)), weights, keep(value / (value + eq.decay)))

@@ -1,7 +1,8 @@
-r"""A cosine series of each bulk, for quantiles, moments and samples.
+r"""The density on few nodes of each bulk or of pieces of it, for loss drops, quantiles, moments and samples.
 
 With ζ = ζ_a (ζ_b/ζ_a)^{(1 - cos θ)/2} on a bulk [ζ_a, ζ_b], soft and hard edges alike leave ρ dζ/dθ smooth and even in
-θ, so that its cosine coefficients fall off geometrically, unless the bulk is about to split.
+θ, so that its cosine coefficients fall off geometrically. A bulk that is about to split, or has a narrow peak, is cut
+in halves of its range of θ until the Chebyshev coefficients of every piece do.
 """
 
 from __future__ import annotations
@@ -11,21 +12,102 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import scipy.fft
 
-from .holomorphic import Unknowns, condition, implicit, newton_step
+from ._checks import namespace, on_host
+from .holomorphic import implicit, moves
 from .solver import EPS, solve_real_axis
 from .support import Support, depth
 
-COARSE = 16  # nodes that tell a condition
-NEWTON = 10
-HOLE = 1e-9  # weight of a node, relative to others on both sides, that is none
+NODES = 48  # of a piece
+COARSE = 16  # of them that tell a condition
+FINE = 8 * NODES  # cells of the table of the distribution
+AT_ONCE = 8  # pieces in one call
+MOST_PIECES = 2048
+NARROWEST = 2.0**-40  # share of a bulk's θ below which a piece is cut no further
+NOISE = 1e-12  # of a piece's own size, that more nodes would not end
+HOLE = 1e-9  # density of a node, relative to others on both sides, that is none
+
+
+class Rule(NamedTuple):
+    """Nodes on [0, 1] and weights that add up to 1."""
+
+    nodes: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def few(self) -> Rule:
+        """The same rule of COARSE nodes, which are among these."""
+        return rule(COARSE, self is WHOLE)
+
+
+def angles(nodes: int) -> np.ndarray:
+    """φ_j = (j + ½)π/nodes."""
+    return (np.arange(nodes) + 0.5) * np.pi / nodes
+
+
+def rule(nodes: int, whole: bool) -> Rule:
+    """Midpoints in θ for a whole bulk; nodes of Chebyshev with the weights of Fejér for a piece."""
+    phi, k = angles(nodes), np.arange(nodes)
+    if whole:
+        return Rule(phi / np.pi, np.full(nodes, 1.0 / nodes))
+    integrals = np.where(k % 2 == 0, 1.0 / (1.0 - np.where(k % 2 == 0, k, 0) ** 2.0), 0.0)
+    return Rule((1.0 - np.cos(phi)) / 2, scipy.fft.dct(integrals, 3) / nodes)
+
+
+def _table(whole: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Matrices that make of values at the nodes those on an even grid of cells, and integrals from 0 up to there."""
+    k, at = np.arange(NODES), np.linspace(0.0, 1.0, FINE + 1)[:, None]
+    coefficients = np.cos(np.outer(k, angles(NODES))) * (2.0 / NODES)
+    coefficients[0] /= 2
+    if whole:
+        waves, integrals = np.cos(k * np.pi * at), np.sin(k * np.pi * at) / (np.pi * np.maximum(k, 1))
+        integrals[:, :1] = at
+        return waves @ coefficients, integrals @ coefficients
+    phi = np.arccos(1.0 - 2.0 * at)
+    up, down = ((1.0 - np.cos(j * phi)) / np.where(j == 0, 1, j) for j in (k + 1, k - 1))
+    integrals = (up - np.where(k == 1, 0.0, down)) / 4  # of cos kφ sin φ/2
+    return np.cos(k * phi) @ coefficients, integrals @ coefficients
+
+
+WHOLE, PART = rule(NODES, True), rule(NODES, False)
+TABLES = tuple(np.stack(both) for both in zip(_table(False), _table(True), strict=True))
 
 
 class Series(NamedTuple):
-    """Per bulk: cosine coefficients of ρ dζ/dθ, and what they miss of the mass with their last terms."""
+    """Pieces of the bulks, ascending: which bulk each is of (one too many where there is none), where on its θ/π it
+    begins and ends, its mass, ρ dζ/dθ at its nodes; and of each bulk what the nodes miss of its mass and loss drop.
+    """
 
-    cosines: Any
+    bulk: Any
+    begin: Any
+    end: Any
+    mass: Any
+    values: Any
     error: Any
+    drop_error: Any
+
+    @property
+    def exists(self) -> Any:
+        """Whether there is a piece."""
+        return self.bulk < self.error.size
+
+    @property
+    def span(self) -> Any:
+        """Range of θ."""
+        return np.pi * (self.end - self.begin)
+
+    @property
+    def whole(self) -> Any:
+        """Whether the piece is a whole bulk."""
+        return self.end - self.begin == 1.0
+
+    def edges(self, support: Support) -> tuple[Any, Any]:
+        """Edges of the bulk that each piece is of; any two where there is none."""
+        own = jnp.minimum(self.bulk, self.error.size - 1)
+        known = lambda a, other: jnp.where(self.exists, a[own], other)
+        return known(support.lower, 1.0), known(support.upper, 2.0)
 
 
 def place(lower: Any, upper: Any, theta: Any) -> tuple[Any, Any, Any, Any]:
@@ -40,111 +122,133 @@ def place(lower: Any, upper: Any, theta: Any) -> tuple[Any, Any, Any, Any]:
     return zeta, slope, left, right
 
 
-def nodes_of(lower: Any, upper: Any, nodes: int) -> tuple[Any, Any, Any]:
-    """ζ, dζ/dθ and continuation floors at the midpoints θ_j = (j + ½)π/nodes of a bulk."""
-    zeta, slope, left, right = place(lower, upper, (jnp.arange(nodes) + 0.5) * jnp.pi / nodes)
-    return zeta, slope, jax.lax.stop_gradient(0.02 * jnp.minimum(left, right))
-
-
-class Resolved(NamedTuple):
-    """One bulk on its nodes: coefficients a_k of ρ dζ/dθ = a_0/2 + Σ a_k cos kθ; the loss drop with its error.
-
-    `hole`: whether there are nodes without density, which lie in a gap that the search has missed. `u`: solutions at
-    the nodes; `sound`: whether all of them are the physical ones.
+class Piece(NamedTuple):
+    """One piece on its nodes: ρ dζ/dθ and ρζ; its mass, its loss drop and the sum of its terms' sizes; what the nodes
+    miss of mass and drop; how the drop moves with each number in the equations.
     """
 
-    cosines: Any
+    values: Any
+    density: Any
+    mass: Any
     drop: Any
+    size: Any
+    error: Any
     drop_error: Any
-    hole: Any
-    u: Unknowns
-    sound: Any
+    moves: Any
 
 
-def followed(eq: Any, zeta: Any, near: Unknowns) -> tuple[Unknowns, Any]:
-    """Solutions at the nodes ζ from those at fewer nodes of the same bulk, and whether all of them are physical.
-
-    They are where Newton's method has settled with all imaginary parts positive: inside of a bulk only one solution is.
-    """
-    here, there = ((jnp.arange(size) + 0.5) / size for size in (zeta.size, near[0].size))
-    between = lambda v: jnp.interp(here, there, v.real) + 1j * jnp.interp(here, there, v.imag)
-
-    def settle(z: Any, *u: Any) -> tuple[Unknowns, Any]:
-        step = lambda v: newton_step(lambda *w: eq.residual(w, z + 0j), v)
-        before = jax.lax.fori_loop(0, NEWTON - 1, lambda _, v: step(v), u)
-        after = step(before)
-        last = jnp.max(jnp.stack([jnp.abs(a - b) / a.imag for a, b in zip(after, before, strict=True)]))
-        return after, (last < 1e-6) & jnp.all(jnp.stack([v.imag > 0 for v in after]))
-
-    u, settled = jax.vmap(settle)(zeta, *map(between, near))
-    return u, jnp.all(settled)
-
-
-def resolve(
-    eq: Any, lower: Any, upper: Any, edge_error: Any, mass: Any, near: Unknowns | None = None, *, nodes: int
-) -> Resolved:
-    r"""Density and loss drop of a bulk [ζ_a, ζ_b], whose edges have relative errors and whose mass is known.
+def resolve(eq: Any, lower: Any, upper: Any, begin: Any, end: Any, by: Rule) -> Piece:
+    r"""Density and loss drop of the piece θ/π in [begin, end] of a bulk [ζ_a, ζ_b].
 
     The drop ∫ dν(λ) (λ + 2γ')/(λ + γ')² under weight decay γ', with ν the measure of what U's modes explain, is a sum
-    of positive terms. Its error is what the same nodes miss of the mass; the next coefficients of its own series, at
-    the rate at which they have fallen; the errors of the edges; and its condition, taken between fixed edges, where
-    the integrand vanishes.
+    of positive terms. Its moves are taken at fixed nodes: at the edges the integrand vanishes.
     """
-    zeta, slope, floor = nodes_of(lower, upper, nodes)
-    u, sound = (jax.vmap(partial(solve_real_axis, eq))(zeta, floor), True) if near is None else followed(eq, zeta, near)
-    weight = u[0].imag / jnp.pi * slope
-    around = jnp.minimum(jax.lax.cummax(weight), jax.lax.cummax(weight, reverse=True))
-    hole = jnp.any((weight < HOLE * around) & (around > 0))
+    span = np.pi * (end - begin)
+    zeta, slope, left, right = place(lower, upper, np.pi * begin + span * by.nodes)
+    u = jax.vmap(partial(solve_real_axis, eq))(zeta, jax.lax.stop_gradient(0.02 * jnp.minimum(left, right)))
+    density = u[0].imag / jnp.pi
 
-    def density(e: Any, u: Any, zeta: Any) -> Any:
+    def term(e: Any, u: Any, zeta: Any) -> Any:
         value = e.origin + zeta
         return e.explained(e.at(u))[0].imag / jnp.pi * (value + 2.0 * e.decay) / (value + e.decay) ** 2
 
-    terms = jax.vmap(lambda *a: density(eq, a[1:], a[0]))(zeta, *u) * slope
-    cosines, drop = jax.scipy.fft.dct(weight) / nodes, jnp.pi * jnp.mean(terms)
+    values, terms = density * slope, jax.vmap(lambda *a: term(eq, a[1:], a[0]))(zeta, *u) * slope
+    integral = lambda f: span * jnp.sum(by.weights * f)
+    mass, drop = integral(values), integral(terms)
 
-    still, u, zeta, slope, terms, weight = jax.lax.stop_gradient((eq, u, zeta, slope, terms, weight))
-    step = nodes // COARSE
-    few = lambda a: a[step // 2 :: step][:COARSE]
+    still, u, zeta, slope, terms, density = jax.lax.stop_gradient((eq, u, zeta, slope, terms, density))
+    few = lambda a: a[NODES // COARSE // 2 :: NODES // COARSE]
 
     def sum_of_few(e: Any) -> Any:
-        each = lambda z, *u: density(e, implicit(e, u, z + 0j), z)
-        return jnp.pi * jnp.mean(jax.vmap(each)(few(zeta), *map(few, u)) * few(slope))
+        each = lambda z, *u: term(e, implicit(e, u, z + 0j), z)
+        return span * jnp.sum(by.few.weights * jax.vmap(each)(few(zeta), *map(few, u)) * few(slope))
 
-    moved = condition(still, sum_of_few)
-    last = _last(jax.scipy.fft.dct(terms) / nodes)
-    size = jnp.pi * jnp.mean(jnp.abs(terms))
-    next_ones = 10.0 * last * jnp.minimum(1.0, last / size)
-    missed = jnp.abs(jnp.pi * jnp.mean(weight) / mass - 1.0)
-    ends = jnp.sum(edge_error * jnp.stack([lower, upper])) / (upper - lower)
-    error = jnp.where(size > 0, (missed + ends) * size + next_ones, 0.0) + (4 * EPS + still.accuracy) * moved
-    return Resolved(cosines, drop, jax.lax.stop_gradient(error), hole, u, sound)
+    error = span * _last(jax.scipy.fft.dct(density * slope) / NODES)
+    drop_error = span * _missed(jax.scipy.fft.dct(terms) / NODES, by)
+    size, moved = integral(jnp.abs(terms)), moves(still, sum_of_few)
+    return Piece(values, density * zeta, mass, drop, size, error, drop_error, moved)
 
 
-def _last(cosines: Any) -> Any:
-    """Size of the last eighth of the terms of a series."""
-    return 2 * jnp.max(jnp.abs(cosines[..., -(cosines.shape[-1] // 8) :]), axis=-1)
+def _last(coefficients: Any) -> Any:
+    """Size of the last eighth of a series."""
+    return jnp.max(jnp.abs(coefficients[-(NODES // 8) :]))
 
 
-def missing_of(cosines: Any, mass: Any) -> Any:
-    """Error of the coefficients of one bulk: mass that they miss, and the size of the last eighth of them."""
-    return _last(cosines) + jnp.abs(jnp.pi / 2 * cosines[..., 0] - mass)
+def _missed(coefficients: Any, by: Rule) -> Any:
+    """Error of a rule: by the coefficients of twice its order if they go on to fall off as they do in the second half
+    of its own; with the weights of Fejér also by some share of the next ones.
+    """
+    last, before = _last(coefficients), jnp.max(jnp.abs(coefficients[NODES // 2 : 5 * NODES // 8]))
+    beyond = last * jnp.minimum(1.0, jnp.where(before > 0, last / before, 1.0)) ** 2
+    return 10.0 * beyond + (0.0 if by is WHOLE else last / NODES)
 
 
-@jax.jit
-def series_of(support: Support, cosines: Any) -> Series:
-    """The coefficients with their error."""
-    mass = jnp.nan_to_num(support.mass)
-    return Series(cosines, jax.lax.stop_gradient(jnp.where(mass > 0, missing_of(cosines, mass), 0.0)))
+def series_of(support: Support, bulk: Any, begin: Any, end: Any, found: Piece) -> Series:
+    """Pieces with the exact masses of the bulks shared out among them."""
+    by_bulk = partial(jax.ops.segment_sum, segment_ids=bulk, num_segments=support.lower.size)
+    mass, whole = jnp.nan_to_num(support.mass), by_bulk(found.mass)
+    share = found.mass * (mass / jnp.where(whole > 0, whole, 1.0))[jnp.minimum(bulk, mass.size - 1)]
+    error = jax.lax.stop_gradient(by_bulk(found.error) + jnp.abs(whole - mass))
+    share = jnp.where(bulk < mass.size, share, 0.0)
+    return Series(bulk, begin, end, share, found.values, error, by_bulk(found.drop_error))
+
+
+def drops_of(eq: Any, support: Support, edge_error: Any, bulk: Any, found: Piece) -> tuple[Any, Any]:
+    """Loss drop of each bulk and its error: what the nodes miss of it and of the mass, errors of the edges, and its
+    condition.
+    """
+    of = (found.mass, found.drop, found.size, found.drop_error, found.moves)
+    mass, drop, size, error, moved = (jax.ops.segment_sum(a, bulk, support.lower.size) for a in of)
+    still, mass, lower, upper, exact = jax.lax.stop_gradient((eq, mass, support.lower, support.upper, support.mass))
+    ends = jnp.sum(edge_error * jnp.stack([lower, upper], axis=1), axis=1) / (upper - lower)
+    error = jnp.where(size > 0, (jnp.abs(mass / exact - 1.0) + ends) * size + error, 0.0)
+    return drop, jax.lax.stop_gradient(error + (4 * EPS + still.accuracy) * jnp.sum(jnp.abs(moved), axis=1))
+
+
+def cut(eq: Any, support: Support, bulks: Any, goal: float, drop_goal: float) -> tuple[Any, Any, Any, Piece]:
+    """Pieces that resolve these bulks, ascending: the bulk of each, its begin, end and contents."""
+    todo = [(int(k), half, half + 0.5) for k in bulks for half in (0.0, 0.5)]
+    done: list[tuple[int, float, float, Piece]] = []
+    while todo:
+        batch, todo = todo[:AT_ONCE], todo[AT_ONCE:]
+        bulk, begin, end = map(np.array, zip(*batch, *batch[-1:] * (AT_ONCE - len(batch)), strict=True))
+        found = jax.tree.map(on_host, _resolve(eq, support.lower[bulk], support.upper[bulk], begin, end))
+        known = jax.tree.map(jax.lax.stop_gradient, found)
+        rough = np.asarray(known.error) > np.maximum(goal, NOISE * np.asarray(known.mass))
+        rough |= np.asarray(known.drop_error) > np.maximum(drop_goal, NOISE * np.asarray(known.size))
+        for i, (k, a, b) in enumerate(batch):
+            if rough[i] and b - a > NARROWEST and len(done) + len(todo) < MOST_PIECES:
+                todo += [(k, a, (a + b) / 2), (k, (a + b) / 2, b)]
+            else:
+                done.append((k, a, b, jax.tree.map(lambda column, i=i: column[i], found)))
+    done.sort(key=lambda piece: piece[:2])
+    *places, rows = zip(*done, strict=True)
+    return *map(np.array, places), jax.tree.map(lambda *a: namespace(*a).stack(a), *rows)
+
+
+_resolve = jax.jit(jax.vmap(partial(resolve, by=PART), in_axes=(None, 0, 0, 0, 0)))
+
+
+def holes(bulk: np.ndarray, found: Piece) -> bool:
+    """Whether there are nodes without density between others of the same bulk: they lie in a gap that was missed."""
+    density = np.asarray(jax.lax.stop_gradient(found.density))
+    for k in np.unique(bulk):
+        inside = density[bulk == k].ravel()
+        around = np.minimum(np.maximum.accumulate(inside), np.maximum.accumulate(inside[::-1])[::-1])
+        if np.any((inside < HOLE * around) & (around > 0)):
+            return True
+    return False
 
 
 @jax.jit
 def weights_of(support: Support, series: Series) -> tuple[Any, Any]:
-    """Masses at the nodes of each bulk, and the nodes; NaN where there is no bulk."""
-    nodes = series.cosines.shape[1]
-    zeta = jax.vmap(lambda a, b: nodes_of(a, b, nodes)[0])(support.lower, support.upper)
-    weight = jax.scipy.fft.idct(series.cosines * nodes, axis=1) * jnp.pi / nodes
-    return jnp.where(jnp.isnan(zeta), jnp.nan, weight), zeta
+    """Masses at the nodes of each piece, and the nodes; NaN where there is no piece."""
+    rules = (np.stack(both) for both in zip(PART, WHOLE, strict=True))
+    nodes, weights = (rule[series.whole.astype(int)] for rule in map(jnp.asarray, rules))
+    theta = np.pi * series.begin[:, None] + series.span[:, None] * nodes
+    zeta = jax.vmap(lambda a, b, t: place(a, b, t)[0])(*series.edges(support), theta)
+    keep = lambda a: jnp.where(series.exists[:, None], a, jnp.nan)
+    return keep(series.span[:, None] * weights * series.values), keep(zeta)
 
 
 @jax.jit
@@ -156,32 +260,29 @@ def moment_of(support: Support, atom: Any, series: Series, k: Any) -> Any:
 
 
 def cells_of(series: Series) -> tuple[Any, Any]:
-    """Distribution of each bulk and its slope on an even grid of θ, eight times finer than the nodes."""
-    cosines, nodes = series.cosines, series.cosines.shape[1]
-    fine = 8 * nodes
-    sines = cosines / jnp.maximum(jnp.arange(nodes), 1)  # ∫_0^θ = a_0 θ/2 + Σ a_k sin(kθ)/k
-    waves = jnp.fft.fft(jnp.stack([cosines.at[:, 0].multiply(0.5), sines.at[:, 0].set(0.0)]), 2 * fine)
-    slope, wave = waves[0, :, : fine + 1].real, -waves[1, :, : fine + 1].imag
-    return cosines[:, :1] / 2 * jnp.pi * jnp.linspace(0.0, 1.0, fine + 1) + wave, slope
+    """Distribution of each piece, and its slope, on an even grid of cells."""
+    whole, values = series.whole[:, None], series.span[:, None] * series.values
+    slope, below = (jnp.where(whole, values @ by[1].T, values @ by[0].T) for by in TABLES)
+    return below, slope
 
 
 @partial(jax.jit, static_argnames="polish")
 def quantile_at(eq: Any, support: Support, series: Series, u: Any, *, polish: bool) -> Any:
     """Inverse of the distribution; `polish` adds two Newton steps with the exact distribution and density."""
     below, slope = cells_of(series)
-    cells = below.shape[1] - 1
-    mass = jnp.nan_to_num(support.mass)
+    mass = series.mass
     start = eq.atom_mass + jnp.cumsum(mass) - mass
     scale = (mass / below[:, -1])[:, None]
-    exists = (mass > 0)[:, None]
-    table = jnp.where(exists, start[:, None] + scale * below, 2.0).ravel()  # ascending over all bulks
-    slopes = (jnp.pi / cells * scale * slope).ravel()
+    table = jnp.where(series.exists[:, None], start[:, None] + scale * below, 2.0).ravel()  # ascending over all pieces
+    slopes = (scale * slope).ravel() / FINE
+    last = jnp.maximum(jnp.sum(series.exists) - 1, 0)
+    lower, upper = series.edges(support)
 
     def one(u: Any) -> Any:
         at = jnp.searchsorted(table, u, side="right") - 1
-        i = jnp.clip(at // (cells + 1), 0, jnp.maximum(support.count - 1, 0))
-        j = jnp.clip(at - i * (cells + 1), 0, cells - 1)
-        at = i * (cells + 1) + j
+        i = jnp.clip(at // (FINE + 1), 0, last)
+        j = jnp.clip(at - i * (FINE + 1), 0, FINE - 1)
+        at = i * (FINE + 1) + j
 
         def bisect(_: Any, ends: Any) -> Any:
             low, high = ends
@@ -195,10 +296,11 @@ def quantile_at(eq: Any, support: Support, series: Series, u: Any, *, polish: bo
             return jnp.where(hermite < u, x, low), jnp.where(hermite < u, high, x)
 
         low, high = jax.lax.fori_loop(0, 45, bisect, (0.0, 1.0))
-        zeta = place(support.lower[i], support.upper[i], (j + (low + high) / 2) * jnp.pi / cells)[0]
+        place_at = lambda t: place(lower[i], upper[i], np.pi * series.begin[i] + series.span[i] * t)[0]
+        zeta = place_at((j + (low + high) / 2) / FINE)
         if polish:
             zeta = jax.lax.fori_loop(0, 2, lambda _, z: towards(eq, support, z, u), zeta)
-        edge = jnp.where(u >= 1.0, support.upper[i], jnp.where(u <= start[i], support.lower[i], zeta))
+        edge = jnp.where(u >= 1.0, upper[i], jnp.where(u <= start[i], place_at(0.0), zeta))
         return jnp.where((u <= eq.atom_mass) & (eq.atom_mass > 0), 0.0, edge)
 
     return eq.origin + jax.vmap(one)(u)

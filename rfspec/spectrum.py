@@ -1,7 +1,7 @@
 r"""The spectrum of U: bulks and atom with exact masses, density, distribution, quantiles, moments, samples.
 
 Edges come from ``rfspec.edges``, their contents and values at points from ``rfspec.support``, quantiles, moments and
-samples from the cosine series of ``rfspec.series``.
+samples from the series of ``rfspec.series``.
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ from ._session import at_points, enter
 from .edges import Search, find_edges, search_support
 from .gaussian_equivalent import gaussian_equivalent
 from .model import RandomFeatureModel
-from .series import Series, missing_of, moment_of, quantile_at, resolve, series_of
+from .series import WHOLE, Piece, Series, cut, drops_of, holes, moment_of, quantile_at, resolve, series_of
 from .solver import ConvergenceError, Solution, complex_array, solve_at
 from .support import BELOW, PARTS, PartEdges, Support, cdf_at, density_at, masses_and_parts, open_ends
 from .theory import Equations, equations
 
-NODES = 48  # of a bulk's cosine series; a bulk about to split needs more
-REFINED = (16 * NODES, 128 * NODES, 512 * NODES, 2**17)
 MOST_BULKS = 17  # that there is room for; where there are more, for twice as many
 FEW_BULKS, MANY_EIGENVALUES = 4, 64  # and where room is dear, for fewer at first
-SERIES_GOAL = 1e-10
+SERIES_GOAL = 1e-10  # of the mass, and of the untrained loss
+FEWEST_PIECES = 32  # that there is room for
 
 
 class Bulk(NamedTuple):
@@ -283,38 +282,37 @@ _search = jax.jit(search_support)
 
 
 def _refined(sp: Spectrum) -> tuple[Spectrum, bool]:
-    """The spectrum with more nodes on the bulks that need them, and whether a gap was found inside of one.
-
-    The other bulks' series are only padded.
-    """
+    """The spectrum with bulks cut into pieces where that is needed, and whether a gap was found inside of one."""
+    eq, series, support = sp.equations, *(jax.tree.map(on_host, a) for a in (sp.series, sp.support))
     goal = SERIES_GOAL / (4 * sp.count)
-    which, support = np.flatnonzero(np.asarray(sp.series.error) > goal), jax.tree.map(on_host, sp.support)
-    if not which.size:
+    drop_goal = goal * float(jax.lax.stop_gradient(eq.untrained))
+    rough = (np.asarray(series.error) > goal) | (np.asarray(series.drop_error) > drop_goal)
+    if not np.any(rough):
         return sp, False
-    rows, errors = list(on_host(sp.series.cosines)), np.asarray(sp.edge_errors).reshape(-1, 2)
-    missing = list(on_host(sp.series.error))
-    drop, drop_error, hole = list(support.drop), list(support.drop_error), False
-    for i in which:
-        bulk, near = (support.lower[i], support.upper[i], errors[i], support.mass[i]), None
-        for nodes in REFINED:
-            found = _resolve(sp.equations, *bulk, near, nodes=nodes)
-            if not bool(found.sound):
-                found = _resolve(sp.equations, *bulk, nodes=nodes)
-            near, hole = found.u, hole or bool(found.hole)
-            missing[i] = missing_of(*jax.lax.stop_gradient((found.cosines, support.mass[i])))
-            if float(missing[i]) <= goal:
-                break
-        rows[i], drop[i], drop_error[i] = found.cosines, found.drop, found.drop_error
-    longest = max(row.size for row in rows)
-    rows = [namespace(row).pad(on_host(row), (0, longest - row.size)) for row in rows]
-    rows, missing, drop, drop_error = (
-        namespace(column).stack([on_host(a) for a in column]) for column in (rows, missing, drop, drop_error)
-    )
-    support = support._replace(drop=drop, drop_error=drop_error)
-    return eqx.tree_at(lambda r: (r.support, r.series), sp, (support, Series(rows, missing))), hole
+    bulk, begin, end, found = cut(eq, support, np.flatnonzero(rough), goal, drop_goal)
+    hole = holes(bulk, found)
+    missing = max(FEWEST_PIECES, 1 << (bulk.size - 1).bit_length()) - bulk.size
+    pad = lambda a: namespace(a).pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1), mode="edge")
+    bulk = np.pad(bulk, (0, missing), constant_values=rough.size)
+    places = bulk, pad(begin), pad(end)
+    changed = _in_pieces(eq, support, sp.edge_errors, series, rough, places, jax.tree.map(pad, found))
+    return eqx.tree_at(lambda r: (r.support, r.series), sp, changed), hole
 
 
-_resolve = jax.jit(resolve, static_argnames="nodes")
+@jax.jit
+def _in_pieces(
+    eq: Any, support: Support, edge_errors: Any, series: Series, rough: Any, places: tuple[Any, Any, Any], found: Piece
+) -> tuple[Support, Series]:
+    """Support and series with the rough bulks in pieces."""
+    bulk, begin, end = places
+    drops = drops_of(eq, support, jnp.nan_to_num(edge_errors).reshape(-1, 2), bulk, found)
+    drop, drop_error = (jnp.where(rough, a, b) for a, b in zip(drops, (support.drop, support.drop_error), strict=True))
+    more = series_of(support, bulk, begin, end, found)
+    kept = series._replace(bulk=jnp.where(jnp.append(rough, False)[series.bulk], rough.size, series.bulk))
+    order = jnp.argsort(jnp.concatenate([kept.bulk, more.bulk]), stable=True)
+    pieces = (jnp.concatenate([a, b])[order] for a, b in zip(kept[:5], more[:5], strict=True))
+    errors = (jnp.where(rough, a, b) for a, b in zip(more[5:], kept[5:], strict=True))
+    return support._replace(drop=drop, drop_error=drop_error), Series(*pieces, *errors)
 
 
 @partial(jax.jit, static_argnames="bulks")
@@ -324,13 +322,18 @@ def _spectrum(eq: Any, search: Search, *, bulks: int) -> tuple[Any, ...]:
     exists = ~jnp.isnan(edges.lower)
     known = lambda a, other: jnp.where(exists, a, other)
     mass, parts = masses_and_parts(eq, edges)
-    errors = jnp.nan_to_num(edges.error).reshape(-1, 2)
-    bulk = known(edges.lower, eq.bound), known(edges.upper, 2 * eq.bound), errors, known(mass, 1.0)
-    found = jax.vmap(lambda *b: resolve(eq, *b, nodes=NODES))(*bulk)
-    drop, drop_error = (known(a, jnp.nan) for a in (found.drop, found.drop_error))
-    support = Support(edges.lower, edges.upper, mass, drop, drop_error, edges.count)
+    found = jax.vmap(lambda a, b: resolve(eq, a, b, 0.0, 1.0, WHOLE))(
+        known(edges.lower, eq.bound), known(edges.upper, 2 * eq.bound)
+    )
+    unknown = jnp.full(bulks, jnp.nan)
+    support = Support(edges.lower, edges.upper, mass, unknown, unknown, edges.count)
+    bulk, zero = jnp.where(exists, jnp.arange(bulks), bulks), jnp.zeros(bulks)
+    drops = drops_of(eq, support, jnp.nan_to_num(edges.error).reshape(-1, 2), bulk, found)
+    drop, drop_error = (known(a, jnp.nan) for a in drops)
+    support = support._replace(drop=drop, drop_error=drop_error)
+    series = series_of(support, bulk, zero, zero + 1.0, found)
     failed = edges.failed | jnp.any(mass <= 0)
-    return support, Atom(eq.origin, eq.atom_mass), parts, edges.error, series_of(support, found.cosines), failed
+    return support, Atom(eq.origin, eq.atom_mass), parts, edges.error, series, failed
 
 
 def _real(name: str, x: Any) -> Any:

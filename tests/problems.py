@@ -256,14 +256,16 @@ def verdict_drops(model, sp):
     return "right", ""
 
 
+FEW_NUMBERS = (1, 2, 3, 5, 10, 20, 60)  # of eigenvalues: each has programs of its own to be compiled
+
+
 def draw_wide(rng, atoms=None):
     """A random model of everything there is: ψ in [1e-2, 1e7], t in [1e-6, 10], all named activations and polynomials
     of degree 1 to 6, one to sixty eigenvalues (or so many), some of them 0, of condition up to 1e8 and mean 0.1 to 10,
     all targets, all of the noise or 1 to 10 draws of it, weight decay 0 or 1e-8 to 10.
     """
     log_uniform = lambda low, high, size=None: np.exp(rng.uniform(np.log(low), np.log(high), size))
-    atoms = int(np.round(log_uniform(0.5, 60.5))) if atoms is None else atoms
-    atoms = max(1, atoms)
+    atoms = int(rng.choice(FEW_NUMBERS)) if atoms is None else atoms
     values = log_uniform(10.0 ** -rng.uniform(0, 8), 1.0, atoms)
     if atoms > 1 and rng.random() < 0.3:
         values[: rng.integers(1, atoms)] = 0.0
