@@ -123,8 +123,8 @@ def _at(eq: Any, zeta: Any) -> Residual:
     return lambda *u: eq.residual(u, zeta)
 
 
-def implicit(eq: Any, u: Unknowns, zeta: Any) -> Unknowns:
-    """The solution u as a function of the parameters and ζ that can be differentiated ORDERS times, in any mode.
+def implicit(eq: Any, u: Unknowns, zeta: Any, orders: int = ORDERS) -> Unknowns:
+    """The solution u as a function of the parameters and ζ that can be differentiated `orders` times, in any mode.
 
     The iterations that found u are not differentiated. A step u - J⁻¹F(u; p) with J = ∂F/∂u held fixed leaves a
     solution where it is and makes its derivatives right to one order more. (A `jax.custom_jvp` rule would serve every
@@ -132,10 +132,12 @@ def implicit(eq: Any, u: Unknowns, zeta: Any) -> Unknowns:
     """
     still, u, here = jax.lax.stop_gradient((eq, u, zeta))
     _, columns = jacobian(_at(still, here), u)
-    for _ in range(ORDERS):
-        step = solve_small(columns, eq.residual(u, zeta))
-        u = tuple(a - b for a, b in zip(u, step, strict=True))
-    return u
+
+    def step(u: Unknowns, _: Any) -> tuple[Unknowns, None]:
+        moved = solve_small(columns, eq.residual(u, zeta))
+        return tuple(a - b for a, b in zip(u, moved, strict=True)), None
+
+    return step(u, None)[0] if orders == 1 else jax.lax.scan(step, u, length=orders)[0]
 
 
 # ---------------------------------------------------------------------------------------------- continuation

@@ -27,17 +27,17 @@ from ._checks import as_float, concrete, namespace, on_device, on_host, real_sca
 from .contour import COARSE, FEWER, FINEST, Contour, descent, flow, heavy_ball, nodes_for
 from .filters import learned, stable_below
 from .gaussian_equivalent import gaussian_equivalent
-from .holomorphic import Unknowns, condition
+from .holomorphic import Unknowns, condition, implicit
 from .model import RandomFeatureModel
 from .series import NODES, Series, angles, place, rule
-from .solver import EPS, ConvergenceError, solve_left, solve_off_axis, solve_real_axis
+from .solver import EPS, ConvergenceError, left_of_origin, solve_left, solve_off_axis, solve_real_axis
 from .spectrum import spectrum
 from .support import Support, open_ends
 from .targets import combination, score_scale, unexplained
 from .theory import averaged_equations, filled_up
 
 TOLERANCE = 1e-11
-FEW, BATCH = 8, 40  # training times at once
+AT_ONCE = 8  # training times in one call, so that any number of them is compiled already
 PER_PIECE = 4 * NODES  # nodes for the drops on a piece of a bulk
 CROWD = 0.02  # spacing of nodes at an edge, in units of the mean one
 
@@ -351,14 +351,8 @@ class Pairs(NamedTuple):
     known: Any
 
 
-def pairs_at(eq: Any, z: Any) -> Pairs:
-    """One- and two-point functions at the nodes z of a contour."""
-    u = jax.vmap(partial(solve_off_axis, eq))(z - eq.decay)
-    return pairs_of(eq, u)
-
-
 def pairs_of(eq: Any, u: Unknowns) -> Pairs:
-    """The same from the solutions at the nodes."""
+    """One- and two-point functions from the solutions at the nodes of a contour."""
     points = jax.vmap(lambda *u: eq.at(u))(*u)
     j, k = np.triu_indices(u[0].shape[-1])
     sources = (eq.population, (1.0, 0.0, 0.0))
@@ -388,23 +382,27 @@ def losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) ->
     The first two have equally many nodes. The third tells the conditions |∂L/∂p · p| of the numbers p in the
     equations, and what other nodes of a continuous law would change.
     """
-    paths = jax.tree.map(lambda a, b: jnp.stack([a, b]), fine, other)
-    (train, checked), (test, recomputed), size = jax.vmap(lambda path: losses(eq, path, pairs_at(eq, path.nodes)))(
-        paths
-    )
-    still, coarse = jax.lax.stop_gradient((eq, coarse))
-    roughly = lambda e: losses(e, coarse, pairs_at(e, coarse.nodes))
-    moved = jnp.max(condition(still, lambda e: jnp.stack(roughly(e)[:2])))
+    along = jax.vmap(partial(solve_off_axis, eq))
+    u = along(jnp.concatenate([fine.nodes, other.nodes, coarse.nodes]) - eq.decay)
+    *both, few = zip(*(jnp.split(v, np.cumsum([fine.nodes.size, other.nodes.size])) for v in u), strict=True)
+    two = jax.tree.map(lambda a, b: jnp.stack([a, b]), (fine, both[0]), (other, both[1]))
+    (train, checked), (test, recomputed), size = jax.vmap(lambda path, u: losses(eq, path, pairs_of(eq, u)))(*two)
+
+    still, coarse, few = jax.lax.stop_gradient((eq, coarse, few))
+    near = lambda e: jax.vmap(lambda z, *u: implicit(e, u, z - e.decay - e.origin, 1))(coarse.nodes, *few)
+    roughly = lambda e, u: jnp.stack(losses(e, coarse, pairs_of(e, u))[:2])
+    moved = jnp.max(condition(still, lambda e: roughly(e, near(e))))
     differ = jnp.maximum(jnp.abs(checked - train), jnp.abs(recomputed - test))
-    if eq.others is not None:
-        differ = differ + _by_others(still, roughly)
+    if still.others is not None:
+        law = with_others(still)
+        again = jax.vmap(partial(solve_off_axis, law))(coarse.nodes - law.decay)
+        differ = differ + jnp.max(jnp.abs(roughly(law, again) - roughly(still, few)))
     return train, test, _error(still, differ, size[0], moved)
 
 
-def _by_others(eq: Any, f: Callable[[Any], Any]) -> Any:
-    """What the losses of f differ by where a continuous law has its other nodes."""
-    other = eqx.tree_at(lambda e: (e.values, e.weights), eq, eq.others)
-    return jnp.max(jnp.abs(jnp.stack(f(other)[:2]) - jnp.stack(f(eq)[:2])))
+def with_others(eq: Any) -> Any:
+    """The equations where a continuous law has its other nodes."""
+    return eqx.tree_at(lambda e: (e.values, e.weights), eq, eq.others)
 
 
 def _error(eq: Any, differ: Any, size: Any, moved: Any) -> Any:
@@ -418,15 +416,18 @@ def _error(eq: Any, differ: Any, size: Any, moved: Any) -> Any:
 def limit(eq: Any) -> tuple[Any, Any, Any]:
     """L_train and L_test at the end of training, where h(U) = U⁻¹, or (U + γ')⁻¹ with weight decay; and their error."""
 
-    def at_end(eq: Any) -> tuple[Any, Any, Any]:
-        zero = Contour(jnp.zeros(1, complex), jnp.full(1, 0.5 + 0j))
-        u = solve_left(eq, -eq.decay)
-        return losses(eq, zero, pairs_of(eq, tuple(v[None] for v in u)))
-
-    train, test, size = at_end(eq)
-    still = jax.lax.stop_gradient(eq)
-    differ = 0.0 if eq.others is None else _by_others(still, at_end)
-    error = _error(still, differ, size, jnp.max(condition(still, lambda e: jnp.stack(at_end(e)[:2]))))
+    zero = Contour(jnp.zeros(1, complex), jnp.full(1, 0.5 + 0j))
+    at_end = lambda e, u: losses(e, zero, pairs_of(e, tuple(v[None] + 0j for v in u)))
+    both = lambda e, u: jnp.stack(at_end(e, u)[:2])
+    u = solve_left(eq, -eq.decay)
+    train, test, size = at_end(eq, u)
+    still, u = jax.lax.stop_gradient((eq, u))
+    near = lambda e: implicit(e, u, left_of_origin(e, -e.decay), 1)
+    moved, differ = jnp.max(condition(still, lambda e: both(e, near(e)))), 0.0
+    if still.others is not None:
+        law = with_others(still)
+        differ = jnp.max(jnp.abs(both(law, solve_left(law, -law.decay)) - both(still, u)))
+    error = _error(still, differ, size, moved)
     diverges = error > jnp.abs(jax.lax.stop_gradient(test))  # at p = mn, where U has a hard edge at 0
     return train, jnp.where(diverges, jnp.inf, test), jnp.where(diverges, jnp.inf, error)
 
@@ -453,10 +454,9 @@ def checked(contour: Callable[[int], Contour], count: int) -> tuple[Contour, Con
 def _losses_along(
     eq: Any, contour: Callable[..., Contour], arguments: Any, ended: Any, count: int
 ) -> tuple[Any, Any, Any]:
-    """Losses and errors at each τ, by calls of one of two sizes, so that any number of times is compiled already."""
+    """Losses and errors at each τ."""
     size = arguments[0].shape[0]
-    width = FEW if size <= FEW else BATCH
-    parts = tuple(namespace(a).pad(a, (0, -size % width), mode="edge").reshape(-1, width) for a in arguments)
+    parts = tuple(namespace(a).pad(a, (0, -size % AT_ONCE), mode="edge").reshape(-1, AT_ONCE) for a in arguments)
     if concrete(eq, arguments) or parts[0].shape[0] == 1:
         each = (tuple(a[i] for a in parts) for i in range(parts[0].shape[0]))
         found = zip(*(_losses_of_batch(eq, contour, part, count) for part in each), strict=True)
@@ -503,7 +503,7 @@ def _drop(modes: _Modes, share: Any) -> tuple[Any, Any]:
 @partial(jax.jit, static_argnames="learned")
 def _drops_along(modes: _Modes, learned: Callable[..., Any], arguments: Any, ended: Any) -> tuple[Any, Any]:
     share = lambda end, *a: jnp.where(end, 1.0, learned(modes.values, *a))
-    return jax.lax.map(lambda a: _drop(modes, share(*a)), (ended, *arguments), batch_size=FEW)
+    return jax.lax.map(lambda a: _drop(modes, share(*a)), (ended, *arguments), batch_size=AT_ONCE)
 
 
 @partial(jax.jit, static_argnames="nodes")

@@ -160,7 +160,7 @@ def resolve(eq: Any, lower: Any, upper: Any, begin: Any, end: Any, by: Rule) -> 
     few = lambda a: a[NODES // COARSE // 2 :: NODES // COARSE]
 
     def sum_of_few(e: Any) -> Any:
-        each = lambda z, *u: term(e, implicit(e, u, z + 0j), z)
+        each = lambda z, *u: term(e, implicit(e, u, z + 0j, 1), z)
         return span * jnp.sum(by.few.weights * jax.vmap(each)(few(zeta), *map(few, u)) * few(slope))
 
     error = span * _last(jax.scipy.fft.dct(density * slope) / NODES)

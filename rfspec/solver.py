@@ -162,9 +162,8 @@ def solve_off_axis(eq: Any, z: Any) -> Unknowns:
 
 def towards(eq: Any, u: Unknowns, z: Any) -> Unknowns:
     """The solution at z with Im z > 0 from one nearby; not differentiated."""
-    for _ in range(NEAR_STEPS):
-        u = newton_step(lambda *w: eq.residual(w, z - eq.origin), u)
-    return u
+    step = lambda _, u: newton_step(lambda *w: eq.residual(w, z - eq.origin), u)
+    return jax.lax.fori_loop(0, NEAR_STEPS, step, u)
 
 
 def solve_near(eq: Any, u: Unknowns, z: Any) -> Unknowns:
@@ -173,16 +172,21 @@ def solve_near(eq: Any, u: Unknowns, z: Any) -> Unknowns:
     return implicit(eq, towards(still, u, point), z - eq.origin)
 
 
-def solve_left(eq: Any, z: Any) -> Unknowns:
-    """Differentiable solution at a real z to the left of the spectrum; at its origin the limit from the left.
+def left_of_origin(eq: Any, z: Any) -> Any:
+    """ζ of a real z to the left of the spectrum, at its origin a number that is 0 to rounding.
 
     There q may diverge as ζ⁻¹ (an atom) or ζ^{-1/2} (a hard edge). Traces that stay finite, such as what training
     explains of a target, are then functions of the scaled unknowns ζq, and ζ = -NOTHING·bound gives them to rounding.
     """
     zeta = z - eq.origin
-    zeta = jnp.where(zeta < 0, zeta, -NOTHING * jax.lax.stop_gradient(eq.bound))
+    return jnp.where(zeta < 0, zeta, -NOTHING * jax.lax.stop_gradient(eq.bound))
+
+
+def solve_left(eq: Any, z: Any) -> Unknowns:
+    """Differentiable real solution at a real z to the left of the spectrum; at its origin the limit from the left."""
+    zeta = left_of_origin(eq, z)
     still, point = jax.lax.stop_gradient((eq, zeta))
-    return tuple(v + 0j for v in implicit(eq, approach(still, point), zeta))
+    return implicit(eq, approach(still, point), zeta)
 
 
 def _solve_one(eq: Any, z: Any) -> Solution:

@@ -17,7 +17,7 @@ import numpy as np
 from ._checks import concrete, namespace
 from ._session import at_points
 from .gaussian_equivalent import gaussian_equivalent
-from .holomorphic import condition
+from .holomorphic import condition, implicit
 from .model import RandomFeatureModel
 from .solver import EPS, STATUS, ConvergenceError, complex_array, unknowns_at
 from .theory import equations
@@ -95,16 +95,15 @@ def _two_point(eq: Any, z1: Any, z2: Any) -> TwoPoint:
 
 
 def _one(eq: Any, z1: Any, z2: Any) -> TwoPoint:
-    def image(eq: Any, z1: Any, z2: Any) -> tuple[Any, Any]:
-        """The three functions, and the worse status."""
-        u, _, _, status = jax.vmap(lambda z: unknowns_at(eq, z))(jnp.stack([z1, z2]))
-        K = jnp.stack(eq.two_point(*(eq.at(tuple(v[i] for v in u)) for i in (0, 1)), SOURCES))
-        return K, jnp.max(status)
+    z = jnp.stack([z1, z2])
+    u, _, _, status = jax.vmap(partial(unknowns_at, eq))(z)
+    image = lambda eq, u: jnp.stack(eq.two_point(*(eq.at(tuple(v[i] for v in u)) for i in (0, 1)), SOURCES))
+    K = image(eq, u)
 
-    K, status = image(eq, z1, z2)
-    still, a, b = jax.lax.stop_gradient((eq, z1, z2))
-    moved = (4 * EPS + still.accuracy) * condition(still, lambda e: image(e, a, b)[0])
-    for directions in ((a, 0 * b), (0 * a, b)):
-        moved = moved + 4 * EPS * jnp.abs(jax.jvp(lambda *z: image(still, *z)[0], (a, b), directions)[1])
+    still, u, z = jax.lax.stop_gradient((eq, u, z))
+    near = lambda e, z: image(e, jax.vmap(lambda z, *u: implicit(e, u, z - e.origin, 1))(z, *u))
+    moved = (4 * EPS + still.accuracy) * condition(still, lambda e: near(e, z))
+    for direction in (z * np.array([1.0, 0.0]), z * np.array([0.0, 1.0])):
+        moved = moved + 4 * EPS * jnp.abs(jax.jvp(partial(near, still), (z,), (direction,))[1])
     error = jax.lax.stop_gradient(jnp.max(moved / jnp.abs(K))) + 8 * EPS
-    return TwoPoint(K[0], K[1], K[2], jnp.where(jnp.isnan(error), jnp.inf, error), status)
+    return TwoPoint(K[0], K[1], K[2], jnp.where(jnp.isnan(error), jnp.inf, error), jnp.max(status))
