@@ -43,11 +43,14 @@ STEADY = 0.1  # change of the solution, relative to its imaginary part, that rul
 
 
 class Edges(NamedTuple):
-    """Bulks in ascending order, in ζ, padded with NaN; relative error of each edge; how many there are."""
+    """Bulks in ascending order, in ζ, padded with NaN; relative error of each edge; which ranks lie above each gap
+    between them; how many there are.
+    """
 
     lower: Any
     upper: Any
     error: Any
+    above: Any
     count: Any
     failed: Any
 
@@ -92,7 +95,17 @@ def find_edges(eq: Any, search: Search, *, bulks: int) -> Edges:
     unsound = exists & ~(ok[::2] & ok[1::2] & (upper > lower))
     failed = (count < 1) | (count > bulks) | jnp.any(unsound) | ~search.complete
     keep = lambda a: jnp.where(exists, a, jnp.nan)
-    return Edges(keep(lower), keep(upper), jnp.where(jnp.repeat(exists, 2), error, jnp.nan), count, failed)
+    error = jnp.where(jnp.repeat(exists, 2), error, jnp.nan)
+    above = jnp.where(exists[1:, None], _above_gaps(still, search.points, bulks), 0.0)
+    return Edges(keep(lower), keep(upper), error, above, count, failed)
+
+
+def _above_gaps(eq: Any, points: _Points, bulks: int) -> Any:
+    """Which ranks lie above each gap between bulks, by a point in the middle of those that the search has there."""
+    ends = _transitions(points, bulks)
+    upper = 2 * jnp.arange(bulks - 1) + 1 - points.inside[0]
+    middle = (ends[upper] + 1 + ends[upper + 1]) // 2
+    return jax.vmap(lambda *u: eq.above(u))(*(v[middle] for v in points.u))
 
 
 # --------------------------------------------------------------------------------------------------- search

@@ -415,7 +415,6 @@ def _error(eq: Any, differ: Any, size: Any, moved: Any) -> Any:
 @jax.jit
 def limit(eq: Any) -> tuple[Any, Any, Any]:
     """L_train and L_test at the end of training, where h(U) = U⁻¹, or (U + γ')⁻¹ with weight decay; and their error."""
-
     zero = Contour(jnp.zeros(1, complex), jnp.full(1, 0.5 + 0j))
     at_end = lambda e, u: losses(e, zero, pairs_of(e, tuple(v[None] + 0j for v in u)))
     both = lambda e, u: jnp.stack(at_end(e, u)[:2])
@@ -423,7 +422,8 @@ def limit(eq: Any) -> tuple[Any, Any, Any]:
     train, test, size = at_end(eq, u)
     still, u = jax.lax.stop_gradient((eq, u))
     near = lambda e: implicit(e, u, left_of_origin(e, -e.decay), 1)
-    moved, differ = jnp.max(condition(still, lambda e: both(e, near(e)))), 0.0
+    moved = jnp.max(condition(still, lambda e: both(e, near(e))))
+    differ = jnp.zeros(())
     if still.others is not None:
         law = with_others(still)
         differ = jnp.max(jnp.abs(both(law, solve_left(law, -law.decay)) - both(still, u)))

@@ -45,7 +45,8 @@ class PartEdges(NamedTuple):
 
 def masses_and_parts(eq: Any, edges: Edges) -> tuple[Any, PartEdges]:
     """Masses of the bulks, and the parts that these belong to, by counting the ranks above every gap."""
-    levels, dividing = _levels(eq, edges), jnp.concatenate([eq.dividing, eq.total[None]])
+    total, dividing = jax.lax.stop_gradient(eq.total)[None], jnp.concatenate([eq.dividing, eq.total[None]])
+    levels = jnp.concatenate([total, edges.above, jnp.zeros_like(total)])
     exists = jnp.arange(levels.shape[0] - 1) < edges.count
     mass = jax.vmap(eq.excess)(levels[:-1], levels[1:]) / eq.psi_p
     over = jax.lax.stop_gradient(jax.vmap(lambda a: jax.vmap(lambda b: eq.excess(a, b))(dividing))(levels))
@@ -62,18 +63,6 @@ def masses_and_parts(eq: Any, edges: Edges) -> tuple[Any, PartEdges]:
 
     parts = PartEdges(pick(ends, open_.lower, open_.lower), pick(begins, edges.upper, open_.upper), eq.parts, holds.T)
     return jnp.where(exists, mass, jnp.nan), parts
-
-
-def _levels(eq: Any, edges: Edges) -> Any:
-    """Ranks above the gap below each bulk, ascending, and (none) above the last of them."""
-    still, edges = jax.lax.stop_gradient((eq, edges))
-    low, high = edges.upper[:-1], edges.lower[1:]
-    between = jnp.arange(low.size) < edges.count - 1
-    middle = jnp.where(between, jnp.sqrt(low * high), still.bound)
-    floor = 0.02 * jnp.where(between, jnp.minimum(middle - low, high - middle), still.bound)
-    above = jax.vmap(lambda x, f: still.above(solve_real_axis(still, x, f)))(middle, floor)
-    above = jnp.where(between[:, None], above, 0.0)
-    return jnp.concatenate([still.total[None], above, jnp.zeros_like(still.total)[None]])
 
 
 def blank(value: Any, missing: Any) -> Any:
