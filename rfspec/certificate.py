@@ -271,10 +271,10 @@ def _of_draws(sp: Spectrum, digits: int, activation: Any) -> tuple[list[Row], bo
 
 
 def _losses(curve: LearningCurve, of: curves.Regression, digits: int) -> Iterator[Row]:
-    arrays = [np.ravel(np.asarray(a)) for a in (curve.tau, curve.train, curve.test, curve.error)]
-    for tau, train, test, error in zip(*arrays, strict=True):
+    columns = (curve.tau, curve.train, curve.test, curve.train_error, curve.error)
+    for tau, train, test, train_error, test_error in zip(*(np.ravel(np.asarray(a)) for a in columns), strict=True):
         truth = curves.losses_of(of, mp.mpf(float(tau)), digits)
-        for name, value in (("train", train), ("test", test)):
+        for name, value, error in (("train", train, train_error), ("test", test, test_error)):
             yield _row(f"{name} at τ = {tau:.6g}", value, getattr(truth, name), error, absolute=True)
 
 

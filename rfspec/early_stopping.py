@@ -382,7 +382,7 @@ _WEIGHTS = np.array([*[_TURN] * TURNS, _PASSED, _PASSED, _OPENED])
 def stops(eq: Any, tolerance: Any, threshold: Any) -> Stops:
     """All of them, differentiable in the equations."""
     seen, still = scan(eq), jax.lax.stop_gradient
-    last_train, last_test, last_error = limit(eq)
+    last_train, last_test, last_errors = limit(eq)
     end = jnp.stack([last_train, last_test])
     opened = threshold * (end[1] - end[0])
     depths, turns = jax.lax.top_k(-_lowest(seen), TURNS)
@@ -419,7 +419,7 @@ def stops(eq: Any, tolerance: Any, threshold: Any) -> Stops:
         best.losses[1],
         last_train,
         last_test,
-        last_error,
+        jnp.max(last_errors),
         still(rival.c),
         still(rival.losses[1]),
     )

@@ -60,11 +60,15 @@ class LearningCurve(eqx.Module):
     train, test, score_error : float
         L_train, L_test and E_score; the score error is NaN where the law of the data is not Gaussian.
     error : float
-        Estimated absolute error of the losses at each τ; that of the score error is β² times smaller.
+        Estimated absolute error of both losses at each τ, nearly always that of the test loss; that of the score error
+        is β² times smaller.
     standard_error : StandardErrors
         Of train, test and score_error where they are means over sampled models; NaN where they are not.
     model : RandomFeatureModel or None
         Of the theory: the model; `learning_rate` and `momentum`, how it was trained.
+    train_error : float
+        Of the theory: estimated absolute error of the train loss alone, which late in training may be many times
+        smaller.
     """
 
     tau: Any
@@ -76,6 +80,7 @@ class LearningCurve(eqx.Module):
     model: RandomFeatureModel | None = None
     learning_rate: Any = None
     momentum: float = eqx.field(static=True, default=0.0)
+    train_error: Any = jnp.nan
 
     @property
     def gap(self) -> Any:
@@ -93,8 +98,8 @@ class LearningCurve(eqx.Module):
 
     @property
     def drop_errors(self) -> dict[str, Any]:
-        """Estimated absolute errors of `drops`: of the integrals over the bulks, and `error`."""
-        return {name: error + self.error for name, (_, error) in self._of_parts().items()}
+        """Estimated absolute errors of `drops`: of the integrals over the bulks, and `train_error`."""
+        return {name: error + self.train_error for name, (_, error) in self._of_parts().items()}
 
     def _of_parts(self) -> dict[str, tuple[Any, Any]]:
         """Drop of each part, and the error of its integrals."""
@@ -178,11 +183,14 @@ def learning_curve(
         stable = _stable(model, learning_rate, mu)
         tau = namespace(tau, learning_rate).round(tau / learning_rate) * learning_rate
     method = _method(model, eq, tau, learning_rate, mu)
-    train, test, error = (on_host(a).reshape(np.shape(tau)) for a in method.losses(eq, count))
-    error = namespace(stable, error).where(stable, error, np.inf)
-    numbers = (tau, train, test, score_error(model, test), error)
-    tau, train, test, score, error = (on_device(as_float(a)) for a in numbers)
-    curve = LearningCurve(tau, train, test, score, error, model=model, learning_rate=learning_rate, momentum=mu)
+    train, test, errors = map(on_host, method.losses(eq, count))
+    errors = namespace(stable, errors).where(stable, errors, np.inf)
+    columns = (train, test, errors.max(axis=-1), errors[:, 0])
+    train, test, error, train_error = (a.reshape(np.shape(tau)) for a in columns)
+    numbers = (tau, train, test, score_error(model, test), error, train_error)
+    tau, train, test, score, error, train_error = (on_device(as_float(a)) for a in numbers)
+    how = {"model": model, "learning_rate": learning_rate, "momentum": mu, "train_error": train_error}
+    curve = LearningCurve(tau, train, test, score, error, **how)
     if np.ndim(tau) == 0 and concrete(error) and not np.isfinite(float(error)):
         raise ConvergenceError(f"the losses at tau = {float(tau):.6g} did not converge: move a parameter a little")
     return curve
@@ -363,21 +371,21 @@ def pairs_of(eq: Any, u: Unknowns) -> Pairs:
 
 
 def losses(eq: Any, path: Contour, pairs: Pairs) -> tuple[Any, Any, Any]:
-    """L_train and L_test of the filter that a contour stands for; root of the sum of squares of L_test's terms."""
+    """L_train and L_test of the filter that a contour stands for; roots of the sums of squares of their terms."""
     z, w = path.nodes - eq.decay, path.weights
     j, k = np.triu_indices(z.shape[-1])
     twice = np.where(j == k, 2.0, 4.0)  # the complex conjugate of each pair, and the pair in the other order
     ww = twice * w[j] * jnp.stack([w[k], w[k].conj()])
     sample, population = (4.0 * jnp.sum(w * f).real for f in (pairs.sample, pairs.population))
-    known = jnp.sum(ww * (pairs.sample[j] + jnp.stack([z[k], z[k].conj()]) * pairs.known)).real
-    terms = ww * pairs.fresh
-    size = jnp.sqrt(jnp.sum(terms.real**2 + terms.imag**2))
-    return eq.untrained + (known - sample), eq.untrained + (jnp.sum(terms).real - population), size
+    known = ww * (pairs.sample[j] + jnp.stack([z[k], z[k].conj()]) * pairs.known)
+    fresh = ww * pairs.fresh
+    size = jnp.stack([jnp.sqrt(jnp.sum(terms.real**2 + terms.imag**2)) for terms in (known, fresh)])
+    return eq.untrained + (jnp.sum(known).real - sample), eq.untrained + (jnp.sum(fresh).real - population), size
 
 
 @jax.jit
 def losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) -> tuple[Any, Any, Any]:
-    """Losses by the first contour; their error from the second, from rounding, and from the errors of the constants.
+    """Losses by the first contour; their errors from the second, from rounding, and from the errors of the constants.
 
     The first two have equally many nodes. The third tells the conditions |∂L/∂p · p| of the numbers p in the
     equations, and what other nodes of a continuous law would change.
@@ -386,18 +394,18 @@ def losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) ->
     u = along(jnp.concatenate([fine.nodes, other.nodes, coarse.nodes]) - eq.decay)
     *both, few = zip(*(jnp.split(v, np.cumsum([fine.nodes.size, other.nodes.size])) for v in u), strict=True)
     two = jax.tree.map(lambda a, b: jnp.stack([a, b]), (fine, both[0]), (other, both[1]))
-    (train, checked), (test, recomputed), size = jax.vmap(lambda path, u: losses(eq, path, pairs_of(eq, u)))(*two)
+    train, test, size = jax.vmap(lambda path, u: losses(eq, path, pairs_of(eq, u)))(*two)
 
     still, coarse, few = jax.lax.stop_gradient((eq, coarse, few))
     near = lambda e: jax.vmap(lambda z, *u: implicit(e, u, z - e.decay - e.origin, 1))(coarse.nodes, *few)
     roughly = lambda e, u: jnp.stack(losses(e, coarse, pairs_of(e, u))[:2])
-    moved = jnp.max(condition(still, lambda e: roughly(e, near(e))))
-    differ = jnp.maximum(jnp.abs(checked - train), jnp.abs(recomputed - test))
+    moved = condition(still, lambda e: roughly(e, near(e)))
+    differ = jnp.stack([jnp.abs(a[1] - a[0]) for a in (train, test)])
     if still.others is not None:
         law = with_others(still)
         again = jax.vmap(partial(solve_off_axis, law))(coarse.nodes - law.decay)
-        differ = differ + jnp.max(jnp.abs(roughly(law, again) - roughly(still, few)))
-    return train, test, _error(still, differ, size[0], moved)
+        differ = differ + jnp.abs(roughly(law, again) - roughly(still, few))
+    return train[0], test[0], _errors(still, differ, size[0], moved)
 
 
 def with_others(eq: Any) -> Any:
@@ -405,8 +413,8 @@ def with_others(eq: Any) -> Any:
     return eqx.tree_at(lambda e: (e.values, e.weights), eq, eq.others)
 
 
-def _error(eq: Any, differ: Any, size: Any, moved: Any) -> Any:
-    """What two rules differ by, rounding of the untrained loss and of the terms, and the conditions."""
+def _errors(eq: Any, differ: Any, size: Any, moved: Any) -> Any:
+    """Of both losses: what two rules differ by, rounding of the untrained loss and of the terms, and the conditions."""
     rounding = 4 * EPS * (jnp.abs(eq.untrained) + size)
     error = jax.lax.stop_gradient(differ + rounding + (4 * EPS + eq.accuracy) * moved)
     return jnp.where(jnp.isfinite(error), error, jnp.inf)
@@ -414,7 +422,7 @@ def _error(eq: Any, differ: Any, size: Any, moved: Any) -> Any:
 
 @jax.jit
 def limit(eq: Any) -> tuple[Any, Any, Any]:
-    """L_train and L_test at the end of training, where h(U) = U⁻¹, or (U + γ')⁻¹ with weight decay; and their error."""
+    """L_train and L_test at the end of training, h(U) = U⁻¹, or (U + γ')⁻¹ with weight decay; and their errors."""
     zero = Contour(jnp.zeros(1, complex), jnp.full(1, 0.5 + 0j))
     at_end = lambda e, u: losses(e, zero, pairs_of(e, tuple(v[None] + 0j for v in u)))
     both = lambda e, u: jnp.stack(at_end(e, u)[:2])
@@ -422,25 +430,26 @@ def limit(eq: Any) -> tuple[Any, Any, Any]:
     train, test, size = at_end(eq, u)
     still, u = jax.lax.stop_gradient((eq, u))
     near = lambda e: implicit(e, u, left_of_origin(e, -e.decay), 1)
-    moved = jnp.max(condition(still, lambda e: both(e, near(e))))
-    differ = jnp.zeros(())
+    moved = condition(still, lambda e: both(e, near(e)))
+    differ = jnp.zeros(2)
     if still.others is not None:
         law = with_others(still)
-        differ = jnp.max(jnp.abs(both(law, solve_left(law, -law.decay)) - both(still, u)))
-    error = _error(still, differ, size, moved)
-    diverges = error > jnp.abs(jax.lax.stop_gradient(test))  # at p = mn, where U has a hard edge at 0
-    return train, jnp.where(diverges, jnp.inf, test), jnp.where(diverges, jnp.inf, error)
+        differ = jnp.abs(both(law, solve_left(law, -law.decay)) - both(still, u))
+    errors = _errors(still, differ, size, moved)
+    diverges = errors[1] > jnp.abs(jax.lax.stop_gradient(test))  # at p = mn, where U has a hard edge at 0
+    return train, jnp.where(diverges, jnp.inf, test), errors.at[1].set(jnp.where(diverges, jnp.inf, errors[1]))
 
 
 def flow_losses(eq: Any, c: Any, count: int = FINEST) -> tuple[Any, Any, Any]:
     """L_train, L_test and their error under gradient flow to one c = 2β²τ/ψ_p < ∞."""
-    return losses_and_error(eq, *checked(partial(flow, c, eq.top), count))
+    train, test, errors = losses_and_error(eq, *checked(partial(flow, c, eq.top), count))
+    return train, test, jnp.max(errors)
 
 
 def flow_errors(eq: Any, c: Any) -> Any:
     """Errors of the losses at several c, by programs that every learning curve has compiled."""
     xp = namespace(c)
-    return _flowing(eq, xp.where(c == np.inf, 0.0, c), c == np.inf).losses(eq, FINEST)[2]
+    return _flowing(eq, xp.where(c == np.inf, 0.0, c), c == np.inf).losses(eq, FINEST)[2].max(axis=-1)
 
 
 def checked(contour: Callable[[int], Contour], count: int) -> tuple[Contour, Contour, Contour]:
@@ -460,14 +469,14 @@ def _losses_along(
     if concrete(eq, arguments) or parts[0].shape[0] == 1:
         each = (tuple(a[i] for a in parts) for i in range(parts[0].shape[0]))
         found = zip(*(_losses_of_batch(eq, contour, part, count) for part in each), strict=True)
-        rows = tuple(namespace(column).concatenate([on_host(a) for a in column]) for column in found)
+        rows = tuple(namespace(column).stack([on_host(a) for a in column]) for column in found)
     else:
         rows = _losses_of_batches(eq, contour, parts, count)
-    train, test, error = (a.ravel()[:size] for a in rows)
+    train, test, errors = (a.reshape(-1, *a.shape[2:])[:size] for a in rows)
     if concrete(ended) and not np.any(ended):
-        return train, test, error
-    last = (on_host(a) for a in limit(eq))
-    return tuple(namespace(ended, a, b).where(ended, a, b) for a, b in zip(last, (train, test, error), strict=True))
+        return train, test, errors
+    last, columns = map(on_host, limit(eq)), ((train, ended), (test, ended), (errors, ended[:, None]))
+    return tuple(namespace(end, a, b).where(end, a, b) for a, (b, end) in zip(last, columns, strict=True))
 
 
 @partial(jax.jit, static_argnames=("contour", "count"))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from problems import draw, verdict, verdict_losses
+from problems import WRONG_ONCE, draw, draw_wide, sparing, verdict, verdict_losses
 
 import rfspec as rf
 
@@ -14,6 +14,19 @@ def test_nothing_is_silently_wrong(seed, models):
     rng = np.random.default_rng(seed)
     found = [(model, *verdict(model)) for model in (draw(rng) for _ in range(models))]
     assert [(m, reason) for m, sort, reason in found if sort != "right"] == []
+
+
+@pytest.mark.parametrize(("seed", "models"), [(13, 6), pytest.param(14, 400, marks=pytest.mark.slow)])
+def test_nothing_is_silently_wrong_in_the_wide_box(seed, models):
+    """All targets, draws of the noise, weight decay, eigenvalues of condition 10⁸ and zeros, ψ up to 10⁷."""
+    rng = np.random.default_rng(seed)
+    found = [(model, *verdict(model)) for model in (draw_wide(rng, atoms=2) for _ in range(models))]
+    assert [(m, reason) for m, sort, reason in found if sort != "right"] == []
+
+
+@pytest.mark.parametrize("problem", sparing(WRONG_ONCE, 3))
+def test_what_was_wrong_once(problem):
+    assert verdict(problem.model) == ("right", "")
 
 
 @pytest.mark.parametrize("models", [3, pytest.param(12, marks=pytest.mark.slow)])
