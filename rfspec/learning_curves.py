@@ -464,9 +464,10 @@ def _losses_along(
     eq: Any, contour: Callable[..., Contour], arguments: Any, ended: Any, count: int
 ) -> tuple[Any, Any, Any]:
     """Losses and errors at each τ."""
-    size = arguments[0].shape[0]
-    parts = tuple(namespace(a).pad(a, (0, -size % AT_ONCE), mode="edge").reshape(-1, AT_ONCE) for a in arguments)
-    if concrete(eq, arguments) or parts[0].shape[0] == 1:
+    size, known = arguments[0].shape[0], concrete(eq, arguments)
+    width = AT_ONCE if known else 1
+    parts = tuple(namespace(a).pad(a, (0, -size % width), mode="edge").reshape(-1, width) for a in arguments)
+    if known:
         each = (tuple(a[i] for a in parts) for i in range(parts[0].shape[0]))
         found = zip(*(_losses_of_batch(eq, contour, part, count) for part in each), strict=True)
         rows = tuple(namespace(column).stack([on_host(a) for a in column]) for column in found)
@@ -481,7 +482,7 @@ def _losses_along(
 
 @partial(jax.jit, static_argnames=("contour", "count"))
 def _losses_of_batches(eq: Any, contour: Callable[..., Contour], parts: Any, count: int) -> tuple[Any, Any, Any]:
-    return jax.lax.map(lambda part: _losses_of_batch(eq, contour, part, count), parts)
+    return jax.lax.map(jax.checkpoint(lambda part: _losses_of_batch(eq, contour, part, count)), parts)
 
 
 @partial(jax.jit, static_argnames=("contour", "count"))
