@@ -128,7 +128,9 @@ def is_the_solution(eq: Any, u: Unknowns, x: Any) -> Any:
     z = x + 0j
     value, columns = jacobian(lambda *w: eq.residual(w, z), u)
     _, by_z = jax.jvp(lambda z: eq.residual(u, z), (z,), (jnp.ones_like(z),))
-    step, fall = solve_small(columns, value), solve_small(columns, by_z)  # fall = -du/dζ
+    # in a loop, since XLA may repeat the determinants in every number that is told from them; fall = -du/dζ
+    both = jax.lax.map(partial(solve_small, columns), tuple(map(jnp.stack, zip(value, by_z, strict=True))))
+    step, fall = zip(*both, strict=True)
     converged = jnp.all(jnp.stack([jnp.abs(a) <= CONVERGED * jnp.abs(v) for a, v in zip(step, u, strict=True)]))
     above = jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > CLEARLY
     rising = jnp.max(jnp.stack([a.real + jnp.abs(a.imag) for a in fall])) < 0
