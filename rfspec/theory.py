@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._checks import concrete, namespace
+from ._checks import namespace
 from ._session import enter
 from .covariance import Covariance
 from .equations import RandomFeatureEquations
@@ -16,7 +16,6 @@ from .noise_draws import NoiseDrawsEquations
 from .targets import combination
 
 Equations = RandomFeatureEquations | NoiseDrawsEquations
-UNKNOWN = 0.1  # relative error of constants that say nothing
 
 
 def equations(model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool = False) -> Equations:
@@ -61,11 +60,6 @@ def _equations(
     model: RandomFeatureModel, ge: GaussianEquivalent, values: Any, weights: Any, law: Any, others: Any
 ) -> Equations:
     enter()
-    if concrete(ge.error) and not np.all(np.asarray(ge.error) < UNKNOWN):
-        raise ValueError(
-            "the variance of the data must be nearer to 1 for this activation: its constants are known to a relative "
-            f"error of {np.max(np.asarray(ge.error)):.1e}, got {model}"
-        )
     y, process = combination(model.target, model.process), model.process
     slope = None if y.signal is None else y.signal * process.alpha / process.beta
     known = (model.psi_p, model.psi_n, values, weights, law, others, ge, y, slope, model.weight_decay / y.weight)
