@@ -60,7 +60,7 @@ BATCHES = [
     Batch("gradient in t", "t", 1e-3, 3.0, gradient=True),
     # here Γ² is too large for the Hermite sum of tanh, and its double integrals are dear, in a batch as in a loop
     Batch("variance, integrals", "variance", 2.0, 15.0, dear=True),
-    # what a model costs here is work, not the call, so that a batch is as fast as a loop; of a tenth of the models
+    # what a model costs here is work, not the call, so that a batch is no faster than a loop; of a tenth of the models
     Batch("losses at 20 times", "psi_n", 1.0, 100.0, of=losses, dear=True, share=0.1),
     Batch("their gradients", "psi_n", 1.0, 100.0, of=losses, gradient=True, dear=True, share=0.1),
     Batch("best times", "psi_n", 1.0, 100.0, of=best, dear=True, share=0.1),
@@ -80,7 +80,7 @@ def measure(batch, models):
 
     models = int(batch.share * models)
     values = jnp.geomspace(batch.low, batch.high, models)
-    looped = seconds(lambda values: [f(x) for x in values], [float(x) for x in values[:: models // LOOPED]])
+    looped = seconds(lambda values: [f(x) for x in values], [float(x) for x in values[:: max(1, models // LOOPED)]])
     mapped = jax.vmap(f)
     if not batch.dear:
         jax.block_until_ready(mapped(values))

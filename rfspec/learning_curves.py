@@ -148,8 +148,9 @@ def learning_curve(
     Returns
     -------
     LearningCurve
-        ``.tau .train .test .score_error .gap`` of τ's shape, ``.drops`` by parts of the spectrum, and ``.error``: the
-        difference between two node counts, rounding, and the errors of the constants by their conditions.
+        ``.tau .train .test .score_error .gap`` of τ's shape, ``.drops`` by parts of the spectrum, ``.error`` of both
+        losses and ``.train_error`` of L_train: the difference between two node counts, rounding, and the errors of the
+        constants by their conditions.
 
     Raises
     ------
@@ -311,8 +312,8 @@ class _HeavyBall(NamedTuple):
         for k in np.asarray(self.k):
             known = np.isfinite(k) and checked(partial(heavy_ball, float(self.c), int(k), self.mu), count)
             rows.append(losses_and_error(eq, *known) if known else limit(eq))
-        train, test, error = (jnp.stack(column) for column in zip(*rows, strict=True))
-        return train, test, error
+        train, test, errors = (jnp.stack(column) for column in zip(*rows, strict=True))
+        return train, test, errors
 
     def drops(self, modes: _Modes) -> tuple[Any, Any]:
         x, k = np.asarray(self.c * modes.values), np.where(np.isfinite(self.k), self.k, 1e300)
@@ -402,13 +403,13 @@ def losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) ->
     moved = condition(still, lambda e: roughly(e, near(e)))
     differ = jnp.stack([jnp.abs(a[1] - a[0]) for a in (train, test)])
     if still.others is not None:
-        law = with_others(still)
+        law = _with_others(still)
         again = jax.vmap(partial(solve_off_axis, law))(coarse.nodes - law.decay)
         differ = differ + jnp.abs(roughly(law, again) - roughly(still, few))
     return train[0], test[0], _errors(still, differ, size[0], moved)
 
 
-def with_others(eq: Any) -> Any:
+def _with_others(eq: Any) -> Any:
     """The equations where a continuous law has its other nodes."""
     return eqx.tree_at(lambda e: (e.values, e.weights), eq, eq.others)
 
@@ -433,7 +434,7 @@ def limit(eq: Any) -> tuple[Any, Any, Any]:
     moved = condition(still, lambda e: both(e, near(e)))
     differ = jnp.zeros(2)
     if still.others is not None:
-        law = with_others(still)
+        law = _with_others(still)
         differ = jnp.abs(both(law, solve_left(law, -law.decay)) - both(still, u))
     errors = _errors(still, differ, size, moved)
     diverges = errors[1] > jnp.abs(jax.lax.stop_gradient(test))  # at p = mn, where U has a hard edge at 0
