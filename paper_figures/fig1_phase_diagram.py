@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 
 import rfspec as rf
-from rfspec.io import write_dataset, write_figure
+from rfspec.files.io import write_dataset, write_figure
 
 mpl.use("Agg")
 

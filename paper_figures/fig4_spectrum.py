@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 
 import rfspec as rf
-from rfspec.io import write_csv, write_figure
+from rfspec.files.io import write_csv, write_figure
 
 mpl.use("Agg")
 

@@ -12,10 +12,10 @@ import matplotlib as mpl
 import numpy as np
 
 import rfspec as rf
-from rfspec.demo import digits
+from rfspec.cli.demo import digits
 from rfspec.empirical.training import averaged
-from rfspec.io import write_csv, write_figure
-from rfspec.prediction import EXACT, split
+from rfspec.files.io import write_csv, write_figure
+from rfspec.surveys.prediction import EXACT, split
 
 mpl.use("Agg")
 

@@ -4,6 +4,13 @@
     model = rf.RandomFeatureModel(psi_p=64.0, psi_n=8.0, t=0.01)
     rf.spectrum(model), rf.timescales(model, rule="spectrum")
 
+Each folder is a chapter and imports only from those before it; the arrows are the way of a model to its answers:
+
+    numerics ──> models ──> resolvent ──> spectra ──> training ──> surveys ──> plotting, cli
+    files             │                                  │            │
+                      ├──> algebraic (ground truth) ──> certificates  │
+                      └──> empirical (sampled matrices) ──────────────┘
+
 Importing the package turns on double precision in JAX: the spectrum spans many orders of magnitude.
 """
 
@@ -11,17 +18,12 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-from .activations import Activation, Polynomial, SaturationWarning  # noqa: E402
-from .covariance import Atoms, Covariance, FromData, Isotropic  # noqa: E402
-from .covariance_laws import Density, Exponential, MarchenkoPastur, Mixture, PowerLaw, Subspace  # noqa: E402
-from .early_stopping import EarlyStopping, early_stopping, gap_onset  # noqa: E402
-from .gaussian_equivalent import GaussianEquivalent, constants_table, gaussian_equivalent  # noqa: E402
-from .laws import leading_order  # noqa: E402
-from .learning_curves import LearningCurve, learning_curve  # noqa: E402
-from .merging import MergingLine, MergingLines, merging_lines  # noqa: E402
-from .model import RandomFeatureModel  # noqa: E402
-from .outlier import MeanOutlier, mean_outlier  # noqa: E402
-from .processes import (  # noqa: E402
+from .models.activations import Activation, Polynomial, SaturationWarning  # noqa: E402
+from .models.covariance import Atoms, Covariance, FromData, Isotropic  # noqa: E402
+from .models.covariance_laws import Density, Exponential, MarchenkoPastur, Mixture, PowerLaw, Subspace  # noqa: E402
+from .models.gaussian_equivalent import GaussianEquivalent, constants_table, gaussian_equivalent  # noqa: E402
+from .models.model import RandomFeatureModel  # noqa: E402
+from .models.processes import (  # noqa: E402
     DDPM,
     Cosine,
     FlowMatching,
@@ -30,11 +32,16 @@ from .processes import (  # noqa: E402
     Process,
     VarianceExploding,
 )
-from .scaling import Required, ScoreExponent, required, score_exponent  # noqa: E402
-from .solver import ConvergenceError, Solution, solve  # noqa: E402
-from .spectrum import Atom, Bulk, Spectrum, spectrum  # noqa: E402
-from .timescales import Timescales, clock, timescales  # noqa: E402
-from .two_point import TwoPoint, two_point  # noqa: E402
+from .resolvent.solver import ConvergenceError, Solution, solve  # noqa: E402
+from .resolvent.two_point import TwoPoint, two_point  # noqa: E402
+from .spectra.leading_order import leading_order  # noqa: E402
+from .spectra.merging import MergingLine, MergingLines, merging_lines  # noqa: E402
+from .spectra.outlier import MeanOutlier, mean_outlier  # noqa: E402
+from .spectra.spectrum import Atom, Bulk, Spectrum, spectrum  # noqa: E402
+from .training.early_stopping import EarlyStopping, early_stopping, gap_onset  # noqa: E402
+from .training.learning_curves import LearningCurve, learning_curve  # noqa: E402
+from .training.scaling import Required, ScoreExponent, required, score_exponent  # noqa: E402
+from .training.timescales import Timescales, clock, timescales  # noqa: E402
 
 __version__ = "0.1.0"
 
@@ -107,17 +114,17 @@ __all__ = [
 
 _LAZY = {  # what needs matplotlib, sympy or optax is imported when it is first used: they cost more than the rest
     "empirical": ("empirical", None),
-    "compare": ("empirical.compare", "compare"),
+    "compare": ("empirical.comparison", "compare"),
     "plotting": ("plotting", None),
     "algebraic": ("algebraic", None),
-    "over_time": ("diffusion_times", "over_time"),
-    "phase_diagram": ("phase", "phase_diagram"),
-    "certify": ("certificate", "certify"),
-    "Certificate": ("certificate", "Certificate"),
-    "predict": ("prediction", "predict"),
-    "held_out": ("prediction", "held_out"),
-    "Prediction": ("prediction", "Prediction"),
-    "HeldOut": ("prediction", "HeldOut"),
+    "over_time": ("surveys.diffusion_times", "over_time"),
+    "phase_diagram": ("surveys.phase", "phase_diagram"),
+    "certify": ("certificates.certificate", "certify"),
+    "Certificate": ("certificates.certificate", "Certificate"),
+    "predict": ("surveys.prediction", "predict"),
+    "held_out": ("surveys.prediction", "held_out"),
+    "Prediction": ("surveys.prediction", "Prediction"),
+    "HeldOut": ("surveys.prediction", "HeldOut"),
 }
 
 

@@ -17,7 +17,7 @@ import matplotlib as mpl
 import pytest
 
 import rfspec as rf
-from rfspec._session import enter
+from rfspec.numerics.session import enter
 
 mpl.use("Agg")
 

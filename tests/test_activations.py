@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rfspec as rf
-from rfspec.activations import _find_kinks
+from rfspec.models.activations import _find_kinks
 
 NAMES = ("mu0", "mu1", "kappa2", "b2", "v2", "s2")
 COEFFICIENTS = [0.3, 1.0, -0.4, 0.2, 0.05, -0.01]

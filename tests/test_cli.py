@@ -142,7 +142,7 @@ def test_early_stopping(tmp_path):
 
 
 def test_phase_diagram(tmp_path, monkeypatch):
-    monkeypatch.setattr("rfspec.phase.CHUNK", 4)  # compiles what tests/test_phase.py does
+    monkeypatch.setattr("rfspec.surveys.phase.CHUNK", 4)  # compiles what tests/test_phase.py does
     grid = ["--t", "0.01", "--psi-p", "8,64", "--psi-n", "1:300:3"]
     out = run("phase-diagram", *grid, "--tau", "1e3,1e5", "--out", str(tmp_path / "p.nc"))
     assert "6 cells: computed" in out
@@ -352,7 +352,7 @@ def test_files_that_cannot_be_written(tmp_path, capsys, monkeypatch):
     run_file.write_bytes(b"PK\x03\x04 an archive")
     command = ["phase-diagram", "--t", "0.1", "--psi-p", "2", "--psi-n", "2", "--out"]
     with monkeypatch.context() as patch:
-        patch.setattr("rfspec.phase._spread", None)
+        patch.setattr("rfspec.surveys.phase._spread", None)
         for args, message in (
             ([*command, str(tmp_path / "folder.nc")], "out must be a file, got"),
             ([*command, str(run_file / "x.nc")], "out must lie in a folder, got"),
@@ -399,7 +399,7 @@ def test_the_process_itself(tmp_path):
 
 @pytest.mark.slow
 def test_a_small_demo(tmp_path):
-    from rfspec import demo
+    from rfspec.cli import demo
 
     outcomes = demo.run(tmp_path, scale=0.2, progress=False)
     assert [o.case.name for o in outcomes] == ["isotropic", "two_atoms", "digits"]

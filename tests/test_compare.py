@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import rfspec as rf
-from rfspec.empirical.compare import Extrapolation, _fit, extrapolate
-from rfspec.empirical.spectrum import EmpiricalSpectrum, of_matrices
-from rfspec.learning_curves import LearningCurve, StandardErrors
+from rfspec.empirical.comparison import Extrapolation, _fit, extrapolate
+from rfspec.empirical.spectra import EmpiricalSpectrum, of_matrices
+from rfspec.training.learning_curves import LearningCurve, StandardErrors
 
 SEEDS = [1, 2, 3]
 SIZES = (16, 24, 32, 48)

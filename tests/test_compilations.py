@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rfspec as rf
-from rfspec._session import COMPILED
+from rfspec.numerics.session import COMPILED
 
 
 def model(a, **kwargs):

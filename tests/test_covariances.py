@@ -9,9 +9,9 @@ import pytest
 from scipy import integrate
 
 import rfspec as rf
-from rfspec.solver import unknowns_at
-from rfspec.theory import equations
-from rfspec.two_point import SOURCES
+from rfspec.resolvent.equations import equations
+from rfspec.resolvent.solver import unknowns_at
+from rfspec.resolvent.two_point import SOURCES
 
 LAWS = {
     "power law": lambda K: rf.PowerLaw(1.0, 0.05, nodes=K),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import rfspec as rf
-from rfspec.holomorphic import implicit, newton_step
+from rfspec.numerics.holomorphic import implicit, newton_step
 
 MODES = {  # of second derivatives; forward over forward is the one to compare with
     "forward over forward": lambda f: jax.jacfwd(jax.jacfwd(f)),

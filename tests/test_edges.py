@@ -7,9 +7,9 @@ import pytest
 from problems import draw
 
 import rfspec as rf
-from rfspec.edges import is_inside, is_the_solution
-from rfspec.holomorphic import descend, newton_step
-from rfspec.theory import equations
+from rfspec.numerics.holomorphic import descend, newton_step
+from rfspec.resolvent.equations import equations
+from rfspec.spectra.edges import is_inside, is_the_solution
 
 POINTS, STARTS = 24, 8
 

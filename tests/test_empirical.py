@@ -10,7 +10,7 @@ from scipy import stats
 import rfspec as rf
 from rfspec.empirical.dynamics import eigenbasis
 from rfspec.empirical.features import _population, _trained, eigenvalues_of
-from rfspec.quadrature import trapezoid
+from rfspec.numerics.quadrature import trapezoid
 
 SEEDS = [1, 2, 3]
 CURVE = rf.RandomFeatureModel(8.0, 2.0, 0.05)

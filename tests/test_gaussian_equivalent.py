@@ -10,8 +10,8 @@ from problems import REFERENCE, ZOO, model_of
 from scipy import integrate
 
 import rfspec as rf
-from rfspec.gaussian_equivalent import EPS, _double_integrals, _hermite_sum, _log_correlation
-from rfspec.quadrature import trapezoid
+from rfspec.models.gaussian_equivalent import EPS, _double_integrals, _hermite_sum, _log_correlation
+from rfspec.numerics.quadrature import trapezoid
 
 NAMES = ("mu1", "kappa2", "b2", "v2", "s2")
 pytestmark = pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")  # small and large Γ² are meant

@@ -8,8 +8,8 @@ import os
 import numpy as np
 import pytest
 
-from rfspec.checkpoint import Checkpoint, fingerprint, resumed
-from rfspec.io import check_target, to_json, write_atomically, write_csv
+from rfspec.files.checkpoint import Checkpoint, fingerprint, resumed
+from rfspec.files.io import check_target, to_json, write_atomically, write_csv
 
 RUN = fingerprint("a run")
 

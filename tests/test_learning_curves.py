@@ -7,8 +7,8 @@ import pytest
 from problems import REFERENCE, ZOO, model_of, sparing
 
 import rfspec as rf
-from rfspec import contour
-from rfspec.filters import learned
+from rfspec.training import contour
+from rfspec.training.filters import learned
 
 MODEL = rf.RandomFeatureModel(8.0, 2.0, 0.05)
 TAU = np.concatenate([[0.0], np.geomspace(1e-3, 1e9, 25), [np.inf]])

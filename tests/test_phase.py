@@ -9,8 +9,8 @@ import pytest
 import xarray
 
 import rfspec as rf
-from rfspec import phase
-from rfspec.io import write_dataset
+from rfspec.files.io import write_dataset
+from rfspec.surveys import phase
 
 PSI_P, PSI_N, TAU = np.array([64.0, 2.0, 8.0]), np.array([0.5, 300.0, -1.0, 8.0, np.nan]), np.array([1e3, 1.0, np.inf])
 
@@ -133,8 +133,8 @@ def test_netcdf(tmp_path, diagram):
 
 SHARED = """
 import jax, numpy as np, rfspec as rf
-from rfspec import phase
-from rfspec.theory import equations
+from rfspec.surveys import phase
+from rfspec.resolvent.equations import equations
 model = rf.RandomFeatureModel(8.0, 1.0, 0.01)
 eq = equations(model, rf.gaussian_equivalent(model))
 shared = phase._Shared(eq, eq, model.pace, 0.01, 0.1)

@@ -10,10 +10,10 @@ from sklearn import covariance as reference
 from typer.testing import CliRunner
 
 import rfspec as rf
-from rfspec import prediction
 from rfspec.cli import app
+from rfspec.cli.demo import digits
 from rfspec.cli.options import read_samples
-from rfspec.demo import digits
+from rfspec.surveys import prediction
 
 RNG = np.random.default_rng(0)
 SPREAD = np.geomspace(0.2, 2.0, 6)
@@ -178,7 +178,7 @@ def test_digits_with_a_held_out_split():
 
 def test_the_held_out_part_is_never_seen():
     """Mean, scale and covariance are those of the training part."""
-    from rfspec.prediction import split
+    from rfspec.surveys.prediction import split
 
     train, test = split(jax.random.key(0), X + 5.0, 0.2, 2.0)
     assert (len(train), len(test)) == (48, 12)

@@ -7,10 +7,10 @@ import pytest
 from test_compilations import compilations, model, some_atoms
 
 import rfspec as rf
-from rfspec import _session
+from rfspec.numerics import session
 
 SMOOTH = [lambda x: jnp.tanh(x) + 0.1 * x, lambda x: jnp.sin(2 * x) * jnp.exp(-(x**2))]
-linux = pytest.mark.skipif(not _session.mappings_in_use(), reason="the system does not count memory mappings")
+linux = pytest.mark.skipif(not session.mappings_in_use(), reason="the system does not count memory mappings")
 
 
 @pytest.fixture
@@ -18,11 +18,11 @@ def short_of_mappings(monkeypatch):
     """A process that may take so many mappings more than it has."""
 
     def allow(more):
-        allowed = _session.mappings_in_use() + more
-        monkeypatch.setattr(_session, "mappings_allowed", lambda: float(allowed))
-        monkeypatch.setattr(_session, "LARGEST", min(_session.LARGEST, more // 3))
-        monkeypatch.setattr(_session, "_room", _session._Room())
-        _session._room.compiled = 1
+        allowed = session.mappings_in_use() + more
+        monkeypatch.setattr(session, "mappings_allowed", lambda: float(allowed))
+        monkeypatch.setattr(session, "LARGEST", min(session.LARGEST, more // 3))
+        monkeypatch.setattr(session, "_room", session._Room())
+        session._room.compiled = 1
         return allowed
 
     return allow
@@ -37,15 +37,15 @@ def test_programs_are_forgotten_and_results_stay(short_of_mappings):
         again = rf.solve(model(1.0), 2 + 1j).q
     assert counted
     assert before == after == again
-    assert _session.mappings_in_use() < allowed
+    assert session.mappings_in_use() < allowed
 
 
 @linux
 def test_no_room_at_all_is_an_error(monkeypatch):
-    monkeypatch.setattr(_session, "mappings_allowed", lambda: float(_session.mappings_in_use()))
-    monkeypatch.setattr(_session, "_room", _session._Room())
+    monkeypatch.setattr(session, "mappings_allowed", lambda: float(session.mappings_in_use()))
+    monkeypatch.setattr(session, "_room", session._Room())
     monkeypatch.setattr(jax, "clear_caches", lambda: None)
-    _session._room.compiled = 1
+    session._room.compiled = 1
     with pytest.raises(RuntimeError, match=r"^this process uses \d+ of the \d+ memory mappings"):
         rf.gaussian_equivalent(model(1.0))
 
@@ -58,24 +58,24 @@ def test_another_activation_takes_few_mappings(under):
     constant = [under(lambda t, m=m: rf.gaussian_equivalent(m(t)).v2) for m in models]
     constant[0](0.1)
     models[1](0.1)
-    before = _session.mappings_in_use()
+    before = session.mappings_in_use()
     constant[1](0.1)
-    assert _session.mappings_in_use() - before < 60
+    assert session.mappings_in_use() - before < 60
 
 
 def test_mappings_are_counted_after_many_programs_only(monkeypatch):
-    _session.make_room()
-    monkeypatch.setattr(_session, "make_room", lambda: pytest.fail("nothing has been compiled"))
-    _session.enter()
-    assert _session._room.enough >= 1
+    session.make_room()
+    monkeypatch.setattr(session, "make_room", lambda: pytest.fail("nothing has been compiled"))
+    session.enter()
+    assert session._room.enough >= 1
 
 
 def test_a_system_without_mappings_is_never_short_of_them(monkeypatch):
-    monkeypatch.setattr(_session, "_room", _session._Room())
-    monkeypatch.setattr(_session, "mappings_allowed", lambda: float("inf"))
-    monkeypatch.setattr(_session, "mappings_in_use", lambda: 0)
-    _session.make_room()
-    assert _session._room.enough == float("inf")
+    monkeypatch.setattr(session, "_room", session._Room())
+    monkeypatch.setattr(session, "mappings_allowed", lambda: float("inf"))
+    monkeypatch.setattr(session, "mappings_in_use", lambda: 0)
+    session.make_room()
+    assert session._room.enough == float("inf")
 
 
 def session(rounds):
@@ -94,7 +94,7 @@ def most_in_use(work, allowed):
     used = 0
     for value in work:
         assert np.isfinite(value)
-        used = max(used, _session.mappings_in_use())
+        used = max(used, session.mappings_in_use())
         assert used < allowed
 
 

@@ -7,7 +7,7 @@ import pytest
 from problems import REFERENCE, ZOO, model_of, sparing
 
 import rfspec as rf
-from rfspec.solver import STATUS
+from rfspec.resolvent.solver import STATUS
 
 HALF_PLANE = np.array([0.3 + 1e-3j, -1 + 0.5j, 5 + 1e-6j, 30 + 2j, 1e-3 + 1e-4j])
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import rfspec as rf
-from rfspec.learning_curves import score_error
+from rfspec.training.learning_curves import score_error
 
 SIGMA = rf.Atoms([0.5, 1.5], [0.5, 0.5])
 TAU = np.array([0.3, 3.0, 30.0, 1e3, 1e12])

@@ -7,7 +7,7 @@ import pytest
 from problems import ZOO, draw
 
 import rfspec as rf
-from rfspec.laws import marchenko_pastur_edges
+from rfspec.spectra.leading_order import marchenko_pastur_edges
 
 PAPER = ZOO[0].model
 

@@ -16,8 +16,8 @@ import xarray
 
 import rfspec as rf
 from rfspec.empirical.dynamics import rate
-from rfspec.filters import learned
-from rfspec.io import write_netcdf
+from rfspec.files.io import write_netcdf
+from rfspec.training.filters import learned
 
 MODEL = rf.RandomFeatureModel(8.0, 2.0, 0.05)
 MATRICES = rf.empirical.sample(jax.random.key(0), MODEL, 12)

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import mpmath as mp
 import numpy as np
 
-from ..model import RandomFeatureModel
+from ..models.model import RandomFeatureModel
 from .numbers import GUARD, check_digits, target_numbers
 from .twin import Equations, Solver, State, equations, spectral_argument
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import mpmath as mp
 
-from ..model import RandomFeatureModel
+from ..models.model import RandomFeatureModel
 from . import curves, twin
 
 FIRST, MANY, MOST = 32, 300, 10_000  # midpoints of a bulk

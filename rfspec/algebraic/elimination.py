@@ -1,6 +1,6 @@
 r"""The algebraic curve P(q, z) = 0 of the resolvent for a Σ with finitely many eigenvalues, and what follows from it.
 
-With Q = ψ_p q, ζ = z - s², A = 1 + b²Q and t = κ²Q/((1+δ)A), the two equations of ``rfspec.equations`` become
+With Q = ψ_p q, ζ = z - s², A = 1 + b²Q and t = κ²Q/((1+δ)A), the two equations of ``rfspec.resolvent.all_draws`` become
 
     v²b²Q + ψ_n/Q + v² + ψ_n b² = κ²ψ_n/t - κ² ∫ dρ_Σ λ/(1 + λt)                                    (5)
     ζ = (t/κ²)(v²b² - ψ_n/Q²) + (ψ_n - ψ_p)/Q + (1 - ψ_n) b²/A                                       (6)
@@ -24,7 +24,7 @@ import mpmath as mp
 import numpy as np
 import sympy as sp
 
-from ..model import RandomFeatureModel
+from ..models.model import RandomFeatureModel
 from .numbers import GUARD, Constants, atoms, check_digits, constants, ratios
 
 MAX_ATOMS = 8
@@ -415,8 +415,8 @@ def _curvature(c: Numbers, Q: Any, t: Any, slope: Any) -> Any:
 def mass_left_of(c: Numbers, edge: Fold) -> Any:
     r"""The mass in the gap next to an edge, exactly, from the signs of q, 1+δ and 1+ψ_pTq there.
 
-    F = θ(-q) - (ψ_n/ψ_p) θ(-1-δ) - (1/ψ_p) ∫ dρ_Σ θ(-1-ψ_pTq): equation (4) of ``rfspec.equations`` in a gap. Below
-    a hard edge there is nothing.
+    F = θ(-q) - (ψ_n/ψ_p) θ(-1-δ) - (1/ψ_p) ∫ dρ_Σ θ(-1-ψ_pTq): equation (4) of
+    ``rfspec.resolvent.columns`` in a gap. Below a hard edge there is nothing.
     """
     if edge.Q is None:
         return mp.mpf(0)

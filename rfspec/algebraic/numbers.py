@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import mpmath as mp
 import numpy as np
 
-from ..activations import Polynomial
-from ..covariance import Covariance
-from ..model import RandomFeatureModel
-from ..processes import FlowMatching, OrnsteinUhlenbeck, Process
+from ..models.activations import Polynomial
+from ..models.covariance import Covariance
+from ..models.model import RandomFeatureModel
+from ..models.processes import FlowMatching, OrnsteinUhlenbeck, Process
 
 GUARD = 15  # digits beyond those asked for
 MAX_DIGITS = 500

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import mpmath as mp
 
-from ..model import RandomFeatureModel
+from ..models.model import RandomFeatureModel
 from .numbers import GUARD, Constants, atoms, check_digits, constants, ratios
 from .triangular import Triangular, solved
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import typer
 
-from ..solver import ConvergenceError
+from ..resolvent.solver import ConvergenceError
 from . import predicted, sampled, theory  # noqa: F401  the commands enter themselves
 from .options import app
 

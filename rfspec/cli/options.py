@@ -17,12 +17,12 @@ import jax
 import numpy as np
 import typer
 
-from ..activations import Polynomial
-from ..covariance import Atoms, Covariance, FromData, Isotropic, centring
-from ..covariance_laws import Exponential, MarchenkoPastur, Mixture, PowerLaw, Subspace
-from ..io import check_target, write_csv, write_figure, write_json, write_netcdf
-from ..model import RandomFeatureModel
-from ..processes import DDPM, Cosine, FlowMatching, Interpolant, OrnsteinUhlenbeck, VarianceExploding
+from ..files.io import check_target, write_csv, write_figure, write_json, write_netcdf
+from ..models.activations import Polynomial
+from ..models.covariance import Atoms, Covariance, FromData, Isotropic, centring
+from ..models.covariance_laws import Exponential, MarchenkoPastur, Mixture, PowerLaw, Subspace
+from ..models.model import RandomFeatureModel
+from ..models.processes import DDPM, Cosine, FlowMatching, Interpolant, OrnsteinUhlenbeck, VarianceExploding
 from .expressions import construct
 
 app = typer.Typer(

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from ..io import to_json
-from ..learning_curves import learning_curve
-from ..timescales import RULES
+from ..files.io import to_json
+from ..training.learning_curves import learning_curve
+from ..training.timescales import RULES
 from .options import (
     PICTURES,
     TABLES,
@@ -52,7 +52,7 @@ def predict_command(
     json: Json = False,
 ) -> None:
     """Training times, best stopping time and window of random features trained on given data."""
-    from .. import prediction
+    from ..surveys import prediction
 
     check_out(out, (*TABLES, *PICTURES))
     if normalise and trace is not None:

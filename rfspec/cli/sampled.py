@@ -8,9 +8,9 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from ..checkpoint import forget
-from ..io import check_target, to_json
-from ..model import RandomFeatureModel
+from ..files.checkpoint import forget
+from ..files.io import check_target, to_json
+from ..models.model import RandomFeatureModel
 from .options import (
     PICTURES,
     TABLES,
@@ -218,7 +218,7 @@ def demo_command(
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from .. import demo
+    from . import demo
 
     if not 0 < scale <= 4:
         raise ValueError(f"scale must be in (0, 4], got {scale}")

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from .._checks import real_scalar
-from ..checkpoint import forget
-from ..io import to_json, write_csv, write_dataset, write_json
-from ..model import RandomFeatureModel
+from ..files.checkpoint import forget
+from ..files.io import to_json, write_csv, write_dataset, write_json
+from ..models.model import RandomFeatureModel
+from ..numerics.checks import real_scalar
 from .options import (
     PER_POINT,
     PICTURES,
@@ -39,7 +39,7 @@ def spectrum_command(
     json: Json = False,
 ) -> None:
     """Edges, bulks, atom, masses and loss drops of the spectrum of U."""
-    from ..spectrum import spectrum
+    from ..spectra.spectrum import spectrum
 
     check_out(out, TABLES + PICTURES)
     if points < 2:
@@ -95,7 +95,7 @@ def timescales_command(
     json: Json = False,
 ) -> None:
     """Training times of the population, sample and satellite parts."""
-    from ..timescales import RULES, timescales
+    from ..training.timescales import RULES, timescales
 
     check_out(out, TABLES)
     results = [timescales(model, r) for r in ([rule] if rule else RULES[:2])]
@@ -141,8 +141,8 @@ def curve_command(
     json: Json = False,
 ) -> None:
     """Exact train, test and score losses along training, without training."""
-    from ..early_stopping import early_stopping
-    from ..learning_curves import learning_curve
+    from ..training.early_stopping import early_stopping
+    from ..training.learning_curves import learning_curve
 
     check_out(out, (*TABLES, *PICTURES, ".nc"))
     curve = learning_curve(model, geometric_times(tau_min, tau_max, points), learning_rate, momentum=momentum)
@@ -176,8 +176,8 @@ def early_stopping_command(
     json: Json = False,
 ) -> None:
     """The best training time, and the window in which stopping is safe."""
-    from ..early_stopping import early_stopping
-    from ..scaling import required
+    from ..training.early_stopping import early_stopping
+    from ..training.scaling import required
 
     check_out(out, TABLES)
     if wider is not None:
@@ -234,7 +234,7 @@ def over_time_command(
 
     --process names the kind of process, at any of its times; without it it is that of --t.
     """
-    from ..diffusion_times import over_time
+    from ..surveys.diffusion_times import over_time
 
     check_out(out, (*TABLES, *PICTURES, ".nc"))
     times = _grid("ts", ts)
@@ -281,8 +281,8 @@ def phase_diagram_command(
     json: Json = False,
 ) -> None:
     """Regions, timescales and best times over psi_n and psi_p; an interrupted run with --out continues."""
-    from ..phase import phase_diagram
-    from ..phase_dataset import REGIONS, STATUS
+    from ..surveys.phase import phase_diagram
+    from ..surveys.phase_dataset import REGIONS, STATUS
 
     check_out(out, (*PICTURES, ".nc"))
     budgets = numbers("tau", tau)

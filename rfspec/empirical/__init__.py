@@ -1,6 +1,6 @@
 """The finite-size counterpart of the theory: sampled features, their spectra, their training; same nouns."""
 
-from .compare import (
+from .comparison import (
     Comparison,
     CurveComparison,
     CurveDeviations,
@@ -15,7 +15,7 @@ from .dynamics import Eigenbasis, eigenbasis, gradient_flow, trajectory
 from .features import FeatureMatrices, sample
 from .matrix_free import Estimate, MatrixFreeSpectrum, matrix_free_spectrum
 from .operators import feature_operator, gaussian_operator
-from .spectrum import Band, EmpiricalAtom, EmpiricalBulk, EmpiricalSpectrum, of_matrices, spectrum
+from .spectra import Band, EmpiricalAtom, EmpiricalBulk, EmpiricalSpectrum, of_matrices, spectrum
 from .training import gradient_descent, learning_curve, train
 
 __all__ = [

@@ -1,7 +1,7 @@
 r"""Exact trajectories of linear training methods of the sampled model, from one eigendecomposition of U.
 
 From A = 0 every linear first-order method keeps A_k/√p = -(1/ω)Vᵀh_k(U + γ/ω²) with h_k(λ) = (1 - r_k(λ))/λ, r_k the
-residual polynomial of the method (``rfspec.filters``) at c = 2ω²η/(ψ_p d²); ω² = β² and γ = 0 in the paper.
+residual polynomial of the method (``rfspec.training.filters``) at c = 2ω²η/(ψ_p d²); ω² = β² and γ = 0 in the paper.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import real_array, real_scalar
-from .._session import enter
-from ..filters import LINEAR, learned, stable_below
-from ..learning_curves import LearningCurve, score_error
+from ..numerics.checks import real_array, real_scalar
+from ..numerics.session import enter
+from ..training.filters import LINEAR, learned, stable_below
+from ..training.learning_curves import LearningCurve, score_error
 from .features import FeatureMatrices
 from .memory import require
 

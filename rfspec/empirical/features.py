@@ -21,12 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import real_array, real_scalar
-from .._session import enter
-from ..covariance import LARGEST
-from ..gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
-from ..model import RandomFeatureModel
-from ..targets import combination
+from ..models.covariance import LARGEST
+from ..models.gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
+from ..models.model import RandomFeatureModel
+from ..models.targets import combination
+from ..numerics.checks import real_array, real_scalar
+from ..numerics.session import enter
 from .hermite import BLOCK, expansion, fresh, given
 from .memory import require
 

@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..activations import Activation
-from ..processes import Process
-from ..quadrature import gaussian_weight, hermite_functions, panels, trapezoid
+from ..models.activations import Activation
+from ..models.processes import Process
+from ..numerics.quadrature import gaussian_weight, hermite_functions, panels, trapezoid
 
 LAYERS = 64  # at most
 TOGETHER = 8  # of a smooth σ are computed at a time,

@@ -23,8 +23,8 @@ from matfree.decomp import tridiag_sym
 from scipy.linalg import eigh_tridiagonal
 from tqdm import tqdm
 
-from .._checks import real_array, real_scalar
-from ..model import RandomFeatureModel
+from ..models.model import RandomFeatureModel
+from ..numerics.checks import real_array, real_scalar
 from .features import KINDS
 from .memory import DOUBLE, SHARE, available
 from .operators import (

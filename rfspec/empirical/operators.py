@@ -26,9 +26,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from .._session import enter
-from ..gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
-from ..model import RandomFeatureModel
+from ..models.gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
+from ..models.model import RandomFeatureModel
+from ..numerics.session import enter
 from .features import eigenvalues_of, sizes
 from .hermite import coefficients, norms, quadrature_step
 

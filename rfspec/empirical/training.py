@@ -19,14 +19,14 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from .._checks import real_scalar
-from .._session import enter
-from ..checkpoint import Checkpoint, fingerprint, forget, resumed, signature
-from ..filters import LINEAR
-from ..gaussian_equivalent import gaussian_equivalent
-from ..learning_curves import LearningCurve, StandardErrors
-from ..model import RandomFeatureModel
-from ..targets import combination
+from ..files.checkpoint import Checkpoint, fingerprint, forget, resumed, signature
+from ..models.gaussian_equivalent import gaussian_equivalent
+from ..models.model import RandomFeatureModel
+from ..models.targets import combination
+from ..numerics.checks import real_scalar
+from ..numerics.session import enter
+from ..training.filters import LINEAR
+from ..training.learning_curves import LearningCurve, StandardErrors
 from .dynamics import check_stable, counts, curve, gradient_flow, method, times, trajectory
 from .features import FeatureMatrices, drawn, matrices_of, sizes
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..early_stopping import EarlyStopping
-from ..learning_curves import LearningCurve
-from ..timescales import Timescales
+from ..training.early_stopping import EarlyStopping
+from ..training.learning_curves import LearningCurve
+from ..training.timescales import Timescales
 from .style import COLORS, axis, style
 
 

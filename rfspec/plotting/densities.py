@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..empirical.spectrum import EmpiricalSpectrum
-from ..spectrum import Spectrum
+from ..empirical.spectra import EmpiricalSpectrum
+from ..spectra.spectrum import Spectrum
 from .style import COLORS, axis, color_of, style
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from ..empirical.spectrum import EmpiricalSpectrum
-from ..learning_curves import LearningCurve
-from ..spectrum import Spectrum
-from ..timescales import Timescales
+from ..empirical.spectra import EmpiricalSpectrum
+from ..spectra.spectrum import Spectrum
+from ..training.learning_curves import LearningCurve
+from ..training.timescales import Timescales
 from .curves import learning_curve
 from .densities import spectrum
 from .style import style

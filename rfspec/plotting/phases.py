@@ -10,7 +10,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from .._checks import real_array
+from ..numerics.checks import real_array
 from .style import COLORS, axis, style
 
 if TYPE_CHECKING:

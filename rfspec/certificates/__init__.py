@@ -1,0 +1,1 @@
+"""Answers beside the ground truth in multi-precision arithmetic."""

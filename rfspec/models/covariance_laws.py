@@ -1,0 +1,494 @@
+r"""Continuous laws of the eigenvalues of Σ, subspaces and mixtures.
+
+A continuous law (``PowerLaw``, ``Exponential``, ``MarchenkoPastur``, ``Density``) is held twice: as a grid that gives
+its integrals with a pole anywhere (``rfspec.models.continuum``), for the spectrum of U, and as a quadrature of few
+nodes, for losses, which are smooth averages over Σ.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.special import roots_jacobi
+
+from ..numerics.checks import concrete, real_array, real_scalar
+from .continuum import COARSE, FINE, interval, mixed, of_atoms, of_interval
+from .covariance import Atoms, Covariance, Isotropic
+
+MOST_NODES = 2048
+FEW = (16, 32, 64)  # nodes tried where none are asked for
+ENOUGH = 1e-10  # error that does
+TAIL = 1e-11  # u^{1+a} of the largest eigenvalues of an unbounded power law, which are put below λ(u)
+NEXT = 1e-8  # distance from an end, in units of the width, below which a density is continued as a power
+
+
+class PowerLaw(Covariance):
+    r"""The continuous power law λ(u) = scale·u^{-exponent}, u uniform on (cutoff, 1).
+
+    The limit of λ_k ∝ (k/d)^{-a}, k = 1..d, without its cutoff·d largest. Natural normalisation: the smallest
+    eigenvalue is `scale`; Tr Σ/d = scale (1 - cutoff^{1-a})/((1-a)(1-cutoff)).
+
+    Parameters
+    ----------
+    exponent : float
+        a > 0.
+    cutoff : float
+        Fraction of the dimensions that is cut off at the top, 0 ≤ cutoff < 1; 0 only with a < 1.
+    scale : float
+        λ(1) > 0.
+    nodes : int, optional
+        K of the losses' quadrature, Gauss-Legendre in log u; for cutoff = 0 in y = u^{(1-a)/2}, where λρ is linear and
+        the error algebraic in K. By default 16, 32 or 64, as many as give ``error`` ≤ 1e-10.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range, or the law has no trace: a ≥ 1 without a cutoff.
+
+    Notes
+    -----
+    Without a cutoff the eigenvalues have no upper bound. Then neither has the spectrum of U: its last edge is ∞, and
+    where it has an atom the first one is the place of the atom. It is computed with the share u = 10^{-11/(1+a)} of the
+    largest eigenvalues put below λ(u), which changes the other modes by relative 1e-11, and the distribution in its
+    upper tail by u/ψ_p.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> round(float(rf.PowerLaw(0.5).trace), 12)
+    2.0
+    >>> rf.PowerLaw.of_dimension(1.0, 4).values.round(3).tolist()
+    [1.0, 0.5, 0.333, 0.25]
+    """
+
+    def __init__(self, exponent: Any, cutoff: Any = 0.0, *, scale: Any = 1.0, nodes: int | None = None):
+        a, scale = real_scalar("exponent", exponent, above=0.0), real_scalar("scale", scale, above=0.0)
+        cutoff = _fraction("cutoff", cutoff)
+        whole = concrete(cutoff) and cutoff == 0
+        if whole and concrete(a) and a >= 1:
+            raise ValueError(
+                f"exponent must be less than 1 for a power law without a cutoff, which is not summable (its trace is "
+                f"infinite), got exponent={float(a)!r} with cutoff=0"
+            )
+        xp = np if concrete(a, cutoff, scale) else jnp
+        power = 2 / (1 - a) if whole else 1.0
+
+        def rule(n: int) -> tuple[Any, Any]:
+            y, w = _legendre(n)
+            if whole:
+                return scale * y ** (-a * power), w * power * y ** (power - 1)
+            logarithm = -xp.log(cutoff)
+            u = xp.exp(-logarithm * y)
+            return scale * u**-a, w * logarithm * u / (1 - cutoff)
+
+        _fill(self, rule, nodes)
+        tail = TAIL ** (1 / (1 + a))
+        width = scale * ((tail if whole else cutoff) ** -a - 1)
+
+        def density(up: Any, down: Any) -> Any:
+            power = (1 + up / scale) ** (-1 / a - 1) / (a * scale)
+            # so little mass ends the spectrum in a place that rounding tells only if it crowds at the end
+            return power + tail * 15 / 16 / width * (up / width) ** 2 * (down / width) ** -0.5 if whole else power
+
+        length = xp.log(xp.maximum(width / scale, 1.0))
+        span = (1.0, length, 0.0, 20.0) if whole else (1.0, length, 1.0, 0.0)
+        _continue(self, scale, scale + width, density, span, bounded=not whole)
+
+    @staticmethod
+    def of_dimension(exponent: Any, d: int) -> Atoms:
+        """The finite list λ_k = k^{-exponent}, k = 1..d, each of weight 1/d: atoms, no quadrature."""
+        a, d = real_scalar("exponent", exponent, above=0.0), _integer("d", d, 1, 10**6)
+        return Atoms(np.arange(1.0, d + 1) ** -a, np.full(d, 1.0 / d))
+
+
+class Exponential(Covariance):
+    r"""Exponentially decaying eigenvalues λ(u) = scale·exp(-rate·u), u uniform on (0, 1).
+
+    Natural normalisation: the largest eigenvalue is `scale`; Tr Σ/d = scale (1 - e^{-rate})/rate.
+
+    Parameters
+    ----------
+    rate : float
+        Decay over all dimensions, > 0.
+    scale : float
+        Largest eigenvalue, > 0.
+    nodes : int, optional
+        K of the losses' quadrature, Gauss-Legendre in u; by default 16, 32 or 64.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range.
+    """
+
+    def __init__(self, rate: Any, scale: Any = 1.0, *, nodes: int | None = None):
+        rate, scale = real_scalar("rate", rate, above=0.0), real_scalar("scale", scale, above=0.0)
+        xp = np if concrete(rate, scale) else jnp
+
+        def rule(n: int) -> tuple[Any, Any]:
+            u, w = _legendre(n)
+            return scale * xp.exp(-rate * u), w
+
+        _fill(self, rule, nodes)
+        low = scale * xp.exp(-rate)
+        span = (1.0, xp.log(xp.maximum(xp.expm1(rate), 1.0)), 1.0, 0.0)
+        _continue(self, low, scale, lambda up, down: 1 / (low + up), span)
+
+
+class MarchenkoPastur(Covariance):
+    r"""The eigenvalues of a sample covariance of white data: Σ = variance·XXᵀ/N, X of shape (d, N), d/N = ratio.
+
+        ρ(λ) = sqrt((λ₊ - λ)(λ - λ₋))/(2π·ratio·variance·λ),   λ± = variance (1 ± √ratio)²,
+
+    and an atom at 0 of weight 1 - 1/ratio where ratio > 1; at ratio = 1 a hard edge ∝ λ^{-1/2} at 0. Natural
+    normalisation: Tr Σ/d = variance.
+
+    Parameters
+    ----------
+    ratio : float
+        d/N > 0.
+    variance : float
+        > 0.
+    nodes : int, optional
+        K of the losses' quadrature, a Gauss rule of the law itself: exact for its first 2K - 1 moments. By default 16,
+        32 or 64.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> law = rf.MarchenkoPastur(0.5)
+    >>> print(f"{(law.weights * law.values**2).sum():.12f}")
+    1.500000000000
+    """
+
+    def __init__(self, ratio: Any, variance: Any = 1.0, *, nodes: int | None = None):
+        ratio, variance = real_scalar("ratio", ratio, above=0.0), real_scalar("variance", variance, above=0.0)
+        xp = np if concrete(ratio) else jnp
+        c, top = xp.minimum(ratio, 1 / ratio), xp.maximum(ratio, 1.0)  # the nonzero part is the law of XᵀX
+
+        def rule(n: int) -> tuple[Any, Any]:
+            jacobi = c * xp.eye(n, k=0) * (np.arange(n) > 0) + xp.eye(n)
+            jacobi = jacobi + xp.sqrt(c) * (np.eye(n, k=1) + np.eye(n, k=-1))
+            values, vectors = xp.linalg.eigh(jacobi)
+            return variance * top * xp.maximum(values, 0.0), vectors[0] ** 2
+
+        _fill(self, rule, nodes)
+        root = xp.sqrt(c)
+        unit = variance * top
+        low, high = unit * (1 - root) ** 2, unit * (1 + root) ** 2
+        # ρ falls as λ^{-1/2} above `low` and as (λ - low)^{1/2} next to it
+        _continue(self, low, high, lambda up, down: (up * down) ** 0.5 / (low + up), partial(_soft, low, high - low))
+        if not concrete(ratio) or ratio > 1:
+            share = 1 - 1 / top
+            _mix(self, [None, self], _pair(share, 1 - share))
+
+
+class Density(Covariance):
+    r"""An arbitrary density ρ(λ) on an interval.
+
+    Natural normalisation: none; Tr Σ/d = ∫ λρ.
+
+    Parameters
+    ----------
+    pdf : callable
+        ρ ≥ 0, elementwise on arrays; it must integrate to 1. It is never evaluated at the ends.
+    low, high : float
+        The interval, 0 ≤ low < high.
+    exponents : tuple of two floats, optional
+        (p, q) > -1, where ρ ~ (λ - low)^p near `low` and (high - λ)^q near `high`; by default they are told from ρ
+        there. The losses' quadrature is then a Gauss-Jacobi rule; without them Gauss-Legendre in θ,
+        λ = low + (high - low) sin²(θ/2), which converges geometrically wherever p and q are multiples of 1/2: soft
+        edges, hard edges λ^{-1/2}, and finite ends.
+    nodes : int, optional
+        K of that quadrature; by default 16, 32 or 64.
+    tolerance : float
+        By how much the integral may differ from 1 before ρ is refused; the weights are then normalised exactly.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range, or ρ is negative, not finite, or does not integrate to 1.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> round(float(rf.Density(lambda x: 0.5 + 0 * x, 1.0, 3.0).trace), 12)
+    2.0
+    """
+
+    def __init__(
+        self,
+        pdf: Callable[[Any], Any],
+        low: Any,
+        high: Any,
+        *,
+        exponents: tuple[float, float] | None = None,
+        nodes: int | None = None,
+        tolerance: float = 1e-6,
+    ):
+        if not callable(pdf):
+            raise ValueError(f"pdf must be a callable, got {pdf!r:.100}")
+        low, high = real_scalar("low", low, above=-np.inf), real_scalar("high", high, above=0.0)
+        if concrete(low, high) and not 0 <= low < high:
+            raise ValueError(f"low and high must satisfy 0 ≤ low < high, got {float(low)!r} and {float(high)!r}")
+        tolerance = float(real_scalar("tolerance", tolerance, above=0.0))
+        if exponents is not None:
+            exponents = _exponents(exponents)
+
+        def rule(n: int) -> tuple[Any, Any]:
+            if exponents is None:
+                y, w = _legendre(n)
+                x, jacobian = np.sin(np.pi * y / 2) ** 2, w * np.pi / 2 * np.sin(np.pi * y)
+            else:
+                p, q = exponents
+                t, w = roots_jacobi(n, q, p)
+                x = (1 + t) / 2
+                jacobian = w / 2 ** (p + q + 1) / (x**p * (1 - x) ** q)
+            values = low + (high - low) * x
+            height = pdf(values)
+            return values, (high - low) * jacobian * _heights(height, values)
+
+        _fill(self, rule, nodes, tolerance)
+        powers = exponents or tuple(_power(pdf, end, step) for end, step in ((low, high - low), (high, low - high)))
+        span = (1 / (1 + powers[0]), 0.0, 1 / (1 + powers[1]), 0.0)
+        _continue(self, low, high, _density(pdf, low, high, powers), span)
+
+
+# ------------------------------------------------------------------------------------- made of others
+
+
+class Subspace(Covariance):
+    r"""Data in a random subspace: a covariance on D = fraction·d dimensions, nothing on the others.
+
+    Natural normalisation: Tr Σ/d = fraction times that of the part.
+
+    Parameters
+    ----------
+    fraction : float
+        D/d, 0 < fraction ≤ 1.
+    variance : float, optional
+        The eigenvalue in the subspace, > 0; 1 by default.
+    covariance : Covariance, optional
+        Instead of `variance`, the covariance in the subspace.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range, or both `variance` and `covariance` are given.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> rf.Subspace(0.25, 2.0).weights.tolist()
+    [0.75, 0.25]
+    """
+
+    def __init__(self, fraction: Any, variance: Any = None, *, covariance: Covariance | None = None):
+        if variance is not None and covariance is not None:
+            raise ValueError(f"give at most one of variance and covariance, got {variance!r} and {covariance!r:.100}")
+        fraction = real_scalar("fraction", fraction, above=0.0)
+        if concrete(fraction) and fraction > 1:
+            raise ValueError(f"fraction must be at most 1, got {float(fraction)!r}")
+        part = Isotropic(1.0 if variance is None else variance) if covariance is None else covariance
+        _mix(self, [None, _a_covariance("covariance", part)], _pair(1 - fraction, fraction))
+
+
+class Mixture(Covariance):
+    r"""A mixture of covariances: ρ_Σ = Σ_i w_i ρ_i, each on its own share w_i of the dimensions.
+
+    Natural normalisation: Tr Σ/d = Σ_i w_i Tr Σ_i/d.
+
+    Parameters
+    ----------
+    covariances : list of Covariance
+    weights : array, one a covariance
+        Shares > 0; they must sum to 1 within 1e-9 and are then normalised exactly.
+
+    Raises
+    ------
+    ValueError
+        If there is no covariance, one is none, or the weights do not fit.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> float(rf.Mixture([rf.Isotropic(1.0), rf.Exponential(1.0)], [0.5, 0.5]).values.max())
+    1.0
+    """
+
+    def __init__(self, covariances: Sequence[Covariance], weights: Any):
+        if not isinstance(covariances, list | tuple) or not covariances:
+            raise ValueError(f"covariances must be a list of at least one Covariance, got {covariances!r:.100}")
+        parts = [_a_covariance("covariances", part) for part in covariances]
+        shares = Atoms(np.ones(len(parts)), weights).weights
+        _mix(self, parts, shares)
+
+
+# ------------------------------------------------------------------------------------------- their quadrature
+
+
+def _fill(
+    law: Covariance, rule: Callable[[int], tuple[Any, Any]], nodes: int | None, tolerance: float | None = None
+) -> None:
+    """Values and weights of a continuous law from rule(n) = values and weights of n nodes, and those of half as many.
+
+    A `tolerance` is that of the integral, where it is not known to be 1.
+    """
+    for n in FEW if nodes is None else (_integer("nodes", nodes, 4, MOST_NODES),):
+        (values, weights), (fewer, coarse) = rule(n), rule(n // 2)
+        total = weights.sum()
+        law.values, law.weights, law.fewer = values, weights / total, (fewer, coarse / total)
+        if not concrete(law.error):
+            continue
+        if law.error <= ENOUGH:
+            break
+    if tolerance is not None and concrete(total) and not abs(total - 1) <= tolerance:
+        off = abs(float(total - coarse.sum()))
+        raise ValueError(
+            f"pdf must integrate to 1 within {tolerance:g} on its interval, got {float(total)!r} with an error near "
+            f"{off:.1g}: normalise it, or give more nodes or its exponents"
+        )
+    if concrete(values):
+        order = np.argsort(values)
+        law.values, law.weights = law.values[order], law.weights[order]
+
+
+def _continue(law: Covariance, low: Any, high: Any, density: Any, span: Any, *, bounded: bool = True) -> None:
+    """The law itself, from its density by the distances from both ends."""
+    grids = [interval(low, high, density, span(nodes) if callable(span) else span, nodes) for nodes in (FINE, COARSE)]
+    law.continua = tuple(of_interval(grid, law.trace, error, bounded=bounded) for grid, error in grids)
+
+
+def _soft(low: Any, width: Any, nodes: int) -> tuple[Any, Any, float, float]:
+    """`span` of a density that falls as λ^{-1/2} above `low` and as a root next to both ends."""
+    xp = np if concrete(low, width) else jnp
+    length = xp.log(width / xp.maximum(low, 1e-100 * width))
+    hard = length > 2 * np.pi * np.sqrt(3 * nodes / 8)  # nothing of the soft edge is seen
+    return xp.where(hard, 2.0, 2 / 3), xp.where(hard, 0.0, 2 * length / 3), 2 / 3, 0.0
+
+
+def _power(pdf: Callable[[Any], Any], end: Any, width: Any) -> Any:
+    """The exponent of ρ next to an end, from the slope of log ρ there; a multiple of 1/2 where it is near one."""
+    xp = np if concrete(end, width) else jnp
+    with np.errstate(all="ignore"):
+        close, further = (xp.log(pdf(end + x * width)) for x in (NEXT, 100 * NEXT))
+        xp = np if concrete(close, further) else jnp
+        power = (further - close) / np.log(100.0)
+        power = xp.where(xp.abs(2 * power - xp.round(2 * power)) < 0.01, xp.round(2 * power) / 2, power)
+    power = xp.clip(xp.where(xp.isfinite(power), power, 2.0), -0.9, 2.0)
+    return power if concrete(power) else jax.lax.stop_gradient(power)
+
+
+def _density(pdf: Callable[[Any], Any], low: Any, high: Any, powers: tuple[Any, Any]) -> Callable[[Any, Any], Any]:
+    """ρ by the distances from both ends; a power where these are too small for λ to tell them."""
+
+    def density(up: Any, down: Any) -> Any:
+        xp = np if concrete(up, down, *powers) else jnp
+        least = NEXT * (high - low)
+        inner = xp.where(up < down, low + xp.maximum(up, least), high - xp.maximum(down, least))
+        tail = xp.minimum(up / least, 1.0) ** powers[0] * xp.minimum(down / least, 1.0) ** powers[1]
+        return _heights(pdf(inner), inner) * tail
+
+    return density
+
+
+def _mix(law: Covariance, parts: Sequence[Covariance | None], shares: Any) -> None:
+    """Atoms of all parts (None: an eigenvalue 0), weighted; equal eigenvalues of Σ become one."""
+    zero = (np.zeros(1), np.ones(1))
+    known = [part for part in parts if part is not None]
+    own = [zero if part is None else (part.values, part.weights) for part in parts]
+    fewer = [o if part is None or part.fewer is None else part.fewer for part, o in zip(parts, own, strict=True)]
+    values, weights = _merged(own, shares)
+    if any(not part.atomic for part in known):
+        law.fewer = _merged(fewer, shares)
+        law.continua = tuple(
+            mixed(
+                [
+                    of_atoms(o[0], o[1], n) if p is None or p.atomic else p.continua[i]
+                    for p, o in zip(parts, own, strict=True)
+                ],
+                shares,
+            )
+            for i, n in enumerate((FINE, COARSE))
+        )
+    law.values, law.weights = values, weights
+
+
+def _merged(rows: Sequence[tuple[Any, Any]], shares: Any) -> tuple[Any, Any]:
+    """Values and weights of a mixture."""
+    values, weights = _joined([(v, s * w) for (v, w), s in zip(rows, shares, strict=True)])
+    if concrete(values, weights):
+        values, which = np.unique(values, return_inverse=True)
+        weights = np.bincount(which, weights)
+        values, weights = values[weights > 0], weights[weights > 0]
+    return values, weights
+
+
+def _joined(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Columns of the rows, joined."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return tuple((np if concrete(*c) else jnp).concatenate(c) for c in columns)
+
+
+def _pair(a: Any, b: Any) -> Any:
+    return (np if concrete(a, b) else jnp).stack([a, b])
+
+
+def _legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre on (0, 1)."""
+    x, w = np.polynomial.legendre.leggauss(n)
+    return (1 + x) / 2, w / 2
+
+
+def _heights(height: Any, values: Any) -> Any:
+    """Values of a density, checked."""
+    if np.shape(height) != np.shape(values):
+        raise ValueError(f"pdf must return an array of its argument's shape {np.shape(values)}, got {np.shape(height)}")
+    if concrete(height):
+        height = real_array("pdf", height, "finite and real on its interval")
+        if np.any(height < 0):
+            bad = int(np.argmin(height))
+            raise ValueError(f"pdf must be at least 0, got {float(height[bad])!r} at {float(values[bad])!r}")
+    return height
+
+
+def _fraction(name: str, value: Any) -> Any:
+    """A number in [0, 1)."""
+    value = real_scalar(name, value, above=-np.inf)
+    if concrete(value) and not 0 <= value < 1:
+        raise ValueError(f"{name} must be in [0, 1), got {float(value)!r}")
+    return value
+
+
+def _exponents(exponents: Any) -> tuple[float, float]:
+    pair = real_array("exponents", exponents, "two real numbers greater than -1")
+    if pair.shape != (2,) or np.any(pair <= -1):
+        raise ValueError(f"exponents must be two real numbers greater than -1, got {exponents!r:.100}")
+    return float(pair[0]), float(pair[1])
+
+
+def _integer(name: str, value: Any, least: int, most: int) -> int:
+    try:
+        n = operator.index(value)
+    except TypeError as e:
+        raise ValueError(f"{name} must be an integer from {least} to {most}, got {value!r:.100}") from e
+    if isinstance(value, bool) or not least <= n <= most:
+        raise ValueError(f"{name} must be an integer from {least} to {most}, got {value!r}")
+    return n
+
+
+def _a_covariance(name: str, value: Any) -> Covariance:
+    if not isinstance(value, Covariance):
+        raise ValueError(f"{name} must be a Covariance such as rf.Isotropic(1.0), got {value!r:.100}")
+    return value

@@ -1,0 +1,194 @@
+r"""A random-feature score model: what the user names and everything else is computed from.
+
+The score s_A(x) = A σ(Wx/√d)/√p has frozen W (p×d, iid N(0, 1)) and trained A; it learns the noise that the
+process x_t = αx + βξ added to n samples of a law with covariance Σ (arXiv 2505.17638, section 3).
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from ..numerics.checks import concrete, not_negative, real_scalar
+from ..numerics.quadrature import trapezoid
+from .activations import SATURATING, USUAL, Activation, Polynomial, SaturationWarning, as_activation
+from .covariance import Covariance, Isotropic
+from .processes import OrnsteinUhlenbeck, Process
+from .targets import TARGETS, combination
+
+USUAL_VALUES = {"target": "noise", "noise_draws": np.inf, "weight_decay": 0.0}
+
+
+class RandomFeatureModel(eqx.Module):
+    r"""A random-feature score model in the limit d, n, p → ∞.
+
+    Parameters
+    ----------
+    psi_p : float
+        ψ_p = p/d > 0, features per dimension.
+    psi_n : float
+        ψ_n = n/d > 0, samples per dimension.
+    t : float, optional
+        Diffusion time t > 0 of the Ornstein-Uhlenbeck process. Give `t` or `process`, not both.
+    process : Process, optional
+        Any forward process at one time, e.g. ``rf.FlowMatching(0.3)``.
+    activation : str, callable or Activation
+        σ: "tanh" (default), "erf", "sin", "relu", "gelu", ``Polynomial(coefficients)``, or an elementwise function
+        written with jax.numpy.
+    covariance : Covariance
+        Σ: ``Isotropic(variance)`` (default, variance 1), ``Atoms(values, weights)``, ``FromData(X)``, or a law:
+        ``PowerLaw``, ``Exponential``, ``MarchenkoPastur``, ``Density``, ``Subspace``, ``Mixture``.
+    target : {"noise", "score", "data", "velocity"}
+        What is learnt: the score through the noise, with weight β² (default, the paper's loss) or 1; x; or α̇x + β̇ξ of
+        the process.
+    noise_draws : int or inf
+        Draws m ≥ 1 of the noise for each data point; inf (default): their expectation.
+    weight_decay : float
+        γ ≥ 0: training minimises L_train + γ‖A‖²/(dp), which adds γ/ω² to U, ω² = β² for the target "noise" and else 1.
+        (An optimizer that shrinks A by 1 - ηw a step has γ = w dp/2.)
+
+    Raises
+    ------
+    ValueError
+        Naming argument, rule and value, if one is outside its range. Inside a JAX transformation values
+        are not known and pass unchecked.
+
+    Warns
+    -----
+    SaturationWarning
+        If σ is tanh, erf or sin and Γ² = α²σ_x² + β² is outside [1/16, 16].
+
+    Notes
+    -----
+    A model is a frozen pytree: `jax.vmap` over models and `jax.grad` in ψ_p, ψ_n, t and the covariance work.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> rf.RandomFeatureModel(psi_p=64.0, psi_n=8.0, t=0.01)
+    RandomFeatureModel(psi_p=64, psi_n=8, OrnsteinUhlenbeck(t=0.01), tanh, Isotropic(1))
+    """
+
+    psi_p: Any
+    psi_n: Any
+    process: Process
+    activation: Activation
+    covariance: Covariance
+    target: str = eqx.field(static=True)
+    noise_draws: float = eqx.field(static=True)
+    weight_decay: Any
+
+    def __init__(
+        self,
+        psi_p: Any,
+        psi_n: Any,
+        t: Any = None,
+        *,
+        process: Process | None = None,
+        activation: Any = "tanh",
+        covariance: Covariance | None = None,
+        target: str = "noise",
+        noise_draws: float = np.inf,
+        weight_decay: Any = 0.0,
+    ):
+        self.psi_p = real_scalar("psi_p", psi_p, above=0.0)
+        self.psi_n = real_scalar("psi_n", psi_n, above=0.0)
+        if (t is None) == (process is None):
+            raise ValueError(f"give exactly one of t and process, got t={t!r} and process={process!r}")
+        if process is not None and not isinstance(process, Process):
+            raise ValueError(f"process must be a Process such as rf.OrnsteinUhlenbeck(0.01), got {process!r}")
+        if covariance is not None and not isinstance(covariance, Covariance):
+            raise ValueError(f"covariance must be a Covariance such as rf.Isotropic(1.0), got {covariance!r}")
+        self.process = OrnsteinUhlenbeck(t) if process is None else process
+        self.activation = as_activation(activation)
+        self.covariance = Isotropic(1.0) if covariance is None else covariance
+        if target not in TARGETS:
+            raise ValueError(f"target must be one of {', '.join(TARGETS)}, got {target!r}")
+        whole = isinstance(noise_draws, int | float | np.number) and not isinstance(noise_draws, bool)
+        if not (whole and noise_draws >= 1 and (noise_draws == np.inf or noise_draws == int(noise_draws))):
+            raise ValueError(f"noise_draws must be a whole number of at least 1, or inf, got {noise_draws!r}")
+        self.target, self.noise_draws = target, float(noise_draws)
+        self.weight_decay = not_negative("weight_decay", weight_decay)
+        self._check_second_moment()
+        if target == "velocity":
+            _ = self.process.velocity  # which not every process has
+        self._warn()
+
+    def check_plain(self, what: str, *names: str) -> None:
+        """Refuse, with NotImplementedError, what has been derived for the usual values of these arguments only."""
+        for name in names:
+            value, usual = getattr(self, name), USUAL_VALUES[name]
+            if concrete(value) and value != usual:
+                raise NotImplementedError(f"{what} exists for {name}={usual} only, got {value!r}")
+
+    @property
+    def pace(self) -> Any:
+        """ω², which multiplies U in the loss: a mode λ relaxes on ψ_p/(ω²λ); β² for the target "noise", else 1."""
+        return combination(self.target, self.process).weight
+
+    @property
+    def gamma2(self) -> Any:
+        """Γ² = α²σ_x² + β², the variance of a pre-activation."""
+        return self.process.alpha**2 * self.covariance.trace + self.process.beta2
+
+    @property
+    def t(self) -> Any:
+        """Diffusion time of an Ornstein-Uhlenbeck process."""
+        if not isinstance(self.process, OrnsteinUhlenbeck):
+            raise AttributeError(f"{type(self.process).__name__} has no diffusion time t")
+        return self.process.t
+
+    def __repr__(self) -> str:
+        if not concrete(self.psi_p, self.psi_n) or np.ndim(self.psi_p):
+            return f"RandomFeatureModel(psi_p={self.psi_p}, psi_n={self.psi_n}, ...)"
+        process = ", ".join(
+            f"{k}={np.asarray(v):.10g}" for k, v in vars(self.process).items() if np.ndim(v) == 0 and v is not None
+        )
+        given = {k: getattr(self, k) for k in USUAL_VALUES if concrete(getattr(self, k))}
+        shown = {k: v if isinstance(v, str) else f"{v:.10g}" for k, v in given.items() if v != USUAL_VALUES[k]}
+        more = "".join(f", {k}={v}" for k, v in shown.items())
+        values = self.covariance.values
+        sigma = f"{values[0]:.10g}" if len(values) == 1 else f"{len(values)} eigenvalues"
+        return (
+            f"RandomFeatureModel(psi_p={self.psi_p:.10g}, psi_n={self.psi_n:.10g}, "
+            f"{type(self.process).__name__}({process}), {self.activation.name}, "
+            f"{type(self.covariance).__name__}({sigma}){more})"
+        )
+
+    def _check_second_moment(self) -> None:
+        """E[σ(Γz)²] must exist: its integrand has to have died out where the Gaussian has."""
+        if self.activation.named or isinstance(self.activation, Polynomial):
+            return
+        gamma2 = self.gamma2
+        if not concrete(gamma2):
+            return
+        z, w = trapezoid()
+        with np.errstate(all="ignore"), jax.ensure_compile_time_eval():
+            y = np.asarray(self.activation(np.sqrt(float(gamma2)) * z))
+            share = np.abs(y**2 * w)
+            settled = np.all(np.isfinite(y)) and max(share[0], share[-1]) < 1e-12 * share.max()
+        if not settled:
+            raise ValueError(
+                f"activation must have a finite second moment under N(0, {float(gamma2):.6g}), "
+                f"got a diverging E[σ²] from {self.activation.name!r}"
+            )
+
+    def _warn(self) -> None:
+        """Say what is allowed but hardly meant."""
+        if not concrete(*jax.tree.leaves(self)):
+            return
+        gamma2, beta2, alpha2 = self.gamma2, self.process.beta2, self.process.alpha**2
+        if not concrete(gamma2, beta2, alpha2):  # a process of the user's own, inside `jax.jit`
+            return
+        if self.activation.named and self.activation.name in SATURATING and not USUAL[0] <= gamma2 <= USUAL[1]:
+            effect = "nearly linear: v² and s² almost vanish" if gamma2 < 1 else "saturated: little of it is linear"
+            warnings.warn(
+                f"the pre-activations have variance Γ² = α²σ_x² + β² = {gamma2:.4g}, outside [1/16, 16], where "
+                f"{self.activation.name} is {effect}; scale the data, e.g. covariance.normalised(1.0)",
+                SaturationWarning,
+                stacklevel=6,
+            )

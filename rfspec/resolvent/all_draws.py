@@ -1,0 +1,125 @@
+r"""The fixed-point equations of the spectrum of U, as printed, and nothing else.
+
+With q(z) = Tr(U - z)⁻¹/p, r = Tr FΣFᵀ(U - z)⁻¹/p and s = Tr FFᵀ(U - z)⁻¹/p, the three equations of
+arXiv 2505.17638 (Theorem 3.1) reduce to two unknowns (q, δ); D = 1/(1+δ) and T(λ) = b² + κ²λD:
+
+    1/q = s² - z + v²D + ∫ dρ_Σ(λ) T/(1 + ψ_p T q)                     (1)
+    δ   = (ψ_p/ψ_n) [ v² q + κ² ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q) ]          (2)
+    r   = ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q),   s = ∫ dρ_Σ(λ) q/(1 + ψ_p T q)   (3)
+
+The columns behind it are those of the data, g = κFx + vω with covariance v²I + κ²FΣFᵀ given F; what they explain of
+the target, and two resolvents with a matrix between them, are equations (5) to (9) of ``rfspec.resolvent.columns``.
+
+s² only shifts the spectrum, so everything downstream works with ζ = z - s², and keeps its relative accuracy
+next to the atom. A theory is a class with the members below; the solver, the edge search and the spectrum know
+it through them alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from ..numerics.holomorphic import reciprocal
+from .columns import ColumnEquations, Kind
+
+
+class RandomFeatureEquations(ColumnEquations):
+    """A holomorphic residual F(u; ζ) in the unknowns u = (q, δ), with its start at large ζ.
+
+    For Im ζ > 0 exactly one root has a positive imaginary part in every unknown.
+    """
+
+    def residual(self, u: tuple[Any, Any], zeta: Any) -> tuple[Any, Any]:
+        """Equations (1), multiplied by q, and (2); both vanish on a solution."""
+        q, delta = u
+        v2, kappa2 = self.ge.v2, self.ge.kappa2
+        (D,), by_T, _, by_value = self._averages(u)
+        one = q * (v2 * D - zeta + by_T) - 1.0
+        two = self.psi_p / self.psi_n * q * (v2 + kappa2 * by_value) - delta
+        return one, two
+
+    def start(self, zeta: Any) -> tuple[Any, Any]:
+        """The solution to leading order at large ζ."""
+        return -1.0 / zeta, 0.0 * zeta
+
+    @property
+    def _kinds(self) -> tuple[Kind]:
+        """The columns of the data; they fluctuate with x, so that they know of it beyond what F tells."""
+        covariance = (self.ge.v2, 0.0, self.ge.kappa2)
+        if self.slope is None:
+            return (Kind(1.0, covariance),)
+        signal = self.target.signal**2 * self._trace
+        return (Kind(1.0, covariance, (0.0, self.slope), signal),)
+
+    @property
+    def _columns(self) -> Any:
+        return self.psi_n
+
+    @property
+    def _fixed(self) -> tuple[Any, Any]:
+        return self.target.noise, 0.0
+
+    def _linear(self, u: tuple[Any, Any], zeta: Any) -> Any:
+        """(ψ_n/ψ_p + v²q)D - ζq of equation (4)."""
+        q, delta = u
+        return (self.psi_n / self.psi_p + self.ge.v2 * q) * reciprocal(1.0 + delta) - zeta * q
+
+    def _T(self, D: tuple[Any, ...], values: Any) -> Any:
+        return self.ge.b2 + self.ge.kappa2 * values * D[0]
+
+    @property
+    def origin(self) -> Any:
+        """Where ζ = 0 lies: s², the place of the atom and a lower bound of the spectrum."""
+        return self.ge.s2
+
+    @property
+    def slowest(self) -> Any:
+        """A lower bound of the eigenvalues that learn."""
+        return self.ge.s2
+
+    @property
+    def bound(self) -> Any:
+        """An upper bound of the spectrum in ζ, from the norms of the two products that make up U."""
+        features = (1.0 + jnp.sqrt(self.psi_p)) ** 2
+        column = self.ge.kappa2 * jnp.max(self._components[0]) * features + self.ge.v2
+        return column * (1.0 + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 + self.ge.b2 * features
+
+    @property
+    def _rank(self) -> Any:
+        """Columns of U over d: d where σ has a linear part, n where it has another."""
+        return jnp.where(self.ge.b2 > 0, 1.0, 0.0) + jnp.where(self.ge.v2 > 0, self.psi_n, 0.0)
+
+    @property
+    def _column_ranks(self) -> tuple[Any]:
+        return (self.psi_n,)
+
+    @property
+    def total(self) -> Any:
+        """Ranks above the atom: d where σ has a linear part, n where it has another, and at most p."""
+        columns = self._set(weights=self.ge.b2 > 0, columns=self.ge.v2 > 0)
+        return self._lighter(columns, self._set(everything=1.0))
+
+    @property
+    def dividing(self) -> Any:
+        """Ranks above the population, sample and satellite parts, and above the atom."""
+        linear, nonlinear, total = self.ge.b2 > 0, self.ge.v2 > 0, self.total
+        data, none = self._set(columns=1.0), jnp.zeros_like(total)
+        population = jnp.where(linear, self._lighter(self._set(weights=1.0), data, total), none)
+        sample = jnp.where(nonlinear, self._lighter(data, total), population)
+        return jnp.stack([none, population, sample, total])
+
+    @property
+    def most_bulks(self) -> int:
+        """How many bulks there may be."""
+        return 2 * self._components[0].shape[-1] + 1
+
+    @property
+    def landmarks(self) -> Any:
+        """Where bulks lie to leading order in 1/ψ; they only save the search a few steps."""
+        signal = self.values if self.values.size <= 8 else jnp.stack([self.values.min(), self.values.max()])
+        ratio = self.psi_p / self.psi_n
+        sample = self.ge.v2 * jnp.stack([(1.0 - jnp.sqrt(ratio)) ** 2, 1.0 + ratio])
+        satellite = self.psi_p * self.ge.b2
+        return jnp.concatenate([self.psi_p * self.ge.kappa2 * signal + satellite, sample, satellite[None]])

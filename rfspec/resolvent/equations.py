@@ -1,0 +1,68 @@
+"""Which equations a model has: the second file of them differs in nothing that the rest of the package can see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..models.covariance import Covariance
+from ..models.gaussian_equivalent import GaussianEquivalent
+from ..models.model import RandomFeatureModel
+from ..models.targets import combination
+from ..numerics.checks import namespace
+from ..numerics.session import enter
+from .all_draws import RandomFeatureEquations
+from .finite_draws import NoiseDrawsEquations
+
+Equations = RandomFeatureEquations | NoiseDrawsEquations
+
+
+def equations(model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool = False) -> Equations:
+    """The equations of a model, given its Gaussian-equivalent constants.
+
+    `coarse`: a continuous law on its coarse grid, three times faster, with edges to about 1e-7.
+    """
+    if model.covariance.continua is None:
+        return _equations(model, ge, *filled_up(model.covariance), None, None)
+    law = model.covariance.continua[coarse]
+    return _equations(model, ge, law.values, law.weights, law, None)
+
+
+def averaged_equations(model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool = False) -> Equations:
+    """The same for losses, in which a continuous law needs few nodes: these see resolvents far from the spectrum.
+
+    `coarse`: half as many nodes, their error told by all of them.
+    """
+    nodes = filled_up(model.covariance)
+    if model.covariance.fewer is None:
+        return _equations(model, ge, *nodes, None, None)
+    fewer = _padded(*model.covariance.fewer)
+    if coarse:
+        return _equations(model, ge, *fewer, None, nodes)
+    return _equations(model, ge, *nodes, None, fewer)
+
+
+def filled_up(covariance: Covariance) -> tuple[Any, Any]:
+    """Eigenvalues and weights of Σ, filled up with weights 0 to a power of two: few lengths, few compilations."""
+    return _padded(covariance.values, covariance.weights)
+
+
+def _padded(values: Any, weights: Any) -> tuple[Any, Any]:
+    xp, size = namespace(values, weights), values.shape[-1]
+    missing = (1 << (size - 1).bit_length()) - size
+    if not missing:
+        return values, weights
+    return xp.pad(values, (0, missing), mode="edge"), xp.pad(weights, (0, missing))
+
+
+def _equations(
+    model: RandomFeatureModel, ge: GaussianEquivalent, values: Any, weights: Any, law: Any, others: Any
+) -> Equations:
+    enter()
+    y, process = combination(model.target, model.process), model.process
+    slope = None if y.signal is None else y.signal * process.alpha / process.beta
+    known = (model.psi_p, model.psi_n, values, weights, law, others, ge, y, slope, model.weight_decay / y.weight)
+    if np.isinf(model.noise_draws):
+        return RandomFeatureEquations(*known)
+    return NoiseDrawsEquations(*known, np.float64(model.noise_draws))

@@ -1,0 +1,143 @@
+r"""The equations where each data point is seen with m draws of the noise, in place of all of them.
+
+U_m = (1/nm) Σ_ν Σ_j φ(x_t^νj)φ(x_t^νj)ᵀ. Rotating the draws of a data point leaves, given F, one column of covariance
+mC_g + C_h and m - 1 of covariance C_h, with C_g = κ²FΣFᵀ + v²I and C_h = b²FFᵀ + s²I. So there are two δ's; with
+D_i = 1/(1+δ_i), f = D_1/m + (1 - 1/m)D_2 and T(λ) = b²f + κ²λD_1,
+
+    1/q = s²f - z + v²D_1 + ∫ dρ_Σ(λ) T/(1 + ψ_p T q)                                          (10)
+    δ_1 = (ψ_p/ψ_n) [ v²q + κ²r + (s²q + b²s)/m ],    δ_2 = (ψ_p/mψ_n) (s²q + b²s)              (11)
+
+with r and s of equation (3). m → ∞ is ``rfspec.resolvent.all_draws``; s² no longer shifts the spectrum, and the
+atom lies at 0. Beyond arXiv 2505.17638.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from .columns import ColumnEquations, Kind, or_zero
+
+Unknowns = tuple[Any, Any, Any]
+
+
+class NoiseDrawsEquations(ColumnEquations):
+    """A holomorphic residual F(u; ζ) in the unknowns u = (q, δ_1, δ_2); the members of ``all_draws``."""
+
+    draws: Any
+
+    def residual(self, u: Unknowns, zeta: Any) -> Unknowns:
+        """Equations (10), multiplied by q, and (11)."""
+        q, first, second = u
+        ge, ratio = self.ge, self.psi_p / self.psi_n
+        D, by_T, by_one, by_value = self._averages(u)
+        f = self._all(D)
+        s, r = q * by_one, q * by_value
+        one = q * (ge.s2 * f + ge.v2 * D[0] - zeta + by_T) - 1.0
+        drawn = (ge.s2 * q + ge.b2 * s) / self.draws
+        return one, ratio * (ge.v2 * q + ge.kappa2 * r + drawn) - first, ratio * drawn - second
+
+    def start(self, zeta: Any) -> Unknowns:
+        """The solution to leading order at large ζ."""
+        return -1.0 / zeta, 0.0 * zeta, 0.0 * zeta
+
+    def _linear(self, u: Unknowns, zeta: Any) -> Any:
+        """(s²f + v²D_1 - ζ)q + (ψ_n/ψ_p)(D_1 + (m-1)D_2) of equation (4)."""
+        D = self._D(u)
+        own = self.ge.s2 * self._all(D) + self.ge.v2 * D[0] - zeta
+        return own * u[0] + self.psi_n / self.psi_p * (D[0] + (self.draws - 1.0) * D[1])
+
+    def _T(self, D: tuple[Any, ...], values: Any) -> Any:
+        return self.ge.b2 * self._all(D) + self.ge.kappa2 * values * D[0]
+
+    def _all(self, D: tuple[Any, ...]) -> Any:
+        """f, the mean of D over the columns."""
+        share = 1.0 / self.draws
+        return share * D[0] + (1.0 - share) * D[1]
+
+    @property
+    def _kinds(self) -> tuple[Kind, Kind]:
+        """The column that holds the data point, and those that hold differences of draws alone."""
+        ge, m, y, slope = self.ge, self.draws, self.target, self.slope
+        signal = m * or_zero(y.signal) ** 2 * self._trace
+        whole = Kind(
+            1.0 / m,
+            (m * ge.v2 + ge.s2, ge.b2, m * ge.kappa2),
+            (y.noise, 0.0 if slope is None else m * slope),
+            signal + y.noise**2,
+        )
+        return whole, Kind(1.0 - 1.0 / m, (ge.s2, ge.b2, 0.0), (y.noise, 0.0), y.noise**2)
+
+    @property
+    def _columns(self) -> Any:
+        return self.draws * self.psi_n
+
+    @property
+    def _fixed(self) -> tuple[Any, Any]:
+        return 0.0, 0.0
+
+    @property
+    def origin(self) -> Any:
+        """Where ζ = 0 lies: 0, the place of the atom."""
+        return 0.0 * self.ge.s2
+
+    @property
+    def slowest(self) -> Any:
+        """About the smallest eigenvalue that learns."""
+        columns = self.draws * self.psi_n
+        narrow = jnp.minimum(self.psi_p, columns) / jnp.maximum(self.psi_p, columns)
+        return 0.1 * self.ge.s2 * self.psi_p / columns * (1.0 - jnp.sqrt(narrow)) ** 2
+
+    @property
+    def bound(self) -> Any:
+        """An upper bound of the spectrum, from the norms of the two kinds of columns."""
+        features = (1.0 + jnp.sqrt(self.psi_p)) ** 2
+        drawn = self.ge.b2 * features + self.ge.s2
+        point = self.ge.kappa2 * jnp.max(self._components[0]) * features + self.ge.v2 + drawn / self.draws
+        # (m - 1)(1 + √(ψ_p/(m-1)ψ_n))²/m, without dividing by m - 1
+        more = (jnp.sqrt(self.draws - 1.0) + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 / self.draws
+        return point * (1.0 + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 + drawn * more
+
+    @property
+    def _rank(self) -> Any:
+        """Columns of U over d; of a linear σ no more than d differ."""
+        columns = self.draws * self.psi_n
+        return jnp.where(self.ge.s2 > 0, columns, jnp.minimum(1.0, columns))
+
+    @property
+    def _column_ranks(self) -> tuple[Any, Any]:
+        return self.psi_n, (self.draws - 1.0) * self.psi_n
+
+    @property
+    def total(self) -> Any:
+        """Ranks above the atom: all columns, of a linear σ no more than d."""
+        features, columns = self._set(weights=1.0), self._set(columns=1.0)
+        columns = jnp.where(self.ge.s2 > 0, columns, self._lighter(features, columns))
+        return self._lighter(columns, self._set(everything=1.0))
+
+    @property
+    def dividing(self) -> Any:
+        """Ranks above the population, sample and satellite parts, and above the differences of draws."""
+        linear, nonlinear = self.ge.b2 > 0, self.ge.v2 > 0
+        features, data, total = self._set(weights=1.0), self._set(columns=np.array([1.0, 0.0])), self.total
+        none = jnp.zeros_like(total)
+        population = jnp.where(linear, self._lighter(features, data, total), none)
+        sample = jnp.where(nonlinear, self._lighter(data, total), population)
+        satellite = jnp.where(linear, self._lighter(jnp.maximum(sample, features), total), sample)
+        return jnp.stack([none, population, sample, satellite])
+
+    @property
+    def most_bulks(self) -> int:
+        """How many bulks there may be."""
+        return 4 * self._components[0].shape[-1] + 2
+
+    @property
+    def landmarks(self) -> Any:
+        """Where bulks lie to leading order in 1/ψ; they only save the search a few steps."""
+        signal = self.values if self.values.size <= 8 else jnp.stack([self.values.min(), self.values.max()])
+        ratio, satellite = self.psi_p / self.psi_n, self.psi_p * self.ge.b2
+        sample = self.ge.v2 * jnp.stack([(1.0 - jnp.sqrt(ratio)) ** 2, 1.0 + ratio])
+        noise = self.ge.s2 * jnp.stack([(1.0 - jnp.sqrt(ratio / self.draws)) ** 2, 1.0 + ratio / self.draws])
+        return jnp.concatenate([self.psi_p * self.ge.kappa2 * signal + satellite, sample, noise, satellite[None]])

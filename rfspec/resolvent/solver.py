@@ -1,0 +1,236 @@
+r"""The fixed point at given z: batched, on the physical branch, with an error estimate and a status per point.
+
+Every solution is continued from Im z = ∞, where the physical branch is known, so that no choice among the roots
+is ever made at the end; derivatives are those of the implicit function.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..models.gaussian_equivalent import gaussian_equivalent
+from ..models.model import RandomFeatureModel
+from ..numerics.checks import concrete, traced_array
+from ..numerics.holomorphic import (
+    Unknowns,
+    approach,
+    descend,
+    implicit,
+    jacobian,
+    newton_step,
+    sensitivity,
+    solve_small,
+)
+from ..numerics.session import at_points
+from .equations import equations
+
+EPS = float(np.finfo(float).eps)
+NEAR_STEPS = 3  # of Newton's method, from a solution nearby
+NOTHING = 1e-60  # of the bound of the spectrum: its square and its inverse square are still numbers
+
+STATUS = {
+    0: "converged on the physical branch",
+    1: "z is not finite: give a finite complex number",
+    2: "z is the place of the atom, where q is infinite: move z off the atom",
+    3: "did not converge: move z away from an edge of the spectrum or from extreme parameters",
+    4: "converged on an unphysical branch (Im q or Im δ negative): give Im z a little more",
+    5: "fewer than six digits are left: z is too close to an edge or to the atom for double precision",
+}
+
+
+class ConvergenceError(RuntimeError):
+    """Numbers that only the computation could show to be unattainable; says what to try."""
+
+
+class Solution(eqx.Module):
+    r"""Fixed point at each z, arrays of z's shape.
+
+    Attributes
+    ----------
+    q, r, s : complex
+        Tr(U - z)⁻¹/p, Tr FΣFᵀ(U - z)⁻¹/p, Tr FFᵀ(U - z)⁻¹/p.
+    delta : complex
+        The second unknown δ of the equations.
+    residual : float
+        Largest |F| of the equations, relative to their terms of order one.
+    error : float
+        Estimated relative error of q: the last Newton correction, and what rounding of z and of the equations and
+        the error of the Gaussian-equivalent constants do to it.
+    status : int
+        0 where converged; else a key of ``rfspec.resolvent.solver.STATUS``.
+    """
+
+    q: Any
+    delta: Any
+    r: Any
+    s: Any
+    residual: Any
+    error: Any
+    status: Any
+
+    @property
+    def message(self) -> str:
+        """What the statuses say, worst last."""
+        codes = np.unique(np.asarray(self.status))
+        return "; ".join(f"{np.sum(np.asarray(self.status) == c)} × {STATUS[int(c)]}" for c in codes)
+
+
+def solve(model: RandomFeatureModel, z: Any) -> Solution:
+    r"""Solve the fixed-point equations of a model at z.
+
+    (q, δ) solve equations (1) and (2) of ``rfspec.resolvent.all_draws`` on the branch with Im q > 0 and Im δ > 0 for
+    Im z > 0.
+
+    Parameters
+    ----------
+    model : RandomFeatureModel
+    z : complex array, any shape
+        Spectral argument, in the unit of the eigenvalues of U. A real z means the limit z + i0 (inside the
+        support Im q/π is the density); Im z < 0 gives the complex conjugate of z̄'s solution.
+
+    Returns
+    -------
+    Solution
+        ``.q .delta .r .s .residual .error .status``, arrays of z's shape.
+
+    Raises
+    ------
+    ValueError
+        If z is not numeric.
+    ConvergenceError
+        If z is a scalar and its status is not 0. An array keeps the status of each point.
+
+    Notes
+    -----
+    arXiv 2505.17638, Theorem 3.1, reduced to two unknowns.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> model = rf.RandomFeatureModel(psi_p=64.0, psi_n=8.0, t=0.01)
+    >>> print(f"{rf.solve(model, 2 + 1j).q:.9f}")
+    -0.395829479+0.201247976j
+    """
+    z = complex_array(z)
+    solution = solve_at(equations(model, gaussian_equivalent(model)), z)
+    if np.ndim(z) == 0 and concrete(solution.status) and int(solution.status) != 0:
+        raise ConvergenceError(f"at z = {complex(z):.12g}: {STATUS[int(solution.status)]}")
+    return solution
+
+
+def complex_array(z: Any, name: str = "z") -> Any:
+    """z as complex128, or a ValueError."""
+    if not concrete(z):
+        return traced_array(name, z, "a complex number or an array of them", complex)
+    try:
+        array = np.asarray(z)
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"{name} must be a complex number or an array of them, got {z!r:.100}") from e
+    if not np.issubdtype(array.dtype, np.number):
+        raise ValueError(f"{name} must be a complex number or an array of them, got {z!r:.100}")
+    return array.astype(complex)
+
+
+def solve_at(eq: Any, z: Any) -> Solution:
+    """The same from the equations."""
+    return at_points(partial(_solve, eq), z)
+
+
+@jax.jit
+def _solve(eq: Any, z: Any) -> Solution:
+    return jax.vmap(partial(_solve_one, eq))(z)
+
+
+def solve_real_axis(eq: Any, zeta: Any, floor: Any) -> Unknowns:
+    """Differentiable limit solution at real ζ, `floor` well below its distance to the nearest edge."""
+    still, point = jax.lax.stop_gradient((eq, zeta + 0.0j))
+    return implicit(eq, descend(still, point, floor), zeta + 0.0j)
+
+
+def solve_off_axis(eq: Any, z: Any) -> Unknowns:
+    """Differentiable solution at z with Im z > 0."""
+    zeta = z - eq.origin
+    still, point = jax.lax.stop_gradient((eq, zeta))
+    return implicit(eq, descend(still, point, point.imag), zeta)
+
+
+def towards(eq: Any, u: Unknowns, z: Any) -> Unknowns:
+    """The solution at z with Im z > 0 from one nearby; not differentiated."""
+    step = lambda _, u: newton_step(lambda *w: eq.residual(w, z - eq.origin), u)
+    return jax.lax.fori_loop(0, NEAR_STEPS, step, u)
+
+
+def solve_near(eq: Any, u: Unknowns, z: Any) -> Unknowns:
+    """Differentiable solution at z with Im z > 0 from one nearby."""
+    still, u, point = jax.lax.stop_gradient((eq, u, z))
+    return implicit(eq, towards(still, u, point), z - eq.origin)
+
+
+def left_of_origin(eq: Any, z: Any) -> Any:
+    """ζ of a real z to the left of the spectrum, at its origin a number that is 0 to rounding.
+
+    There q may diverge as ζ⁻¹ (an atom) or ζ^{-1/2} (a hard edge). Traces that stay finite, such as what training
+    explains of a target, are then functions of the scaled unknowns ζq, and ζ = -NOTHING·bound gives them to rounding.
+    """
+    zeta = z - eq.origin
+    return jnp.where(zeta < 0, zeta, -NOTHING * jax.lax.stop_gradient(eq.bound))
+
+
+def solve_left(eq: Any, z: Any) -> Unknowns:
+    """Differentiable real solution at a real z to the left of the spectrum; at its origin the limit from the left."""
+    zeta = left_of_origin(eq, z)
+    still, point = jax.lax.stop_gradient((eq, zeta))
+    return implicit(eq, approach(still, point), zeta)
+
+
+def _solve_one(eq: Any, z: Any) -> Solution:
+    u, residual, error, status = unknowns_at(eq, z)
+    r, s = eq.transforms(u)
+    return Solution(u[0], u[1], r, s, residual, error, status)
+
+
+def unknowns_at(eq: Any, z: Any) -> tuple[Unknowns, Any, Any, Any]:
+    """Differentiable unknowns at any z, NaN where it is not finite; with residual, estimated error and status."""
+    finite = jnp.isfinite(z)
+    below = z.imag < 0
+    zeta = jnp.where(finite, z - eq.origin, 1.0 + 1.0j)
+    zeta = jnp.where(below, zeta.conj(), zeta)
+    zeta = jnp.where(zeta == 0, 1e-300, zeta)
+    still, point = jax.lax.stop_gradient((eq, zeta))
+    u = implicit(eq, descend(still, point, 1e-15 * jnp.abs(point)), zeta)
+
+    error, residual, status = _assess(still, jax.lax.stop_gradient(u), point)
+    status = jnp.where((jax.lax.stop_gradient(z) == eq.origin) & (eq.atom_mass > 0), 2, status)
+    status = jnp.where(finite, status, 1)
+    # off the support the limit is real; what rounding left of the imaginary part is not passed on
+    spurious = (point.imag == 0) & jnp.all(jnp.stack([v.imag / jnp.abs(v) < 1e-10 for v in u]))
+    u = tuple(jnp.where(spurious, v.real + 0j, v) for v in u)
+    mirrored = tuple(jnp.where(finite, jnp.where(below, v.conj(), v), jnp.nan) for v in u)
+    return mirrored, residual, error, status
+
+
+def _assess(eq: Any, u: Unknowns, zeta: Any) -> tuple[Any, Any, Any]:
+    """Error estimate, residual and status of a solution."""
+    value, columns = jacobian(lambda *v: eq.residual(v, zeta), u)
+    _, by_z = jax.jvp(lambda w: eq.residual(u, w), (zeta,), (jnp.ones_like(zeta),))
+    step, slope = solve_small(columns, value), solve_small(columns, by_z)
+    relative = jnp.stack([jnp.abs(a) / jnp.abs(v) for a, v in zip(step, u, strict=True)])
+    units = jnp.eye(len(u), dtype=complex)
+    covector = jnp.stack([solve_small(columns, tuple(e))[0] for e in units])
+    shift = sensitivity(eq, u, zeta, covector) / jnp.abs(u[0])
+    moved = jnp.abs((jnp.abs(zeta) + eq.origin) * slope[0] / u[0])  # by an error of z or of the origin
+    error = relative[0] + 4 * EPS + (4 * EPS + eq.accuracy) * (shift + moved)
+    error = jnp.where(jnp.isnan(error), jnp.inf, error)
+    residual = jnp.max(jnp.abs(jnp.stack(value)) / (1.0 + jnp.abs(jnp.stack([1.0 + 0j, *u[1:]]))))
+    imag = jnp.stack([v.imag / jnp.abs(v) for v in u])
+    good_branch = jnp.all(imag > jnp.where(zeta.imag > 0, 0.0, -1e-8))
+    converged = jnp.all(jnp.isfinite(relative)) & (jnp.max(relative) < 1e-6)
+    status = jnp.where(error < 1e-6, 0, 5)
+    status = jnp.where(good_branch, status, 4)
+    return error, residual, jnp.where(converged, status, 3)

@@ -1,0 +1,110 @@
+r"""Two resolvents of U with a matrix between them: what quadratic functions of the trained weights are made of.
+
+K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p for M = I, FFᵀ, FΣFᵀ; the test loss is a double contour integral of
+K_Ũ (``rfspec.training.learning_curves``). Equations (5) to (7) of ``rfspec.resolvent.columns``; beyond
+arXiv 2505.17638.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..models.gaussian_equivalent import gaussian_equivalent
+from ..models.model import RandomFeatureModel
+from ..numerics.checks import concrete, namespace
+from ..numerics.holomorphic import condition, implicit
+from ..numerics.session import at_points
+from .equations import equations
+from .solver import EPS, STATUS, ConvergenceError, complex_array, unknowns_at
+
+SOURCES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))  # I, FFᵀ, FΣFᵀ
+
+
+class TwoPoint(eqx.Module):
+    """Two-point functions at pairs (z1, z2), arrays of their broadcast shape.
+
+    Attributes
+    ----------
+    I, FFT, FSFT : complex
+        K_M for M = I, FFᵀ and FΣFᵀ.
+    error : float
+        Estimated relative error of the worst of them: rounding and the errors of the constants, by their conditions.
+    status : int
+        0 where both arguments converged; else a key of ``rfspec.resolvent.solver.STATUS``.
+    """
+
+    I: Any  # noqa: E741
+    FFT: Any
+    FSFT: Any
+    error: Any
+    status: Any
+
+
+def two_point(model: RandomFeatureModel, z1: Any, z2: Any) -> TwoPoint:
+    r"""The two-point functions K_M(z1, z2) = lim Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p.
+
+    Parameters
+    ----------
+    model : RandomFeatureModel
+    z1, z2 : complex arrays that broadcast
+        Spectral arguments. A real z means the limit z + i0; z1 and z2 may lie on different sides of the real axis.
+
+    Returns
+    -------
+    TwoPoint
+        ``.I .FFT .FSFT .error .status``. K_M(z1, z2) = K_M(z2, z1), and K_I(z1, z2) = (s(z1) - s(z2))/(z1 - z2).
+
+    Raises
+    ------
+    ValueError
+        If z1 or z2 are not numeric or do not broadcast.
+    ConvergenceError
+        If both are scalars and the status is not 0.
+
+    Notes
+    -----
+    The fixed point for 2×2-matrix-valued unknowns with an upper-triangular source, linearised; beyond
+    arXiv 2505.17638.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> K = rf.two_point(rf.RandomFeatureModel(8.0, 2.0, t=0.05), -1.0, -1.0)
+    >>> print(f"{K.I.real:.8f}")
+    0.13457169
+    """
+    z1, z2 = complex_array(z1, "z1"), complex_array(z2, "z2")
+    try:
+        z1, z2 = namespace(z1, z2).broadcast_arrays(z1, z2)
+    except ValueError as e:
+        raise ValueError(f"z1 and z2 must broadcast, got shapes {np.shape(z1)} and {np.shape(z2)}") from e
+    found = at_points(partial(_two_point, equations(model, gaussian_equivalent(model))), z1, z2)
+    if np.ndim(z1) == 0 and concrete(found.status) and int(found.status) != 0:
+        raise ConvergenceError(f"at z1 = {complex(z1):.12g}, z2 = {complex(z2):.12g}: {STATUS[int(found.status)]}")
+    return found
+
+
+@jax.jit
+def _two_point(eq: Any, z1: Any, z2: Any) -> TwoPoint:
+    return jax.vmap(partial(_one, eq))(z1, z2)
+
+
+def _one(eq: Any, z1: Any, z2: Any) -> TwoPoint:
+    z = jnp.stack([z1, z2])
+    u, _, _, status = jax.vmap(partial(unknowns_at, eq))(z)
+    image = lambda eq, u: jnp.stack(eq.two_point(*(eq.at(tuple(v[i] for v in u)) for i in (0, 1)), SOURCES))
+    K = image(eq, u)
+
+    still, u, z = jax.lax.stop_gradient((eq, u, z))
+    near = lambda e, z: image(e, jax.vmap(lambda z, *u: implicit(e, u, z - e.origin, 1))(z, *u))
+    moved = (4 * EPS + still.accuracy) * condition(still, lambda e: near(e, z))
+    for direction in (z * np.array([1.0, 0.0]), z * np.array([0.0, 1.0])):
+        moved = moved + 4 * EPS * jnp.abs(jax.jvp(partial(near, still), (z,), (direction,))[1])
+    error = jax.lax.stop_gradient(jnp.max(moved / jnp.abs(K))) + 8 * EPS
+    return TwoPoint(K[0], K[1], K[2], jnp.where(jnp.isnan(error), jnp.inf, error), jnp.max(status))

@@ -1,0 +1,1 @@
+"""The spectrum of U: edges, bulks, parts, densities; where parts merge; closed limits."""

@@ -1,0 +1,349 @@
+r"""All the bulks of a spectrum: a search that knows when it is complete, and edges to rounding error.
+
+The search works on ζ > 0, the distance from the atom. Two exact facts are known of every point from the solution
+there alone: whether it lies in the support, and the mass above it (`eq.tail`), which in a gap is a sum of ranks and
+weights that make up U (`eq.levels`). Gaps are told apart by which of these they are (`eq.above`), so that no weight is
+too small. On a logarithmic grid two neighbours in different gaps enclose a bulk that was stepped over, and at each
+possible level there is a gap, or neighbours at which the density is the same and positive, or nothing wider than
+rounding. Intervals are cut until one of them is found. An edge is then a real fold of the equations (F = 0 and
+det ∂F/∂u = 0) in its bracket, by Newton's method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ..numerics.holomorphic import (
+    Unknowns,
+    descend,
+    fold,
+    fold_step,
+    jacobian,
+    null_vectors,
+    sensitivity,
+    solve_small,
+)
+from ..resolvent.columns import SAME
+
+EPS = float(jnp.finfo(float).eps)
+CUTS, ROUNDS = 16, 16  # points put into an interval that is cut
+FEW_CUTS, MORE_ROUNDS = 4, 11  # where intervals are cut only to find the edge that they hold
+AT_ONCE = 1024  # points times eigenvalues of Σ
+NARROWEST = 1e-13  # relative width of the narrowest gap or bulk
+INSIDE = 1e-10  # relative imaginary part that says "in the support"
+WAYS = ((0.1, 1, 8), (1e-16, 2, 4))  # down to the axis, short and long: lowest height, Newton steps a level and at last
+CONVERGED, CLEARLY = 1e-12, 1e-6  # what is asked of a certified solution: relative step, imaginary part
+NEAR = 0.05  # relative distance of neighbours and
+STEADY = 0.1  # change of the solution, relative to its imaginary part, that rule a gap between them out
+
+
+class Edges(NamedTuple):
+    """Bulks in ascending order, in ζ, padded with NaN; relative error of each edge; which ranks lie above each gap
+    between them; how many there are.
+    """
+
+    lower: Any
+    upper: Any
+    error: Any
+    above: Any
+    count: Any
+    failed: Any
+
+
+class _Points(NamedTuple):
+    """Places, the mass above each, which of the levels it is where there is a gap, whether there is none, solution."""
+
+    x: Any
+    above: Any
+    level: Any
+    inside: Any
+    u: Any
+
+
+class Search(NamedTuple):
+    """Points on the real axis, ascending, the number of edges between them, and whether nothing is left to look for."""
+
+    points: Any
+    changes: Any
+    complete: Any
+
+    @property
+    def count(self) -> Any:
+        """How many bulks there are."""
+        return (self.changes + self.points.inside[0]) // 2
+
+
+def find_edges(eq: Any, search: Search, *, bulks: int) -> Edges:
+    """Edges of up to `bulks` bulks, from a search; `failed` where one is missing.
+
+    The search is not differentiated; edges are implicit functions of the parameters.
+    """
+    still, search = jax.lax.stop_gradient((eq, search))
+    hard, count = search.points.inside[0], search.count
+    u, zeta, ok = _all_folds(still, search, bulks)
+    zeta, error = jax.vmap(lambda u, z: _implicit_fold(eq, u, z))(u, zeta)
+    # support down to the atom: the first edge is ζ = 0 and no fold
+    shift = lambda a, first: jnp.where(hard, jnp.concatenate([first, a[:-1]]), a)
+    zeta, error, ok = shift(zeta, jnp.zeros(1)), shift(error, jnp.zeros(1)), shift(ok, jnp.ones(1, bool))
+    lower, upper = zeta[::2], zeta[1::2]
+    exists = jnp.arange(bulks) < count
+    unsound = exists & ~(ok[::2] & ok[1::2] & (upper > lower))
+    failed = (count < 1) | (count > bulks) | jnp.any(unsound) | ~search.complete
+    keep = lambda a: jnp.where(exists, a, jnp.nan)
+    error = jnp.where(jnp.repeat(exists, 2), error, jnp.nan)
+    above = jnp.where(exists[1:, None], _above_gaps(still, search.points, bulks), 0.0)
+    return Edges(keep(lower), keep(upper), error, above, count, failed)
+
+
+def _above_gaps(eq: Any, points: _Points, bulks: int) -> Any:
+    """Which ranks lie above each gap between bulks, by a point in the middle of those that the search has there."""
+    ends = _transitions(points, bulks)
+    upper = 2 * jnp.arange(bulks - 1) + 1 - points.inside[0]
+    middle = (ends[upper] + 1 + ends[upper + 1]) // 2
+    return jax.vmap(lambda *u: eq.above(u))(*(v[middle] for v in points.u))
+
+
+# --------------------------------------------------------------------------------------------------- search
+
+
+def is_inside(eq: Any, u: Unknowns) -> Any:
+    """Whether a solution on the real axis lies in the support."""
+    return eq.depth(u) > INSIDE
+
+
+def on_axis(u: Unknowns, inside: Any) -> Unknowns:
+    """A solution on the real axis without what rounding left of its imaginary part."""
+    return tuple(jnp.where(inside, v, v.real + 0j) for v in u)
+
+
+def is_the_solution(eq: Any, u: Unknowns, x: Any) -> Any:
+    """Whether u, from any start, is the limit solution at a real x: with all Im u > 0, or real and rising with x in
+    every unknown. Just above x it is then a root with all Im u > 0, and there is only one.
+    """
+    z = x + 0j
+    value, columns = jacobian(lambda *w: eq.residual(w, z), u)
+    _, by_z = jax.jvp(lambda z: eq.residual(u, z), (z,), (jnp.ones_like(z),))
+    # in a loop, since XLA may repeat the determinants in every number that is told from them; fall = -du/dζ
+    both = jax.lax.map(partial(solve_small, columns), tuple(map(jnp.stack, zip(value, by_z, strict=True))))
+    step, fall = zip(*both, strict=True)
+    converged = jnp.all(jnp.stack([jnp.abs(a) <= CONVERGED * jnp.abs(v) for a, v in zip(step, u, strict=True)]))
+    above = jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > CLEARLY
+    rising = jnp.max(jnp.stack([a.real + jnp.abs(a.imag) for a in fall])) < 0
+    return converged & (above | ((eq.depth(u) < CONVERGED) & rising))
+
+
+def _measure(eq: Any, x: Any) -> _Points:
+    """What is known at each x from the solution there alone; NaN marks unused or lost places.
+
+    Newton's method from not far above finds most solutions, and it can be told which; the others are continued down to
+    where nothing changes.
+    """
+    used = ~jnp.isnan(x)
+    place = jnp.where(used, x, eq.bound)
+    few = max(1, min(CUTS, AT_ONCE // eq.weights.size))
+
+    def attempt(carry: Any, way: Any) -> tuple[Any, None]:
+        floor, steps, final = way
+
+        def one(x: Any) -> tuple[Unknowns, Any]:
+            u = descend(eq, x + 0j, floor * x, steps=steps, final=final)
+            return u, is_the_solution(eq, u, x)
+
+        u, sure = carry
+        again, told = _in_turns(one, place, used & ~sure, few)
+        return (jax.tree.map(partial(jnp.where, sure), u, again), sure | told), None
+
+    nothing = tuple(jnp.ones(x.size, complex) for _ in eq.start(1.0 + 0j)), jnp.zeros(x.size, bool)
+    (u, _), _ = jax.lax.scan(attempt, nothing, tuple(map(jnp.array, zip(*WAYS, strict=True))))
+
+    def known(x: Any, used: Any, *u: Any) -> _Points:
+        good = used & (jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > -INSIDE)
+        inside = is_inside(eq, u)
+        u = on_axis(u, inside)
+        return _Points(jnp.where(good, x, jnp.nan), eq.tail(u, x), eq.level(eq.above(u)), inside & good, u)
+
+    return jax.vmap(known)(place, used, *u)
+
+
+def _in_turns(f: Callable[[Any], Any], x: Any, wanted: Any, few: int) -> Any:
+    """f where it is wanted, a few points at a time; anything elsewhere."""
+    few = min(few, x.size)
+    order = jnp.argsort(~wanted)
+    size = -(-x.size // few) * few
+    place, wanted = jnp.pad(x[order], (0, size - x.size), mode="edge"), jnp.pad(wanted[order], (0, size - x.size))
+
+    def turn(carry: Any) -> Any:
+        found, k = carry
+        here = jax.vmap(f)(jax.lax.dynamic_slice_in_dim(place, few * k, few))
+        put = lambda a, b: jax.lax.dynamic_update_slice_in_dim(a, b, few * k, 0)
+        return jax.tree.map(put, found, here), k + 1
+
+    shapes = jax.eval_shape(jax.vmap(f), place)
+    empty = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    found, _ = jax.lax.while_loop(lambda carry: few * carry[1] < jnp.sum(wanted), turn, (empty, 0))
+    return jax.tree.map(lambda a: jnp.zeros_like(a[: x.size]).at[order].set(a[: x.size]), found)
+
+
+def search_support(eq: Any) -> Search:
+    """Points that tell of every gap and every bulk of the support."""
+    eq = jax.lax.stop_gradient(eq)
+    marks = jnp.clip(eq.landmarks / eq.bound, 1e-14, 1.0)
+    grid = jnp.concatenate([jnp.geomspace(1e-14, 1.0 + 1e-6, 43), 0.8 * marks, marks, 1.25 * marks])
+    lowest = 1e-24 * jnp.minimum(1.0, jnp.min(jnp.where(eq.landmarks > 0, eq.landmarks, jnp.inf)) / eq.bound)
+    grid = eq.bound * jnp.append(grid, lowest)
+    levels, whole = _levels(eq)
+    rows = max(-(-grid.size // CUTS), -(-levels[0].size // 4))  # intervals cut in one round
+    first = jnp.full(rows * CUTS, jnp.nan).at[: grid.size].set(grid)
+    empty = jnp.full(rows * CUTS * ROUNDS, jnp.nan)
+    ones = tuple(jnp.ones(empty.size, complex) for _ in eq.start(1.0 + 0j))
+    none = jnp.zeros(empty.size, bool)
+    points = _Points(empty, jnp.ones(empty.size), jnp.zeros(empty.size, int), none, ones)
+
+    def cond(carry: Any) -> Any:
+        _, pending, _, k = carry
+        return (k < ROUNDS) & jnp.any(~jnp.isnan(pending))
+
+    def body(carry: Any) -> Any:
+        points, pending, _, k = carry
+        points = _joined(points, _measure(eq, pending))
+        hidden, wanted = _wanted(eq, levels, points)
+        span = jnp.log(points.x[1:] / points.x[:-1])
+        width = jnp.where(wanted & (span > NARROWEST), span, 0.0)
+        complete = ~jnp.any(hidden) & ~jnp.any(width > 0)
+        complete = complete & (points.inside[0] | _alike(eq, points.level[0], points.above[0], *whole))
+        return points, _cuts(points, width, rows, CUTS), complete, k + 1
+
+    points, _, complete, _ = jax.lax.while_loop(cond, body, (points, first, False, 0))
+    return Search(points, jnp.sum(points.inside[1:] != points.inside[:-1]), complete)
+
+
+def _joined(points: _Points, more: _Points) -> _Points:
+    """Points with new ones, ascending; unused places sort last and are overwritten."""
+    points = jax.tree.map(lambda a, b: a.at[-b.size :].set(b), points, more)
+    order = jnp.argsort(points.x)
+    return jax.tree.map(lambda a: a[order], points)
+
+
+def _cuts(points: _Points, width: Any, rows: int, cuts: int) -> Any:
+    """Points in the widest intervals, so many each; `width` is 0 where there is nothing to do."""
+    width, which = jax.lax.top_k(width, rows)
+    inner = points.x[which][:, None] * jnp.exp(width[:, None] * jnp.arange(1, cuts + 1) / (cuts + 1))
+    return jnp.where(width[:, None] > NARROWEST, inner, jnp.nan).ravel()
+
+
+def _all_folds(eq: Any, search: Search, bulks: int) -> tuple[Unknowns, Any, Any]:
+    """Folds in ascending order, padded with the first, and whether each was found.
+
+    Newton's method starts from the two ends of an interval; where it leads elsewhere the interval is cut.
+    """
+    rows = 2 * bulks
+    extra = jnp.full(rows * FEW_CUTS * MORE_ROUNDS, jnp.nan)
+    ones = tuple(jnp.ones(extra.size, complex) for _ in search.points.u)
+    spare = _Points(extra, jnp.ones(extra.size), jnp.zeros(extra.size, int), jnp.zeros(extra.size, bool), ones)
+    points = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), search.points, spare)
+
+    def cond(carry: Any) -> Any:
+        _, pending, _, k = carry
+        return (k < MORE_ROUNDS) & ((k == 0) | jnp.any(~jnp.isnan(pending)))
+
+    def body(carry: Any) -> Any:
+        points, pending, _, k = carry
+        points = _joined(points, _measure(eq, pending))
+        place = _transitions(points, bulks)
+        folds = _folds(eq, points, place)
+        span = jnp.log(points.x[place + 1] / points.x[place])
+        width = jnp.zeros(points.x.size - 1).at[place].max(jnp.where(folds[2], 0.0, span))
+        return points, _cuts(points, width, rows, FEW_CUTS), folds, k + 1
+
+    edges = jnp.zeros(rows)
+    none = tuple(edges for _ in ones), edges, edges > 0
+    nothing = jnp.full(rows * FEW_CUTS, jnp.nan)
+    return jax.lax.while_loop(cond, body, (points, nothing, none, 0))[2]
+
+
+def _levels(eq: Any) -> tuple[Any, Any]:
+    """Mass and number of each level, and whether there may be a gap there; mass and number of the whole spectrum."""
+    mass, number, told = eq.levels
+    whole = eq.level(eq.total), eq.share(eq.total)
+    all_ranks = (whole[0] >= 0) & (mass <= (1.0 + SAME) * whole[1]) & ~_alike(eq, number, mass, *whole)
+    return (mass, number, told & (mass > 0) & ((mass < (1.0 - SAME) * whole[1]) | all_ranks)), whole
+
+
+def _alike(eq: Any, level: Any, above: Any, other: Any, mass: Any) -> Any:
+    """Whether two gaps are the same one: of equal level, or of equal mass that only different columns add up to."""
+    block = eq.components + 1
+    return (level == other) | ((level // block != other // block) & (jnp.abs(above - mass) <= SAME * mass))
+
+
+def _wanted(eq: Any, levels: Any, points: _Points) -> tuple[Any, Any]:
+    """Intervals in which a bulk was stepped over, and these with those in which a gap may have been."""
+    x, above, level, inside, u = points
+    mass, number, possible = levels
+    used = ~jnp.isnan(x)
+    gap = ~inside & used
+    hidden = gap[:-1] & gap[1:] & ~_alike(eq, level[:-1], above[:-1], level[1:], above[1:])
+    # of each level, the last point above whose mass there is more, by that mass or, in gaps, by the ranks
+    here = jnp.where(gap, jnp.arange(x.size), -1)
+    last = jnp.full(mass.size + 1, -1).at[jnp.where(gap, level, -1)].max(here)[:-1]
+    later = jax.lax.cummax(last.reshape(-1, eq.components + 1), axis=1, reverse=True)
+    more = jnp.pad(later[:, 1:], ((0, 0), (0, 1)), constant_values=-1).ravel()
+    falling = -jax.lax.cummin(jnp.where(used, above, 0.0))
+    place = jnp.clip(jnp.maximum(jnp.searchsorted(falling, -(1.0 + SAME) * mass) - 1, more), 0, x.size - 2)
+    beside = place + 1
+    seen = (last >= 0) | (gap[beside] & _alike(eq, level[beside], above[beside], number, mass))
+    maybe = jnp.zeros(x.size - 1, bool).at[place].max(~seen & possible)
+    # no gap between neighbours with nearly the same solution, whose densities account for the mass between them
+    natural = (1.0 + x * u[0], *u[1:])  # q itself is -1/ζ and little more, far up
+    change = jnp.stack([jnp.abs(jnp.diff(v)) / jnp.minimum(v.imag[1:], v.imag[:-1]) for v in natural])
+    area = jnp.diff(x) * (u[0].imag[1:] + u[0].imag[:-1]) / (2 * jnp.pi)
+    steady = inside[:-1] & inside[1:] & (x[1:] < (1.0 + NEAR) * x[:-1])
+    steady = steady & (jnp.max(change, axis=0) < STEADY) & (jnp.abs(jnp.diff(above) / area + 1.0) < STEADY)
+    return hidden, hidden | (maybe & ~steady)
+
+
+def _transitions(points: _Points, bulks: int) -> Any:
+    """Intervals with one end inside, ascending and padded with the first."""
+    (place,) = jnp.nonzero(points.inside[1:] != points.inside[:-1], size=2 * bulks, fill_value=-1)
+    return jnp.where(place < 0, place[0], place)
+
+
+def _folds(eq: Any, points: _Points, place: Any) -> tuple[Unknowns, Any, Any]:
+    """A fold inside each interval, by Newton's method from its two ends; and whether one was found."""
+    ends = jnp.concatenate([place, place + 1])
+    left, right = jnp.tile(points.x[place], 2), jnp.tile(points.x[place + 1], 2)
+    u, z, step, physical = jax.vmap(lambda u, x: _fold(eq, u, x))(tuple(v[ends].real for v in points.u), points.x[ends])
+    ok = (step < 1e-6) & physical & (z > left * (1 - 1e-9)) & (z < right * (1 + 1e-9))
+    first = ok[: place.size]
+    pick = lambda a: jnp.where(first, a[: place.size], a[place.size :])
+    return tuple(pick(v) for v in u), pick(z), first | ok[place.size :]
+
+
+def _fold(eq: Any, u: Unknowns, x: Any) -> tuple[Unknowns, Any, Any, Any]:
+    """A fold by Newton's method, its last step, and whether it is an edge.
+
+    Off the support every unknown rises with ζ on the physical sheet and on no other, so that at an edge, where
+    du/dζ diverges along the null vector of ∂F/∂u, its entries have one sign.
+    """
+    u, z, step = fold(eq, u, x)
+    along, _ = null_vectors(jacobian(lambda *w: eq.residual(w, z), u)[1])
+    return u, z, step, jnp.abs(jnp.sum(jnp.sign(along))) == along.size
+
+
+def _implicit_fold(eq: Any, u: Unknowns, zeta: Any) -> tuple[Any, Any]:
+    """An edge as a differentiable function of the parameters, and its estimated relative error.
+
+    To first order an edge moves by covector·dF/covector·∂F/∂ζ, with the left null vector of ∂F/∂u; dF is what
+    rounding and the errors of the numbers in the equations do to F.
+    """
+    u, zeta = jax.lax.stop_gradient((u, zeta))
+    v, polished = jax.lax.fori_loop(0, 2, lambda _, v: fold_step(eq, *v), (u, zeta))
+    still, v, z = jax.lax.stop_gradient((eq, v, polished))
+    _, covector = null_vectors(jacobian(lambda *w: still.residual(w, z), v)[1])
+    _, by_z = jax.jvp(lambda w: still.residual(v, w), (z,), (jnp.ones_like(z),))
+    shift = sensitivity(still, v, z, covector) / jnp.abs(jnp.sum(covector * jnp.stack(by_z)) * z)
+    return polished, jnp.abs(z / zeta - 1.0) + 8 * EPS + (4 * EPS + still.accuracy) * shift

@@ -1,0 +1,1 @@
+"""Many models at once: phase diagrams, diffusion times, predictions from a data matrix."""

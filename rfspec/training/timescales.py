@@ -1,0 +1,225 @@
+r"""Training times of the parts of the spectrum, and the clock that turns them into steps.
+
+Under gradient flow a mode of eigenvalue λ relaxes on τ_λ = ψ_p/(Δλ), Δ = β². A part that spans [λ_min, λ_max]
+is learnt between its fast end ψ_p/(Δλ_max) and its slow end ψ_p/(Δλ_min); τ_gen and τ_mem are the slow ends of
+the population and sample parts. The paper prints "τ⁻¹ = ψ_p/(Δλ)"; the inverse is missing there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from ..models.gaussian_equivalent import gaussian_equivalent
+from ..models.model import RandomFeatureModel
+from ..numerics.checks import concrete, real_array, real_scalar
+from ..spectra.leading_order import leading_order
+from ..spectra.spectrum import Spectrum, spectrum
+from ..spectra.support import blank
+from .early_stopping import early_stopping, gap_onset, share
+
+RULES = ("paper", "spectrum", "loss")
+THRESHOLD = 0.1  # share of its limit at which the generalisation gap counts as open
+
+
+class PartTimes(NamedTuple):
+    """One training time τ for each part; NaN where a part does not exist or has merged."""
+
+    population: Any
+    sample: Any
+    satellite: Any
+
+
+class Timescales(eqx.Module):
+    r"""Training times of a model by one rule, in units of τ = kη/d².
+
+    Attributes
+    ----------
+    tau_gen, tau_mem, satellite : float
+        Slow ends ψ_p/(Δλ_min) of the population, sample and satellite parts; by the rule "loss" the minimum of the
+        test loss, and the onset of the generalisation gap.
+    fast, slow : PartTimes
+        Both ends, by part; NaN where the rule knows none.
+    separated : bool
+        Whether every two parts have a gap between them; where not, `reason` says which have merged. By the rule "loss"
+        whether the best time comes before the onset.
+    error : float
+        Estimated relative error of the times, as numbers of the rule.
+    """
+
+    rule: str = eqx.field(static=True)
+    fast: PartTimes
+    slow: PartTimes
+    separated: Any
+    error: Any
+    spectrum: Spectrum | None
+
+    @property
+    def tau_gen(self) -> Any:
+        """Time by which the population is learnt."""
+        return self.slow.population
+
+    @property
+    def tau_mem(self) -> Any:
+        """Time by which the sample is learnt by heart."""
+        return self.slow.sample
+
+    @property
+    def satellite(self) -> Any:
+        """Time of the satellite, which carries most of the train loss at small t."""
+        return self.slow.satellite
+
+    @property
+    def reason(self) -> str:
+        """Why a time is NaN; empty where none is."""
+        if self.spectrum is None:
+            return {
+                "paper": "Theorem 3.2 has no satellite part",
+                "loss": "the losses have one best time and one onset of the gap, no time of the satellite",
+            }[self.rule]
+        absent = [
+            f"there is no {name} part"
+            for name, mass in zip(PartTimes._fields, np.asarray(self.spectrum.parts.mass), strict=True)
+            if mass <= 0
+        ]
+        return "; ".join(filter(None, [self.spectrum.reason, *absent]))
+
+
+def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper", *, threshold: Any = THRESHOLD) -> Timescales:
+    r"""Training times τ_gen and τ_mem of a model.
+
+    τ = ψ_p/(Δλ) at the ends of each part of the spectrum, Δ = β² (1 for other targets than the noise); weight decay γ
+    adds γ/Δ to λ.
+
+    Parameters
+    ----------
+    model : RandomFeatureModel or Spectrum
+        A spectrum already computed is not computed again.
+    rule : {"paper", "spectrum", "loss"}
+        "paper": edges from the closed forms of Theorem 3.2, leading order in 1/ψ.
+        "spectrum": exact edges, satellite apart.
+        "loss": read off the exact learning curves: τ_gen = argmin L_test, τ_mem the first time at which the
+        generalisation gap L_test - L_train is the share `threshold` of its limit τ → ∞.
+    threshold : float
+        Of the rule "loss", between 0 and 1.
+
+    Returns
+    -------
+    Timescales
+        ``.tau_gen .tau_mem .satellite .fast .slow .separated .reason .error``, times in units of τ = kη/d².
+        A time whose edge does not exist because two parts have merged is NaN.
+
+    Raises
+    ------
+    ValueError
+        For an unknown rule, or a threshold that is not between 0 and 1.
+
+    Notes
+    -----
+    arXiv 2505.17638, section 3; the satellite and the exact ends are beyond the paper.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> ts = rf.timescales(rf.RandomFeatureModel(psi_p=64.0, psi_n=8.0, t=0.01), rule="spectrum")
+    >>> print(f"{ts.tau_gen:.1f} {ts.tau_mem:.0f}")
+    328.6 35389
+    """
+    if rule not in RULES:
+        known = ", ".join(f'"{r}"' for r in RULES)
+        raise ValueError(f"rule must be one of {known}, got {rule!r}")
+    if rule == "loss":
+        threshold = share("threshold", threshold)
+        return _from_losses(model.model if isinstance(model, Spectrum) else model, threshold)
+    known_spectrum, model = (model, model.model) if isinstance(model, Spectrum) else (None, model)
+    scale, decay = model.psi_p / model.pace, model.weight_decay / model.pace
+    if rule == "paper":
+        law = leading_order(model)
+        (low2, high2), (low1, high1) = law.population, law.sample
+        nan = np.nan * np.ones(np.shape(scale))
+        error = gaussian_equivalent(model).error
+        return Timescales(
+            rule,
+            PartTimes(scale / (high2 + decay), scale / (high1 + decay), nan),
+            PartTimes(scale / (low2 + decay), scale / (low1 + decay), nan),
+            low2 > high1,
+            error,
+            None,
+        )
+    sp = spectrum(model) if known_spectrum is None else known_spectrum
+    parts = sp.parts
+    error = sp.equations.ge.error + jnp.nanmax(sp.edge_errors)
+    some_edge = sp.atom.location + sp.support.upper[0]
+    fast, slow = (_times(scale, edges, decay, some_edge) for edges in (parts.upper, parts.lower))
+    return Timescales(rule, fast, slow, sp.separated, error, sp)
+
+
+def _times(scale: Any, edges: Any, decay: Any, some_edge: Any) -> PartTimes:
+    """ψ_p/(Δλ + γ) of the parts' edges; NaN, as are its derivatives, where there is no edge."""
+    missing = jnp.isnan(edges)
+    return PartTimes(*blank(scale / (jnp.where(missing, some_edge, edges) + decay), missing))
+
+
+def _from_losses(model: RandomFeatureModel, threshold: Any) -> Timescales:
+    stop, (onset, error) = early_stopping(model), gap_onset(model, threshold)
+    nan = np.nan * np.ones(np.shape(onset))
+    slow = PartTimes(stop.tau, onset, nan)
+    return Timescales(
+        "loss", PartTimes(nan, nan, nan), slow, stop.tau < onset, jnp.maximum(stop.tau_error, error), None
+    )
+
+
+def clock(
+    model: RandomFeatureModel,
+    d: int,
+    *,
+    steps: Any = None,
+    tau: Any = None,
+    learning_rate: Any,
+    convention: str = "theory",
+) -> Any:
+    r"""Convert between training steps k of gradient descent and training time τ.
+
+    τ = kη/d² for steps of size η on A. The published training script absorbs 1/√p into A; its step η' gives
+    τ = kη'ψ_p/d.
+
+    Parameters
+    ----------
+    model : RandomFeatureModel
+    d : int
+        Dimension of the data.
+    steps, tau : array
+        Give one; the other comes back, as a float array of its shape. Both are ≥ 0.
+    learning_rate : float
+        η > 0, or η' with ``convention="script"``.
+    convention : {"theory", "script"}
+
+    Raises
+    ------
+    ValueError
+        If not exactly one of steps and tau is given, or one is negative.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> model = rf.RandomFeatureModel(psi_p=64.0, psi_n=8.0, t=0.01)
+    >>> float(rf.clock(model, 100, steps=1000, learning_rate=100.0))
+    10.0
+    """
+    d = real_scalar("d", d, above=0.0)
+    eta = real_scalar("learning_rate", learning_rate, above=0.0)
+    rates = {"theory": lambda: eta / d**2, "script": lambda: eta * model.psi_p / d}
+    if convention not in rates:
+        raise ValueError(f'convention must be "theory" or "script", got {convention!r}')
+    if (steps is None) == (tau is None):
+        raise ValueError(f"give exactly one of steps and tau, got steps={steps!r} and tau={tau!r}")
+    name, value = ("steps", steps) if tau is None else ("tau", tau)
+    if concrete(value):
+        value = real_array(name, value, "finite real numbers")
+        if value.size and value.min() < 0:
+            raise ValueError(f"{name} must be at least 0, got {value.min()}")
+    rate = rates[convention]()
+    return value * rate if tau is None else value / rate
