@@ -18,12 +18,13 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-from .models.activations import Activation, Polynomial, SaturationWarning  # noqa: E402
-from .models.covariance import Atoms, Covariance, FromData, Isotropic  # noqa: E402
-from .models.covariance_laws import Density, Exponential, MarchenkoPastur, Mixture, PowerLaw, Subspace  # noqa: E402
-from .models.gaussian_equivalent import GaussianEquivalent, constants_table, gaussian_equivalent  # noqa: E402
-from .models.model import RandomFeatureModel  # noqa: E402
-from .models.processes import (  # noqa: E402
+from .models.activations import Activation, Polynomial, SaturationWarning
+from .models.covariance import Atoms, Covariance, FromData, Isotropic
+from .models.covariance_laws import Density, Exponential, MarchenkoPastur, PowerLaw
+from .models.gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
+from .models.mixtures import Mixture, Subspace
+from .models.model import RandomFeatureModel
+from .models.processes import (
     DDPM,
     Cosine,
     FlowMatching,
@@ -32,16 +33,17 @@ from .models.processes import (  # noqa: E402
     Process,
     VarianceExploding,
 )
-from .resolvent.solver import ConvergenceError, Solution, solve  # noqa: E402
-from .resolvent.two_point import TwoPoint, two_point  # noqa: E402
-from .spectra.leading_order import leading_order  # noqa: E402
-from .spectra.merging import MergingLine, MergingLines, merging_lines  # noqa: E402
-from .spectra.outlier import MeanOutlier, mean_outlier  # noqa: E402
-from .spectra.spectrum import Atom, Bulk, Spectrum, spectrum  # noqa: E402
-from .training.early_stopping import EarlyStopping, early_stopping, gap_onset  # noqa: E402
-from .training.learning_curves import LearningCurve, learning_curve  # noqa: E402
-from .training.scaling import Required, ScoreExponent, required, score_exponent  # noqa: E402
-from .training.timescales import Timescales, clock, timescales  # noqa: E402
+from .resolvent.solver import ConvergenceError, Solution, solve
+from .resolvent.two_point import TwoPoint, two_point
+from .spectra.leading_order import leading_order
+from .spectra.merging import MergingLine, MergingLines, merging_lines
+from .spectra.outlier import MeanOutlier, mean_outlier
+from .spectra.spectrum import Atom, Bulk, Spectrum, spectrum
+from .surveys.constants_table import constants_table
+from .training.early_stopping import EarlyStopping, early_stopping, gap_onset
+from .training.learning_curves import LearningCurve, learning_curve
+from .training.scaling import Required, ScoreExponent, required, score_exponent
+from .training.timescales import Timescales, clock, timescales
 
 __version__ = "0.1.0"
 

@@ -10,7 +10,7 @@ from problems import REFERENCE, ZOO, model_of
 from scipy import integrate
 
 import rfspec as rf
-from rfspec.models.gaussian_equivalent import EPS, _double_integrals, _hermite_sum, _log_correlation
+from rfspec.models.gaussian_averages import EPS, double_integrals, hermite_sum, log_correlation
 from rfspec.numerics.quadrature import trapezoid
 
 NAMES = ("mu1", "kappa2", "b2", "v2", "s2")
@@ -31,7 +31,7 @@ def test_closed_forms_agree_with_double_integrals(name, t):
     closed = rf.RandomFeatureModel(1.0, 1.0, t, activation=name)
     kinks = (0.0,) if name == "relu" else ()
     same = rf.Activation(closed.activation.function, name="anonymous", kinks=kinks)
-    mu0, mu1, v2, s2, error, *_ = jax.jit(_double_integrals)(same, _variances(closed))
+    mu0, mu1, v2, s2, error, *_ = jax.jit(double_integrals)(same, _variances(closed))
     ge = rf.gaussian_equivalent(closed)
     for ours, theirs in ((mu1, ge.mu1), (v2, ge.v2), (s2, ge.s2)):
         assert float(ours) == pytest.approx(float(theirs), rel=1e-12)
@@ -44,7 +44,7 @@ def test_closed_forms_agree_with_double_integrals(name, t):
 def test_hermite_sum_agrees_with_closed_forms(name, t):
     model = rf.RandomFeatureModel(1.0, 1.0, t, activation=name)
     values = model.activation(jnp.sqrt(sum(_variances(model))) * trapezoid()[0])
-    _, mu1, v2, s2, error, *_ = _hermite_sum(values, *_variances(model))
+    _, mu1, v2, s2, error, *_ = hermite_sum(values, *_variances(model))
     ge = rf.gaussian_equivalent(model)
     assert float(error) < 1e-13
     assert np.allclose([mu1, v2, s2], [ge.mu1, ge.v2, ge.s2], rtol=1e-12, atol=0)
@@ -57,7 +57,7 @@ def _variances(model):
 def test_logarithm_of_the_correlation_is_exact_to_rounding():
     rest = np.concatenate([np.geomspace(1e-20, 0.5, 4001), np.linspace(0.3, 0.5, 4001)])
     exact = np.log1p(-rest.astype(np.longdouble))
-    assert np.abs(np.asarray(jax.jit(_log_correlation)(1.0 - rest, rest)) / exact - 1.0).max() < 2 * EPS
+    assert np.abs(np.asarray(jax.jit(log_correlation)(1.0 - rest, rest)) / exact - 1.0).max() < 2 * EPS
 
 
 @pytest.mark.parametrize("variance", [0.04, 9.0, 100.0])

@@ -1,6 +1,7 @@
 """The folders are the chapters of one argument: each imports only from those before it, and no module from itself."""
 
 import ast
+import inspect
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -77,3 +78,13 @@ def test_what_solves_knows_no_equations():
     for name in ("numerics/holomorphic", "spectra/edges", "training/contour"):
         source = (PACKAGE / f"{name}.py").read_text()
         assert not any(symbol in source for symbol in ("psi_p", "psi_n", "kappa", "delta"))
+
+
+def test_what_is_public_is_documented():
+    for name in rfspec.__all__:
+        thing = getattr(rfspec, name)
+        assert inspect.getdoc(thing), name
+        if inspect.isclass(thing):
+            for member, value in vars(thing).items():
+                if not member.startswith("_") and (inspect.isfunction(value) or isinstance(value, property)):
+                    assert inspect.getdoc(value), f"{name}.{member}"

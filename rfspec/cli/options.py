@@ -20,7 +20,8 @@ import typer
 from ..files.io import check_target, write_csv, write_figure, write_json, write_netcdf
 from ..models.activations import Polynomial
 from ..models.covariance import Atoms, Covariance, FromData, Isotropic, centring
-from ..models.covariance_laws import Exponential, MarchenkoPastur, Mixture, PowerLaw, Subspace
+from ..models.covariance_laws import Exponential, MarchenkoPastur, PowerLaw
+from ..models.mixtures import Mixture, Subspace
 from ..models.model import RandomFeatureModel
 from ..models.processes import DDPM, Cosine, FlowMatching, Interpolant, OrnsteinUhlenbeck, VarianceExploding
 from .expressions import construct

@@ -8,7 +8,7 @@ nodes, for losses, which are smooth averages over Σ.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,8 +18,9 @@ import numpy as np
 from scipy.special import roots_jacobi
 
 from ..numerics.checks import concrete, real_array, real_scalar
-from .continuum import COARSE, FINE, interval, mixed, of_atoms, of_interval
-from .covariance import Atoms, Covariance, Isotropic
+from .continuum import COARSE, FINE, interval, of_interval
+from .covariance import Atoms, Covariance
+from .mixtures import mix, pair
 
 MOST_NODES = 2048
 FEW = (16, 32, 64)  # nodes tried where none are asked for
@@ -191,7 +192,7 @@ class MarchenkoPastur(Covariance):
         _continue(self, low, high, lambda up, down: (up * down) ** 0.5 / (low + up), partial(_soft, low, high - low))
         if not concrete(ratio) or ratio > 1:
             share = 1 - 1 / top
-            _mix(self, [None, self], _pair(share, 1 - share))
+            mix(self, [None, self], pair(share, 1 - share))
 
 
 class Density(Covariance):
@@ -265,76 +266,6 @@ class Density(Covariance):
         _continue(self, low, high, _density(pdf, low, high, powers), span)
 
 
-# ------------------------------------------------------------------------------------- made of others
-
-
-class Subspace(Covariance):
-    r"""Data in a random subspace: a covariance on D = fraction·d dimensions, nothing on the others.
-
-    Natural normalisation: Tr Σ/d = fraction times that of the part.
-
-    Parameters
-    ----------
-    fraction : float
-        D/d, 0 < fraction ≤ 1.
-    variance : float, optional
-        The eigenvalue in the subspace, > 0; 1 by default.
-    covariance : Covariance, optional
-        Instead of `variance`, the covariance in the subspace.
-
-    Raises
-    ------
-    ValueError
-        If an argument is outside its range, or both `variance` and `covariance` are given.
-
-    Examples
-    --------
-    >>> import rfspec as rf
-    >>> rf.Subspace(0.25, 2.0).weights.tolist()
-    [0.75, 0.25]
-    """
-
-    def __init__(self, fraction: Any, variance: Any = None, *, covariance: Covariance | None = None):
-        if variance is not None and covariance is not None:
-            raise ValueError(f"give at most one of variance and covariance, got {variance!r} and {covariance!r:.100}")
-        fraction = real_scalar("fraction", fraction, above=0.0)
-        if concrete(fraction) and fraction > 1:
-            raise ValueError(f"fraction must be at most 1, got {float(fraction)!r}")
-        part = Isotropic(1.0 if variance is None else variance) if covariance is None else covariance
-        _mix(self, [None, _a_covariance("covariance", part)], _pair(1 - fraction, fraction))
-
-
-class Mixture(Covariance):
-    r"""A mixture of covariances: ρ_Σ = Σ_i w_i ρ_i, each on its own share w_i of the dimensions.
-
-    Natural normalisation: Tr Σ/d = Σ_i w_i Tr Σ_i/d.
-
-    Parameters
-    ----------
-    covariances : list of Covariance
-    weights : array, one a covariance
-        Shares > 0; they must sum to 1 within 1e-9 and are then normalised exactly.
-
-    Raises
-    ------
-    ValueError
-        If there is no covariance, one is none, or the weights do not fit.
-
-    Examples
-    --------
-    >>> import rfspec as rf
-    >>> float(rf.Mixture([rf.Isotropic(1.0), rf.Exponential(1.0)], [0.5, 0.5]).values.max())
-    1.0
-    """
-
-    def __init__(self, covariances: Sequence[Covariance], weights: Any):
-        if not isinstance(covariances, list | tuple) or not covariances:
-            raise ValueError(f"covariances must be a list of at least one Covariance, got {covariances!r:.100}")
-        parts = [_a_covariance("covariances", part) for part in covariances]
-        shares = Atoms(np.ones(len(parts)), weights).weights
-        _mix(self, parts, shares)
-
-
 # ------------------------------------------------------------------------------------------- their quadrature
 
 
@@ -403,48 +334,6 @@ def _density(pdf: Callable[[Any], Any], low: Any, high: Any, powers: tuple[Any, 
     return density
 
 
-def _mix(law: Covariance, parts: Sequence[Covariance | None], shares: Any) -> None:
-    """Atoms of all parts (None: an eigenvalue 0), weighted; equal eigenvalues of Σ become one."""
-    zero = (np.zeros(1), np.ones(1))
-    known = [part for part in parts if part is not None]
-    own = [zero if part is None else (part.values, part.weights) for part in parts]
-    fewer = [o if part is None or part.fewer is None else part.fewer for part, o in zip(parts, own, strict=True)]
-    values, weights = _merged(own, shares)
-    if any(not part.atomic for part in known):
-        law.fewer = _merged(fewer, shares)
-        law.continua = tuple(
-            mixed(
-                [
-                    of_atoms(o[0], o[1], n) if p is None or p.atomic else p.continua[i]
-                    for p, o in zip(parts, own, strict=True)
-                ],
-                shares,
-            )
-            for i, n in enumerate((FINE, COARSE))
-        )
-    law.values, law.weights = values, weights
-
-
-def _merged(rows: Sequence[tuple[Any, Any]], shares: Any) -> tuple[Any, Any]:
-    """Values and weights of a mixture."""
-    values, weights = _joined([(v, s * w) for (v, w), s in zip(rows, shares, strict=True)])
-    if concrete(values, weights):
-        values, which = np.unique(values, return_inverse=True)
-        weights = np.bincount(which, weights)
-        values, weights = values[weights > 0], weights[weights > 0]
-    return values, weights
-
-
-def _joined(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
-    """Columns of the rows, joined."""
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return tuple((np if concrete(*c) else jnp).concatenate(c) for c in columns)
-
-
-def _pair(a: Any, b: Any) -> Any:
-    return (np if concrete(a, b) else jnp).stack([a, b])
-
-
 def _legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss-Legendre on (0, 1)."""
     x, w = np.polynomial.legendre.leggauss(n)
@@ -486,9 +375,3 @@ def _integer(name: str, value: Any, least: int, most: int) -> int:
     if isinstance(value, bool) or not least <= n <= most:
         raise ValueError(f"{name} must be an integer from {least} to {most}, got {value!r}")
     return n
-
-
-def _a_covariance(name: str, value: Any) -> Covariance:
-    if not isinstance(value, Covariance):
-        raise ValueError(f"{name} must be a Covariance such as rf.Isotropic(1.0), got {value!r:.100}")
-    return value

@@ -22,7 +22,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from ..numerics.holomorphic import reciprocal
-from .columns import ColumnEquations, Kind
+from .column_equations import ColumnEquations
+from .columns import Kind
 
 
 class RandomFeatureEquations(ColumnEquations):

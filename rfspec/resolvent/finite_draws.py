@@ -18,7 +18,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from .columns import ColumnEquations, Kind, or_zero
+from .column_equations import ColumnEquations
+from .columns import Kind, or_zero
 
 Unknowns = tuple[Any, Any, Any]
 

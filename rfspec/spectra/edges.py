@@ -28,7 +28,7 @@ from ..numerics.holomorphic import (
     sensitivity,
     solve_small,
 )
-from ..resolvent.columns import SAME
+from ..resolvent.column_equations import SAME
 
 EPS = float(jnp.finfo(float).eps)
 CUTS, ROUNDS = 16, 16  # points put into an interval that is cut

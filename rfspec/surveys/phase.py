@@ -31,8 +31,10 @@ from ..spectra.edges import find_edges, search_support
 from ..spectra.leading_order import leading_order_of
 from ..spectra.spectrum import MOST_BULKS
 from ..spectra.support import masses_and_parts
-from ..training.early_stopping import Stops, share, stops
-from ..training.learning_curves import flow_losses, score_error, training_times
+from ..training.early_stopping import share
+from ..training.learning_curves import score_error, training_times
+from ..training.losses import flow_losses
+from ..training.stops import Stops, stops
 from ..training.timescales import THRESHOLD
 from .phase_dataset import Axes, dataset, table_of
 

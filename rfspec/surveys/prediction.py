@@ -18,9 +18,10 @@ from ..models.covariance import FromData, centring
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import real_array, real_scalar
 from ..resolvent.solver import ConvergenceError
-from ..training.early_stopping import FIRST, LAST, EarlyStopping, early_stopping
+from ..training.early_stopping import EarlyStopping, early_stopping
 from ..training.learning_curves import LearningCurve, learning_curve
 from ..training.scaling import Required, required
+from ..training.stops import FIRST, LAST
 from ..training.timescales import RULES, Timescales, timescales
 
 NODES = 32  # on the digits the best time of all 62 eigenvalues to 11 digits

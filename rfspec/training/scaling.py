@@ -15,8 +15,10 @@ from ..models.processes import OrnsteinUhlenbeck
 from ..numerics.checks import real_array, real_scalar
 from ..resolvent.equations import averaged_equations
 from ..resolvent.solver import ConvergenceError
-from .early_stopping import EarlyStopping, early_stopping, stops
-from .learning_curves import flow_losses, score_error, score_unit
+from .early_stopping import EarlyStopping, early_stopping
+from .learning_curves import score_error, score_unit
+from .losses import flow_losses
+from .stops import stops
 
 PARAMETERS = {"n": "psi_n", "p": "psi_p", "t": "t", "psi_n": "psi_n", "psi_p": "psi_p"}
 DOUBLINGS = 20  # how far from the model's own value is looked, up and down

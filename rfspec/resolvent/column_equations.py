@@ -1,0 +1,347 @@
+"""What all equations of columns share: averages over Σ, counting of ranks, the distribution, two-point functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from ..models.gaussian_equivalent import GaussianEquivalent
+from ..models.targets import Combination
+from ..numerics.holomorphic import Unknowns, reciprocal
+from .columns import Kind, Pair, Point, Response, Source, Target, explained, explained_twice, or_zero
+
+SAME = 1e-13  # sums of ranks, relative to what they differ by
+
+
+def angle(w: Any) -> Any:
+    """|arg w|."""
+    return jnp.arctan2(jnp.abs(w.imag), w.real)
+
+
+class ColumnEquations(eqx.Module):
+    """What all equations of columns share; q is the first of their unknowns.
+
+    `target` is the combination y = c_xx + c_ξξ that is learnt, `slope` c_xα/β (None where c_x is), and `decay` what
+    weight decay adds to U. Σ is `values` and `weights`: its atoms, or the grid of a continuous `law`, whose weights
+    depend on where 1 + ψ_pTq vanishes; or nodes for smooth averages over it, with `others` to tell their error.
+    A theory adds its residual and start, what is known of it exactly, and `_T`, `_kinds`, `_columns`,
+    `_fixed` and `_rank`.
+    """
+
+    psi_p: Any
+    psi_n: Any
+    values: Any
+    weights: Any
+    law: Any
+    others: Any
+    ge: GaussianEquivalent
+    target: Combination
+    slope: Any
+    decay: Any
+
+    def _D(self, u: Unknowns) -> tuple[Any, ...]:
+        """D_i = 1/(1+δ_i)."""
+        return tuple(reciprocal(1.0 + delta) for delta in u[1:])
+
+    def _T(self, D: tuple[Any, ...], values: Any) -> Any:
+        """T(λ), linear in λ with the slope κ²D_1."""
+        raise NotImplementedError
+
+    def _averages(self, u: Unknowns) -> tuple[tuple[Any, ...], Any, Any, Any]:
+        """D_i, and ∫ dρ_Σ N/(1 + ψ_pTq) for N = T, 1 and λ."""
+        D = self._D(u)
+        if self.law is None:
+            T = self._T(D, self.values)
+            g = reciprocal(1.0 + self.psi_p * T * u[0])
+            by_T, by_one, by_value = (jnp.sum(self.weights * f * g) for f in (T, 1.0, self.values))
+            return D, by_T, by_one, by_value
+        I0, I1 = self._law_averages(u, D, 2)
+        return D, self._T(D, 0.0) * I0 + self.ge.kappa2 * D[0] * I1, I0, I1
+
+    def _law_averages(self, u: Unknowns, D: tuple[Any, ...], count: int) -> list[Any]:
+        """∫ dρ_Σ λᵏ/(1 + ψ_pTq) of a continuous law, k < count."""
+        assert self.law is not None
+        line = 1.0 + self.psi_p * self._T(D, 0.0) * u[0], self.psi_p * self.ge.kappa2 * D[0] * u[0]
+        return self.law.averages(self.values, self.weights, line, self._ends(u, D), count)
+
+    def _ends(self, u: Unknowns, D: tuple[Any, ...]) -> tuple[Any, Any]:
+        """1 + ψ_pTq at both ends of the law's intervals."""
+        assert self.law is not None
+        low, high = (1.0 + self.psi_p * self._T(D, ends) * u[0] for ends in (self.law.lower, self.law.upper))
+        return low, high
+
+    def _turned(self, u: Unknowns) -> Any:
+        """∫ dρ_Σ arg(1 + ψ_pTq), of a continuous law by equation (15)."""
+        D, (tops, shares) = self._D(u), self._components
+        T = self._T(D, tops)
+        e, h = 1.0 + self.psi_p * T * u[0], T + reciprocal(self.psi_p * u[0])
+        at_top = jnp.sum(shares * jnp.where(e.real > 0, jnp.arctan2(e.imag, e.real), angle(u[0]) - angle(h)))
+        if self.law is None:
+            return at_top
+        law, (low, _) = self.law, self._ends(u, D)
+        slope = self.psi_p * self.ge.kappa2 * D[0] * u[0]
+        x = slope * (law.upper - law.lower) / low  # e(B)/e(A) - 1
+        x = jnp.where(x == 0, 1e-100, x)
+        uniform = jnp.sum(law.mass * jnp.log1p(x) * reciprocal(x))
+        (rest,) = law.averages(self.values, law.below, (low[0] - slope * law.lower[0], slope), self._ends(u, D), 1)
+        return at_top + (uniform - slope * rest).imag
+
+    @property
+    def _trace(self) -> Any:
+        """Tr Σ/d."""
+        return jnp.sum(self.weights * self.values) if self.law is None else self.law.trace
+
+    @property
+    def mean(self) -> Any:
+        """Mean of the spectrum, Tr Ũ/p."""
+        return self.ge.kappa2 * self._trace + self.ge.b2 + self.ge.v2 + self.ge.s2
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether the eigenvalues of Σ have no upper bound, and the equations hold it with the largest put lower."""
+        return self.law is not None and not self.law.bounded
+
+    @property
+    def _components(self) -> tuple[Any, Any]:
+        """Largest eigenvalue and mass of each interval and atom of Σ."""
+        return (self.values, self.weights) if self.law is None else (self.law.tops, self.law.shares)
+
+    @property
+    def components(self) -> int:
+        """How many intervals and eigenvalues Σ has, those of weight 0 included."""
+        return self._components[1].size
+
+    @property
+    def _kinds(self) -> tuple[Kind, ...]:
+        raise NotImplementedError
+
+    @property
+    def _columns(self) -> Any:
+        """N/d."""
+        raise NotImplementedError
+
+    @property
+    def _fixed(self) -> tuple[Any, Any]:
+        """(fixed_0, fixed_1) of V."""
+        raise NotImplementedError
+
+    @property
+    def _rank(self) -> Any:
+        """Rank of U - origin over d, where p is large."""
+        raise NotImplementedError
+
+    @property
+    def origin(self) -> Any:
+        """Where ζ = 0 lies, a lower bound of the spectrum."""
+        raise NotImplementedError
+
+    @property
+    def bound(self) -> Any:
+        """An upper bound of the spectrum in ζ."""
+        raise NotImplementedError
+
+    # Counting: in a gap all unknowns are real, and the eigenvalues above it are a sum of ranks and of Σ's weights.
+
+    @property
+    def _column_ranks(self) -> tuple[Any, ...]:
+        """Numbers of columns over d, one for each δ."""
+        raise NotImplementedError
+
+    @property
+    def total(self) -> Any:
+        """Which ranks make up the whole spectrum but the atom, as in ``above``."""
+        raise NotImplementedError
+
+    @property
+    def dividing(self) -> Any:
+        """Ranks above the population, sample and satellite parts, and above what lies below these, as in ``above``."""
+        raise NotImplementedError
+
+    @property
+    def ranks(self) -> Any:
+        """What the number of eigenvalues in a part of the spectrum is made of, over d: the weights of the
+        intervals and eigenvalues of Σ, the columns', and ψ_p.
+        """
+        return jnp.concatenate([self._components[1], jnp.stack([*self._column_ranks, self.psi_p])])
+
+    def above(self, u: Unknowns) -> Any:
+        """Which ranks, 1 or 0, lie above a gap to the right of the atom: those k with 1 + ψ_pT_kq < 0, the columns with
+        1 + δ < 0; left of the whole spectrum, where q > 0, ψ_p.
+        """
+        T = self._T(self._D(u), self._components[0])
+        negative = [(1.0 + self.psi_p * T * u[0]).real < 0, jnp.stack([v.real < -1.0 for v in u[1:]])]
+        everything = u[0].real > 0
+        signs = jnp.append(jnp.concatenate(negative) & ~everything, everything)
+        return signs.astype(float)
+
+    def excess(self, a: Any, b: Any) -> Any:
+        """How much more the ranks a add up to than the ranks b, 0 where they differ by rounding.
+
+        Relative to the smallest weight: what both contain is never added.
+        """
+        differ = self.ranks * (a - b)
+        total = jnp.sum(differ)
+        return jnp.where(jnp.abs(total) <= SAME * jnp.sum(jnp.abs(differ)), 0.0, total)
+
+    def share(self, ranks: Any) -> Any:
+        """Mass of a set of ranks, in eigenvalues."""
+        return jnp.sum(self.ranks * ranks) / self.psi_p
+
+    def _lighter(self, *sets: Any) -> Any:
+        """Of several sets of ranks the one that adds up to least."""
+        return jnp.stack(sets)[jnp.argmin(jnp.stack([jnp.sum(self.ranks * s) for s in sets]))]
+
+    def _set(self, *, weights: Any = 0.0, columns: Any = 0.0, everything: Any = 0.0) -> Any:
+        """A set of ranks, 1 or 0 for the weights, the columns of each kind, and ψ_p."""
+        parts = (weights, self._components[1].size), (columns, len(self._column_ranks)), (everything, 1)
+        return jnp.concatenate([jnp.broadcast_to(jnp.asarray(a, float), (size,)) for a, size in parts])
+
+    @property
+    def parts(self) -> Any:
+        """Masses of the population, sample and satellite parts, from the top of the spectrum; exact."""
+        ends = self.dividing
+        return jnp.stack([self.excess(b, a) for a, b in pairwise(ends)]) / self.psi_p
+
+    @property
+    def levels(self) -> tuple[Any, Any, Any]:
+        """Masses from the top at which the spectrum may have a gap, their numbers (``level``), and which can be told.
+
+        To the right of the atom q < 0 in a gap. T is linear in λ and rises with it while D_1 > 0, so the negative
+        1 + ψ_pTq are those of the largest λ's; where 1 + δ_1 < 0 they are those of the smallest, with ψ_n on top. Equal
+        λ's are never told apart.
+        """
+        values, weights = self._components
+        order = jnp.argsort(-values)
+        values, weights = values[order], weights[order]
+        apart = jnp.concatenate([jnp.ones(1, bool), values[1:] != values[:-1], jnp.ones(1, bool)])
+        total = lambda w: jnp.concatenate([jnp.zeros(1), jnp.cumsum(w)])
+        sums, told = (total(weights), total(weights[::-1])), (apart, apart[::-1])
+        first, *others = self._column_ranks
+        above: Any = [0.0]
+        for rank in others:
+            above = [*above, *(a + rank for a in above)]
+        mass = jnp.concatenate([s + f + a for a in above for s, f in zip(sums, (0.0, first), strict=True)])
+        return mass / self.psi_p, jnp.arange(mass.size), jnp.tile(jnp.concatenate(told), len(above))
+
+    def level(self, ranks: Any) -> Any:
+        """The number of a set of ranks in a gap: how many weights there are in it, and which columns."""
+        size = self._components[1].size
+        block = 2.0 ** np.arange(len(self._column_ranks))
+        everything = jnp.where(ranks[-1] > 0, -1.0, 0.0)
+        count = jnp.sum(ranks[:size]) + (size + 1) * jnp.sum(block * ranks[size:-1]) + everything
+        return count.astype(int)
+
+    def tail(self, u: Unknowns, zeta: Any) -> Any:
+        r"""Share of the eigenvalues right of a real ζ, from the limit solution u there, to full relative accuracy.
+
+        The equations are the stationarity of Φ in the unknowns, with dΦ/dζ = -ψ_p q; so with N_i columns of kind i
+
+            1 - F(ζ) = (1/π) [ arg(-q̄) + (1/ψ_p) ∫ dρ_Σ arg(1+ψ_pTq) + Σ_i (N_i/p) arg(1+δ_i) + Im linear ]    (4)
+
+        with every argument 0 at ζ → ∞, and terms `linear` in q and D that the theory adds. In a gap q and δ are real,
+        the arguments are 0 or π, and 1 - F is a sum of ranks and of Σ's weights. q and 1+δ have their arguments in
+        [0, π] and T + 1/ψ_p q in [-π, 0], so that where arg(1+ψ_pTq) could be -π or π it is taken as their sum; no
+        term exceeds 1 by much, and far up, where all are small, none is a difference.
+        """
+        q, *deltas = u
+        columns = sum(rank * angle(1.0 + d) for rank, d in zip(self._column_ranks, deltas, strict=True))
+        counted = (self._turned(u) + columns) / self.psi_p
+        return (angle(-q) + counted + self._linear(u, zeta).imag) / jnp.pi
+
+    def _linear(self, u: Unknowns, zeta: Any) -> Any:
+        """The terms of Φ/p that are not logarithms."""
+        raise NotImplementedError
+
+    def depth(self, u: Unknowns) -> Any:
+        """Largest relative imaginary part of what is real in a gap; the 1 + ψ_pTq tell of the lightest eigenvalues."""
+        tops, shares = self._components
+        e = 1.0 + self.psi_p * self._T(self._D(u), tops) * u[0]
+        told = jnp.max(jnp.where(shares > 0, jnp.abs(e.imag) / jnp.abs(e), 0.0))
+        return jnp.maximum(told, jnp.max(jnp.stack([v.imag / jnp.abs(v) for v in u])))
+
+    def transforms(self, u: Unknowns) -> tuple[Any, Any]:
+        """The traces (r, s) of equation (3)."""
+        s, r, _ = self.at(u).moments
+        return r, s
+
+    def at(self, u: Unknowns) -> Point:
+        """A solution with what traces at it are made of."""
+        D = self._D(u)
+        T = self._T(D, self.values)
+        g = reciprocal(1.0 + self.psi_p * T * u[0])
+        if self.law is None:
+            averages, ends = [jnp.sum(self.weights * self.values**k * g) for k in range(3)], None
+        else:
+            averages, ends = self._law_averages(u, D, 3), self._ends(u, D)
+        m0, m1, m2 = (u[0] * average for average in averages)
+        return Point(u[0], D, T, g, (m0, m1, m2), ends)
+
+    def two_point(self, one: Point, two: Point, sources: Sequence[Source]) -> tuple[Any, ...]:
+        """K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p from the solutions at both arguments, for sources M."""
+        return tuple(r.moments[0] for r in self._responses(one, two, sources))
+
+    def explained(self, point: Point) -> tuple[Any, Any]:
+        """Tr Vᵀ(U - z)⁻¹V/d, and the same with the population's Ṽᵀ."""
+        return explained(self._learnt, self._kinds, point.D, point.moments)
+
+    def explained_twice(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Any]:
+        """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d of each source M."""
+        D, moments = (one.D, two.D), (one.moments, two.moments)
+        found = self._responses(one, two, sources)
+        return [explained_twice(self._learnt, self._kinds, D, moments, response) for response in found]
+
+    def _responses(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Response]:
+        g = self.weights * one.g * two.g
+        if self.law is not None:
+            g = g * self.law.correction_of_two(one.ends, two.ends)
+        I0, I1, I2, I3 = (jnp.sum(self.values**k * g) for k in range(4))
+        D = tuple(a * b for a, b in zip(one.D, two.D, strict=True))
+        pair = Pair(self.psi_p, self._columns, one.q * two.q, D, (I0, I1, I2, I3), jnp.sum(one.T * two.T * g))
+        return pair.responses(self._kinds, sources)
+
+    @property
+    def _learnt(self) -> Target:
+        return Target(self._fixed, (self.target.noise, or_zero(self.slope)), self.drop_scale)
+
+    @property
+    def population(self) -> Source:
+        """Ũ = (v² + s²)I + b²FFᵀ + κ²FΣFᵀ, the feature correlation over fresh data, as a source of ``two_point``."""
+        return self.ge.v2 + self.ge.s2, self.ge.b2, self.ge.kappa2
+
+    @staticmethod
+    def numbers(eq: Any) -> tuple[Any, ...]:
+        """What of the equations is known to rounding, or to `accuracy`, only."""
+        ge = eq.ge
+        return eq.psi_p, eq.psi_n, eq.values, eq.weights, ge.kappa2, ge.b2, ge.v2, ge.s2
+
+    @property
+    def accuracy(self) -> Any:
+        """Relative error of the numbers that these equations hold."""
+        return self.ge.error if self.law is None else jnp.maximum(self.ge.error, self.law.error)
+
+    @property
+    def top(self) -> Any:
+        """An upper bound of the eigenvalues that training sees, weight decay included."""
+        return self.origin + self.bound + self.decay
+
+    @property
+    def atom_mass(self) -> Any:
+        """Mass at ζ = 0, exact by counting ranks."""
+        return jnp.maximum(0.0, 1.0 - self._rank / self.psi_p)
+
+    @property
+    def untrained(self) -> Any:
+        """Loss of A = 0, Tr E[yyᵀ]/d."""
+        y = self.target
+        signal = 0.0 if y.signal is None else y.signal**2 * self._trace
+        return signal + y.noise**2
+
+    @property
+    def drop_scale(self) -> Any:
+        """b²ψ_p, the scale of what is learnt: of the noise all of it, b²ψ_p ∫ dν_s(λ)/λ with transform s."""
+        return self.ge.b2 * self.psi_p

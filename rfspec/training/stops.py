@@ -1,0 +1,250 @@
+r"""Where the test loss turns, passes a level or departs from the train loss: roots along training, from one scan.
+
+In u = log τ the losses are analytic for |Im u| < π/2, so that a grid with steps of half a unit sees every minimum and
+every crossing. Before it lies one interval more, down to τ = 0, on which the losses are nearly parabolas in τ. The best
+time is the best of τ = 0, τ = ∞ and the deepest minima between, each of them refined before they are compared.
+
+The grid is walked by continuation: the nodes of a contour for 2β²τ/ψ_p = c lie on rays z ∝ 1/c, along which
+three Newton steps follow the solution from one training time to the next. Inside the bracket found the two-point
+functions are computed once; the minimum or crossing is then a root in the weights of the contour alone. A last pair of
+Newton steps makes it an implicit function of the model, so that it can be differentiated twice.
+
+The variable v along training is log c from c0 on, where nothing is learnt yet, and 1 + v - log c0 = c/c0 before.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..resolvent.solver import solve_near, solve_off_axis, towards
+from .contour import FINEST, flow
+from .losses import limit, losses, pairs_of
+
+GRID = 96  # training times looked at first: 0, and
+FIRST, LAST = 1e-3, 40.0  # from cλ = FIRST for the largest λ to cλ = LAST for the smallest
+TURNS = 3  # minima that are refined, at most
+SCAN = 24  # contour nodes while searching
+AT_ONCE = 8  # of these times
+GUARDED = 8  # Newton steps inside a bracket
+FLAT = 1e-13  # relative depth of a minimum below which it is rounding
+SMALLEST = 1e-16  # of the bound of the spectrum: nothing below it is learnt
+
+
+def _time(v: Any, start: Any) -> Any:
+    """c of v, smooth once across c0 = exp(start); zero at v = start - 1."""
+    late = v > start
+    return jnp.where(late, jnp.exp(jnp.where(late, v, start)), jnp.exp(start) * (1.0 + v - start))
+
+
+class Scan(NamedTuple):
+    """Losses and the slope of L_test in v on a grid of v, the first of them at c = 0, to about ten digits."""
+
+    at: Any
+    train: Any
+    test: Any
+    test_slope: Any
+
+    @property
+    def start(self) -> Any:
+        """log c0, the second of the grid."""
+        return self.at[1]
+
+
+def scan(eq: Any) -> Scan:
+    """Walk the whole training, from c = 0 to where nothing is left to learn; not differentiated."""
+    eq = jax.lax.stop_gradient(eq)
+    lowest = jnp.maximum(eq.slowest, SMALLEST * eq.bound) + eq.decay
+    start = jnp.log(FIRST / eq.top)
+    at = jnp.append(start - 1.0, jnp.linspace(start, jnp.log(LAST / lowest), GRID - 1))
+    c = _time(at, start)
+    nodes = jax.vmap(lambda c: flow(c, eq.top, SCAN).nodes)(c) - eq.decay
+
+    def follow(u: Any, z: Any) -> tuple[Any, Any]:
+        u = jax.vmap(lambda z, *u: towards(eq, u, z))(z, *u)
+        return u, u
+
+    first = jax.vmap(partial(solve_off_axis, eq))(nodes[0])
+    _, path = jax.lax.scan(follow, first, nodes)
+
+    def one(place: Any) -> tuple[Any, Any]:
+        v, u = place
+        pairs, around = pairs_of(eq, u), _time(v, start)
+        f = lambda w: losses(eq, flow(_time(w, start), eq.top, SCAN, around=around), pairs)[:2]
+        return jax.jvp(f, (v,), (jnp.ones_like(v),))
+
+    (train, test), (_, test_slope) = jax.lax.map(one, (at, path), batch_size=AT_ONCE)
+    return Scan(at, train, test, test_slope)
+
+
+def _root(eq: Any, seen: Scan, place: Any, weights: Any, level: Any) -> tuple[Any, Any, Any]:
+    """Where weights·(L_train, L_test, dL_test/dv) passes the level between two places of the grid.
+
+    Returns v, differentiable in the equations and the level; the slope of the condition; and the losses there. The
+    contour of the first round serves the whole interval, that of the second the root that the first has found.
+    """
+    low, high = seen.at[place], seen.at[place + 1]
+    at_high = jnp.stack([a[place + 1] for a in (seen.train, seen.test, seen.test_slope)])
+    rising = weights @ at_high > jax.lax.stop_gradient(level)
+
+    def nodes(center: Any) -> Any:
+        return flow(_time(center, seen.start), eq.top, FINEST).nodes
+
+    def once(carry: Any, guarded: Any) -> tuple[Any, Any]:
+        center, start, u = carry
+        around = _time(center, seen.start)
+        u = jax.vmap(lambda z, *u: solve_near(eq, u, z))(nodes(center) - eq.decay, *u)
+        pairs = pairs_of(eq, u)
+
+        def passed(eq: Any, pairs: Any, level: Any, v: Any) -> tuple[Any, Any]:
+            """The condition, its slope, and the losses."""
+            path = lambda v: flow(_time(v, seen.start), eq.top, FINEST, around=around)
+            both = lambda v: jnp.stack(losses(eq, path(v), pairs)[:2])
+            one = jnp.ones_like(v)
+            slopes = lambda v: jax.jvp(both, (v,), (one,))
+            (at, slope), (_, bend) = jax.jvp(slopes, (v,), (one,))
+            value = weights[:2] @ at + weights[2] * slope[1] - level
+            return jnp.stack([value, weights[:2] @ slope + weights[2] * bend[1]]), at
+
+        still = jax.lax.stop_gradient((eq, pairs, level))
+
+        def step(_: Any, carry: Any) -> Any:
+            low, high, v = carry
+            value, slope = passed(*still, v)[0]
+            right = (value > 0) == rising
+            low, high = jnp.where(right, low, v), jnp.where(right, v, high)
+            newton = v - value / slope
+            return low, high, jnp.where((newton > low) & (newton < high), newton, (low + high) / 2)
+
+        *_, v = jax.lax.fori_loop(0, guarded, step, (low, high, start))
+
+        def refine(v: Any, _: Any) -> tuple[Any, Any]:
+            (value, slope), at = passed(eq, pairs, level, v)
+            # where all is flat to rounding: stay in the neighbourhood
+            return v + jnp.clip(-value / slope, low - high, high - low), (v, jax.lax.stop_gradient(slope), at)
+
+        found = _last(jax.lax.scan(refine, v, length=3))
+        v, u = jax.lax.stop_gradient((found[0], u))
+        return (v, v, u), found
+
+    still = jax.lax.stop_gradient(eq)
+    u = jax.vmap(partial(solve_off_axis, still))(nodes(high) - still.decay)
+    return _last(jax.lax.scan(once, (high, (low + high) / 2, u), jnp.array([GUARDED, 0])))
+
+
+def _last(scanned: tuple[Any, Any]) -> Any:
+    return jax.tree.map(lambda a: a[-1], scanned[1])
+
+
+class Candidate(NamedTuple):
+    """A time c at which L_test may be smallest, the losses there, and d²L_test/d(log c)²."""
+
+    c: Any
+    losses: Any
+    slope: Any
+
+
+class Stops(NamedTuple):
+    """Times to stop at, in units of c = 2β²τ/ψ_p: the best one, the ends of the window, the onset of the gap.
+
+    `slopes`: derivatives in log c, at each of the four in turn, of what vanishes there (of the slope of L_test, of
+    L_test twice, of the gap); losses at the best and at the end of training, with the error there; the second best of
+    all candidates.
+    """
+
+    best: Any
+    lower: Any
+    upper: Any
+    onset: Any
+    slopes: Any
+    train: Any
+    test: Any
+    train_limit: Any
+    test_limit: Any
+    limit_error: Any
+    rival: Any
+    rival_test: Any
+
+
+# what is sought in turn: weights of L_train, L_test and dL_test/dv, of which a level is passed
+_TURN, _PASSED, _OPENED = [0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 1.0, 0.0]
+
+
+_LOWER, _UPPER, _ONSET = range(TURNS, TURNS + 3)
+
+
+_WEIGHTS = np.array([*[_TURN] * TURNS, _PASSED, _PASSED, _OPENED])
+
+
+def stops(eq: Any, tolerance: Any, threshold: Any) -> Stops:
+    """All of them, differentiable in the equations."""
+    seen, still = scan(eq), jax.lax.stop_gradient
+    last_train, last_test, last_errors = limit(eq)
+    end = jnp.stack([last_train, last_test])
+    opened = threshold * (end[1] - end[0])
+    depths, turns = jax.lax.top_k(-_lowest(seen), TURNS)
+    index = jnp.arange(GRID)
+    untrained = Candidate(0.0 * end[0], jnp.stack([eq.untrained, eq.untrained]), jnp.inf)
+    ended = Candidate(jnp.inf, end, jnp.inf)
+    best, rival = _better(untrained, ended)
+
+    def seek(carry: Any, sought: Any) -> tuple[Any, Any]:
+        best, rival = carry
+        which, weights = sought
+        level = best.losses[1] + tolerance
+        above, bottom = seen.test > still(level), jnp.sum(still(best.c) > _time(seen.at, seen.start)) - 1
+        before = jnp.max(jnp.where(above & (index <= bottom), index, -1))
+        after = jnp.min(jnp.where(above & (index > bottom), index, GRID))
+        onset = jnp.argmax(seen.test - seen.train >= still(opened)) - 1
+        place = jnp.clip(jnp.append(turns, jnp.stack([before, after - 1, onset])), 0, GRID - 2)[which]
+        aim = jnp.where(which == _ONSET, opened, jnp.where(which < TURNS, 0.0, level))
+        v, slope, there = _root(eq, seen, place, weights, aim)
+        c = _time(v, seen.start)
+        slope = slope * jnp.where(v > seen.start, 1.0, still(c / jnp.exp(seen.start)))  # dv = d log c · c/c0
+        exists = (which < TURNS) & (depths[jnp.minimum(which, TURNS - 1)] > -jnp.inf)
+        turn = Candidate(jnp.where(exists, c, jnp.inf), jnp.where(exists, there, jnp.inf), slope)
+        return _best_two(best, rival, turn), (c, slope, before >= 0, after < GRID)
+
+    (best, rival), (c, slope, begins, ends) = jax.lax.scan(seek, (best, rival), (jnp.arange(TURNS + 3), _WEIGHTS))
+    return Stops(
+        best.c,
+        jnp.minimum(jnp.where(begins[_LOWER], c[_LOWER], 0.0), best.c),  # a tolerance may be less than rounding
+        jnp.maximum(jnp.where(ends[_UPPER], c[_UPPER], jnp.inf), best.c),
+        jnp.where((still(opened) > 0) & (still(opened) < jnp.inf), c[_ONSET], jnp.nan),
+        jnp.append(best.slope, slope[TURNS:]),
+        best.losses[0],
+        best.losses[1],
+        last_train,
+        last_test,
+        jnp.max(last_errors),
+        still(rival.c),
+        still(rival.losses[1]),
+    )
+
+
+def _better(one: Candidate, other: Candidate) -> tuple[Candidate, Candidate]:
+    """The one with the smaller test loss first; the other only where it is smaller by more than rounding."""
+    a, b = jax.lax.stop_gradient((one.losses[1], other.losses[1]))
+    wins = ~(b >= a - FLAT * jnp.abs(a))
+    return jax.tree.map(lambda x, y: jnp.where(wins, y, x), one, other), jax.tree.map(
+        lambda x, y: jnp.where(wins, x, y), one, other
+    )
+
+
+def _best_two(best: Candidate, rival: Candidate, new: Candidate) -> tuple[Candidate, Candidate]:
+    best, loser = _better(best, new)
+    return best, _better(rival, loser)[0]
+
+
+def _lowest(seen: Scan) -> Any:
+    """The minimum of L_test on each interval in which it turns, of the cubic with values and slopes at the ends."""
+    h = jnp.diff(seen.at)
+    (a, b), (c, d) = (seen.test[:-1], seen.test[1:]), (h * seen.test_slope[:-1], h * seen.test_slope[1:])
+    x = jnp.linspace(0.0, 1.0, 9)[:, None]
+    cubic = a * (1 + 2 * x) * (1 - x) ** 2 + b * x**2 * (3 - 2 * x) + c * x * (1 - x) ** 2 - d * x**2 * (1 - x)
+    turns = (seen.test_slope[:-1] < 0) & (seen.test_slope[1:] >= 0)
+    return jnp.where(turns, jnp.min(cubic, axis=0), jnp.inf)
