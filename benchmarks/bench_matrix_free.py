@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 import rfspec as rf
 from rfspec.empirical import matrix_free, operators
-from rfspec.empirical.features import sizes
+from rfspec.empirical.draws import sizes
 
 PSI_P, PSI_N = 64.0, 8.0
 SHARES = (  # of the Gaussian equivalent at this model; features smear the atom

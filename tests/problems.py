@@ -337,7 +337,7 @@ def verdict_losses(model, times=3, digits=18):
     loss further from the truth than its claimed error is silently wrong.
     """
     with mp.workdps(digits + 15):
-        of = rf.algebraic.curves.regression(model, digits + 15)
+        of = rf.algebraic.regression.regression(model, digits + 15)
         taus = [mp.mpf(float(x)) for x in (0.0, *rf.algebraic.curves.times_to_scan(of, times + 2)[1:-1], np.inf)]
         truth = [rf.algebraic.curves.losses_of(of, tau, digits) for tau in taus]
     try:

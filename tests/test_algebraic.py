@@ -139,7 +139,7 @@ def test_two_point_functions_are_derivatives_in_the_noise(covariance):
     """A source ε b²FFᵀ in U moves s by -ε b² K_FFᵀ(z, z): differences of the twin with b² moved."""
     model = rf.RandomFeatureModel(8.0, 2.0, t=0.05, covariance=covariance)
     z = mp.mpc("-1", "0.5")
-    eq = algebraic.twin.equations(model, 50)
+    eq = algebraic.system.equations(model, 50)
     step = mp.mpf(10) ** -12
 
     def s(shift):
@@ -271,12 +271,12 @@ def test_train_loss_by_the_spectral_integral():
     model = rf.RandomFeatureModel(0.5, 2.0, t=0.3, covariance=rf.Isotropic(1.0), target="velocity")
     low, high = algebraic.edges(model, 20)
     with mp.workdps(25):
-        of, unit = algebraic.curves.regression(model, 30), 2 * mp.mpf(7) / mp.mpf("0.5")
+        of, unit = algebraic.regression.regression(model, 30), 2 * mp.mpf(7) / mp.mpf("0.5")
         solver, total, count = algebraic.twin.Solver(of.equations, 18), mp.mpf(0), 40
         for k in range(count):
             theta = (2 * k + 1) * mp.pi / (2 * count)
             x = low + (high - low) * mp.sin(theta / 2) ** 2
-            S = algebraic.curves.Nodes(of, solver, [mp.mpc(x)], twice=False).sample[0]
+            S = algebraic.regression.Nodes(of, solver, [mp.mpc(x)], twice=False).sample[0]
             learnt = 1 - mp.exp(-unit * x)
             total += mp.im(S) / count * (high - low) * mp.sin(theta) / 2 * learnt * (2 - learnt) / x
         assert close(of.untrained - total, algebraic.losses(model, 7, 20).train, 12)

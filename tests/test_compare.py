@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rfspec as rf
-from rfspec.empirical.comparison import Extrapolation, _fit, extrapolate
+from rfspec.empirical.extrapolation import Extrapolation, extrapolate, power_law
 from rfspec.empirical.spectra import EmpiricalSpectrum, of_matrices
 from rfspec.training.learning_curves import LearningCurve, StandardErrors
 
@@ -236,7 +236,7 @@ def test_error_of_the_limit_covers():
     """Normal numbers of spread 1/d about 1 + 2/d: deviations in units of the limit's error are of size 1."""
     rng, d = np.random.default_rng(0), np.array([16.0, 24.0, 32.0, 48.0])
     each = [1 + (2 + rng.normal(size=(6, 400))) / size for size in d]
-    z = _fit(d, each, 1.0, 1.0).deviation
+    z = power_law(d, each, 1.0, 1.0).deviation
     # the step from leaving out a size makes it somewhat large
     assert 0.6 < np.std(z) < 1.1
     assert np.mean(np.abs(z) < 2) > 0.93

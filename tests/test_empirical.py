@@ -8,8 +8,9 @@ from problems import ZOO
 from scipy import stats
 
 import rfspec as rf
+from rfspec.empirical.draws import eigenvalues_of
 from rfspec.empirical.dynamics import eigenbasis
-from rfspec.empirical.features import _population, _trained, eigenvalues_of
+from rfspec.empirical.features import _population, _trained
 from rfspec.numerics.quadrature import trapezoid
 
 SEEDS = [1, 2, 3]

@@ -13,8 +13,10 @@ import pytest
 import rfspec as rf
 from rfspec.empirical import matrix_free
 from rfspec.empirical.features import _trained
-from rfspec.empirical.matrix_free import _christoffel, _gauss, _jackson, matrix_free_spectrum
-from rfspec.empirical.operators import _store, feature_operator, gaussian_operator
+from rfspec.empirical.lanczos import christoffel, gauss, jackson
+from rfspec.empirical.matrix_free import matrix_free_spectrum
+from rfspec.empirical.normal_rows import _store
+from rfspec.empirical.operators import feature_operator, gaussian_operator
 
 KINDS = ["gaussian", "features"]
 MODEL = rf.RandomFeatureModel(20.0, 5.0, 0.05, covariance=rf.Atoms([0.5, 1.5], [0.5, 0.5]))
@@ -102,7 +104,7 @@ def test_kernel_polynomial_has_the_moments_of_the_matrix(large):
     k = np.arange(2 * sp.order)
     y = np.linspace(-0.9, 0.9, 100)
     moments = np.mean(np.cos(k[:, None] * np.arccos((values - c) / h)), axis=1)
-    terms = np.where(k == 0, 1.0, 2.0) * _jackson(k.size) * moments
+    terms = np.where(k == 0, 1.0, 2.0) * jackson(k.size) * moments
     exact = terms @ np.cos(k[:, None] * np.arccos(y)) / (np.pi * h * np.sqrt(1 - y**2))
     value, error = sp.kernel_polynomial(c + h * y)
     z = (value - exact) / error
@@ -146,14 +148,14 @@ def test_bound_of_the_distribution_function():
     rng = np.random.default_rng(0)
     points = np.sort(np.concatenate([np.full(200, 0.01), rng.uniform(1, 2, 80), rng.uniform(30, 50, 20)]))
     a, b = lanczos(points, signs(rng, points.size), 12)
-    nodes, weights = (part[0] for part in _gauss(a[None], b[None]))
+    nodes, weights = (part[0] for part in gauss(a[None], b[None]))
     x = np.geomspace(5e-3, 60.0, 4000)
     exact = np.searchsorted(points, x, side="right") / points.size
     found = np.sum(weights * (nodes <= x[:, None]), axis=1)
-    left_open = _christoffel(a, b, x)
+    left_open = christoffel(a, b, x)
     assert np.all(np.abs(exact - found) <= left_open + 1e-13)
     assert np.abs(exact - found).max() > 0.01
-    assert np.allclose(_christoffel(a, b, nodes), weights, rtol=1e-6)
+    assert np.allclose(christoffel(a, b, nodes), weights, rtol=1e-6)
 
 
 def test_bounds_of_negative_moments():
@@ -167,12 +169,12 @@ def test_bounds_of_negative_moments():
         T = np.stack([a, a]), np.stack([b, b])
         below = rng.choice([1.0, 0.9, 0.1])
         known = {"d": 1, "p": 300, "kind": "gaussian", "error": 0.0, "stored": True}
-        sp = matrix_free.MatrixFreeSpectrum(*_gauss(*T), *T, MODEL, **known, floor=float(below * points.min()))
+        sp = matrix_free.MatrixFreeSpectrum(*gauss(*T), *T, MODEL, **known, floor=float(below * points.min()))
         for k in (-1, -2, -3):
             exact, (value, error) = np.sum(v**2 * points**k), sp.moment(k)
             assert value * (1 - 1e-10) <= exact <= (value + error) * (1 + 1e-10)
             widest = max(widest, (exact - value) / exact)
-        unknown = matrix_free.MatrixFreeSpectrum(*_gauss(*T), *T, MODEL, **known, floor=0.0)
+        unknown = matrix_free.MatrixFreeSpectrum(*gauss(*T), *T, MODEL, **known, floor=0.0)
         assert np.isinf(unknown.moment(-1).error)
     assert widest > 0.1
 

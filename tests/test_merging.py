@@ -7,7 +7,7 @@ import sympy as sp
 from problems import TWO
 
 import rfspec as rf
-from rfspec.algebraic import elimination
+from rfspec.algebraic import branch_points, elimination
 
 MODEL = rf.RandomFeatureModel(1.0, 1.0, t=0.3)
 SIDES = {
@@ -46,9 +46,9 @@ def test_lines_are_zeros_of_the_discriminant_of_the_discriminant(pair, lines):
     numbers = elimination.model_numbers(rf.RandomFeatureModel(psi_p, psi_n, t=0.3), 25)
 
     def sign(factor):
-        exact = elimination._rational(numbers)
+        exact = elimination.rational(numbers)
         moved = exact._replace(psi_p=exact.psi_p * (1 + sp.Rational(factor, 10**11)))
-        return sp.sign(sp.discriminant(elimination.branch_polynomial(moved)[0]))
+        return sp.sign(sp.discriminant(branch_points.branch_polynomial(moved)[0]))
 
     assert sign(-1) * sign(1) == -1
 

@@ -8,8 +8,9 @@ import optax
 import pytest
 
 import rfspec as rf
-from rfspec.empirical.features import _of_draws, drawn, matrices_of
-from rfspec.empirical.training import _Run
+from rfspec.empirical.draws import drawn
+from rfspec.empirical.features import _of_draws, matrices_of
+from rfspec.empirical.steps import Run
 
 KEY = jax.random.key(0)
 SIGMA = rf.Atoms([0.5, 1.5], [0.5, 0.5])
@@ -119,9 +120,9 @@ def test_drawn_gradients_have_the_exact_mean():
     draw = drawn(KEY, model, 6, kind="features", data=None, rows="gaussian", matrices=2)
     matrices = matrices_of(model, draw, "features")
     A = jnp.asarray(np.random.default_rng(0).normal(size=(6, matrices.p)))
-    run = _Run(matrices, (draw.W, draw.X, 0.0), optax.sgd(1.0), 2, None)
+    run = Run(matrices, (draw.W, draw.X, 0.0), optax.sgd(1.0), 2, None)
     each = jax.vmap(lambda key: run.gradient(key, A))(jax.random.split(jax.random.key(1), 4000))
-    exact = _Run(matrices, None, optax.sgd(1.0), None, None).gradient(KEY, A)
+    exact = Run(matrices, None, optax.sgd(1.0), None, None).gradient(KEY, A)
     z = (each.mean(0) - exact) / (each.std(0) / np.sqrt(4000))
     assert float(jnp.abs(z).max()) < 5.0
     assert float(jnp.sqrt(jnp.mean(z**2))) < 1.2

@@ -11,7 +11,7 @@ from problems import REFERENCE, ZOO, closed_moments, draw, model_of, sparing
 from scipy import integrate
 
 import rfspec as rf
-from rfspec.algebraic import elimination
+from rfspec.algebraic import branch_points, elimination
 
 
 class Spectra(dict):
@@ -162,10 +162,10 @@ def test_no_mass_is_too_small_to_be_counted(models):
         model = rf.RandomFeatureModel(log(3, 9), log(-1, 3), log(-3, -0.5), covariance=sigma)
         sp = rf.spectrum(model)
         numbers = elimination.model_numbers(model, 60)
-        folds = elimination.folds(numbers, 50)
+        folds = branch_points.folds(numbers, 50)
         assert len(folds) == 2 * len(sp.bulks), model
         with mp.workdps(60):
-            left = [elimination.mass_left_of(numbers, fold) for fold in folds]
+            left = [branch_points.mass_left_of(numbers, fold) for fold in folds]
             exact = np.array([float(b - a) for a, b in zip(left[::2], left[1::2], strict=True)])
         assert np.allclose([float(b.mass) for b in sp.bulks], exact, rtol=1e-12, atol=0), model
         assert np.all(sp.edge_error < 1e-6), model

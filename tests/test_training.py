@@ -124,15 +124,16 @@ def test_adam_against_its_own_formula():
 @pytest.mark.parametrize("draws", [{"noise_draws": 1}, {"noise_draws": 3, "batch_size": 5}])
 def test_drawn_gradients_have_the_exact_mean(draws):
     """One step of SGD moves A by -η times the drawn gradient; its mean over keys is the exact one."""
-    from rfspec.empirical.features import drawn, matrices_of
-    from rfspec.empirical.training import _Run
+    from rfspec.empirical.draws import drawn
+    from rfspec.empirical.features import matrices_of
+    from rfspec.empirical.steps import Run
 
     draw = drawn(jax.random.key(0), MODEL, 6, kind="features", data=None, rows="gaussian", matrices=2)
     matrices = matrices_of(MODEL, draw, "features")
     A = jnp.asarray(np.random.default_rng(0).normal(size=(6, matrices.p)))
-    run = _Run(matrices, (draw.W, draw.X, 0.0), optax.sgd(1.0), draws["noise_draws"], draws.get("batch_size"))
+    run = Run(matrices, (draw.W, draw.X, 0.0), optax.sgd(1.0), draws["noise_draws"], draws.get("batch_size"))
     each = jax.vmap(lambda key: run.gradient(key, A))(jax.random.split(jax.random.key(1), 4000))
-    exact = _Run(matrices, None, optax.sgd(1.0), None, None).gradient(jax.random.key(0), A)
+    exact = Run(matrices, None, optax.sgd(1.0), None, None).gradient(jax.random.key(0), A)
     z = (each.mean(0) - exact) / (each.std(0) / np.sqrt(4000))
     assert float(jnp.abs(z).max()) < 5.0
     assert float(jnp.sqrt(jnp.mean(z**2))) < 1.2

@@ -3,8 +3,9 @@
 Nothing here shares code with the JAX core; both only read the numbers a model was made from.
 """
 
+from .branch_points import edges
 from .curves import Explained, Losses, explained, explained_twice, losses
-from .elimination import MAX_ATOMS, atom, curve, density, edges, symbolic_curve
+from .elimination import MAX_ATOMS, atom, curve, density, symbolic_curve
 from .numbers import Constants, constants
 from .twin import Point, solve, two_point
 

@@ -15,7 +15,7 @@ from typing import Any
 import mpmath as mp
 
 from ..models.model import RandomFeatureModel
-from . import curves, twin
+from . import regression, twin
 
 FIRST, MANY, MOST = 32, 300, 10_000  # midpoints of a bulk
 AGREED = 1e-6
@@ -25,12 +25,12 @@ class _Explained:
     """E at one z after another."""
 
     def __init__(self, model: RandomFeatureModel, digits: int, activation: Any):
-        self.of = curves.regression(model, digits, activation)
+        self.of = regression.regression(model, digits, activation)
         self.solver = twin.Solver(self.of.equations, digits)
 
     def at(self, z: Any) -> Any:
         """E(z), Im z ≥ 0."""
-        return curves.Nodes(self.of, self.solver, [mp.mpc(z)], twice=False).sample[0]
+        return regression.Nodes(self.of, self.solver, [mp.mpc(z)], twice=False).sample[0]
 
 
 def between(model: RandomFeatureModel, bulks: list[tuple[Any, Any]], digits: int, activation: Any = None) -> list[Any]:

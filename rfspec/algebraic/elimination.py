@@ -29,7 +29,7 @@ from .numbers import GUARD, Constants, atoms, check_digits, constants, ratios
 
 MAX_ATOMS = 8
 
-_Q, _Z, _T = sp.symbols("q z t")
+_Q, _Z = sp.symbols("q z")
 _NAMES = ("psi_p", "psi_n", "kappa2", "b2", "v2", "s2")
 
 
@@ -44,15 +44,6 @@ class Numbers(NamedTuple):
     s2: Any
     values: list[Any]
     weights: list[Any]
-
-
-class Fold(NamedTuple):
-    """An edge: ζ, Q and t there, and whether a bulk ends (rather than begins) at it."""
-
-    zeta: Any
-    Q: Any
-    t: Any
-    upper: bool
 
 
 # ------------------------------------------------------------------------------------------------- the curve
@@ -91,7 +82,7 @@ def curve(model: RandomFeatureModel, digits: int = 40) -> sp.Poly:
     >>> rf.algebraic.curve(rf.RandomFeatureModel(64.0, 8.0, t=0.01)).degree_list()
     (5, 2)
     """
-    return _assemble(_rational(model_numbers(model, check_digits(digits))))
+    return _assemble(rational(model_numbers(model, check_digits(digits))))
 
 
 def symbolic_curve(atoms: int = 1) -> sp.Poly:
@@ -163,7 +154,7 @@ def model_numbers(model: RandomFeatureModel, digits: int, activation: Any = None
         return Numbers(*ratios(model), c.kappa2, c.b2, c.v2, c.s2, values, weights)
 
 
-def _rational(c: Numbers) -> Numbers:
+def rational(c: Numbers) -> Numbers:
     """The same numbers as exact binary fractions."""
 
     def exact(x: Any) -> sp.Rational:
@@ -176,48 +167,6 @@ def _rational(c: Numbers) -> Numbers:
 
 def _normalised(weights: list[Any]) -> list[Any]:
     return [*weights[:-1], 1 - sum(weights[:-1])]
-
-
-# --------------------------------------------------------------------------------------------------- edges
-
-
-def edges(model: RandomFeatureModel, digits: int = 50, *, activation: Any = None) -> list[Any]:
-    r"""Edges of the spectrum to any precision, ascending, as mpmath numbers.
-
-    The real branch points of the curve, isolated by exact root counting in t, of which the edges are the ones on
-    the physical sheet. At ψ_p = 1 + ψ_n the lowest is the hard edge s². The atom is no edge; see
-    ``atom``.
-
-    Parameters
-    ----------
-    model : RandomFeatureModel
-        Its Σ must have at most ``MAX_ATOMS`` distinct eigenvalues.
-    digits : int
-        Decimal digits asked for, 1 to 500.
-    activation : callable, optional
-        As in ``constants``.
-
-    Returns
-    -------
-    list of mpmath.mpf
-        2B numbers for B bulks. Where two bulks touch in a point, exactly, they count as one.
-
-    Raises
-    ------
-    ValueError
-        If Σ has too many eigenvalues or is no list of eigenvalues, or digits is out of range.
-
-    Examples
-    --------
-    >>> import mpmath, rfspec as rf
-    >>> mpmath.nstr(rf.algebraic.edges(rf.RandomFeatureModel(64.0, 8.0, t=0.01), 40)[-1], 30)
-    '44.6929715762998866514204155985'
-    """
-    digits = check_digits(digits)
-    numbers = model_numbers(model, digits + GUARD, activation)
-    found = folds(numbers, digits)
-    with mp.workdps(digits + GUARD):
-        return [numbers.s2 + f.zeta for f in found]
 
 
 def atom(model: RandomFeatureModel, digits: int = 50, *, activation: Any = None) -> tuple[Any, Any]:
@@ -257,173 +206,6 @@ def atom(model: RandomFeatureModel, digits: int = 50, *, activation: Any = None)
 def atom_mass(c: Numbers) -> Any:
     """Mass of the atom by counting ranks."""
     return max(mp.mpf(0), 1 - ((1 if c.b2 else 0) + (c.psi_n if c.v2 else 0)) / c.psi_p)
-
-
-def folds(numbers: Numbers, digits: int) -> list[Fold]:
-    """Edges in ζ with the solution there; a hard edge at ζ = 0 has no solution."""
-    exact = _rational(numbers)
-    candidates: list[Fold] = []
-    with mp.workdps(digits + GUARD):
-        if exact.psi_p == (1 + exact.psi_n if exact.v2 else 1):
-            candidates.append(Fold(mp.mpf(0), None, None, upper=False))
-    R, alpha, beta = branch_polynomial(exact)
-    R = R.sqf_part().clear_denoms(convert=True)[1].primitive()[1]
-    roots = [_isolated(R, *ends) for ends, _ in R.intervals()]
-    working, found = 2 * digits + 40, None
-    while True:
-        with mp.workdps(working):
-            p, slope, a, b = (_coefficients(f) for f in (R, R.diff(_T), alpha, beta))
-            roots = [_refined(p, slope, t) for t in roots]
-            folds_ = [_fold(numbers, t, mp.polyval(b, t), mp.polyval(a, t)) for t in roots]
-            last, found = found, [f for f in folds_ if f is not None]
-        if last is not None and _agree(found, last, digits):
-            break
-        working = 2 * working
-        if working > 100 * (digits + 40):
-            raise ArithmeticError("the edges did not settle: two of them agree to more digits than were asked for")
-    candidates += sorted(found, key=lambda f: f.zeta)
-    uppers = [f.upper for f in candidates]
-    if uppers != [bool(i % 2) for i in range(len(uppers))] or len(uppers) % 2 or not uppers:
-        raise ArithmeticError("the edges do not alternate: two of them agree to more digits than were asked for")
-    return candidates
-
-
-def branch_polynomial(c: Numbers) -> tuple[sp.Poly, sp.Poly, sp.Poly]:
-    r"""R(t), the discriminant without double points, and α, β with Q = -β/α at its roots.
-
-    With h = κ²ψ_n/t - κ²∫λ/(1+λt) - v² - ψ_n b² equation (5) is v²b²Q² - hQ + ψ_n = 0. The Hessian of Φ, times Q²A², is
-    a cubic in Q; reduced by (5) it is αQ + β, and R their resultant. Factors t and 1 + λt come from denominators.
-    """
-    poly = lambda e: sp.Poly(e, _T)
-    t, one = poly(_T), poly(1)
-    nonzero = [(x, w) for x, w in zip(c.values, c.weights, strict=True) if x != 0]
-    L = one
-    for x, _ in nonzero:
-        L = L * poly(1 + x * _T)
-    others = lambda i: [poly(1 + x * _T) for j, (x, _) in enumerate(nonzero) if j != i]
-    M1, M2 = poly(0), poly(0)  # ∫λ/(1+λt) and ∫λ²/(1+λt)², over L and L²
-    for i, (x, w) in enumerate(nonzero):
-        first, second = poly(w * x), poly(w * x**2)
-        for o in others(i):
-            first, second = first * o, second * o * o
-        M1, M2 = M1 + first, M2 + second
-    k, b, v, n = c.kappa2, c.b2, c.v2, c.psi_n
-    a = v * b
-    h, d = L * (k * n) - t * M1 * k - t * L * (v + n * b), t * L  # h over d
-    S = L**2 * n - t**2 * M2  # ∂²Φ/∂t², over d²
-    last = (h * h - d * d * (4 * a * n)) * (1 / k**2)  # (∂²Φ/∂Q∂t)²Q², over d²
-    # [2t(h - aQ)A²/κ² + (ψ_p - ψ_n)A² - (1 - ψ_n)b⁴Q²] S - (h² - 4aψ_n)A²/κ⁴, by powers of Q, over d³
-    square = [1, 2 * b, b * b]
-    bracket = [poly(0)] * 4
-    for i, s in enumerate(square):
-        bracket[i] = bracket[i] + t * h * (2 * s / k) + d * ((c.psi_p - n) * s)
-        bracket[i + 1] = bracket[i + 1] - t * d * (2 * a * s / k)
-    bracket[2] = bracket[2] - d * ((1 - n) * b * b)
-    g = [e * S for e in bracket]
-    for i, s in enumerate(square):
-        g[i] = g[i] - d * last * s
-    if a == 0:  # (5) is linear: Q = ψ_n d/h
-        R = sum((e * h ** (3 - i) * (d * n) ** i for i, e in enumerate(g)), poly(0))
-        alpha, beta = h, d * -n
-        while (infinite := R.gcd(h)).degree() > 0:  # Q = ∞
-            R = R.quo(infinite)
-    else:  # Q² = (hQ - nd)/(ad), twice; over (ad)² more
-        ad = d * a
-        alpha = g[1] * ad * ad + g[2] * h * ad + g[3] * (h * h - d * ad * n)
-        beta = g[0] * ad * ad - g[2] * d * ad * n - g[3] * h * d * n
-        R = beta * beta * ad + h * alpha * beta + alpha * alpha * d * n
-    for factor in [t, *(poly(1 + x * _T) for x, _ in nonzero)]:
-        while True:
-            quotient, rest = R.div(factor)
-            if not rest.is_zero:
-                break
-            R = quotient
-    return R, alpha, beta
-
-
-def _agree(found: list[Fold], last: list[Fold], digits: int) -> bool:
-    goal = mp.mpf(10) ** (-digits - 3)
-    return len(found) == len(last) and all(
-        abs(f.zeta - g.zeta) <= goal * abs(f.zeta) for f, g in zip(found, last, strict=True)
-    )
-
-
-def _coefficients(p: sp.Poly) -> list[Any]:
-    return [mp.mpf(int(c.p)) / int(c.q) for c in p.all_coeffs()]
-
-
-def _isolated(R: sp.Poly, low: Any, high: Any) -> Any:
-    """The one root of R in an isolating interval, to about twenty digits: bisection and Newton's method."""
-    bits = max(int(abs(c)).bit_length() for c in R.all_coeffs())
-    with mp.workprec(bits + 200):
-        p, slope = _coefficients(R), _coefficients(R.diff(_T))
-        a, b = (mp.mpf(int(x.p)) / int(x.q) for x in (low, high))
-        at_a, x = mp.polyval(p, a), (a + b) / 2
-        for _ in range(300):
-            y = mp.polyval(p, x)
-            if y == 0 or a == b:
-                return x
-            a, b = (x, b) if (y > 0) == (at_a > 0) else (a, x)
-            new = x - y / mp.polyval(slope, x)
-            if abs(new - x) <= abs(x) * mp.mpf(10) ** -20:
-                return new
-            x = new if a < new < b else (a + b) / 2
-        return x
-
-
-def _refined(p: list[Any], slope: list[Any], t: Any) -> Any:
-    """Newton's method to the working precision."""
-    for _ in range(2 + mp.mp.prec.bit_length()):
-        step = mp.polyval(p, t) / mp.polyval(slope, t)
-        t -= step
-        if abs(step) <= abs(t) * mp.ldexp(1, -mp.mp.prec // 2):
-            return t - mp.polyval(p, t) / mp.polyval(slope, t)
-    return t
-
-
-def _fold(c: Numbers, t: Any, beta: Any, alpha: Any) -> Fold | None:
-    """The edge at a branch point with Q = -β/α, or None where it is at infinity or not on the physical sheet."""
-    if alpha == 0:
-        return None
-    Q = -beta / alpha
-    A = 1 + c.b2 * Q
-    if Q == 0 or A == 0 or t == 0:
-        return None
-    zeta = t / c.kappa2 * (c.v2 * c.b2 - c.psi_n / Q**2) + (c.psi_n - c.psi_p) / Q + (1 - c.psi_n) * c.b2 / A
-    QQ = 2 * t * c.psi_n / (c.kappa2 * Q**3) + (c.psi_p - c.psi_n) / Q**2 - (1 - c.psi_n) * c.b2**2 / A**2
-    Qt = (c.v2 * c.b2 - c.psi_n / Q**2) / c.kappa2
-    slope = -QQ / Qt  # dt/dQ along the null direction of the Hessian
-    if not c.kappa2 / (t * A**2) * (1 - Q * A / t * slope) > 0:  # dδ/dQ
-        return None
-    return Fold(zeta, Q, t, upper=_curvature(c, Q, t, slope) > 0)
-
-
-def _curvature(c: Numbers, Q: Any, t: Any, slope: Any) -> Any:
-    """d²ζ/dQ² along the curve at a branch point: positive where the real branches lie above it.
-
-    The third derivative of Φ along the null direction (1, dt/dQ).
-    """
-    A = 1 + c.b2 * Q
-    QQQ = -6 * t * c.psi_n / (c.kappa2 * Q**4) - 2 * (c.psi_p - c.psi_n) / Q**3 + 2 * (1 - c.psi_n) * c.b2**3 / A**3
-    QQt = 2 * c.psi_n / (c.kappa2 * Q**3)
-    ttt = -2 * c.psi_n / t**3 + 2 * mp.fsum(
-        w * (x / (1 + x * t)) ** 3 for x, w in zip(c.values, c.weights, strict=True)
-    )
-    return QQQ + 3 * QQt * slope + ttt * slope**3
-
-
-def mass_left_of(c: Numbers, edge: Fold) -> Any:
-    r"""The mass in the gap next to an edge, exactly, from the signs of q, 1+δ and 1+ψ_pTq there.
-
-    F = θ(-q) - (ψ_n/ψ_p) θ(-1-δ) - (1/ψ_p) ∫ dρ_Σ θ(-1-ψ_pTq): equation (4) of
-    ``rfspec.resolvent.columns`` in a gap. Below a hard edge there is nothing.
-    """
-    if edge.Q is None:
-        return mp.mpf(0)
-    A = 1 + c.b2 * edge.Q
-    negative = mp.fsum(w for x, w in zip(c.values, c.weights, strict=True) if A * (1 + x * edge.t) < 0)
-    data = c.psi_n if edge.Q / (edge.t * A) < 0 else mp.mpf(0)
-    return (edge.Q < 0) - (data + negative) / c.psi_p
 
 
 # ------------------------------------------------------------------------------------------------- density
@@ -466,7 +248,7 @@ def density(model: RandomFeatureModel, x: Any, digits: int = 40, *, activation: 
     with mp.workdps(digits + GUARD):
         points = [_real_number(p) for p in ([x] if scalar else np.asarray(x, object).ravel())]
     numbers = model_numbers(model, digits + GUARD, activation)
-    polynomial = _assemble(_rational(numbers))
+    polynomial = _assemble(rational(numbers))
     with mp.workdps(digits + GUARD):
         values = [_density_at(numbers, polynomial, p) for p in points]
     return values[0] if scalar else values

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import mpmath as mp
 import numpy as np
 
-from ..algebraic import curves, drops, numbers, twin
+from ..algebraic import branch_points, curves, drops, numbers, regression, system, twin
 from ..algebraic import elimination as exact
 from ..models.model import RandomFeatureModel
 from ..resolvent.solver import solve
@@ -145,7 +145,7 @@ def certify(
         if model is None or (isinstance(result, LearningCurve) and result.learning_rate is not None):
             raise ValueError("a curve must be the theory's, under gradient flow, to be certified")
         with mp.workdps(digits + numbers.GUARD):
-            of = curves.regression(model, digits + numbers.GUARD, activation)
+            of = regression.regression(model, digits + numbers.GUARD, activation)
             if isinstance(result, LearningCurve):
                 return Certificate(model, tuple(_losses(result, of, digits)), True, digits, "both losses at every time")
             rows, missing = _stopping(result, of, digits)
@@ -162,7 +162,7 @@ def certify(
 def _of_all(sp: Spectrum, digits: int, activation: Any) -> tuple[list[Row], bool]:
     """Rows of a spectrum with all of the noise, and whether every bulk was found."""
     truth = exact.model_numbers(sp.model, digits + numbers.GUARD, activation)
-    folds = exact.folds(truth, digits)
+    folds = branch_points.folds(truth, digits)
     complete = 2 * len(sp.bulks) == len(folds)
     with mp.workdps(digits + numbers.GUARD):
         rows = [*_constants(sp, truth), *_atom(sp, exact.atom_mass(truth))]
@@ -171,7 +171,7 @@ def _of_all(sp: Spectrum, digits: int, activation: Any) -> tuple[list[Row], bool
                 *_edges(sp, [fold.zeta for fold in folds]),
                 *_masses(sp, truth, folds),
                 *_drops(sp, folds, digits, activation),
-                *_densities(sp, twin.from_numbers(truth), digits),
+                *_densities(sp, system.from_numbers(truth), digits),
             ]
     return rows, complete
 
@@ -204,14 +204,14 @@ def _ends(sp: Spectrum) -> np.ndarray:
     return np.stack([np.asarray(sp.support.lower), np.asarray(sp.support.upper)], 1)[: sp.count].ravel()
 
 
-def _masses(sp: Spectrum, truth: Any, folds: list[exact.Fold]) -> Iterator[Row]:
-    start = [exact.mass_left_of(truth, f) for f in folds[::2]]
-    stop = [exact.mass_left_of(truth, f) for f in folds[1::2]]
+def _masses(sp: Spectrum, truth: Any, folds: list[branch_points.Fold]) -> Iterator[Row]:
+    start = [branch_points.mass_left_of(truth, f) for f in folds[::2]]
+    stop = [branch_points.mass_left_of(truth, f) for f in folds[1::2]]
     for i, (bulk, a, b) in enumerate(zip(sp.bulks, start, stop, strict=True)):
         yield _row(f"mass of bulk {i + 1}", bulk.mass, b - a, 8 * EPS, absolute=True)
 
 
-def _drops(sp: Spectrum, folds: list[exact.Fold], digits: int, activation: Any) -> Iterator[Row]:
+def _drops(sp: Spectrum, folds: list[branch_points.Fold], digits: int, activation: Any) -> Iterator[Row]:
     ends = [(a.zeta, b.zeta) for a, b in zip(folds[::2], folds[1::2], strict=True)]
     found = drops.between(sp.model, ends, digits, activation)
     for i, (bulk, drop) in enumerate(zip(sp.bulks, found, strict=True)):
@@ -239,7 +239,7 @@ def _densities(sp: Spectrum, eq: Any, digits: int) -> Iterator[Row]:
 def _of_draws(sp: Spectrum, digits: int, activation: Any) -> tuple[list[Row], bool]:
     """Rows of a spectrum with finite draws, and whether the masses on both sides of every gap agree."""
     with mp.workdps(digits + numbers.GUARD):
-        eq = twin.equations(sp.model, digits + numbers.GUARD, activation)
+        eq = system.equations(sp.model, digits + numbers.GUARD, activation)
         solver, ends = twin.Solver(eq, digits), [mp.mpf(float(x)) for x in _ends(sp)]
         columns = eq.draws * eq.psi_n
         rank = columns if eq.c.s2 else min(mp.mpf(1), columns)
@@ -270,7 +270,7 @@ def _of_draws(sp: Spectrum, digits: int, activation: Any) -> tuple[list[Row], bo
 # -------------------------------------------------------------------------------------------------------- losses
 
 
-def _losses(curve: LearningCurve, of: curves.Regression, digits: int) -> Iterator[Row]:
+def _losses(curve: LearningCurve, of: regression.Regression, digits: int) -> Iterator[Row]:
     columns = (curve.tau, curve.train, curve.test, curve.train_error, curve.error)
     for tau, train, test, train_error, test_error in zip(*(np.ravel(np.asarray(a)) for a in columns), strict=True):
         truth = curves.losses_of(of, mp.mpf(float(tau)), digits)
@@ -278,7 +278,7 @@ def _losses(curve: LearningCurve, of: curves.Regression, digits: int) -> Iterato
             yield _row(f"{name} at τ = {tau:.6g}", value, getattr(truth, name), error, absolute=True)
 
 
-def _stopping(stop: EarlyStopping, of: curves.Regression, digits: int) -> tuple[list[Row], str]:
+def _stopping(stop: EarlyStopping, of: regression.Regression, digits: int) -> tuple[list[Row], str]:
     """Rows of a best time, and what is better than it, if anything is."""
     tau, end = mp.mpf(float(stop.tau)), curves.losses_of(of, mp.inf, digits)
     here = curves.losses_of(of, tau, digits)
@@ -304,7 +304,7 @@ def _stopping(stop: EarlyStopping, of: curves.Regression, digits: int) -> tuple[
     return rows, _better(stop, of, end, level)
 
 
-def _root(of: curves.Regression, tau: Any, digits: int, condition: Callable[[Any], tuple[Any, Any]]) -> Any:
+def _root(of: regression.Regression, tau: Any, digits: int, condition: Callable[[Any], tuple[Any, Any]]) -> Any:
     """Where a condition on the losses vanishes near τ, by Newton's method in log τ, and L_test there."""
     for _ in range(8):
         at = curves.losses_of(of, tau, digits)
@@ -318,7 +318,7 @@ def _root(of: curves.Regression, tau: Any, digits: int, condition: Callable[[Any
     return mp.nan, at.test
 
 
-def _better(stop: EarlyStopping, of: curves.Regression, end: Any, level: Any) -> str:
+def _better(stop: EarlyStopping, of: regression.Regression, end: Any, level: Any) -> str:
     """A time better than the best, or one inside the window that is too bad, in words; else nothing."""
     seen = [(mp.mpf(0), of.untrained, 0), *_minima(of), (mp.inf, end.test, 0)]
     margin = mp.mpf(float(stop.error)) + mp.mpf(10) ** (1 - SCANNED) * of.untrained * mp.mpf("0.001")
@@ -332,7 +332,7 @@ def _better(stop: EarlyStopping, of: curves.Regression, end: Any, level: Any) ->
     return ""
 
 
-def _minima(of: curves.Regression) -> list[tuple[Any, Any, Any]]:
+def _minima(of: regression.Regression) -> list[tuple[Any, Any, Any]]:
     """(τ, L_test, its slope in log τ) over the whole training, and at the minima between two of these times."""
     look = lambda tau: (tau, *curves.scanned(of, tau, SCANNED)[1:3])
     with mp.workdps(SCANNED + numbers.GUARD):

@@ -1,21 +1,15 @@
 """The finite-size counterpart of the theory: sampled features, their spectra, their training; same nouns."""
 
-from .comparison import (
-    Comparison,
-    CurveComparison,
-    CurveDeviations,
-    CurveExtrapolation,
-    Deviations,
-    Extrapolation,
-    SpectrumExtrapolation,
-    compare,
-    extrapolate,
-)
+from .bands import Band
+from .comparison import Comparison, CurveComparison, CurveDeviations, compare
+from .deviations import Deviations
 from .dynamics import Eigenbasis, eigenbasis, gradient_flow, trajectory
+from .extrapolation import CurveExtrapolation, Extrapolation, SpectrumExtrapolation, extrapolate
 from .features import FeatureMatrices, sample
 from .matrix_free import Estimate, MatrixFreeSpectrum, matrix_free_spectrum
 from .operators import feature_operator, gaussian_operator
-from .spectra import Band, EmpiricalAtom, EmpiricalBulk, EmpiricalSpectrum, of_matrices, spectrum
+from .ranks import EmpiricalAtom, EmpiricalBulk
+from .spectra import EmpiricalSpectrum, of_matrices, spectrum
 from .training import gradient_descent, learning_curve, train
 
 __all__ = [

@@ -21,19 +21,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..models.covariance import LARGEST
 from ..models.gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..models.targets import combination
-from ..numerics.checks import real_array, real_scalar
+from ..numerics.checks import real_scalar
 from ..numerics.session import enter
-from .hermite import BLOCK, expansion, fresh, given
-from .memory import require
+from .draws import Draw, drawn
+from .hermite import expansion, fresh, given
 
-KINDS = ("features", "gaussian")
-ROWS = ("gaussian", "spherical")
 TOLERANCE = 1e-10  # of what the Hermite expansion may leave out of U, relative to its diagonal
-MOST_DRAWS = 10_000  # of the noise for a sample: they are gone through one by one
 
 
 class FeatureMatrices(eqx.Module):
@@ -193,165 +189,6 @@ def correlation(
     tolerance = float(real_scalar("tolerance", tolerance, above=0.0))
     U, _, _, error = _training(model, gaussian_equivalent(model), draw, kind, tolerance)
     return U, error, draw.d
-
-
-class Draw(eqx.Module):
-    """Features, training samples in columns, fresh ones where there are data, Ω of the Gaussian equivalent, the root of
-    Σ's eigenvalues, and the key of the noise that is drawn.
-    """
-
-    W: Any
-    X: Any
-    fresh: Any
-    Omega: Any
-    spread: Any
-    noise: Any
-
-    @property
-    def d(self) -> int:
-        """Dimension of the data."""
-        return int(self.W.shape[1])
-
-    @property
-    def n(self) -> int:
-        """Training samples."""
-        return int(self.X.shape[1])
-
-
-def drawn(
-    key: Any,
-    model: RandomFeatureModel,
-    d: int | None,
-    *,
-    kind: str,
-    data: Any,
-    held_out: Any = None,
-    rows: str,
-    matrices: int,
-) -> Draw:
-    """Everything random, checked; `matrices` of p×p have to fit into memory."""
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    if rows not in ROWS:
-        raise ValueError(f"rows must be one of {', '.join(ROWS)}, got {rows!r}")
-    if data is not None:
-        if kind == "gaussian":
-            raise ValueError('data goes with kind="features": the Gaussian equivalent draws its own')
-        data = _checked("data", data, d)
-        d = data.shape[1]
-    if held_out is not None:
-        if data is None:
-            raise ValueError("held_out goes with data, the rows to train on")
-        held_out = _checked("held_out", held_out, d)
-    d, n, p = sizes(model, d)
-    if held_out is not None and data.shape[0] < n:
-        raise ValueError(f"data must have at least n = psi_n d = {n} rows, got {data.shape[0]}")
-    if data is not None and held_out is None and data.shape[0] <= n:
-        raise ValueError(
-            f"data must have more than n = psi_n d = {n} rows, so that some are held out, got {data.shape[0]}"
-        )
-    if not np.isinf(model.noise_draws) and model.noise_draws > MOST_DRAWS:
-        raise ValueError(
-            f"noise_draws must be at most {MOST_DRAWS} to be sampled, or inf, from which more differ by less than "
-            f"1/{MOST_DRAWS}, got {model.noise_draws:g}"
-        )
-    layers = 8 if kind == "features" and np.isinf(model.noise_draws) else 2
-    doubles = (matrices + 1) * p * p + p * (d + (layers + 2) * n) + 3 * min(p, BLOCK) * p
-    require(doubles, f"U at p = {p}, n = {n}", "take a smaller d, or empirical.matrix_free_spectrum, which forms none")
-    spread = jnp.sqrt(eigenvalues_of(model, d))
-    columns = None if data is not None else n
-    W, X, Omega = _normals(key, spread, p, columns, rows == "spherical", kind == "gaussian")
-    noise = jax.random.split(key, 5)[4]  # the first three are those above, the fourth that of training
-    if data is None:
-        return Draw(W, X, None, Omega, spread, noise)
-    order = np.asarray(jax.random.permutation(jax.random.split(key, 3)[1], data.shape[0]))
-    rest = data[order[n:]] if held_out is None else held_out
-    return Draw(W, jnp.asarray(data[order[:n]].T), jnp.asarray(rest.T), None, spread, noise)
-
-
-def _normals(key: Any, spread: Any, p: int, n: int | None, spherical: bool, gaussian: bool) -> tuple[Any, Any, Any]:
-    """W; X with Σ's eigenvalues, where its columns are drawn; Ω of the Gaussian equivalent."""
-    d = spread.size
-    shapes = (p, d), None if n is None else (d, n), None if n is None or not gaussian else (p, n)
-    flat = [
-        None if shape is None else _numbers(k, shape[0] * shape[1])
-        for k, shape in zip(jax.random.split(key, 3), shapes, strict=True)
-    ]
-    return _shaped(flat, spread, shapes, spherical)
-
-
-@partial(jax.jit, static_argnames=("shapes", "spherical"))
-def _shaped(flat: list[Any], spread: Any, shapes: tuple[Any, ...], spherical: bool) -> tuple[Any, Any, Any]:
-    def cut(a: Any, shape: Any) -> Any:
-        return None if a is None else a[: shape[0] * shape[1]].reshape(shape)
-
-    W, X, Omega = map(cut, flat, shapes)
-    if spherical:
-        W = W * jnp.sqrt(W.shape[1] / jnp.sum(W**2, axis=1, keepdims=True))
-    return W, None if X is None else spread[:, None] * X, Omega
-
-
-def _numbers(key: Any, count: int) -> Any:
-    """At least so many normal numbers; few of them in lengths of powers of two, which share compilations."""
-    return _standard_normal(key, max(4096, 1 << (count - 1).bit_length()) if count <= 2**20 else count)
-
-
-@partial(jax.jit, static_argnames="size")
-def _standard_normal(key: Any, size: int) -> Any:
-    return jax.random.normal(key, (size,), float)
-
-
-def _checked(name: str, data: Any, d: int | None) -> np.ndarray:
-    """A matrix of samples that are finite and not all the same."""
-    data = real_array(name, data, "a finite real matrix of shape (samples, d)")
-    if data.ndim != 2:
-        raise ValueError(f"{name} must be a matrix of shape (samples, d), got shape {data.shape}")
-    if d not in (None, data.shape[1]):
-        if name == "data":
-            raise ValueError(f"d must be the number of columns of data, {data.shape[1]}, got {d}")
-        raise ValueError(f"{name} must have d = {d} columns, got {data.shape[1]}")
-    if data.size and np.abs(data).max() > LARGEST:
-        raise ValueError(
-            f"{name} must be at most {LARGEST:g} in size, where double precision holds fourth powers, got "
-            f"{np.abs(data).max():g}"
-        )
-    if data.size and not np.any(np.ptp(data, axis=0) > 0):
-        raise ValueError(f"{name} must vary from row to row, got {data.shape[0]} rows that are all the same")
-    return data
-
-
-def sizes(model: RandomFeatureModel, d: int | None) -> tuple[int, int, int]:
-    """(d, n, p) of a model at dimension d, checked."""
-    if isinstance(d, bool) or not isinstance(d, int | np.integer) or d < 1:
-        raise ValueError(f"d must be an integer of at least 1, got {d!r}")
-    n, p = round(float(model.psi_n) * d), round(float(model.psi_p) * d)
-    if n < 1 or p < 1:
-        name, psi = ("n", model.psi_n) if n < 1 else ("p", model.psi_p)
-        need = int(np.ceil(0.5 / float(psi))) + 1
-        raise ValueError(f"{name} = psi_{name} d rounds to 0 at d = {d}: take d of at least {need}")
-    return int(d), n, p
-
-
-def eigenvalues_of(model: RandomFeatureModel, d: int) -> Any:
-    """d eigenvalues with the covariance's weights, by largest remainders; of a continuous law its quantiles."""
-    if model.covariance.continua is None:
-        values = np.asarray(model.covariance.values)
-        return jnp.asarray(np.repeat(values, _counts(np.asarray(model.covariance.weights), d)))
-    law = model.covariance.continua[0]
-    intervals = np.flatnonzero(law.mass)
-    alone = (np.repeat(law.mass, law.values.size // law.mass.size) == 0) & (law.weights > 0)
-    atoms = law.values[alone]
-    counts = _counts(np.concatenate([law.mass[intervals], law.weights[alone]]), d)
-    found = [law.quantiles(i, (np.arange(n) + 0.5) / n) for i, n in zip(intervals, counts, strict=False)]
-    return jnp.asarray(np.concatenate([*found, np.repeat(atoms, counts[intervals.size :])]))
-
-
-def _counts(weights: np.ndarray, d: int) -> np.ndarray:
-    """Multiplicities that add up to d."""
-    counts = np.floor(weights * d + 1e-9).astype(int)
-    rest = np.argsort(counts - weights * d, kind="stable")[: d - counts.sum()]
-    counts[rest] += 1
-    return counts
 
 
 # ------------------------------------------------------------------------------------------- features, in expectation

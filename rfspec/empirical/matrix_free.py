@@ -9,39 +9,20 @@ to an estimate, or a bound, of what the quadrature leaves open about each μ_v.
 from __future__ import annotations
 
 import operator as _operator
-import socket
-import zlib
-from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
-from matfree.decomp import tridiag_sym
-from scipy.linalg import eigh_tridiagonal
-from tqdm import tqdm
 
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import real_array, real_scalar
-from .features import KINDS
-from .memory import DOUBLE, SHARE, available
-from .operators import (
-    BLOCK,
-    PANEL,
-    Operator,
-    feature_operator,
-    gaussian_operator,
-    mesh_of_all,
-    operator_sizes,
-    padded,
-    portable,
-    sharding,
-)
+from .draws import KINDS
+from .lanczos import christoffel, gauss, jackson, lanczos, radau
+from .memory_plan import budget, predict
+from .normal_rows import BLOCK, mesh_of_all, portable
+from .operators import feature_operator, gaussian_operator, operator_sizes
 
-BREAKDOWN = 1e-13  # of the largest entry of T: an off-diagonal entry below it ends the Krylov space
-BELOW = 1e-9  # of the floor: how far below it the node of a bound lies
 POINTS = 1024  # values of x worked on together
 
 
@@ -167,7 +148,7 @@ class MatrixFreeSpectrum(eqx.Module):
 
         def each(moments: np.ndarray, y: np.ndarray) -> np.ndarray:
             k = np.arange(moments.shape[1])
-            terms = np.where(k == 0, 1.0, 2.0) * _jackson(k.size) * moments
+            terms = np.where(k == 0, 1.0, 2.0) * jackson(k.size) * moments
             inside = np.abs(y) < 1
             y = np.where(inside, y, 0.0)
             return inside * (terms @ np.cos(k[:, None] * np.arccos(y))) / (np.pi * h * np.sqrt(1 - y**2))
@@ -193,7 +174,7 @@ class MatrixFreeSpectrum(eqx.Module):
             k = _operator.index(k)
         except TypeError as e:
             raise ValueError(f"k must be an integer, got {k!r}") from e
-        nodes, weights = self._fewer() if k >= 0 else _radau(self.diagonal, self.off_diagonal, self.floor)
+        nodes, weights = self._fewer() if k >= 0 else radau(self.diagonal, self.off_diagonal, self.floor)
         with np.errstate(divide="ignore"):
             full = np.sum(self.weights * self.nodes ** float(k), axis=1)
             other = np.sum(np.where(weights > 0, weights * nodes ** float(k), 0.0), axis=1)
@@ -202,7 +183,7 @@ class MatrixFreeSpectrum(eqx.Module):
     def _fewer(self) -> tuple[np.ndarray, np.ndarray]:
         """Nodes and weights of three quarters of the order."""
         less = 3 * self.order // 4
-        return _gauss(self.diagonal[:, :less], self.off_diagonal[:, : less - 1])
+        return gauss(self.diagonal[:, :less], self.off_diagonal[:, : less - 1])
 
     def _density_bound(self, x: np.ndarray, width: float) -> np.ndarray:
         """∫ |∂ρ_w(x)/∂λ| /Σ p_k(λ)² dλ in the variable u = log(x/λ)/w, averaged over the probes."""
@@ -230,7 +211,7 @@ class MatrixFreeSpectrum(eqx.Module):
 
     def _open(self, x: np.ndarray) -> np.ndarray:
         """1/Σ_{k<m} p_k(x)² for each probe, shape (probes, *x.shape)."""
-        return np.stack([_christoffel(a, b, x) for a, b in zip(self.diagonal, self.off_diagonal, strict=True)])
+        return np.stack([christoffel(a, b, x) for a, b in zip(self.diagonal, self.off_diagonal, strict=True)])
 
 
 def matrix_free_spectrum(
@@ -316,73 +297,13 @@ def matrix_free_spectrum(
         raise ValueError(f"store must be True, False or None, got {store!r}")
     key, mesh, block = portable(key), mesh_of_all(), min(block, p)
     need = predict(kind, d, n, p, order, block, mesh)
-    store, group = need.plan(probes, store, _budget())
+    store, group = need.plan(probes, store, budget())
     make = gaussian_operator if kind == "gaussian" else feature_operator
     operator = make(jax.random.fold_in(key, 0), model, d, block=block, store=store, mesh=mesh)
 
     T = lanczos(jax.random.fold_in(key, 1), operator, probes, order, group, progress)
     error, floor = operator.error, operator.floor
-    return MatrixFreeSpectrum(*_gauss(*T), *T, model, d=d, p=p, kind=kind, error=error, stored=store, floor=floor)
-
-
-def lanczos(
-    key: Any, operator: Operator, probes: int, order: int, group: int, progress: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Diagonals (probes, order) and off-diagonals (probes, order - 1) of T, a group of probes at a time."""
-    parts = []
-    starts = range(0, probes, group)
-    for first in tqdm(starts, desc="probes", unit="group", disable=not progress, leave=False, delay=1.0):
-        indices = jnp.arange(first, min(first + group, probes))
-        parts.append([np.asarray(part) for part in _tridiagonal(operator, key, indices, order)])
-    return _ended(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-
-
-@partial(jax.jit, static_argnames="order")
-def _tridiagonal(operator: Operator, key: Any, indices: Any, order: int) -> tuple[Any, Any]:
-    """Lanczos from the probes of the given indices: diagonal (k, order) and off-diagonal (k, order - 1) of T."""
-    decompose = tridiag_sym(order, materialize=False, custom_vjp=False)
-    here = lambda a, shared: jax.lax.with_sharding_constraint(a, sharding(operator, shared))
-
-    def one(index: Any) -> tuple[Any, Any]:
-        signs = jax.random.rademacher(jax.random.fold_in(key, index), (operator.W.rows,), float)
-        return decompose(lambda v: here(operator.on_blocks(v), True), here(operator.W.cut(signs), True)).J_small
-
-    return jax.tree.map(lambda a: here(a, False), jax.vmap(one)(indices))
-
-
-def _ended(diagonal: np.ndarray, off_diagonal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """T without what follows the end of a Krylov space: nodes of weight zero at its last diagonal entry."""
-    size = np.nanmax(np.abs(diagonal), axis=1, keepdims=True)
-    going = np.cumprod(off_diagonal > BREAKDOWN * size, axis=1).astype(bool)
-    last = np.take_along_axis(diagonal, np.sum(going, axis=1, keepdims=True), axis=1)
-    kept = np.concatenate([np.ones((going.shape[0], 1), bool), going], axis=1)
-    return np.where(kept, diagonal, last), np.where(going, off_diagonal, 0.0)
-
-
-def _gauss(diagonal: np.ndarray, off_diagonal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of the Gauss quadrature of each T."""
-    pairs = [eigh_tridiagonal(a, b) for a, b in zip(diagonal, off_diagonal, strict=True)]
-    return np.stack([values for values, _ in pairs]), np.stack([vectors[0] ** 2 for _, vectors in pairs])
-
-
-def _radau(diagonal: np.ndarray, off_diagonal: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights with one node at a ≤ all eigenvalues, by the last entry of T (Golub, SIAM Rev. 15, 318, 1973).
-
-    α_m = a + β²/π, π the last pivot of T_{m-1} - a. The node lies below the floor by enough that rounding leaves the
-    pivots positive where an eigenvalue is at the floor.
-    """
-    a = floor * (1.0 - BELOW)
-    going = off_diagonal[:, -1] > 0  # elsewhere the Krylov space has ended, and the quadrature is exact
-    last = diagonal[:, -1].copy()
-    for i in np.flatnonzero(going):
-        alpha, beta = diagonal[i], off_diagonal[i]
-        pivot = alpha[0] - a
-        for k in range(1, alpha.size - 1):
-            pivot = alpha[k] - a - beta[k - 1] ** 2 / pivot
-        last[i] = a + beta[-1] ** 2 / max(pivot, BREAKDOWN * np.abs(alpha).max())
-    nodes, weights = _gauss(np.concatenate([diagonal[:, :-1], last[:, None]], axis=1), off_diagonal)
-    nodes[going, 0] = a
-    return nodes, weights
+    return MatrixFreeSpectrum(*gauss(*T), *T, model, d=d, p=p, kind=kind, error=error, stored=store, floor=floor)
 
 
 def _log_normal(nodes: np.ndarray, weights: np.ndarray, x: np.ndarray, width: float) -> np.ndarray:
@@ -390,28 +311,6 @@ def _log_normal(nodes: np.ndarray, weights: np.ndarray, x: np.ndarray, width: fl
     log_nodes = np.log(np.maximum(nodes, np.finfo(float).tiny))
     away = (np.log(x)[:, None] - log_nodes[:, None]) / width
     return np.einsum("kxj,kj->kx", np.exp(-(away**2) / 2), weights) / (np.sqrt(2 * np.pi) * width * x)
-
-
-def _christoffel(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """1/Σ_{k<m} p_k(x)² by the recurrence b_k p_{k+1} = (x - a_k)p_k - b_{k-1}p_{k-1}, kept in scale; p_0 = 1."""
-    last, now = np.zeros_like(x), np.ones_like(x)
-    total, log_scale = np.ones_like(x), np.zeros_like(x)
-    for k, beta in enumerate(b):
-        if beta == 0.0:  # μ has no further points
-            on = np.abs((x - a[k]) * now - (b[k - 1] if k else 0.0) * last) <= BREAKDOWN * np.abs(a).max() * np.abs(now)
-            return np.where(on, np.exp(-log_scale) / total, 0.0)
-        last, now = now, ((x - a[k]) * now - (b[k - 1] if k else 0.0) * last) / beta
-        total = total + now**2
-        scale = np.maximum(np.abs(now), np.abs(last))
-        last, now, total = last / scale, now / scale, total / scale**2
-        log_scale = log_scale + 2 * np.log(scale)
-    return np.exp(-log_scale) / total
-
-
-def _jackson(count: int) -> np.ndarray:
-    """Jackson's damping factors g_k, k < count."""
-    k, angle = np.arange(count), np.pi / (count + 1)
-    return ((count - k + 1) * np.cos(k * angle) + np.sin(k * angle) / np.tan(angle)) / (count + 1)
 
 
 def _estimate(each: np.ndarray, left_open: Any) -> Estimate:
@@ -434,65 +333,3 @@ def _at_least(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
     return int(value)
-
-
-# --------------------------------------------------------------------------------------------------- memory
-
-
-class Need(NamedTuple):
-    """Bytes in one process: of the stored blocks, of working without or with them, and of one probe."""
-
-    blocks: float
-    redrawing: float
-    storing: float
-    probe: float
-
-    def plan(self, probes: int, store: bool | None, budget: float) -> tuple[bool, int]:
-        """Whether to store, and how many probes to run together."""
-        fixed = {True: self.blocks + self.storing, False: self.redrawing}
-        choices = (True, False) if store is None else (store,)
-        for choice in choices:
-            group = int((SHARE * budget - fixed[choice]) // self.probe)
-            if group >= 1:
-                return choice, min(group, probes)
-        need = fixed[choices[-1]] + self.probe
-        advice = "take store=False, a smaller d or more devices" if store else "take a smaller d, order or block"
-        raise ValueError(
-            f"memory must hold {need / 2**30:.2f} GiB in each process for one probe, "
-            f"got {budget / 2**30:.2f} GiB free: {advice}{'' if store else ', or more devices'}"
-        )
-
-
-def predict(kind: str, d: int, n: int, p: int, order: int, block: int, mesh: Mesh) -> Need:
-    """Memory in one process, before anything is allocated."""
-    local = len(mesh.local_devices)
-    share = local / mesh.size
-    rows = padded(p, block, mesh.size) * share
-    lanczos = rows * (1.25 * order + 8)
-    if kind == "gaussian":
-        samples = padded(n, block, mesh.size) * share
-        blocks = rows * (d + n) + samples * d
-        drawing = 4 * local * block * max(d, n)
-        return Need(*(DOUBLE * x for x in (blocks, drawing, drawing, lanczos + local * (4 * d + 4 * n) + 2 * samples)))
-    panel = min(PANEL, n)
-    nodes = 4 * 512 * 4096  # quadrature of a few rows at a time
-    working = local * (nodes + 4 * panel * d + 8 * block * (panel + d)) + 2 * rows
-    blocks = rows * (d + 2 * (n + panel))
-    one = lanczos + local * panel * (d + 4 * block)
-    return Need(*(DOUBLE * x for x in (blocks, working + 2 * rows * panel, working, one)))
-
-
-def _budget() -> float:
-    """Bytes free for each process, the least over all; processes of one machine share its memory."""
-    devices = jax.local_devices()
-    free = float(available())
-    if devices[0].memory_stats():
-        free *= len(devices)
-    if jax.process_count() == 1:
-        return free
-    from jax.experimental.multihost_utils import process_allgather
-
-    shared = 0 if devices[0].memory_stats() else zlib.crc32(socket.gethostname().encode()) + 1
-    each = np.asarray(process_allgather(np.array([free, shared, jax.process_index()])))
-    alike = [1 if host == 0 else np.sum(each[:, 1] == host) for host in each[:, 1]]
-    return float(np.min(each[:, 0] / np.array(alike)))

@@ -29,107 +29,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ..models.gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.session import enter
-from .features import eigenvalues_of, sizes
+from .draws import eigenvalues_of, sizes
 from .hermite import coefficients, norms, quadrature_step
+from .normal_rows import AXIS, BLOCK, REPLICATED, SHARDED, NormalRows, kept, mesh_of_all, padded, portable
 
-AXIS = "rows"
-BLOCK = 256  # rows of W and Ω drawn from one key
 PANEL = 256  # samples that the features see at a time
 OMITTED = 24  # layers, up to this one, are measured where they are left out; beyond they are bounded
 PAIRS = 64  # rows among whose pairs the omitted layers are measured
-SHARDED, REPLICATED = PartitionSpec(AXIS), PartitionSpec()
-
-
-def mesh_of_all() -> Mesh:
-    """All devices of all processes in a row."""
-    return Mesh(np.array(jax.devices()), (AXIS,))
-
-
-class NormalRows(eqx.Module):
-    """A matrix with iid N(0, 1) entries whose rows come in blocks, each from its own key.
-
-    Attributes
-    ----------
-    key : JAX random key
-    stored : array of shape (blocks, block, columns), or None
-        Sharded over its blocks; None draws every block anew in every product.
-    rows, columns, block : int
-        Blocks are padded with rows of zeros, and their number to a multiple of the number of devices.
-    """
-
-    key: Any
-    stored: Any
-    rows: int = eqx.field(static=True)
-    columns: int = eqx.field(static=True)
-    block: int = eqx.field(static=True)
-    mesh: Mesh = eqx.field(static=True)
-
-    @property
-    def blocks(self) -> int:
-        """Blocks, with those that are padding."""
-        return padded(self.rows, self.block, self.mesh.size) // self.block
-
-    def draw(self, key: Any, index: Any) -> Any:
-        """One block, shape (block, columns)."""
-        A = jax.random.normal(jax.random.fold_in(key, index), (self.block, self.columns), float)
-        return jnp.where(self.inside(index)[:, None], A, 0.0)
-
-    def inside(self, index: Any) -> Any:
-        """Which rows of a block are no padding."""
-        return index * self.block + jnp.arange(self.block) < self.rows
-
-    def here(self) -> Any:
-        """Indices of the blocks of this device."""
-        count = self.blocks // self.mesh.size
-        return jax.lax.axis_index(AXIS) * count + jnp.arange(count)
-
-    def cut(self, v: Any) -> Any:
-        """A vector of length `rows` in blocks."""
-        return jnp.pad(v, (0, self.blocks * self.block - self.rows)).reshape(self.blocks, self.block)
-
-    def join(self, v: Any) -> Any:
-        """Blocks to a vector of length `rows`."""
-        return v.reshape(-1)[: self.rows]
-
-    def apply(self, u: Any) -> Any:
-        """Au in blocks, for u of length `columns`."""
-
-        def local(key: Any, stored: Any, u: Any) -> Any:
-            if stored is not None:
-                return (stored.reshape(-1, self.columns) @ u).reshape(-1, self.block)
-            return jax.lax.map(lambda b: self.draw(key, b) @ u, self.here())
-
-        return self.spread(local, (REPLICATED, SHARDED, REPLICATED), SHARDED)(self.key, self.stored, u)
-
-    def adjoint(self, v: Any) -> Any:
-        """Aᵀv for v in blocks."""
-
-        def local(key: Any, stored: Any, v: Any) -> Any:
-            if stored is not None:
-                return jax.lax.psum(v.reshape(-1) @ stored.reshape(-1, self.columns), AXIS)
-            add = lambda total, bv: (total + bv[1] @ self.draw(key, bv[0]), None)
-            return jax.lax.psum(jax.lax.scan(add, jnp.zeros(self.columns), (self.here(), v))[0], AXIS)
-
-        return self.spread(local, (REPLICATED, SHARDED, SHARDED), REPLICATED)(self.key, self.stored, v)
-
-    def spread(self, local: Callable[..., Any], takes: Any, gives: Any) -> Callable[..., Any]:
-        """A function of what one device holds, run on all of them."""
-        return jax.shard_map(local, mesh=self.mesh, in_specs=takes, out_specs=gives, check_vma=False)
-
-
-def padded(rows: int, block: int, devices: int) -> int:
-    """Rows with the padding that makes whole blocks, equally many on each device."""
-    return -(-rows // (block * devices)) * devices * block
-
-
-@jax.jit
-def _store(A: NormalRows) -> Any:
-    local = lambda key: jax.lax.map(lambda b: A.draw(key, b), A.here())
-    return A.spread(local, REPLICATED, SHARDED)(A.key)
-
-
-def _kept(A: NormalRows, store: bool) -> NormalRows:
-    return eqx.tree_at(lambda A: A.stored, A, _store(A), is_leaf=lambda x: x is None) if store else A
 
 
 class Operator(eqx.Module):
@@ -317,7 +223,7 @@ def gaussian_operator(
     W = NormalRows(w_key, None, p, d, block, mesh)
     X = NormalRows(x_key, None, n, d, block, mesh)
     Omega = NormalRows(o_key, None, p, n, block, mesh)
-    W, X, Omega = (_kept(A, store) for A in (W, X, Omega))
+    W, X, Omega = (kept(A, store) for A in (W, X, Omega))
     constants = jax.tree.map(np.asarray, gaussian_equivalent(model))
     return GaussianOperator(W, 0.0, X, Omega, constants, np.asarray(jnp.sqrt(eigenvalues_of(model, d))))
 
@@ -329,7 +235,7 @@ def feature_operator(
     d, n, p = operator_sizes(model, d)
     mesh = mesh_of_all() if mesh is None else mesh
     w_key, x_key, e_key = jax.random.split(portable(key), 3)
-    W = _kept(NormalRows(w_key, None, p, d, block, mesh), store)
+    W = kept(NormalRows(w_key, None, p, d, block, mesh), store)
     X = NormalRows(x_key, None, n, d, min(PANEL, n), mesh)
     mu0 = np.asarray(gaussian_equivalent(model).mu0)
     spread = np.asarray(jnp.sqrt(eigenvalues_of(model, d)))
@@ -398,15 +304,6 @@ def _omitted(model: RandomFeatureModel, W: Any, X: NormalRows, mu0: Any, spread:
     beyond = jnp.sqrt(jnp.maximum(square - jnp.sum(jnp.diagonal(gram, axis1=1, axis2=2), axis=0), 0.0))
     entry = jnp.abs(jnp.sum(powers * gram[2:], axis=0)) + beyond[:, None] * jnp.abs(R) ** last * beyond
     return jnp.where(jnp.eye(W.shape[0], dtype=bool), 0.0, entry**2)
-
-
-def portable(key: Any) -> Any:
-    """A key bound to no device, so that every process may use it."""
-    try:
-        data: Any = np.asarray(jax.random.key_data(key))
-        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
-    except (TypeError, AttributeError, ValueError) as e:
-        raise ValueError(f"key must be a JAX random key such as jax.random.key(0), got {key!r:.100}") from e
 
 
 def sharding(operator: Operator, shared: bool) -> NamedSharding:

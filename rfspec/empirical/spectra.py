@@ -12,13 +12,12 @@ from __future__ import annotations
 import functools
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import ndtri, stdtrit
 from tqdm import tqdm
 
 from ..files.checkpoint import Checkpoint, fingerprint, resumed, signature
@@ -26,99 +25,9 @@ from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, real_array, real_scalar
 from ..spectra.spectrum import Spectrum
 from ..spectra.spectrum import spectrum as theory_of
+from .bands import Band, bootstrap, kernels, silverman, standard_error
 from .features import FeatureMatrices, correlation
-
-CHUNK = 2**22  # kernel values held at one time
-
-
-class EmpiricalBulk(NamedTuple):
-    """A bulk of the theory as found in a sample: means over the repeats, and their standard errors.
-
-    `lower`, `upper`: smallest and largest eigenvalue of the bulk by rank, NaN where the bulk has less than half an
-    eigenvalue. `mass`: share of the eigenvalues between the middles of the gaps around it. `part`: as in the theory.
-    The errors are NaN for a single matrix.
-    """
-
-    lower: Any
-    upper: Any
-    mass: Any
-    part: str | None
-    lower_error: Any
-    upper_error: Any
-    mass_error: Any
-
-
-class EmpiricalAtom(NamedTuple):
-    """The atom of the theory as found in a sample: means over the repeats, and their standard errors.
-
-    `location`: mean of the eigenvalues whose rank puts them in the atom (NaN where there are none). `mass`: share of
-    the eigenvalues below the middle of the first gap; 0 where the theory has no atom. `spread`: standard deviation
-    of the eigenvalues in the atom of one matrix, which finite features smear by a relative √(ψ_p/d). The errors are
-    NaN for a single matrix.
-    """
-
-    location: Any
-    mass: Any
-    location_error: Any
-    mass_error: Any
-    spread: Any
-
-
-class Band(NamedTuple):
-    """A pointwise confidence band."""
-
-    lower: Any
-    upper: Any
-
-
-class Cuts(NamedTuple):
-    """How a theory divides the p ascending eigenvalues of one matrix.
-
-    `ranks`: shape [B+1]; bulk i has the eigenvalues ranks[i] to ranks[i+1] - 1, the atom those before ranks[0].
-    `middles`: shape [B+1]; of the gaps below each bulk, and ∞.
-    """
-
-    ranks: np.ndarray
-    middles: np.ndarray
-
-
-def cuts(theory: Spectrum, p: int) -> Cuts:
-    """The ranks and the places at which a theory divides p eigenvalues.
-
-    The middle of a gap is the geometric mean of its ends, that of the gap between the atom and the first bulk the
-    arithmetic one: the two may be as close as a part in a million.
-    """
-    edges, atom = np.asarray(theory.edges).reshape(-1, 2), theory.atom
-    masses = np.asarray(theory.support.mass)[: len(edges)]
-    first = (float(atom.location) + edges[0, 0]) / 2 if float(atom.mass) > 0 else -np.inf
-    cumulative = float(atom.mass) + np.concatenate([[0.0], np.cumsum(masses)])
-    middles = np.concatenate([[first], np.sqrt(edges[:-1, 1] * edges[1:, 0]), [np.inf]])
-    return Cuts(np.round(cumulative * p).astype(int), middles)
-
-
-def edges_by_rank(values: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-    """Smallest and largest eigenvalue of each bulk of each matrix, shape (repeats, 2B); NaN for an empty one."""
-    none = np.full(len(values), np.nan)
-    ends = [(values[:, a], values[:, b - 1]) if b > a else (none, none) for a, b in pairwise(ranks)]
-    return np.stack([end for pair in ends for end in pair], axis=1)
-
-
-def shares_by_place(values: np.ndarray, middles: np.ndarray) -> np.ndarray:
-    """Share of the eigenvalues of each matrix between the middles, shape (repeats, B)."""
-    below = np.stack([np.searchsorted(row, middles) for row in values])
-    return np.diff(below, axis=1) / values.shape[1]
-
-
-def atom_spread(values: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-    """Standard deviation of the eigenvalues in the atom of each matrix; NaN without one."""
-    return np.std(values[:, : ranks[0]], axis=1) if ranks[0] else np.full(len(values), np.nan)
-
-
-def standard_error(each: np.ndarray) -> np.ndarray:
-    """Standard error of the mean over the first axis; NaN for a single row."""
-    if len(each) < 2:
-        return np.full(np.shape(each)[1:], np.nan)
-    return np.std(each, axis=0, ddof=1) / np.sqrt(len(each))
+from .ranks import Cuts, EmpiricalAtom, EmpiricalBulk, atom_spread, cuts, edges_by_rank, shares_by_place
 
 
 class EmpiricalSpectrum(eqx.Module):
@@ -257,7 +166,7 @@ class EmpiricalSpectrum(eqx.Module):
             As for `histogram_band`.
         """
         checked = self._bandable(level, resamples)
-        return _bootstrap(self._densities(_points(x), _width(width)), checked, key, resamples)
+        return bootstrap(self._densities(_points(x), _width(width)), checked, key, resamples)
 
     def histogram(self, edges: Any) -> np.ndarray:
         """Share of all eigenvalues, the atom's included, in each bin over the width of the bin, shape [bins].
@@ -304,7 +213,7 @@ class EmpiricalSpectrum(eqx.Module):
         T. Hesterberg, What Teachers Should Know About the Bootstrap, Am. Stat. 69 (2015) 371.
         """
         checked = self._bandable(level, resamples)
-        return _bootstrap(self._histograms(_bins(edges)), checked, key, resamples)
+        return bootstrap(self._histograms(_bins(edges)), checked, key, resamples)
 
     def _bandable(self, level: Any, resamples: Any) -> float:
         """The level, checked, of a band that this sample allows."""
@@ -326,43 +235,10 @@ class EmpiricalSpectrum(eqx.Module):
         total = np.zeros((self.repeats, at.size))
         for (a, b), bulk in zip(pairwise(self._cuts.ranks), self.theory.bulks, strict=True):
             logs = np.log(np.maximum(self._values[:, a:b], np.finfo(float).tiny))
-            h = width or _silverman(logs, float(bulk.lower), float(bulk.upper))
-            total += np.stack([_kernels(at, row, h) for row in logs])
+            h = width or silverman(logs, float(bulk.lower), float(bulk.upper))
+            total += np.stack([kernels(at, row, h) for row in logs])
         density = np.where(x.ravel() > 0, total / (self.p * np.exp(at)), 0.0)
         return density.reshape(self.repeats, *x.shape)
-
-
-def _kernels(at: np.ndarray, logs: np.ndarray, h: float) -> np.ndarray:
-    """Σ_i N(at; logs_i, h²)."""
-    total = np.zeros(at.size)
-    for some in np.array_split(logs, 1 + at.size * logs.size // CHUNK):
-        total += np.exp(-0.5 * ((at[:, None] - some) / h) ** 2).sum(axis=1)
-    return total / (np.sqrt(2 * np.pi) * h)
-
-
-def _silverman(logs: np.ndarray, lower: float, upper: float) -> float:
-    """Width of the kernel for one bulk; where its eigenvalues do not tell, a quarter of the theory's bulk, as of a
-    semicircle."""
-    scale = 0.0
-    if logs.size > 1:
-        quartiles = np.quantile(logs, [0.25, 0.75])
-        scale = min(float(np.std(logs)), float(quartiles[1] - quartiles[0]) / 1.34)
-    if scale <= 0:
-        scale = np.log(upper / lower) / 4 if lower > 0 else 1.0
-    return float(0.9 * scale * max(logs.size, 1) ** -0.2)
-
-
-def _bootstrap(each: np.ndarray, level: float, key: Any, resamples: int) -> Band:
-    """Band of the mean over the first axis."""
-    repeats, tail = len(each), (1 - level) / 2
-    key = jax.random.key(0) if key is None else key
-    drawn = np.asarray(jax.random.randint(key, (resamples, repeats), 0, repeats))
-    weights = np.stack([np.bincount(row, minlength=repeats) for row in drawn]) / repeats
-    means = np.tensordot(weights, each, axes=1)
-    stretch = np.sqrt(repeats / (repeats - 1)) * stdtrit(repeats - 1, tail) / ndtri(tail)
-    center = each.mean(axis=0)
-    lower, upper = (center + stretch * (np.quantile(means, q, axis=0) - center) for q in (tail, 1 - tail))
-    return Band(np.maximum(lower, 0.0), upper)
 
 
 def _points(x: Any) -> np.ndarray:

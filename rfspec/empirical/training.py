@@ -7,12 +7,9 @@ losses that are logged are exact. In the paper y = -ξ, ω = β and γ = 0.
 
 from __future__ import annotations
 
-import time
-from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,20 +19,18 @@ from tqdm import tqdm
 from ..files.checkpoint import Checkpoint, fingerprint, forget, resumed, signature
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
-from ..models.targets import combination
 from ..numerics.checks import real_scalar
 from ..numerics.session import enter
 from ..training.filters import LINEAR
 from ..training.learning_curves import LearningCurve, StandardErrors
-from .dynamics import check_stable, counts, curve, gradient_flow, method, times, trajectory
-from .features import FeatureMatrices, drawn, matrices_of, sizes
+from .draws import drawn, sizes
+from .dynamics import check_stable, gradient_flow, method, times, trajectory
+from .features import FeatureMatrices, matrices_of
+from .steps import Run, ascending, largest_eigenvalue, rule_of, walk
 
 STEPWISE = ("adam", "sgd")
 OPTIMIZERS = ("gradient_flow", *LINEAR, *STEPWISE)
 COLUMNS = ("tau", "train", "test", "score_error", "error")  # of a learning curve
-SAVE_EVERY = 10.0  # seconds between checkpoints
-MOST_STEPS = 2.0**53  # beyond them doubles miss whole numbers
-CHUNK = 1.0  # seconds of steps between looks at the clock
 
 
 def gradient_descent(
@@ -67,10 +62,10 @@ def gradient_descent(
         If the steps are not ascending integers ≥ 0, or η is unstable (the message names the limit).
     """
     enter()
-    steps, eta, _ = method(_ascending(steps), learning_rate, "gd", 0.0)
-    check_stable(matrices, float(_largest(matrices.U)), eta, "gd", 0.0)
-    run = _Run(matrices, None, _rule("sgd", eta), None, None)
-    return _walk(run, jax.random.key(0), steps, eta, Checkpoint(None, ""), progress)
+    steps, eta, _ = method(ascending(steps), learning_rate, "gd", 0.0)
+    check_stable(matrices, float(largest_eigenvalue(matrices.U)), eta, "gd", 0.0)
+    run = Run(matrices, None, rule_of("sgd", eta), None, None)
+    return walk(run, jax.random.key(0), steps, eta, Checkpoint(None, ""), progress)
 
 
 def train(
@@ -123,14 +118,14 @@ def train(
         If an argument is out of range, the optimizer is unknown, or the checkpoint belongs to another run.
     """
     enter()
-    steps, eta = _ascending(steps), float(real_scalar("learning_rate", learning_rate, above=0.0))
+    steps, eta = ascending(steps), float(real_scalar("learning_rate", learning_rate, above=0.0))
     if isinstance(optimizer, str) and optimizer not in STEPWISE:
         raise ValueError(
             f"optimizer must be one of {', '.join(STEPWISE)} or an optax transformation, got {optimizer!r}"
         )
     if optimizer == "sgd" and noise_draws is None:
         noise_draws = 1
-    noise_draws, batch_size = _positive("noise_draws", noise_draws), _positive("batch_size", batch_size)
+    noise_draws, batch_size = positive("noise_draws", noise_draws), positive("batch_size", batch_size)
     if noise_draws is None and batch_size is not None:
         raise ValueError("batch_size needs noise_draws: the exact gradient takes all samples")
     if noise_draws is not None and kind == "gaussian":
@@ -151,10 +146,10 @@ def train(
     )
     saved = Checkpoint(checkpoint, identity)
     saved.load()  # a foreign file is refused before the work begins
-    rule = optimizer if not isinstance(optimizer, str) else _rule(optimizer, eta)
+    rule = optimizer if not isinstance(optimizer, str) else rule_of(optimizer, eta)
     features = None if noise_draws is None else (draw.W, draw.X, gaussian_equivalent(model).mu0)
-    run = _Run(matrices_of(model, draw, kind), features, rule, noise_draws, batch_size)
-    return _walk(run, walk_key, steps, eta, saved, progress)
+    run = Run(matrices_of(model, draw, kind), features, rule, noise_draws, batch_size)
+    return walk(run, walk_key, steps, eta, saved, progress)
 
 
 def learning_curve(
@@ -217,7 +212,7 @@ def learning_curve(
         raise ValueError(f'learning_rate goes with every optimizer but "gradient_flow", got {learning_rate!r}')
     if optimizer not in STEPWISE and (noise_draws is not None or batch_size is not None):
         raise ValueError(f"noise_draws and batch_size go with {', '.join(STEPWISE)}, got optimizer={optimizer!r}")
-    repeats = _positive("repeats", repeats) or 1
+    repeats = positive("repeats", repeats) or 1
 
     keys = [key] if repeats == 1 else list(jax.random.split(key, repeats))
     files = [None if checkpoint is None else Path(f"{checkpoint}.{i}") for i in range(repeats)]
@@ -291,125 +286,7 @@ def averaged(curves: list[LearningCurve]) -> LearningCurve:
     return LearningCurve(curves[0].tau, train, test, score, worst, error)
 
 
-# ----------------------------------------------------------------------------------------------------- steps
-
-
-class _Run(eqx.Module):
-    """What a step needs: exact matrices, and (W, X, μ0) where the noise is drawn."""
-
-    matrices: FeatureMatrices
-    features: tuple[Any, Any, Any] | None
-    rule: optax.GradientTransformation = eqx.field(static=True)
-    noise_draws: int | None = eqx.field(static=True)
-    batch_size: int | None = eqx.field(static=True)
-
-    def gradient(self, key: Any, A: Any) -> Any:
-        """∇_A of the train loss, exact or estimated."""
-        m = self.matrices
-        model, scale = m.model, jnp.sqrt(m.p)
-        omega, y = jnp.sqrt(model.pace), combination(model.target, model.process)
-        shrink = 2.0 * model.weight_decay / (m.d * m.p) * A
-        if self.features is None:
-            return 2.0 / m.d * (omega**2 * A @ m.U / m.p + omega * m.V.T / scale) + shrink
-        W, X, mu0 = self.features
-        batch_key, noise_key = jax.random.split(key)
-        if self.batch_size is not None:
-            X = X[:, jax.random.choice(batch_key, m.n, (self.batch_size,), replace=False)]
-        X = jnp.tile(X, (1, self.noise_draws or 1))
-        xi = jax.random.normal(noise_key, X.shape)
-        noisy = model.process.alpha * X + model.process.beta * xi
-        phi = model.activation(W @ noisy / jnp.sqrt(m.d)) - mu0
-        rest = omega * A @ phi / scale - y.noise * xi
-        if y.signal is not None:
-            rest = rest - y.signal * X
-        return 2.0 * omega / (m.d * X.shape[1] * scale) * rest @ phi.T + shrink
-
-
-@lru_cache(maxsize=64)
-def _rule(name: str, eta: float) -> optax.GradientTransformation:
-    """One object for each rule and rate, so that runs with the same share a compilation."""
-    return getattr(optax, name)(eta)
-
-
-@partial(jax.jit, donate_argnums=(2,))
-def _steps(run: _Run, key: Any, state: Any, first: Any, last: Any) -> Any:
-    """Steps first ≤ k < last; the key of a step is its number's, so that any cut of a run gives the same bits."""
-
-    def step(k: Any, state: Any) -> Any:
-        A, memory = state
-        update, memory = run.rule.update(run.gradient(jax.random.fold_in(key, k), A), memory, A)
-        return optax.apply_updates(A, update), memory
-
-    return jax.lax.fori_loop(first, last, step, state)
-
-
-@jax.jit
-def _losses(matrices: FeatureMatrices, A: Any) -> tuple[Any, Any]:
-    omega, scale, m = jnp.sqrt(matrices.model.pace), jnp.sqrt(matrices.p), matrices
-
-    def loss(start: Any, U: Any, V: Any) -> Any:
-        return start + (omega**2 / m.p * jnp.sum((A @ U) * A) + 2 * omega / scale * jnp.sum(A * V.T)) / m.d
-
-    return loss(m.untrained, m.U, m.V), loss(m.untrained_test, m.U_test, m.V_test)
-
-
-def _walk(run: _Run, key: Any, steps: np.ndarray, eta: float, checkpoint: Checkpoint, progress: bool) -> LearningCurve:
-    """Take the steps, log the losses where they are wanted, keep the state."""
-    matrices, steps = run.matrices, steps.astype(int)
-    A = jnp.zeros((matrices.d, matrices.p))
-    state = (A, run.rule.init(A))
-    losses, done = np.zeros((0, 2)), 0
-    records = checkpoint.load()
-    if records:
-        saved = records[-1]
-        leaves = [saved[f"leaf{i}"] for i in range(len(jax.tree.leaves(state)))]
-        state = jax.tree.unflatten(jax.tree.structure(state), [jnp.asarray(leaf) for leaf in leaves])
-        losses, done = saved["losses"], int(saved["done"])
-
-    def save() -> None:
-        leaves = {f"leaf{i}": leaf for i, leaf in enumerate(jax.tree.leaves(state))}
-        checkpoint.replace({"losses": losses, "done": done, **leaves})
-
-    chunk, last_save = 1, time.monotonic()
-    with tqdm(total=int(steps[-1]), initial=done, desc="steps", disable=not progress, leave=False, delay=1.0) as bar:
-        for k in steps[len(losses) :]:
-            while done < k:
-                start, count = time.monotonic(), min(chunk, k - done)
-                state = jax.block_until_ready(_steps(run, key, state, done, done + count))
-                done += count
-                bar.update(count)
-                now = time.monotonic()
-                if now - start < CHUNK / 2 and count == chunk:
-                    chunk *= 2
-                if now - last_save > SAVE_EVERY:
-                    save()
-                    last_save = now
-            losses = np.concatenate([losses, [[float(v) for v in _losses(matrices, state[0])]]])
-            if checkpoint.path is not None and time.monotonic() - last_save > CHUNK:
-                save()
-                last_save = time.monotonic()
-    save()
-    return curve(matrices, steps * eta / matrices.d**2, jnp.asarray(losses[:, 0]), jnp.asarray(losses[:, 1]))
-
-
-@partial(jax.jit, static_argnames="iterations")
-def _largest(U: Any, iterations: int = 100) -> Any:
-    """Largest eigenvalue by power iteration, rounded up by a percent."""
-    v = jnp.ones(U.shape[0]) / jnp.sqrt(U.shape[0]) + jnp.cos(jnp.arange(U.shape[0]))
-    v = jax.lax.fori_loop(0, iterations, lambda _, v: U @ (v / jnp.linalg.norm(v)), v)
-    return 1.01 * jnp.linalg.norm(v)
-
-
-def _ascending(steps: Any) -> np.ndarray:
-    steps = counts(steps)
-    if steps.ndim != 1 or np.any(np.diff(steps) < 0):
-        raise ValueError(f"steps must be ascending integers of at least 0, got {steps}")
-    if steps[-1] > MOST_STEPS:
-        raise ValueError(f"steps must be at most {MOST_STEPS:g} where each is taken, got {steps[-1]:g}")
-    return steps
-
-
-def _positive(name: str, value: Any) -> int | None:
+def positive(name: str, value: Any) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
     return None if value is None else int(value)

@@ -7,26 +7,18 @@ nodes, for losses, which are smooth averages over Σ.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import roots_jacobi
 
 from ..numerics.checks import concrete, real_array, real_scalar
-from .continuum import COARSE, FINE, interval, of_interval
 from .covariance import Atoms, Covariance
+from .law_quadrature import TAIL, continue_law, density_from, fill, heights, integer, legendre, power_at, soft_ends
 from .mixtures import mix, pair
-
-MOST_NODES = 2048
-FEW = (16, 32, 64)  # nodes tried where none are asked for
-ENOUGH = 1e-10  # error that does
-TAIL = 1e-11  # u^{1+a} of the largest eigenvalues of an unbounded power law, which are put below λ(u)
-NEXT = 1e-8  # distance from an end, in units of the width, below which a density is continued as a power
 
 
 class PowerLaw(Covariance):
@@ -81,14 +73,14 @@ class PowerLaw(Covariance):
         power = 2 / (1 - a) if whole else 1.0
 
         def rule(n: int) -> tuple[Any, Any]:
-            y, w = _legendre(n)
+            y, w = legendre(n)
             if whole:
                 return scale * y ** (-a * power), w * power * y ** (power - 1)
             logarithm = -xp.log(cutoff)
             u = xp.exp(-logarithm * y)
             return scale * u**-a, w * logarithm * u / (1 - cutoff)
 
-        _fill(self, rule, nodes)
+        fill(self, rule, nodes)
         tail = TAIL ** (1 / (1 + a))
         width = scale * ((tail if whole else cutoff) ** -a - 1)
 
@@ -99,12 +91,12 @@ class PowerLaw(Covariance):
 
         length = xp.log(xp.maximum(width / scale, 1.0))
         span = (1.0, length, 0.0, 20.0) if whole else (1.0, length, 1.0, 0.0)
-        _continue(self, scale, scale + width, density, span, bounded=not whole)
+        continue_law(self, scale, scale + width, density, span, bounded=not whole)
 
     @staticmethod
     def of_dimension(exponent: Any, d: int) -> Atoms:
         """The finite list λ_k = k^{-exponent}, k = 1..d, each of weight 1/d: atoms, no quadrature."""
-        a, d = real_scalar("exponent", exponent, above=0.0), _integer("d", d, 1, 10**6)
+        a, d = real_scalar("exponent", exponent, above=0.0), integer("d", d, 1, 10**6)
         return Atoms(np.arange(1.0, d + 1) ** -a, np.full(d, 1.0 / d))
 
 
@@ -133,13 +125,13 @@ class Exponential(Covariance):
         xp = np if concrete(rate, scale) else jnp
 
         def rule(n: int) -> tuple[Any, Any]:
-            u, w = _legendre(n)
+            u, w = legendre(n)
             return scale * xp.exp(-rate * u), w
 
-        _fill(self, rule, nodes)
+        fill(self, rule, nodes)
         low = scale * xp.exp(-rate)
         span = (1.0, xp.log(xp.maximum(xp.expm1(rate), 1.0)), 1.0, 0.0)
-        _continue(self, low, scale, lambda up, down: 1 / (low + up), span)
+        continue_law(self, low, scale, lambda up, down: 1 / (low + up), span)
 
 
 class MarchenkoPastur(Covariance):
@@ -184,12 +176,14 @@ class MarchenkoPastur(Covariance):
             values, vectors = xp.linalg.eigh(jacobi)
             return variance * top * xp.maximum(values, 0.0), vectors[0] ** 2
 
-        _fill(self, rule, nodes)
+        fill(self, rule, nodes)
         root = xp.sqrt(c)
         unit = variance * top
         low, high = unit * (1 - root) ** 2, unit * (1 + root) ** 2
         # ρ falls as λ^{-1/2} above `low` and as (λ - low)^{1/2} next to it
-        _continue(self, low, high, lambda up, down: (up * down) ** 0.5 / (low + up), partial(_soft, low, high - low))
+        continue_law(
+            self, low, high, lambda up, down: (up * down) ** 0.5 / (low + up), partial(soft_ends, low, high - low)
+        )
         if not concrete(ratio) or ratio > 1:
             share = 1 - 1 / top
             mix(self, [None, self], pair(share, 1 - share))
@@ -249,7 +243,7 @@ class Density(Covariance):
 
         def rule(n: int) -> tuple[Any, Any]:
             if exponents is None:
-                y, w = _legendre(n)
+                y, w = legendre(n)
                 x, jacobian = np.sin(np.pi * y / 2) ** 2, w * np.pi / 2 * np.sin(np.pi * y)
             else:
                 p, q = exponents
@@ -258,98 +252,12 @@ class Density(Covariance):
                 jacobian = w / 2 ** (p + q + 1) / (x**p * (1 - x) ** q)
             values = low + (high - low) * x
             height = pdf(values)
-            return values, (high - low) * jacobian * _heights(height, values)
+            return values, (high - low) * jacobian * heights(height, values)
 
-        _fill(self, rule, nodes, tolerance)
-        powers = exponents or tuple(_power(pdf, end, step) for end, step in ((low, high - low), (high, low - high)))
+        fill(self, rule, nodes, tolerance)
+        powers = exponents or tuple(power_at(pdf, end, step) for end, step in ((low, high - low), (high, low - high)))
         span = (1 / (1 + powers[0]), 0.0, 1 / (1 + powers[1]), 0.0)
-        _continue(self, low, high, _density(pdf, low, high, powers), span)
-
-
-# ------------------------------------------------------------------------------------------- their quadrature
-
-
-def _fill(
-    law: Covariance, rule: Callable[[int], tuple[Any, Any]], nodes: int | None, tolerance: float | None = None
-) -> None:
-    """Values and weights of a continuous law from rule(n) = values and weights of n nodes, and those of half as many.
-
-    A `tolerance` is that of the integral, where it is not known to be 1.
-    """
-    for n in FEW if nodes is None else (_integer("nodes", nodes, 4, MOST_NODES),):
-        (values, weights), (fewer, coarse) = rule(n), rule(n // 2)
-        total = weights.sum()
-        law.values, law.weights, law.fewer = values, weights / total, (fewer, coarse / total)
-        if not concrete(law.error):
-            continue
-        if law.error <= ENOUGH:
-            break
-    if tolerance is not None and concrete(total) and not abs(total - 1) <= tolerance:
-        off = abs(float(total - coarse.sum()))
-        raise ValueError(
-            f"pdf must integrate to 1 within {tolerance:g} on its interval, got {float(total)!r} with an error near "
-            f"{off:.1g}: normalise it, or give more nodes or its exponents"
-        )
-    if concrete(values):
-        order = np.argsort(values)
-        law.values, law.weights = law.values[order], law.weights[order]
-
-
-def _continue(law: Covariance, low: Any, high: Any, density: Any, span: Any, *, bounded: bool = True) -> None:
-    """The law itself, from its density by the distances from both ends."""
-    grids = [interval(low, high, density, span(nodes) if callable(span) else span, nodes) for nodes in (FINE, COARSE)]
-    law.continua = tuple(of_interval(grid, law.trace, error, bounded=bounded) for grid, error in grids)
-
-
-def _soft(low: Any, width: Any, nodes: int) -> tuple[Any, Any, float, float]:
-    """`span` of a density that falls as λ^{-1/2} above `low` and as a root next to both ends."""
-    xp = np if concrete(low, width) else jnp
-    length = xp.log(width / xp.maximum(low, 1e-100 * width))
-    hard = length > 2 * np.pi * np.sqrt(3 * nodes / 8)  # nothing of the soft edge is seen
-    return xp.where(hard, 2.0, 2 / 3), xp.where(hard, 0.0, 2 * length / 3), 2 / 3, 0.0
-
-
-def _power(pdf: Callable[[Any], Any], end: Any, width: Any) -> Any:
-    """The exponent of ρ next to an end, from the slope of log ρ there; a multiple of 1/2 where it is near one."""
-    xp = np if concrete(end, width) else jnp
-    with np.errstate(all="ignore"):
-        close, further = (xp.log(pdf(end + x * width)) for x in (NEXT, 100 * NEXT))
-        xp = np if concrete(close, further) else jnp
-        power = (further - close) / np.log(100.0)
-        power = xp.where(xp.abs(2 * power - xp.round(2 * power)) < 0.01, xp.round(2 * power) / 2, power)
-    power = xp.clip(xp.where(xp.isfinite(power), power, 2.0), -0.9, 2.0)
-    return power if concrete(power) else jax.lax.stop_gradient(power)
-
-
-def _density(pdf: Callable[[Any], Any], low: Any, high: Any, powers: tuple[Any, Any]) -> Callable[[Any, Any], Any]:
-    """ρ by the distances from both ends; a power where these are too small for λ to tell them."""
-
-    def density(up: Any, down: Any) -> Any:
-        xp = np if concrete(up, down, *powers) else jnp
-        least = NEXT * (high - low)
-        inner = xp.where(up < down, low + xp.maximum(up, least), high - xp.maximum(down, least))
-        tail = xp.minimum(up / least, 1.0) ** powers[0] * xp.minimum(down / least, 1.0) ** powers[1]
-        return _heights(pdf(inner), inner) * tail
-
-    return density
-
-
-def _legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Legendre on (0, 1)."""
-    x, w = np.polynomial.legendre.leggauss(n)
-    return (1 + x) / 2, w / 2
-
-
-def _heights(height: Any, values: Any) -> Any:
-    """Values of a density, checked."""
-    if np.shape(height) != np.shape(values):
-        raise ValueError(f"pdf must return an array of its argument's shape {np.shape(values)}, got {np.shape(height)}")
-    if concrete(height):
-        height = real_array("pdf", height, "finite and real on its interval")
-        if np.any(height < 0):
-            bad = int(np.argmin(height))
-            raise ValueError(f"pdf must be at least 0, got {float(height[bad])!r} at {float(values[bad])!r}")
-    return height
+        continue_law(self, low, high, density_from(pdf, low, high, powers), span)
 
 
 def _fraction(name: str, value: Any) -> Any:
@@ -365,13 +273,3 @@ def _exponents(exponents: Any) -> tuple[float, float]:
     if pair.shape != (2,) or np.any(pair <= -1):
         raise ValueError(f"exponents must be two real numbers greater than -1, got {exponents!r:.100}")
     return float(pair[0]), float(pair[1])
-
-
-def _integer(name: str, value: Any, least: int, most: int) -> int:
-    try:
-        n = operator.index(value)
-    except TypeError as e:
-        raise ValueError(f"{name} must be an integer from {least} to {most}, got {value!r:.100}") from e
-    if isinstance(value, bool) or not least <= n <= most:
-        raise ValueError(f"{name} must be an integer from {least} to {most}, got {value!r}")
-    return n

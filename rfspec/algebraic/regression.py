@@ -1,0 +1,129 @@
+"""What training explains of a target, in multi-precision arithmetic: the numbers of the regression and a contour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import mpmath as mp
+
+from ..models.model import RandomFeatureModel
+from .numbers import target_numbers
+from .system import Equations, State, equations
+from .twin import Solver
+
+RATE = 3.89  # the error of the contour falls by this factor a node
+
+
+class Regression(NamedTuple):
+    """A model's numbers: `fixed` (P_0 as two coefficients), (a_i0, a_i1) and v_i of each kind, and P̃."""
+
+    equations: Equations
+    fixed: tuple[Any, Any]
+    cross: list[tuple[Any, Any]]
+    variance: list[Any]
+    fresh: tuple[Any, Any]
+    untrained: Any
+    pace: Any
+    decay: Any
+
+    @property
+    def scale(self) -> Any:
+        """b²ψ_p."""
+        return self.equations.c.b2 * self.equations.psi_p
+
+    @property
+    def size(self) -> Any:
+        """About the mean eigenvalue of U."""
+        c = self.equations.c
+        return c.s2 + c.v2 + c.b2 + c.kappa2 * max(self.equations.values)
+
+    @property
+    def population(self) -> tuple[Any, Any, Any]:
+        """Ũ = (v² + s²)I + b²FFᵀ + κ²FΣFᵀ."""
+        c = self.equations.c
+        return c.v2 + c.s2, c.b2, c.kappa2
+
+    def explained(self, many: list[Any], D: list[Any], traces: list[Any]) -> tuple[Any, Any]:
+        """From D_i and ∫ λᵏqE, as numbers or triangular matrices."""
+        one = 1 + 0 * D[0]
+        P = [self.fixed[k] * one for k in range(2)]
+        sample = 0 * one
+        for n, d, cross, variance in zip(many, D, self.cross, self.variance, strict=True):
+            P = [p + d * (n * a) for p, a in zip(P, cross, strict=True)]
+            sample = sample + (one - d) * (n * variance)
+        right = [sum((traces[j + k] * P[k] for k in range(2)), 0 * one) for j in range(2)]
+        sample = sample + (P[0] * right[0] + P[1] * right[1]) * self.scale
+        return sample, (right[0] * self.fresh[0] + right[1] * self.fresh[1]) * self.scale
+
+
+def regression(model: RandomFeatureModel, digits: int, activation: Any = None) -> Regression:
+    """The numbers of a model, with constants to `digits`."""
+    eq = equations(model, digits, activation)
+    y = target_numbers(model)
+    m, n = eq.draws, eq.psi_n
+    data = y.signal**2 * mp.fdot(eq.weights, eq.values)
+    seen = y.signal * y.slope  # of Σ in the covariance of y with a column, over b
+    fresh = (y.noise, seen)
+    known = (data + y.noise**2, y.pace, mp.mpf(float(model.weight_decay)) / y.pace)
+    if m == mp.inf:
+        return Regression(eq, (y.noise, mp.mpf(0)), [(mp.mpf(0), seen / n)], [data / n], fresh, *known)
+    size = m * n
+    cross = [(y.noise / size, m * seen / size), (y.noise / size, mp.mpf(0))]
+    variance = [(m * data + y.noise**2) / size, y.noise**2 / size]
+    kinds = 2 if m > 1 else 1
+    return Regression(eq, (mp.mpf(0), mp.mpf(0)), cross[:kinds], variance[:kinds], fresh, *known)
+
+
+class Nodes:
+    """One- and two-point functions at points z, each of which stands for itself and its complex conjugate.
+
+    `fresh` of a pair (j, k) is Tr Vᵀ(U - z_j)⁻¹Ũ(U - z_k)⁻¹V/d, [with z_k, with its conjugate], j ≤ k.
+    """
+
+    def __init__(self, of: Regression, solver: Solver, z: Sequence[Any], *, twice: bool = True):
+        system = solver.exact
+        many = [kind.many for kind in system.columns]
+        states = [solver.at(x) for x in z]
+        at = [of.explained(many, [1 / (1 + d) for d in s.u[1:]], [s.u[0] * mean for mean in s.means]) for s in states]
+        self.sample, self.population = ([pair[k] for pair in at] for k in range(2))
+        self.fresh: dict[tuple[int, int], tuple[Any, Any]] = {}
+        if not twice:
+            return
+
+        def both(one: State, two: State, z1: Any, z2: Any) -> Any:
+            response, shares = system.moved(one, two, z1, z2, of.population)
+            return -of.explained(many, response.D, response.traces)[0].along(shares)
+
+        for j, one in enumerate(states):
+            for k in range(j, len(z)):
+                two = states[k]
+                conjugate = State(*([mp.conj(v) for v in part] for part in two))
+                self.fresh[j, k] = both(one, two, z[j], z[k]), both(one, conjugate, z[j], mp.conj(z[k]))
+
+    def once(self, weights: Sequence[Any], function: Sequence[Any]) -> Any:
+        """Σ w_j f_j over the points and their conjugates."""
+        return 2 * mp.re(mp.fdot(weights, function))
+
+    def twice(self, left: Sequence[Any], right: Sequence[Any]) -> Any:
+        """Σ l_j r_k Tr VᵀG_jŨG_kV/d over the pairs of points and conjugates; transposed the trace is the same."""
+        total = mp.mpf(0)
+        for (j, k), (same, other) in self.fresh.items():
+            total += mp.re(left[j] * (right[k] * same + mp.conj(right[k]) * other))
+            if j != k:
+                total += mp.re(left[k] * (right[j] * same + mp.conj(right[j] * other)))
+        return 2 * total
+
+
+def contour(count: int) -> tuple[list[Any], list[Any]]:
+    """Points s and weights w of (1/2πi)∫ e^s f(s)/s ds ≃ Σ [w f(s) + c.c.] around the negative axis, Im s < 0."""
+    a, b, c, d = (mp.mpf(x) for x in ("0.5017", "0.6407", "-0.6122", "0.2645"))
+    points, weights = [], []
+    for k in range(count // 2):
+        theta = -(2 * k + 1) * mp.pi / count
+        cot = mp.cot(b * theta)
+        s = count * mp.mpc(a * theta * cot + c, d * theta)
+        slope = mp.mpc(a * cot - a * b * theta * (1 + cot**2), d)  # over count
+        points.append(s)
+        weights.append(mp.exp(s) * slope / (mp.mpc(0, 1) * s))
+    return points, weights

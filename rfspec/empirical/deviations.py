@@ -1,0 +1,104 @@
+"""How far a sampled spectrum lies from the theory, measure by measure, and how each distance falls with d."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..spectra.spectrum import Spectrum
+from ..training.learning_curves import LearningCurve
+from .ranks import atom_spread, cuts, edges_by_rank, shares_by_place
+from .spectra import EmpiricalSpectrum
+
+MEASURES = ("kolmogorov", "atom_spread", "wasserstein", "edges", "masses")
+SMEARED = 0.25  # of the gap above it, from which on the atom's spread reaches over the lowest edge
+ROUNDING = 1e-13
+
+
+class Deviations(NamedTuple):
+    """One number for each of the deviations in ``Comparison``, of the same shapes."""
+
+    kolmogorov: Any
+    atom_spread: Any
+    wasserstein: Any
+    edges: Any
+    masses: Any
+
+
+def same_tau(tau: np.ndarray, curve: LearningCurve) -> None:
+    other = np.ravel(curve.tau)
+    if tau.shape != other.shape or not np.allclose(tau, other, rtol=1e-9):
+        raise ValueError(f"tau must be the same in both curves, got {_brief(tau)} and {_brief(other)}")
+
+
+def _brief(a: np.ndarray) -> str:
+    return np.array2string(a, threshold=4, edgeitems=1, precision=4)
+
+
+def plain(a: Any) -> Any:
+    return float(a) if np.ndim(a) == 0 else np.asarray(a)
+
+
+def deviations_of(theory: Spectrum, empirical: EmpiricalSpectrum) -> Deviations:
+    """The measures of each matrix: arrays with the repeats first."""
+    values = np.sort(np.asarray(empirical.eigenvalues), axis=1)
+    ranks, middles = cuts(theory, values.shape[1])
+    edges, masses = np.asarray(theory.edges), np.asarray(theory.support.mass)[: len(ranks) - 1]
+    return Deviations(
+        kolmogorov=_kolmogorov(theory, values),
+        atom_spread=atom_spread(values, ranks),
+        wasserstein=_wasserstein(theory, values),
+        edges=edges_by_rank(values, ranks) / edges - 1.0,
+        masses=shares_by_place(values, middles) - masses,
+    )
+
+
+def _kolmogorov(theory: Spectrum, values: np.ndarray) -> np.ndarray:
+    """Largest distance of the distribution functions of each matrix, from the lowest edge on."""
+    lowest = float(np.asarray(theory.edges)[0])
+    above = [np.append(row[row >= lowest], lowest) for row in values]
+    split = np.cumsum([len(a) for a in above])[:-1]
+    exact = np.split(_padded(theory.cdf, np.concatenate(above), lowest), split)
+    return np.array([_distance(row, at, cdf) for row, at, cdf in zip(values, above, exact, strict=True)])
+
+
+def _distance(row: np.ndarray, at: np.ndarray, cdf: np.ndarray) -> float:
+    return max(np.abs(np.searchsorted(row, at, side=side) / row.size - cdf).max() for side in ("left", "right"))
+
+
+def _wasserstein(theory: Spectrum, values: np.ndarray) -> np.ndarray:
+    p = values.shape[1]
+    return np.mean(np.abs(values - _padded(theory.quantile, (np.arange(p) + 0.5) / p, 0.5)), axis=1)
+
+
+def _padded(f: Callable[[Any], Any], x: np.ndarray, fill: float) -> np.ndarray:
+    """f(x) by way of arrays whose length is a power of two, so that samples of all sizes share compilations."""
+    padded = np.full(max(1024, 1 << (len(x) - 1).bit_length()), fill)
+    padded[: len(x)] = x
+    return np.asarray(f(padded))[: len(x)]
+
+
+def is_smeared(theory: Spectrum, spread: float) -> bool:
+    """Whether an atom of this spread reaches over the lowest edge."""
+    location = float(theory.atom.location)
+    gap = float(np.asarray(theory.edges)[0]) - location
+    return float(theory.atom.mass) > 0 and spread > max(SMEARED * gap, ROUNDING * location)
+
+
+def exponents_of(theory: Spectrum, beside_atom: float | None = None) -> dict[str, Any]:
+    """The power of 1/d with which each measure falls; next to a smeared atom as given."""
+    edges, origin = np.asarray(theory.edges), float(theory.atom.location)
+    a: dict[str, Any] = dict.fromkeys((*MEASURES, "moments"), 1.0)
+    a |= {"atom_spread": 0.5, "edges": np.where(edges - origin <= 1e-12 * origin, 2.0, 2.0 / 3.0)}
+    a["masses"] = np.ones(edges.size // 2)
+    if beside_atom is not None:
+        a["kolmogorov"] = a["edges"][0] = a["masses"][0] = beside_atom
+    return a
+
+
+def dimension(d: Any) -> int:
+    if isinstance(d, bool) or not isinstance(d, int | np.integer) or d < 1:
+        raise ValueError(f"d must be an integer of at least 1, got {d!r}")
+    return int(d)

@@ -1,0 +1,139 @@
+"""Training step by step, jitted in chunks and resumed from its checkpoint to the same bits."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache, partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tqdm import tqdm
+
+from ..files.checkpoint import Checkpoint
+from ..models.targets import combination
+from ..training.learning_curves import LearningCurve
+from .dynamics import counts, curve
+from .features import FeatureMatrices
+
+SAVE_EVERY = 10.0  # seconds between checkpoints
+MOST_STEPS = 2.0**53  # beyond them doubles miss whole numbers
+CHUNK = 1.0  # seconds of steps between looks at the clock
+
+
+class Run(eqx.Module):
+    """What a step needs: exact matrices, and (W, X, μ0) where the noise is drawn."""
+
+    matrices: FeatureMatrices
+    features: tuple[Any, Any, Any] | None
+    rule: optax.GradientTransformation = eqx.field(static=True)
+    noise_draws: int | None = eqx.field(static=True)
+    batch_size: int | None = eqx.field(static=True)
+
+    def gradient(self, key: Any, A: Any) -> Any:
+        """∇_A of the train loss, exact or estimated."""
+        m = self.matrices
+        model, scale = m.model, jnp.sqrt(m.p)
+        omega, y = jnp.sqrt(model.pace), combination(model.target, model.process)
+        shrink = 2.0 * model.weight_decay / (m.d * m.p) * A
+        if self.features is None:
+            return 2.0 / m.d * (omega**2 * A @ m.U / m.p + omega * m.V.T / scale) + shrink
+        W, X, mu0 = self.features
+        batch_key, noise_key = jax.random.split(key)
+        if self.batch_size is not None:
+            X = X[:, jax.random.choice(batch_key, m.n, (self.batch_size,), replace=False)]
+        X = jnp.tile(X, (1, self.noise_draws or 1))
+        xi = jax.random.normal(noise_key, X.shape)
+        noisy = model.process.alpha * X + model.process.beta * xi
+        phi = model.activation(W @ noisy / jnp.sqrt(m.d)) - mu0
+        rest = omega * A @ phi / scale - y.noise * xi
+        if y.signal is not None:
+            rest = rest - y.signal * X
+        return 2.0 * omega / (m.d * X.shape[1] * scale) * rest @ phi.T + shrink
+
+
+@lru_cache(maxsize=64)
+def rule_of(name: str, eta: float) -> optax.GradientTransformation:
+    """One object for each rule and rate, so that runs with the same share a compilation."""
+    return getattr(optax, name)(eta)
+
+
+@partial(jax.jit, donate_argnums=(2,))
+def _steps(run: Run, key: Any, state: Any, first: Any, last: Any) -> Any:
+    """Steps first ≤ k < last; the key of a step is its number's, so that any cut of a run gives the same bits."""
+
+    def step(k: Any, state: Any) -> Any:
+        A, memory = state
+        update, memory = run.rule.update(run.gradient(jax.random.fold_in(key, k), A), memory, A)
+        return optax.apply_updates(A, update), memory
+
+    return jax.lax.fori_loop(first, last, step, state)
+
+
+@jax.jit
+def _losses(matrices: FeatureMatrices, A: Any) -> tuple[Any, Any]:
+    omega, scale, m = jnp.sqrt(matrices.model.pace), jnp.sqrt(matrices.p), matrices
+
+    def loss(start: Any, U: Any, V: Any) -> Any:
+        return start + (omega**2 / m.p * jnp.sum((A @ U) * A) + 2 * omega / scale * jnp.sum(A * V.T)) / m.d
+
+    return loss(m.untrained, m.U, m.V), loss(m.untrained_test, m.U_test, m.V_test)
+
+
+def walk(run: Run, key: Any, steps: np.ndarray, eta: float, checkpoint: Checkpoint, progress: bool) -> LearningCurve:
+    """Take the steps, log the losses where they are wanted, keep the state."""
+    matrices, steps = run.matrices, steps.astype(int)
+    A = jnp.zeros((matrices.d, matrices.p))
+    state = (A, run.rule.init(A))
+    losses, done = np.zeros((0, 2)), 0
+    records = checkpoint.load()
+    if records:
+        saved = records[-1]
+        leaves = [saved[f"leaf{i}"] for i in range(len(jax.tree.leaves(state)))]
+        state = jax.tree.unflatten(jax.tree.structure(state), [jnp.asarray(leaf) for leaf in leaves])
+        losses, done = saved["losses"], int(saved["done"])
+
+    def save() -> None:
+        leaves = {f"leaf{i}": leaf for i, leaf in enumerate(jax.tree.leaves(state))}
+        checkpoint.replace({"losses": losses, "done": done, **leaves})
+
+    chunk, last_save = 1, time.monotonic()
+    with tqdm(total=int(steps[-1]), initial=done, desc="steps", disable=not progress, leave=False, delay=1.0) as bar:
+        for k in steps[len(losses) :]:
+            while done < k:
+                start, count = time.monotonic(), min(chunk, k - done)
+                state = jax.block_until_ready(_steps(run, key, state, done, done + count))
+                done += count
+                bar.update(count)
+                now = time.monotonic()
+                if now - start < CHUNK / 2 and count == chunk:
+                    chunk *= 2
+                if now - last_save > SAVE_EVERY:
+                    save()
+                    last_save = now
+            losses = np.concatenate([losses, [[float(v) for v in _losses(matrices, state[0])]]])
+            if checkpoint.path is not None and time.monotonic() - last_save > CHUNK:
+                save()
+                last_save = time.monotonic()
+    save()
+    return curve(matrices, steps * eta / matrices.d**2, jnp.asarray(losses[:, 0]), jnp.asarray(losses[:, 1]))
+
+
+@partial(jax.jit, static_argnames="iterations")
+def largest_eigenvalue(U: Any, iterations: int = 100) -> Any:
+    """Largest eigenvalue by power iteration, rounded up by a percent."""
+    v = jnp.ones(U.shape[0]) / jnp.sqrt(U.shape[0]) + jnp.cos(jnp.arange(U.shape[0]))
+    v = jax.lax.fori_loop(0, iterations, lambda _, v: U @ (v / jnp.linalg.norm(v)), v)
+    return 1.01 * jnp.linalg.norm(v)
+
+
+def ascending(steps: Any) -> np.ndarray:
+    steps = counts(steps)
+    if steps.ndim != 1 or np.any(np.diff(steps) < 0):
+        raise ValueError(f"steps must be ascending integers of at least 0, got {steps}")
+    if steps[-1] > MOST_STEPS:
+        raise ValueError(f"steps must be at most {MOST_STEPS:g} where each is taken, got {steps[-1]:g}")
+    return steps
