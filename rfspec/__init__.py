@@ -11,6 +11,8 @@ Each folder is a chapter and imports only from those before it; the arrows are t
                       ├──> algebraic (ground truth) ──> certificates  │
                       └──> empirical (sampled matrices) ──────────────┘
 
+A number such as (6) in a docstring or comment is that of an equation in docs/theory.md.
+
 Importing the package turns on double precision in JAX: the spectrum spans many orders of magnitude.
 """
 

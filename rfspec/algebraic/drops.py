@@ -18,7 +18,8 @@ from ..models.model import RandomFeatureModel
 from . import regression, twin
 
 FIRST, MANY, MOST = 32, 300, 10_000  # midpoints of a bulk
-AGREED = 1e-6
+AGREED = (1e-6, 1e-10)  # shares to which two rules have to agree; the second where the sum of all drops is not met
+SUM = 1e-15  # relative error of that sum
 
 
 class _Explained:
@@ -39,12 +40,16 @@ def between(model: RandomFeatureModel, bulks: list[tuple[Any, Any]], digits: int
     Of a bulk that is about to split what the others leave of all of it.
     """
     task = _Explained(model, digits, activation)
-    found = [_drop(task, ends, MANY) for ends in bulks]
+    total = _total(task)
+    for agreed in AGREED:
+        found = [_drop(task, ends, MANY, agreed) for ends in bulks]
+        if None not in found and abs(mp.fsum(found) - total) <= SUM * abs(total):
+            return found
     open_ = [i for i, drop in enumerate(found) if drop is None]
     for i in open_[1:]:
-        found[i] = _drop(task, bulks[i], MOST)
+        found[i] = _drop(task, bulks[i], MOST, agreed)
     if open_:
-        found[open_[0]] = _total(task) - mp.fsum(d for d in found if d is not None)
+        found[open_[0]] = total - mp.fsum(d for d in found if d is not None)
     return found
 
 
@@ -54,15 +59,16 @@ def _total(task: _Explained) -> Any:
     return explained(-decay) + (decay * mp.diff(explained, -decay) if decay else 0)
 
 
-def _drop(task: _Explained, ends: tuple[Any, Any], most: int) -> Any:
+def _drop(task: _Explained, ends: tuple[Any, Any], most: int, agreed: float) -> Any:
     """One bulk by the midpoint rule in θ, ζ = a(b/a)^{sin²(θ/2)}, thrice as many nodes at a time; None beyond `most`.
 
-    The error falls geometrically: where the last two sums agree to a share x, the last is good to x³.
+    The error falls geometrically: where the last two sums agree to a share x, the last is good to x³, unless they agree
+    by chance, as sums of what oscillates may.
     """
     nodes, before = FIRST, None
     while nodes <= most:
         total = mp.fsum(_term(task, ends, (j + mp.mpf(1) / 2) * mp.pi / nodes) for j in range(nodes)) / nodes
-        if before is not None and abs(total - before) <= AGREED * abs(total):
+        if before is not None and abs(total - before) <= agreed * abs(total):
             return total
         before, nodes = total, 3 * nodes
     return None

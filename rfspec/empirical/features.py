@@ -33,7 +33,7 @@ TOLERANCE = 1e-10  # of what the Hermite expansion may leave out of U, relative 
 
 
 class FeatureMatrices(eqx.Module):
-    r"""Correlation matrices of one draw of features and data.
+    r"""Correlation matrices (2) of one draw of features and data.
 
     Attributes
     ----------

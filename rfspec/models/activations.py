@@ -5,7 +5,7 @@ points where its derivative jumps. Five are named (``tanh``, ``erf``, ``sin``, `
 function written with `jax.numpy` is taken as it is, and its kinks are found by dyadic search. Polynomials have
 exact constants.
 
-The mean E[σ(Γz)] need not vanish: it is subtracted (THEORY: a constant shift of σ) and reported as ``mu0``.
+The mean E[σ(Γz)] need not vanish: it is subtracted, a constant shift of σ, and reported as ``mu0``.
 """
 
 from __future__ import annotations

@@ -11,14 +11,14 @@ grid y_k = y_0 + kh determine it (its cardinal series errs by e^{-π²/h}), and 
 form, ∫ sinc((y - y_k)/h)/(y - y*) dy = h (1 - E (-1)^k)/(y_k - y*) with E = exp[±iπ(y* - y_0)/h], the sign that of
 Im y*: the pole changes the weights of the trapezoid rule, w_k = h g_k, to
 
-    w_k [1 - (-1)^k E]                                        for one pole,                              (13)
-    w_k [1 - (-1)^k (E_1 + (y_k - y_1)(E_1 - E_2)/(y_1 - y_2))]   for two,                               (14)
+    w_k [1 - (-1)^k E]                                        for one pole,                              (21)
+    w_k [1 - (-1)^k (E_1 + (y_k - y_1)(E_1 - E_2)/(y_1 - y_2))]   for two,                               (22)
 
 uniformly in its place. E is a holomorphic function of the unknowns and vanishes off the support, where e(A) and e(B)
 have one sign. The logarithm of e has the same integral for the uniform law, in closed form, and the rest by parts: with
 the mass M(λ) up to λ and S = (λ - A)/(B - A),
 
-    ∫ dρ log e = log e(B) + e(A)/[e(B) - e(A)] log[e(B)/e(A)] - 1 - ∫ (M - S) e'/e dλ.                  (15)
+    ∫ dρ log e = log e(B) + e(A)/[e(B) - e(A)] log[e(B)/e(A)] - 1 - ∫ (M - S) e'/e dλ.                  (23)
 
 Beyond arXiv 2505.17638.
 """
@@ -92,12 +92,12 @@ class Continuum(eqx.Module):
 
     def averages(self, values: Any, weights: Any, e: tuple[Any, Any], ends: tuple[Any, Any], count: int) -> list[Any]:
         """∫ λ^k/e for k < count and e = e_0 + e_1λ, from e at the lower and the upper ends of the rows, by equation
-        (13); the nodes and weights are the law's own, or those of equations that hold them.
+        (21); the nodes and weights are the law's own, or those of equations that hold them.
         """
         rows = self.step.size
         values, weights = values.reshape(rows, -1, 2), weights.reshape(rows, -1, 2)
         _, E, _ = self._pole(ends)
-        total = sum(
+        total = sum(  # (21)
             (1.0 - E[r]) * pole_sums(count, values[r, :, 0], weights[r, :, 0], *e)
             + (1.0 + E[r]) * pole_sums(count, values[r, :, 1], weights[r, :, 1], *e)
             for r in range(rows)
@@ -105,7 +105,6 @@ class Continuum(eqx.Module):
         return [total[k] for k in range(count)]
 
     def correction_of_two(self, e1: tuple[Any, Any], e2: tuple[Any, Any]) -> Any:
-        """The same of equation (14)."""
         (y1, E1, s1), (y2, E2, s2) = self._pole(e1), self._pole(e2)
         d, same = y1 - y2, s1 == s2
         small = same & (jnp.abs(d) < 1e-8)
@@ -116,7 +115,7 @@ class Continuum(eqx.Module):
         slope = jnp.where((E1 == 0) | (E2 == 0), (E1 - E2) / safe, slope)
         y = self.start[:, None] + self.step[:, None] * np.arange(self.values.size // self.start.size)
         signs = (-1.0) ** np.arange(y.shape[1])
-        return 1.0 - (signs * (E1[:, None] + (y - y1[:, None]) * slope[:, None])).ravel()
+        return 1.0 - (signs * (E1[:, None] + (y - y1[:, None]) * slope[:, None])).ravel()  # (22) over w_k
 
     def _pole(self, e: tuple[Any, Any]) -> tuple[Any, Any, Any]:
         """y*, E and the sign of Im y* of each row. Real unknowns have a pole off the support, or none at all."""

@@ -152,4 +152,4 @@ def _assemble(given: _Variances, route: Route) -> GaussianEquivalent:
     seen = linear > jnp.maximum(blur, ROUNDING * jnp.sqrt(linear**2 + jax.lax.stop_gradient(v2 + s2)))
     mu1 = jnp.where(seen, mu1, 0.0)
     error = jnp.maximum(error, jnp.where(seen, 2 * blur / linear, 0.0))
-    return GaussianEquivalent(mu0, mu1, alpha2 * mu1**2, beta2 * mu1**2, v2, s2, error)
+    return GaussianEquivalent(mu0, mu1, alpha2 * mu1**2, beta2 * mu1**2, v2, s2, error)  # (5)

@@ -1,6 +1,6 @@
 r"""What the model learns to predict from x_t = αx + βξ: a combination y = c_x x + c_ξ ξ of signal and noise.
 
-Training minimises (1/dn) Σ_ν E_ξ ||ω s_A(x_t^ν) - y^ν||², with ω = β for the noise, so that s_A is the score, and
+Training minimises (1/dn) Σ_ν E_ξ ||ω s_A(x_t^ν) - y^ν||² (1), with ω = β for the noise, so that s_A is the score, and
 ω = 1 else. All of them are the same regression; A = 0 starts at the loss Tr E[yyᵀ]/d.
 """
 

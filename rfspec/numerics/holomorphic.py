@@ -203,7 +203,7 @@ def fold_step(eq: Any, u: Unknowns, zeta: Any) -> tuple[Unknowns, Any]:
 
     def augmented(*v: Any) -> Unknowns:
         value, columns = jacobian(_at(eq, v[-1]), v[:-1])
-        return (*value, determinant(columns))
+        return (*value, determinant(columns))  # (10)
 
     *u_next, zeta_next = newton_step(augmented, (*u, zeta))
     return tuple(u_next), zeta_next

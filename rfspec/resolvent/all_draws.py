@@ -3,12 +3,12 @@ r"""The fixed-point equations of the spectrum of U, as printed, and nothing else
 With q(z) = Tr(U - z)⁻¹/p, r = Tr FΣFᵀ(U - z)⁻¹/p and s = Tr FFᵀ(U - z)⁻¹/p, the three equations of
 arXiv 2505.17638 (Theorem 3.1) reduce to two unknowns (q, δ); D = 1/(1+δ) and T(λ) = b² + κ²λD:
 
-    1/q = s² - z + v²D + ∫ dρ_Σ(λ) T/(1 + ψ_p T q)                     (1)
-    δ   = (ψ_p/ψ_n) [ v² q + κ² ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q) ]          (2)
-    r   = ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q),   s = ∫ dρ_Σ(λ) q/(1 + ψ_p T q)   (3)
+    1/q = s² - z + v²D + ∫ dρ_Σ(λ) T/(1 + ψ_p T q)                     (6)
+    δ   = (ψ_p/ψ_n) [ v² q + κ² ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q) ]          (7)
+    r   = ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q),   s = ∫ dρ_Σ(λ) q/(1 + ψ_p T q)   (8)
 
 The columns behind it are those of the data, g = κFx + vω with covariance v²I + κ²FΣFᵀ given F; what they explain of
-the target, and two resolvents with a matrix between them, are equations (5) to (9) of ``rfspec.resolvent.columns``.
+the target, and two resolvents with a matrix between them, are equations (12) to (16) of docs/theory.md.
 
 s² only shifts the spectrum, so everything downstream works with ζ = z - s², and keeps its relative accuracy
 next to the atom. A theory is a class with the members below; the solver, the edge search and the spectrum know
@@ -33,12 +33,11 @@ class RandomFeatureEquations(ColumnEquations):
     """
 
     def residual(self, u: tuple[Any, Any], zeta: Any) -> tuple[Any, Any]:
-        """Equations (1), multiplied by q, and (2); both vanish on a solution."""
         q, delta = u
         v2, kappa2 = self.ge.v2, self.ge.kappa2
         (D,), by_T, _, by_value = self._averages(u)
-        one = q * (v2 * D - zeta + by_T) - 1.0
-        two = self.psi_p / self.psi_n * q * (v2 + kappa2 * by_value) - delta
+        one = q * (v2 * D - zeta + by_T) - 1.0  # (6) times q
+        two = self.psi_p / self.psi_n * q * (v2 + kappa2 * by_value) - delta  # (7)
         return one, two
 
     def start(self, zeta: Any) -> tuple[Any, Any]:
@@ -63,9 +62,8 @@ class RandomFeatureEquations(ColumnEquations):
         return self.target.noise, 0.0
 
     def _linear(self, u: tuple[Any, Any], zeta: Any) -> Any:
-        """(ψ_n/ψ_p + v²q)D - ζq of equation (4)."""
         q, delta = u
-        return (self.psi_n / self.psi_p + self.ge.v2 * q) * reciprocal(1.0 + delta) - zeta * q
+        return (self.psi_n / self.psi_p + self.ge.v2 * q) * reciprocal(1.0 + delta) - zeta * q  # of (9)
 
     def _T(self, D: tuple[Any, ...], values: Any) -> Any:
         return self.ge.b2 + self.ge.kappa2 * values * D[0]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,6 +14,7 @@ from ..models.gaussian_equivalent import GaussianEquivalent
 from ..models.targets import Combination
 from ..numerics.holomorphic import Unknowns, reciprocal
 from .columns import Kind, Pair, Point, Response, Source, Target, explained, explained_twice, or_zero
+from .interface import Equations
 
 SAME = 1e-13  # sums of ranks, relative to what they differ by
 
@@ -23,7 +24,7 @@ def angle(w: Any) -> Any:
     return jnp.arctan2(jnp.abs(w.imag), w.real)
 
 
-class ColumnEquations(eqx.Module):
+class ColumnEquations(Equations):
     """What all equations of columns share; q is the first of their unknowns.
 
     `target` is the combination y = c_xx + c_ξξ that is learnt, `slope` c_xα/β (None where c_x is), and `decay` what
@@ -48,9 +49,9 @@ class ColumnEquations(eqx.Module):
         """D_i = 1/(1+δ_i)."""
         return tuple(reciprocal(1.0 + delta) for delta in u[1:])
 
+    @abstractmethod
     def _T(self, D: tuple[Any, ...], values: Any) -> Any:
         """T(λ), linear in λ with the slope κ²D_1."""
-        raise NotImplementedError
 
     def _averages(self, u: Unknowns) -> tuple[tuple[Any, ...], Any, Any, Any]:
         """D_i, and ∫ dρ_Σ N/(1 + ψ_pTq) for N = T, 1 and λ."""
@@ -76,7 +77,7 @@ class ColumnEquations(eqx.Module):
         return low, high
 
     def _turned(self, u: Unknowns) -> Any:
-        """∫ dρ_Σ arg(1 + ψ_pTq), of a continuous law by equation (15)."""
+        """∫ dρ_Σ arg(1 + ψ_pTq)."""
         D, (tops, shares) = self._D(u), self._components
         T = self._T(D, tops)
         e, h = 1.0 + self.psi_p * T * u[0], T + reciprocal(self.psi_p * u[0])
@@ -89,7 +90,7 @@ class ColumnEquations(eqx.Module):
         x = jnp.where(x == 0, 1e-100, x)
         uniform = jnp.sum(law.mass * jnp.log1p(x) * reciprocal(x))
         (rest,) = law.averages(self.values, law.below, (low[0] - slope * law.lower[0], slope), self._ends(u, D), 1)
-        return at_top + (uniform - slope * rest).imag
+        return at_top + (uniform - slope * rest).imag  # (23)
 
     @property
     def _trace(self) -> Any:
@@ -117,50 +118,31 @@ class ColumnEquations(eqx.Module):
         return self._components[1].size
 
     @property
+    @abstractmethod
     def _kinds(self) -> tuple[Kind, ...]:
-        raise NotImplementedError
+        """The kinds of columns that U is made of."""
 
     @property
+    @abstractmethod
     def _columns(self) -> Any:
         """N/d."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def _fixed(self) -> tuple[Any, Any]:
         """(fixed_0, fixed_1) of V."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def _rank(self) -> Any:
         """Rank of U - origin over d, where p is large."""
-        raise NotImplementedError
-
-    @property
-    def origin(self) -> Any:
-        """Where ζ = 0 lies, a lower bound of the spectrum."""
-        raise NotImplementedError
-
-    @property
-    def bound(self) -> Any:
-        """An upper bound of the spectrum in ζ."""
-        raise NotImplementedError
 
     # Counting: in a gap all unknowns are real, and the eigenvalues above it are a sum of ranks and of Σ's weights.
 
     @property
+    @abstractmethod
     def _column_ranks(self) -> tuple[Any, ...]:
         """Numbers of columns over d, one for each δ."""
-        raise NotImplementedError
-
-    @property
-    def total(self) -> Any:
-        """Which ranks make up the whole spectrum but the atom, as in ``above``."""
-        raise NotImplementedError
-
-    @property
-    def dividing(self) -> Any:
-        """Ranks above the population, sample and satellite parts, and above what lies below these, as in ``above``."""
-        raise NotImplementedError
 
     @property
     def ranks(self) -> Any:
@@ -241,7 +223,7 @@ class ColumnEquations(eqx.Module):
 
         The equations are the stationarity of Φ in the unknowns, with dΦ/dζ = -ψ_p q; so with N_i columns of kind i
 
-            1 - F(ζ) = (1/π) [ arg(-q̄) + (1/ψ_p) ∫ dρ_Σ arg(1+ψ_pTq) + Σ_i (N_i/p) arg(1+δ_i) + Im linear ]    (4)
+            1 - F(ζ) = (1/π) [ arg(-q̄) + (1/ψ_p) ∫ dρ_Σ arg(1+ψ_pTq) + Σ_i (N_i/p) arg(1+δ_i) + Im linear ]    (9)
 
         with every argument 0 at ζ → ∞, and terms `linear` in q and D that the theory adds. In a gap q and δ are real,
         the arguments are 0 or π, and 1 - F is a sum of ranks and of Σ's weights. q and 1+δ have their arguments in
@@ -251,11 +233,11 @@ class ColumnEquations(eqx.Module):
         q, *deltas = u
         columns = sum(rank * angle(1.0 + d) for rank, d in zip(self._column_ranks, deltas, strict=True))
         counted = (self._turned(u) + columns) / self.psi_p
-        return (angle(-q) + counted + self._linear(u, zeta).imag) / jnp.pi
+        return (angle(-q) + counted + self._linear(u, zeta).imag) / jnp.pi  # (9)
 
+    @abstractmethod
     def _linear(self, u: Unknowns, zeta: Any) -> Any:
         """The terms of Φ/p that are not logarithms."""
-        raise NotImplementedError
 
     def depth(self, u: Unknowns) -> Any:
         """Largest relative imaginary part of what is real in a gap; the 1 + ψ_pTq tell of the lightest eigenvalues."""
@@ -265,8 +247,7 @@ class ColumnEquations(eqx.Module):
         return jnp.maximum(told, jnp.max(jnp.stack([v.imag / jnp.abs(v) for v in u])))
 
     def transforms(self, u: Unknowns) -> tuple[Any, Any]:
-        """The traces (r, s) of equation (3)."""
-        s, r, _ = self.at(u).moments
+        s, r, _ = self.at(u).moments  # (8)
         return r, s
 
     def at(self, u: Unknowns) -> Point:
@@ -314,7 +295,7 @@ class ColumnEquations(eqx.Module):
         return self.ge.v2 + self.ge.s2, self.ge.b2, self.ge.kappa2
 
     @staticmethod
-    def numbers(eq: Any) -> tuple[Any, ...]:
+    def numbers(eq: Equations) -> tuple[Any, ...]:
         """What of the equations is known to rounding, or to `accuracy`, only."""
         ge = eq.ge
         return eq.psi_p, eq.psi_n, eq.values, eq.weights, ge.kappa2, ge.b2, ge.v2, ge.s2

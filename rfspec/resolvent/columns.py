@@ -6,12 +6,12 @@ what is known without fluctuation, and V their mean correlation with the target,
 D_i = 1/(1+δ_i), δ_i = Tr C_i(U - z)⁻¹/N, and V̄ = bF(P_0 + P_1Σ), P_k = fixed_k + Σ_i f_iD_in_ik, removing one column
 at a time gives for d → ∞
 
-    Vᵀ(U - z)⁻¹V         ≃ Σ_i f_i(1 - D_i) y_i + V̄ᵀ(U - z)⁻¹V̄                                          (8)
-    Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V ≃ V̄1ᵀ[M]V̄2 + Σ_i φ_i { y_i - N_iᵀ(U - z1)⁻¹V̄1 - N_iᵀ(U - z2)⁻¹V̄2 }          (9)
+    Vᵀ(U - z)⁻¹V         ≃ Σ_i f_i(1 - D_i) y_i + V̄ᵀ(U - z)⁻¹V̄                                          (15)
+    Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V ≃ V̄1ᵀ[M]V̄2 + Σ_i φ_i { y_i - N_iᵀ(U - z1)⁻¹V̄1 - N_iᵀ(U - z2)⁻¹V̄2 }          (16)
 
     [M] = (U - z1)⁻¹M(U - z2)⁻¹,    φ_i = f_i D_i(z1) D_i(z2) Tr C_i[M]/N.
 
-(9) is the derivative of (8) in a source M, for 2×2-matrix-valued unknowns. Beyond arXiv 2505.17638.
+(16) is the derivative of (15) in a source M, for 2×2-matrix-valued unknowns. Beyond arXiv 2505.17638.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ class Pair(NamedTuple):
 
         M' = M + Σ_jφ_jC_j = ι'I + β'FFᵀ + γ'FΣFᵀ takes the fluctuations of U into account, and then
 
-            x (ψ_pJQ - 1) = Q (ι' + β'I_0 + γ'I_1)                                                     (5)
-            φ_i = (p/N) f_iD_i [ -ι_ix + β_iK_0 + γ_iK_1 ]                                             (6)
-            K_k = Tr FΣᵏFᵀ[M]/p = ψ_pQ (β'I_k + γ'I_{k+1}) - x I_k                                      (7)
+            x (ψ_pJQ - 1) = Q (ι' + β'I_0 + γ'I_1)                                                     (12)
+            φ_i = (p/N) f_iD_i [ -ι_ix + β_iK_0 + γ_iK_1 ]                                             (13)
+            K_k = Tr FΣᵏFᵀ[M]/p = ψ_pQ (β'I_k + γ'I_{k+1}) - x I_k                                      (14)
         """
         I, size = self.I, self.psi_p * self.Q  # noqa: E741
         weight = [self.psi_p / self.columns * kind.share * D for kind, D in zip(kinds, self.D, strict=True)]
@@ -125,7 +125,7 @@ class Pair(NamedTuple):
         found = []
         for source in sources:
             right = (first(source), *(_times(w, direct(k, source)) for w, k in zip(weight, kinds, strict=True)))
-            x, *phi = solve_small([tuple(c) for c in columns], right)
+            x, *phi = solve_small([tuple(c) for c in columns], right)  # (12), (13)
             beta, gamma = (
                 _plus(source[s], *(_times(f, k.covariance[s]) for f, k in zip(phi, kinds, strict=True))) for s in (1, 2)
             )
@@ -133,7 +133,7 @@ class Pair(NamedTuple):
                 _plus(_times(size, _plus(_times(beta, I[k]), _times(gamma, I[k + 1]))), _times(-x, I[k]))
                 for k in range(3)
             )
-            found.append(Response(-x, moments, tuple(phi)))
+            found.append(Response(-x, moments, tuple(phi)))  # moments: (14)
         return found
 
 
@@ -161,10 +161,10 @@ def _mean(target: Target, kinds: Sequence[Kind], D: Sequence[Any]) -> tuple[Any,
 
 
 def explained(target: Target, kinds: Sequence[Kind], D: Sequence[Any], moments: Sequence[Any]) -> tuple[Any, Any]:
-    """Tr Vᵀ(U - z)⁻¹V/d of (8), and Tr Ṽᵀ(U - z)⁻¹V/d for the population's Ṽ; `moments` are Tr FΣᵏFᵀ(U - z)⁻¹/p."""
+    """Tr Vᵀ(U - z)⁻¹V/d of (15), and Tr Ṽᵀ(U - z)⁻¹V/d for the population's Ṽ; `moments` are Tr FΣᵏFᵀ(U - z)⁻¹/p."""
     mean = _mean(target, kinds, D)
     own = [_times(_times(k.share, 1.0 - d), k.variance) for k, d in zip(kinds, D, strict=True) if k.cross is not None]
-    sample = _plus(_times(target.scale, _quadratic(mean, mean, moments)), *own)
+    sample = _plus(_times(target.scale, _quadratic(mean, mean, moments)), *own)  # (15)
     return sample, _times(target.scale, _quadratic(target.fresh, mean, moments))
 
 
@@ -175,12 +175,12 @@ def explained_twice(
     moments: tuple[Sequence[Any], Sequence[Any]],
     response: Response,
 ) -> Any:
-    """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d of (9), D and moments at both arguments, and the response to M."""
+    """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d of (16), D and moments at both arguments, and the response to M."""
     means = [_mean(target, kinds, d) for d in D]
     terms = [_times(target.scale, _quadratic(means[0], means[1], response.moments))]
     for kind, phi in zip(kinds, response.weights, strict=True):
         if kind.cross is None:
             continue
         known = _plus(*(_quadratic(kind.cross, mean, m) for mean, m in zip(means, moments, strict=True)))
-        terms.append(_times(phi, _plus(kind.variance, _times(-target.scale, known))))
+        terms.append(_times(phi, _plus(kind.variance, _times(-target.scale, known))))  # (16)
     return _plus(*terms)

@@ -1,4 +1,4 @@
-"""Which equations a model has: the second file of them differs in nothing that the rest of the package can see."""
+"""Which equations a model has: those of all draws of the noise, or of finitely many. Both are ``Equations``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from ..numerics.checks import namespace
 from ..numerics.session import enter
 from .all_draws import RandomFeatureEquations
 from .finite_draws import NoiseDrawsEquations
-
-Equations = RandomFeatureEquations | NoiseDrawsEquations
+from .interface import Equations
 
 
 def equations(model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool = False) -> Equations:
@@ -62,7 +61,18 @@ def _equations(
     enter()
     y, process = combination(model.target, model.process), model.process
     slope = None if y.signal is None else y.signal * process.alpha / process.beta
-    known = (model.psi_p, model.psi_n, values, weights, law, others, ge, y, slope, model.weight_decay / y.weight)
+    known = {
+        "psi_p": model.psi_p,
+        "psi_n": model.psi_n,
+        "values": values,
+        "weights": weights,
+        "law": law,
+        "others": others,
+        "ge": ge,
+        "target": y,
+        "slope": slope,
+        "decay": model.weight_decay / y.weight,
+    }
     if np.isinf(model.noise_draws):
-        return RandomFeatureEquations(*known)
-    return NoiseDrawsEquations(*known, np.float64(model.noise_draws))
+        return RandomFeatureEquations(**known)
+    return NoiseDrawsEquations(**known, draws=np.float64(model.noise_draws))

@@ -4,10 +4,10 @@ U_m = (1/nm) Σ_ν Σ_j φ(x_t^νj)φ(x_t^νj)ᵀ. Rotating the draws of a data 
 mC_g + C_h and m - 1 of covariance C_h, with C_g = κ²FΣFᵀ + v²I and C_h = b²FFᵀ + s²I. So there are two δ's; with
 D_i = 1/(1+δ_i), f = D_1/m + (1 - 1/m)D_2 and T(λ) = b²f + κ²λD_1,
 
-    1/q = s²f - z + v²D_1 + ∫ dρ_Σ(λ) T/(1 + ψ_p T q)                                          (10)
-    δ_1 = (ψ_p/ψ_n) [ v²q + κ²r + (s²q + b²s)/m ],    δ_2 = (ψ_p/mψ_n) (s²q + b²s)              (11)
+    1/q = s²f - z + v²D_1 + ∫ dρ_Σ(λ) T/(1 + ψ_p T q)                                          (19)
+    δ_1 = (ψ_p/ψ_n) [ v²q + κ²r + (s²q + b²s)/m ],    δ_2 = (ψ_p/mψ_n) (s²q + b²s)              (20)
 
-with r and s of equation (3). m → ∞ is ``rfspec.resolvent.all_draws``; s² no longer shifts the spectrum, and the
+with r and s of equation (8). m → ∞ is ``rfspec.resolvent.all_draws``; s² no longer shifts the spectrum, and the
 atom lies at 0. Beyond arXiv 2505.17638.
 """
 
@@ -30,25 +30,23 @@ class NoiseDrawsEquations(ColumnEquations):
     draws: Any
 
     def residual(self, u: Unknowns, zeta: Any) -> Unknowns:
-        """Equations (10), multiplied by q, and (11)."""
         q, first, second = u
         ge, ratio = self.ge, self.psi_p / self.psi_n
         D, by_T, by_one, by_value = self._averages(u)
         f = self._all(D)
         s, r = q * by_one, q * by_value
-        one = q * (ge.s2 * f + ge.v2 * D[0] - zeta + by_T) - 1.0
+        one = q * (ge.s2 * f + ge.v2 * D[0] - zeta + by_T) - 1.0  # (19) times q
         drawn = (ge.s2 * q + ge.b2 * s) / self.draws
-        return one, ratio * (ge.v2 * q + ge.kappa2 * r + drawn) - first, ratio * drawn - second
+        return one, ratio * (ge.v2 * q + ge.kappa2 * r + drawn) - first, ratio * drawn - second  # (20)
 
     def start(self, zeta: Any) -> Unknowns:
         """The solution to leading order at large ζ."""
         return -1.0 / zeta, 0.0 * zeta, 0.0 * zeta
 
     def _linear(self, u: Unknowns, zeta: Any) -> Any:
-        """(s²f + v²D_1 - ζ)q + (ψ_n/ψ_p)(D_1 + (m-1)D_2) of equation (4)."""
         D = self._D(u)
         own = self.ge.s2 * self._all(D) + self.ge.v2 * D[0] - zeta
-        return own * u[0] + self.psi_n / self.psi_p * (D[0] + (self.draws - 1.0) * D[1])
+        return own * u[0] + self.psi_n / self.psi_p * (D[0] + (self.draws - 1.0) * D[1])  # of (9)
 
     def _T(self, D: tuple[Any, ...], values: Any) -> Any:
         return self.ge.b2 * self._all(D) + self.ge.kappa2 * values * D[0]

@@ -29,6 +29,7 @@ from ..numerics.holomorphic import (
 )
 from ..numerics.session import at_points
 from .equations import equations
+from .interface import Equations
 
 EPS = float(np.finfo(float).eps)
 NEAR_STEPS = 3  # of Newton's method, from a solution nearby
@@ -84,7 +85,7 @@ class Solution(eqx.Module):
 def solve(model: RandomFeatureModel, z: Any) -> Solution:
     r"""Solve the fixed-point equations of a model at z.
 
-    (q, δ) solve equations (1) and (2) of ``rfspec.resolvent.all_draws`` on the branch with Im q > 0 and Im δ > 0 for
+    (q, δ) solve equations (6) and (7) of docs/theory.md on the branch with Im q > 0 and Im δ > 0 for
     Im z > 0.
 
     Parameters
@@ -137,42 +138,42 @@ def complex_array(z: Any, name: str = "z") -> Any:
     return array.astype(complex)
 
 
-def solve_at(eq: Any, z: Any) -> Solution:
+def solve_at(eq: Equations, z: Any) -> Solution:
     """The same from the equations."""
     return at_points(partial(_solve, eq), z)
 
 
 @jax.jit
-def _solve(eq: Any, z: Any) -> Solution:
+def _solve(eq: Equations, z: Any) -> Solution:
     return jax.vmap(partial(_solve_one, eq))(z)
 
 
-def solve_real_axis(eq: Any, zeta: Any, floor: Any) -> Unknowns:
+def solve_real_axis(eq: Equations, zeta: Any, floor: Any) -> Unknowns:
     """Differentiable limit solution at real ζ, `floor` well below its distance to the nearest edge."""
     still, point = jax.lax.stop_gradient((eq, zeta + 0.0j))
     return implicit(eq, descend(still, point, floor), zeta + 0.0j)
 
 
-def solve_off_axis(eq: Any, z: Any) -> Unknowns:
+def solve_off_axis(eq: Equations, z: Any) -> Unknowns:
     """Differentiable solution at z with Im z > 0."""
     zeta = z - eq.origin
     still, point = jax.lax.stop_gradient((eq, zeta))
     return implicit(eq, descend(still, point, point.imag), zeta)
 
 
-def towards(eq: Any, u: Unknowns, z: Any) -> Unknowns:
+def towards(eq: Equations, u: Unknowns, z: Any) -> Unknowns:
     """The solution at z with Im z > 0 from one nearby; not differentiated."""
     step = lambda _, u: newton_step(lambda *w: eq.residual(w, z - eq.origin), u)
     return jax.lax.fori_loop(0, NEAR_STEPS, step, u)
 
 
-def solve_near(eq: Any, u: Unknowns, z: Any) -> Unknowns:
+def solve_near(eq: Equations, u: Unknowns, z: Any) -> Unknowns:
     """Differentiable solution at z with Im z > 0 from one nearby."""
     still, u, point = jax.lax.stop_gradient((eq, u, z))
     return implicit(eq, towards(still, u, point), z - eq.origin)
 
 
-def left_of_origin(eq: Any, z: Any) -> Any:
+def left_of_origin(eq: Equations, z: Any) -> Any:
     """ζ of a real z to the left of the spectrum, at its origin a number that is 0 to rounding.
 
     There q may diverge as ζ⁻¹ (an atom) or ζ^{-1/2} (a hard edge). Traces that stay finite, such as what training
@@ -182,20 +183,20 @@ def left_of_origin(eq: Any, z: Any) -> Any:
     return jnp.where(zeta < 0, zeta, -NOTHING * jax.lax.stop_gradient(eq.bound))
 
 
-def solve_left(eq: Any, z: Any) -> Unknowns:
+def solve_left(eq: Equations, z: Any) -> Unknowns:
     """Differentiable real solution at a real z to the left of the spectrum; at its origin the limit from the left."""
     zeta = left_of_origin(eq, z)
     still, point = jax.lax.stop_gradient((eq, zeta))
     return implicit(eq, approach(still, point), zeta)
 
 
-def _solve_one(eq: Any, z: Any) -> Solution:
+def _solve_one(eq: Equations, z: Any) -> Solution:
     u, residual, error, status = unknowns_at(eq, z)
     r, s = eq.transforms(u)
     return Solution(u[0], u[1], r, s, residual, error, status)
 
 
-def unknowns_at(eq: Any, z: Any) -> tuple[Unknowns, Any, Any, Any]:
+def unknowns_at(eq: Equations, z: Any) -> tuple[Unknowns, Any, Any, Any]:
     """Differentiable unknowns at any z, NaN where it is not finite; with residual, estimated error and status."""
     finite = jnp.isfinite(z)
     below = z.imag < 0
@@ -215,7 +216,7 @@ def unknowns_at(eq: Any, z: Any) -> tuple[Unknowns, Any, Any, Any]:
     return mirrored, residual, error, status
 
 
-def _assess(eq: Any, u: Unknowns, zeta: Any) -> tuple[Any, Any, Any]:
+def _assess(eq: Equations, u: Unknowns, zeta: Any) -> tuple[Any, Any, Any]:
     """Error estimate, residual and status of a solution."""
     value, columns = jacobian(lambda *v: eq.residual(v, zeta), u)
     _, by_z = jax.jvp(lambda w: eq.residual(u, w), (zeta,), (jnp.ones_like(zeta),))

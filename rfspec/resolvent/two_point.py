@@ -1,7 +1,7 @@
 r"""Two resolvents of U with a matrix between them: what quadratic functions of the trained weights are made of.
 
 K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p for M = I, FFᵀ, FΣFᵀ; the test loss is a double contour integral of
-K_Ũ (``rfspec.training.learning_curves``). Equations (5) to (7) of ``rfspec.resolvent.columns``; beyond
+K_Ũ (``rfspec.training.learning_curves``). Equations (12) to (14) of docs/theory.md; beyond
 arXiv 2505.17638.
 """
 
@@ -21,6 +21,7 @@ from ..numerics.checks import concrete, namespace
 from ..numerics.holomorphic import condition, implicit
 from ..numerics.session import at_points
 from .equations import equations
+from .interface import Equations
 from .solver import EPS, STATUS, ConvergenceError, complex_array, unknowns_at
 
 SOURCES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))  # I, FFᵀ, FΣFᵀ
@@ -91,11 +92,11 @@ def two_point(model: RandomFeatureModel, z1: Any, z2: Any) -> TwoPoint:
 
 
 @jax.jit
-def _two_point(eq: Any, z1: Any, z2: Any) -> TwoPoint:
+def _two_point(eq: Equations, z1: Any, z2: Any) -> TwoPoint:
     return jax.vmap(partial(_one, eq))(z1, z2)
 
 
-def _one(eq: Any, z1: Any, z2: Any) -> TwoPoint:
+def _one(eq: Equations, z1: Any, z2: Any) -> TwoPoint:
     z = jnp.stack([z1, z2])
     u, _, _, status = jax.vmap(partial(unknowns_at, eq))(z)
     image = lambda eq, u: jnp.stack(eq.two_point(*(eq.at(tuple(v[i] for v in u)) for i in (0, 1)), SOURCES))

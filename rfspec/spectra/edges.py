@@ -29,6 +29,7 @@ from ..numerics.holomorphic import (
     solve_small,
 )
 from ..resolvent.column_equations import SAME
+from ..resolvent.interface import Equations
 
 EPS = float(jnp.finfo(float).eps)
 CUTS, ROUNDS = 16, 16  # points put into an interval that is cut
@@ -78,7 +79,7 @@ class Search(NamedTuple):
         return (self.changes + self.points.inside[0]) // 2
 
 
-def find_edges(eq: Any, search: Search, *, bulks: int) -> Edges:
+def find_edges(eq: Equations, search: Search, *, bulks: int) -> Edges:
     """Edges of up to `bulks` bulks, from a search; `failed` where one is missing.
 
     The search is not differentiated; edges are implicit functions of the parameters.
@@ -100,7 +101,7 @@ def find_edges(eq: Any, search: Search, *, bulks: int) -> Edges:
     return Edges(keep(lower), keep(upper), error, above, count, failed)
 
 
-def _above_gaps(eq: Any, points: _Points, bulks: int) -> Any:
+def _above_gaps(eq: Equations, points: _Points, bulks: int) -> Any:
     """Which ranks lie above each gap between bulks, by a point in the middle of those that the search has there."""
     ends = _transitions(points, bulks)
     upper = 2 * jnp.arange(bulks - 1) + 1 - points.inside[0]
@@ -111,7 +112,7 @@ def _above_gaps(eq: Any, points: _Points, bulks: int) -> Any:
 # --------------------------------------------------------------------------------------------------- search
 
 
-def is_inside(eq: Any, u: Unknowns) -> Any:
+def is_inside(eq: Equations, u: Unknowns) -> Any:
     """Whether a solution on the real axis lies in the support."""
     return eq.depth(u) > INSIDE
 
@@ -121,7 +122,7 @@ def on_axis(u: Unknowns, inside: Any) -> Unknowns:
     return tuple(jnp.where(inside, v, v.real + 0j) for v in u)
 
 
-def is_the_solution(eq: Any, u: Unknowns, x: Any) -> Any:
+def is_the_solution(eq: Equations, u: Unknowns, x: Any) -> Any:
     """Whether u, from any start, is the limit solution at a real x: with all Im u > 0, or real and rising with x in
     every unknown. Just above x it is then a root with all Im u > 0, and there is only one.
     """
@@ -137,7 +138,7 @@ def is_the_solution(eq: Any, u: Unknowns, x: Any) -> Any:
     return converged & (above | ((eq.depth(u) < CONVERGED) & rising))
 
 
-def _measure(eq: Any, x: Any) -> _Points:
+def _measure(eq: Equations, x: Any) -> _Points:
     """What is known at each x from the solution there alone; NaN marks unused or lost places.
 
     Newton's method from not far above finds most solutions, and it can be told which; the others are continued down to
@@ -189,7 +190,7 @@ def _in_turns(f: Callable[[Any], Any], x: Any, wanted: Any, few: int) -> Any:
     return jax.tree.map(lambda a: jnp.zeros_like(a[: x.size]).at[order].set(a[: x.size]), found)
 
 
-def search_support(eq: Any) -> Search:
+def search_support(eq: Equations) -> Search:
     """Points that tell of every gap and every bulk of the support."""
     eq = jax.lax.stop_gradient(eq)
     marks = jnp.clip(eq.landmarks / eq.bound, 1e-14, 1.0)
@@ -236,7 +237,7 @@ def _cuts(points: _Points, width: Any, rows: int, cuts: int) -> Any:
     return jnp.where(width[:, None] > NARROWEST, inner, jnp.nan).ravel()
 
 
-def _all_folds(eq: Any, search: Search, bulks: int) -> tuple[Unknowns, Any, Any]:
+def _all_folds(eq: Equations, search: Search, bulks: int) -> tuple[Unknowns, Any, Any]:
     """Folds in ascending order, padded with the first, and whether each was found.
 
     Newton's method starts from the two ends of an interval; where it leads elsewhere the interval is cut.
@@ -266,7 +267,7 @@ def _all_folds(eq: Any, search: Search, bulks: int) -> tuple[Unknowns, Any, Any]
     return jax.lax.while_loop(cond, body, (points, nothing, none, 0))[2]
 
 
-def _levels(eq: Any) -> tuple[Any, Any]:
+def _levels(eq: Equations) -> tuple[Any, Any]:
     """Mass and number of each level, and whether there may be a gap there; mass and number of the whole spectrum."""
     mass, number, told = eq.levels
     whole = eq.level(eq.total), eq.share(eq.total)
@@ -274,13 +275,13 @@ def _levels(eq: Any) -> tuple[Any, Any]:
     return (mass, number, told & (mass > 0) & ((mass < (1.0 - SAME) * whole[1]) | all_ranks)), whole
 
 
-def _alike(eq: Any, level: Any, above: Any, other: Any, mass: Any) -> Any:
+def _alike(eq: Equations, level: Any, above: Any, other: Any, mass: Any) -> Any:
     """Whether two gaps are the same one: of equal level, or of equal mass that only different columns add up to."""
     block = eq.components + 1
     return (level == other) | ((level // block != other // block) & (jnp.abs(above - mass) <= SAME * mass))
 
 
-def _wanted(eq: Any, levels: Any, points: _Points) -> tuple[Any, Any]:
+def _wanted(eq: Equations, levels: Any, points: _Points) -> tuple[Any, Any]:
     """Intervals in which a bulk was stepped over, and these with those in which a gap may have been."""
     x, above, level, inside, u = points
     mass, number, possible = levels
@@ -312,7 +313,7 @@ def _transitions(points: _Points, bulks: int) -> Any:
     return jnp.where(place < 0, place[0], place)
 
 
-def _folds(eq: Any, points: _Points, place: Any) -> tuple[Unknowns, Any, Any]:
+def _folds(eq: Equations, points: _Points, place: Any) -> tuple[Unknowns, Any, Any]:
     """A fold inside each interval, by Newton's method from its two ends; and whether one was found."""
     ends = jnp.concatenate([place, place + 1])
     left, right = jnp.tile(points.x[place], 2), jnp.tile(points.x[place + 1], 2)
@@ -323,7 +324,7 @@ def _folds(eq: Any, points: _Points, place: Any) -> tuple[Unknowns, Any, Any]:
     return tuple(pick(v) for v in u), pick(z), first | ok[place.size :]
 
 
-def _fold(eq: Any, u: Unknowns, x: Any) -> tuple[Unknowns, Any, Any, Any]:
+def _fold(eq: Equations, u: Unknowns, x: Any) -> tuple[Unknowns, Any, Any, Any]:
     """A fold by Newton's method, its last step, and whether it is an edge.
 
     Off the support every unknown rises with ζ on the physical sheet and on no other, so that at an edge, where
@@ -334,7 +335,7 @@ def _fold(eq: Any, u: Unknowns, x: Any) -> tuple[Unknowns, Any, Any, Any]:
     return u, z, step, jnp.abs(jnp.sum(jnp.sign(along))) == along.size
 
 
-def _implicit_fold(eq: Any, u: Unknowns, zeta: Any) -> tuple[Any, Any]:
+def _implicit_fold(eq: Equations, u: Unknowns, zeta: Any) -> tuple[Any, Any]:
     """An edge as a differentiable function of the parameters, and its estimated relative error.
 
     To first order an edge moves by covector·dF/covector·∂F/∂ζ, with the left null vector of ∂F/∂u; dF is what

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..resolvent.equations import equations
+from ..resolvent.interface import Equations
 
 
 class LeadingOrder(NamedTuple):
@@ -46,14 +47,14 @@ def leading_order(model: RandomFeatureModel) -> LeadingOrder:
 
 
 @jax.jit
-def leading_order_of(eq: Any) -> LeadingOrder:
+def leading_order_of(eq: Equations) -> LeadingOrder:
     """The same from equations that hold the constants already; μ1²Σ_t has the eigenvalues κ²λ + b²."""
     ge = eq.ge
     low, high = marchenko_pastur_edges(ge.kappa2 * eq.values + ge.b2, eq.weights, eq.psi_p)
     high = jnp.inf * high if eq.unbounded else high
     width = jnp.sqrt(eq.psi_p / eq.psi_n)
     floor = ge.v2 + ge.s2
-    return LeadingOrder(
+    return LeadingOrder(  # (27)
         population=(floor + low, floor + high),
         sample=(ge.s2 + ge.v2 * (1.0 - width) ** 2, ge.s2 + ge.v2 * (1.0 + width) ** 2),
     )

@@ -20,6 +20,7 @@ from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, namespace, on_host, real_array, traced_array
 from ..numerics.holomorphic import Unknowns, descend, determinant
 from ..resolvent.equations import equations
+from ..resolvent.interface import Equations
 from .edges import is_inside, on_axis
 
 EPS = float(jnp.finfo(float).eps)
@@ -134,7 +135,7 @@ def _arguments(psi_n: Any, psi_p: Any) -> tuple[bool, Any, float, float]:
 # ------------------------------------------------------------------------------------------------ is there a gap
 
 
-def _at(eq: Any, psi_n: Any, psi_p: Any) -> Any:
+def _at(eq: Equations, psi_n: Any, psi_p: Any) -> Any:
     """The equations of other ratios."""
     return eqx.tree_at(lambda e: (e.psi_n, e.psi_p), eq, (psi_n, psi_p))
 
@@ -146,7 +147,7 @@ def _level(pair: str, psi_n: Any, psi_p: Any) -> tuple[Any, Any]:
     return data / psi_p, both & (psi_p > data)
 
 
-def _level_point(eq: Any, level: Any) -> tuple[Any, Any, Unknowns]:
+def _level_point(eq: Equations, level: Any) -> tuple[Any, Any, Unknowns]:
     """Whether there is a gap below this mass, and the point there (where there is none, the quantile)."""
 
     def look(x: Any) -> tuple[Any, Any, Unknowns]:
@@ -172,14 +173,14 @@ def _level_point(eq: Any, level: Any) -> tuple[Any, Any, Unknowns]:
 
 
 @jax.jit
-def _gaps(eq: Any, psi_n: Any, psi_p: Any, levels: Any) -> tuple[Any, Any, Unknowns]:
+def _gaps(eq: Equations, psi_n: Any, psi_p: Any, levels: Any) -> tuple[Any, Any, Unknowns]:
     return jax.vmap(lambda n, p, level: _level_point(_at(eq, n, p), level))(psi_n, psi_p, levels)
 
 
 # --------------------------------------------------------------------------------------------------- the line
 
 
-def _line(eq: Any, pair: str, along_n: bool, grid: Any, scan: np.ndarray) -> MergingLine:
+def _line(eq: Equations, pair: str, along_n: bool, grid: Any, scan: np.ndarray) -> MergingLine:
     """The branches of one line over the grid."""
     fixed = np.asarray(jax.lax.stop_gradient(grid))
     row, x, zeta, u = _brackets(jax.lax.stop_gradient(eq), pair, along_n, fixed, scan)
@@ -204,7 +205,7 @@ def _line(eq: Any, pair: str, along_n: bool, grid: Any, scan: np.ndarray) -> Mer
 
 
 def _brackets(
-    eq: Any, pair: str, along_n: bool, grid: np.ndarray, scan: np.ndarray
+    eq: Equations, pair: str, along_n: bool, grid: np.ndarray, scan: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
     """Where the gap opens or closes, to six digits: places on the grid, the other coordinate, ζ and u there."""
 
@@ -235,17 +236,17 @@ def _padded(size: int) -> int:
 
 
 @eqx.filter_jit
-def _cusps(eq: Any, along_n: bool, grid: Any, x: Any, zeta: Any, u: Unknowns) -> tuple[Any, Any, Any]:
+def _cusps(eq: Equations, along_n: bool, grid: Any, x: Any, zeta: Any, u: Unknowns) -> tuple[Any, Any, Any]:
     return jax.vmap(lambda g, x, z, *u: _cusp(eq, along_n, g, x, z, u))(grid, x, zeta, *u)
 
 
-def _cusp(eq: Any, along_n: bool, g: Any, x: Any, zeta: Any, u: Unknowns) -> tuple[Any, Any, Any]:
+def _cusp(eq: Equations, along_n: bool, g: Any, x: Any, zeta: Any, u: Unknowns) -> tuple[Any, Any, Any]:
     """The coordinate x at which the gap closes, differentiable in eq and g; its ζ; its estimated relative error."""
 
-    def conditions(eq: Any, g: Any, v: Any) -> Any:
+    def conditions(eq: Equations, g: Any, v: Any) -> Any:
         return _conditions(_at(eq, *((g, v[-1]) if along_n else (v[-1], g))), v)
 
-    def step(eq: Any, g: Any, v: Any) -> Any:
+    def step(eq: Equations, g: Any, v: Any) -> Any:
         return v - jnp.linalg.solve(jax.jacfwd(lambda w: conditions(eq, g, w))(v), conditions(eq, g, v))
 
     still, fixed, start = jax.lax.stop_gradient((eq, g, jnp.stack([*u, zeta, x])))
@@ -261,7 +262,7 @@ def _cusp(eq: Any, along_n: bool, g: Any, x: Any, zeta: Any, u: Unknowns) -> tup
     return solved[-1], solved[-2], (last + (4 * EPS + still.accuracy) * moved) / v[-1] + 8 * EPS
 
 
-def _conditions(eq: Any, v: Any) -> Any:
+def _conditions(eq: Equations, v: Any) -> Any:
     """F, det ∂F/∂u, and its derivative along the null vector; v = (u, ζ, the coordinate that eq holds)."""
     u, zeta = v[:-2], v[-2]
     slopes = jax.jacfwd(lambda w: jnp.stack(eq.residual(tuple(w), zeta)))
@@ -273,4 +274,4 @@ def _conditions(eq: Any, v: Any) -> Any:
     first = slopes(u)[0]  # the null vector from the first row; the others follow where the determinant vanishes
     along = jnp.stack([-first[1], first[0]])
     _, change = jax.jvp(det, (u,), (along,))
-    return jnp.concatenate([jnp.stack(eq.residual(tuple(u), zeta)), jnp.stack([det(u), change])])
+    return jnp.concatenate([jnp.stack(eq.residual(tuple(u), zeta)), jnp.stack([det(u), change])])  # (10), (11)

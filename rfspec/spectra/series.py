@@ -17,6 +17,7 @@ import scipy.fft
 
 from ..numerics.checks import namespace, on_host
 from ..numerics.holomorphic import implicit, moves
+from ..resolvent.interface import Equations
 from ..resolvent.solver import EPS, solve_real_axis
 from .support import Support, depth
 
@@ -137,7 +138,7 @@ class Piece(NamedTuple):
     moves: Any
 
 
-def resolve(eq: Any, lower: Any, upper: Any, begin: Any, end: Any, by: Rule) -> Piece:
+def resolve(eq: Equations, lower: Any, upper: Any, begin: Any, end: Any, by: Rule) -> Piece:
     r"""Density and loss drop of the piece θ/π in [begin, end] of a bulk [ζ_a, ζ_b].
 
     The drop ∫ dν(λ) (λ + 2γ')/(λ + γ')² under weight decay γ', with ν the measure of what U's modes explain, is a sum
@@ -193,7 +194,7 @@ def series_of(support: Support, bulk: Any, begin: Any, end: Any, found: Piece) -
     return Series(bulk, begin, end, share, found.values, error, by_bulk(found.drop_error))
 
 
-def drops_of(eq: Any, support: Support, edge_error: Any, bulk: Any, found: Piece) -> tuple[Any, Any]:
+def drops_of(eq: Equations, support: Support, edge_error: Any, bulk: Any, found: Piece) -> tuple[Any, Any]:
     """Loss drop of each bulk and its error: what the nodes miss of it and of the mass, errors of the edges, and its
     condition.
     """
@@ -205,7 +206,7 @@ def drops_of(eq: Any, support: Support, edge_error: Any, bulk: Any, found: Piece
     return drop, jax.lax.stop_gradient(error + (4 * EPS + still.accuracy) * jnp.sum(jnp.abs(moved), axis=1))
 
 
-def cut(eq: Any, support: Support, bulks: Any, goal: float, drop_goal: float) -> tuple[Any, Any, Any, Piece]:
+def cut(eq: Equations, support: Support, bulks: Any, goal: float, drop_goal: float) -> tuple[Any, Any, Any, Piece]:
     """Pieces that resolve these bulks, ascending: the bulk of each, its begin, end and contents."""
     todo = [(int(k), half, half + 0.5) for k in bulks for half in (0.0, 0.5)]
     done: list[tuple[int, float, float, Piece]] = []
@@ -267,7 +268,7 @@ def cells_of(series: Series) -> tuple[Any, Any]:
 
 
 @partial(jax.jit, static_argnames="polish")
-def quantile_at(eq: Any, support: Support, series: Series, u: Any, *, polish: bool) -> Any:
+def quantile_at(eq: Equations, support: Support, series: Series, u: Any, *, polish: bool) -> Any:
     """Inverse of the distribution; `polish` adds two Newton steps with the exact distribution and density."""
     below, slope = cells_of(series)
     mass = series.mass
@@ -306,7 +307,7 @@ def quantile_at(eq: Any, support: Support, series: Series, u: Any, *, polish: bo
     return eq.origin + jax.vmap(one)(u)
 
 
-def towards(eq: Any, support: Support, zeta: Any, u: Any) -> Any:
+def towards(eq: Equations, support: Support, zeta: Any, u: Any) -> Any:
     """One Newton step towards the quantile, not taken where it would leave the neighbourhood."""
     inside, distance = depth(support, zeta)
     solution = solve_real_axis(eq, zeta, 0.02 * distance)

@@ -19,7 +19,8 @@ from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, namespace, on_host, real_array, traced_array
 from ..numerics.session import at_points, enter
-from ..resolvent.equations import Equations, equations
+from ..resolvent.equations import equations
+from ..resolvent.interface import Equations
 from ..resolvent.solver import ConvergenceError, Solution, complex_array, solve_at
 from .edges import Search, find_edges, search_support
 from .series import WHOLE, Piece, Series, cut, drops_of, holes, moment_of, quantile_at, resolve, series_of
@@ -229,7 +230,7 @@ class Spectrum(eqx.Module):
 def spectrum(model: RandomFeatureModel) -> Spectrum:
     r"""Exact limiting spectrum of U for a model.
 
-    ρ(λ) = Im q(λ + i0)/π with q from equations (1) and (2) of ``rfspec.resolvent.all_draws``; an atom at s² of mass
+    ρ(λ) = Im q(λ + i0)/π with q from equations (6) and (7) of docs/theory.md; an atom at s² of mass
     max(0, 1 - (1 + ψ_n)/ψ_p).
 
     Parameters
@@ -270,7 +271,7 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     return result
 
 
-def _room(eq: Any, count: Any) -> int:
+def _room(eq: Equations, count: Any) -> int:
     """For how many bulks there is room in arrays, one of few numbers, so that models share compilations."""
     room = FEW_BULKS if concrete(count) and eq.values.size > MANY_EIGENVALUES else MOST_BULKS
     while concrete(count) and room < int(count):
@@ -301,7 +302,13 @@ def _refined(sp: Spectrum) -> tuple[Spectrum, bool]:
 
 @jax.jit
 def _in_pieces(
-    eq: Any, support: Support, edge_errors: Any, series: Series, rough: Any, places: tuple[Any, Any, Any], found: Piece
+    eq: Equations,
+    support: Support,
+    edge_errors: Any,
+    series: Series,
+    rough: Any,
+    places: tuple[Any, Any, Any],
+    found: Piece,
 ) -> tuple[Support, Series]:
     """Support and series with the rough bulks in pieces."""
     bulk, begin, end = places
@@ -316,7 +323,7 @@ def _in_pieces(
 
 
 @partial(jax.jit, static_argnames="bulks")
-def _spectrum(eq: Any, search: Search, *, bulks: int) -> tuple[Any, ...]:
+def _spectrum(eq: Equations, search: Search, *, bulks: int) -> tuple[Any, ...]:
     """All fields of a Spectrum but its model and equations, so that models share one compilation."""
     edges = find_edges(eq, search, bulks=bulks)
     exists = ~jnp.isnan(edges.lower)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..resolvent.interface import Equations
 from ..resolvent.solver import solve_real_axis
 from .edges import Edges
 
@@ -43,7 +44,7 @@ class PartEdges(NamedTuple):
     holds: Any
 
 
-def masses_and_parts(eq: Any, edges: Edges) -> tuple[Any, PartEdges]:
+def masses_and_parts(eq: Equations, edges: Edges) -> tuple[Any, PartEdges]:
     """Masses of the bulks, and the parts that these belong to, by counting the ranks above every gap."""
     total, dividing = jax.lax.stop_gradient(eq.total)[None], jnp.concatenate([eq.dividing, eq.total[None]])
     levels = jnp.concatenate([total, edges.above, jnp.zeros_like(total)])
@@ -76,7 +77,7 @@ def blank(value: Any, missing: Any) -> Any:
     return value + (value * large * large - value * large * large)
 
 
-def open_ends(eq: Any, support: Any) -> Any:
+def open_ends(eq: Equations, support: Any) -> Any:
     """The support with the edges of an unbounded law: no upper one, and none between the first bulk and an atom.
 
     Both are where 1 + ψ_pTq vanishes beyond the largest eigenvalue of Σ, and move with it.
@@ -100,7 +101,7 @@ def depth(support: Support, zeta: Any) -> tuple[Any, Any]:
 
 
 @jax.jit
-def density_at(eq: Any, support: Support, x: Any) -> Any:
+def density_at(eq: Equations, support: Support, x: Any) -> Any:
     """Density of the continuous part at eigenvalues x, a flat array."""
 
     def one(zeta: Any) -> Any:
@@ -112,7 +113,7 @@ def density_at(eq: Any, support: Support, x: Any) -> Any:
     return jax.vmap(one)(x - eq.origin)
 
 
-def cdf_at_one(eq: Any, support: Support, zeta: Any) -> Any:
+def cdf_at_one(eq: Equations, support: Support, zeta: Any) -> Any:
     """Mass up to ζ: from the solution there inside a bulk, a sum of masses elsewhere."""
     still, at = jax.lax.stop_gradient((support, zeta))
     inside, distance = depth(still, at)
@@ -127,6 +128,6 @@ def cdf_at_one(eq: Any, support: Support, zeta: Any) -> Any:
 
 
 @jax.jit
-def cdf_at(eq: Any, support: Support, x: Any) -> Any:
+def cdf_at(eq: Equations, support: Support, x: Any) -> Any:
     """Distribution function at eigenvalues x, a flat array; the atom included."""
     return jax.vmap(lambda zeta: cdf_at_one(eq, support, zeta))(x - eq.origin)

@@ -27,6 +27,7 @@ from ..models.model import RandomFeatureModel
 from ..models.processes import Process
 from ..numerics.checks import real_scalar
 from ..resolvent.equations import averaged_equations, equations
+from ..resolvent.interface import Equations
 from ..spectra.edges import find_edges, search_support
 from ..spectra.leading_order import leading_order_of
 from ..spectra.spectrum import MOST_BULKS
@@ -192,7 +193,7 @@ def _grid(name: str, values: Any) -> np.ndarray:
 class _Shared(NamedTuple):
     """What the cells of a chunk share: equations for losses, and for spectra."""
 
-    eq: Any
+    eq: Equations
     spectral: Any
     pace: Any
     tolerance: Any
@@ -302,7 +303,7 @@ def _cell_parts(shared: _Shared) -> tuple[Any, Any, Any, Any]:
     return lower, merged, found, jnp.stack([paper.population[0], paper.sample[0]])
 
 
-def _parts(eq: Any) -> tuple[Any, Any, Any, Any]:
+def _parts(eq: Equations) -> tuple[Any, Any, Any, Any]:
     """Edges of the parts, which parts there are, and whether the search found all."""
     edges = find_edges(eq, search_support(eq), bulks=min(eq.most_bulks, MOST_BULKS))
     mass, parts = masses_and_parts(eq, edges)

@@ -2,7 +2,7 @@ r"""Functions of U as sums of resolvents: the contour around its spectrum on whi
 
 A method that leaves the share r(λ) of a mode untrained has learnt A = -(1/β)√p Vᵀh(U), h(λ) = (1 - r(λ))/λ, and
 
-    h(U) = (1/2πi)∮ r(z)/z (U - z)⁻¹ dz ≃ Σ_j [ w_j (U - z_j)⁻¹ + c.c. ],   Im z_j > 0,
+    h(U) = (1/2πi)∮ r(z)/z (U - z)⁻¹ dz ≃ Σ_j [ w_j (U - z_j)⁻¹ + c.c. ],   Im z_j > 0,               (18)
 
 around the spectrum and z = 0. Gradient flow has r = e^{-cz}, c = 2β²τ/ψ_p, and the parabola of Weideman and Trefethen
 (Math. Comp. 76, 1341, 2007), z = -S/c with S(θ) = N(0.1309 - 0.1194θ² + 0.25iθ), on whose N nodes the trapezoid rule

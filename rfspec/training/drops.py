@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..resolvent.interface import Equations
 from ..resolvent.solver import EPS, solve_real_axis
 from ..spectra.series import NODES, Series, angles, place, rule
 from ..spectra.support import Support
@@ -48,7 +49,7 @@ def drops_along(modes: Modes, learned: Callable[..., Any], arguments: Any, ended
 
 
 @partial(jax.jit, static_argnames="nodes")
-def modes_of(eq: Any, support: Support, series: Series, nodes: int) -> Modes:
+def modes_of(eq: Equations, support: Support, series: Series, nodes: int) -> Modes:
     """The nodes crowd towards the edges, where many steps, of the stable size or little below, leave boundary layers.
 
     On a whole bulk, with θ = φ - (1 - CROWD) sin(2φ)/2 at midpoints φ_j, the rule stays that of a smooth periodic

@@ -16,6 +16,7 @@ from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, namespace, real_scalar
 from ..resolvent.equations import averaged_equations
+from ..resolvent.interface import Equations
 from ..resolvent.solver import ConvergenceError
 from .learning_curves import score_error
 from .methods import flow_errors
@@ -215,7 +216,7 @@ def share(name: str, value: Any) -> Any:
     return value
 
 
-def _stops(eq: Any, tolerance: Any, threshold: Any) -> tuple[Stops, Any, Any]:
+def _stops(eq: Equations, tolerance: Any, threshold: Any) -> tuple[Stops, Any, Any]:
     """The four times; the errors of the losses there; and the relative errors of the times that follow from them."""
     found = _compiled(eq, tolerance, threshold)
     still, seen = jax.lax.stop_gradient((eq, found))

@@ -1,6 +1,6 @@
 r"""What a linear training method does to a mode of eigenvalue λ of U: the residual polynomial r_k, on the real axis.
 
-From A = 0 the trained A is -(1/β)√p Vᵀh(U) with h(λ) = (1 - r(λ))/λ; with c the step on U, so that x = cλ,
+From A = 0 training leaves A ∝ Vᵀh(U) with h(λ) = (1 - r(λ))/λ (3); with c the step on U, so that x = cλ,
 
     gradient flow      r = exp(-x) at c = 2β²τ/ψ_p
     gradient descent   r_k = (1 - x)^k

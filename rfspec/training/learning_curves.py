@@ -156,7 +156,7 @@ def learning_curve(
 
     Notes
     -----
-    Beyond arXiv 2505.17638; the two-point functions are equations (5) to (7) of ``rfspec.resolvent.columns``.
+    Beyond arXiv 2505.17638; the two-point functions are equations (12) to (14) of docs/theory.md.
     Gradient flow and gradient descent can be mapped and differentiated with JAX (up to three times, in the model and
     τ); momentum takes known numbers only. In a map over models, where nothing can be refused, the error at an unstable
     step is infinite.

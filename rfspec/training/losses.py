@@ -13,6 +13,7 @@ import numpy as np
 
 from ..numerics.checks import concrete, namespace, on_host
 from ..numerics.holomorphic import Unknowns, condition, implicit
+from ..resolvent.interface import Equations
 from ..resolvent.solver import EPS, left_of_origin, solve_left, solve_off_axis
 from .contour import COARSE, FEWER, FINEST, Contour, flow
 
@@ -30,7 +31,7 @@ class Pairs(NamedTuple):
     known: Any
 
 
-def pairs_of(eq: Any, u: Unknowns) -> Pairs:
+def pairs_of(eq: Equations, u: Unknowns) -> Pairs:
     """One- and two-point functions from the solutions at the nodes of a contour."""
     points = jax.vmap(lambda *u: eq.at(u))(*u)
     j, k = np.triu_indices(u[0].shape[-1])
@@ -41,7 +42,7 @@ def pairs_of(eq: Any, u: Unknowns) -> Pairs:
     return Pairs(*jax.vmap(eq.explained)(points), *pair(one, two))
 
 
-def losses(eq: Any, path: Contour, pairs: Pairs) -> tuple[Any, Any, Any]:
+def losses(eq: Equations, path: Contour, pairs: Pairs) -> tuple[Any, Any, Any]:
     """L_train and L_test of the filter that a contour stands for; roots of the sums of squares of their terms."""
     z, w = path.nodes - eq.decay, path.weights
     j, k = np.triu_indices(z.shape[-1])
@@ -51,11 +52,12 @@ def losses(eq: Any, path: Contour, pairs: Pairs) -> tuple[Any, Any, Any]:
     known = ww * (pairs.sample[j] + jnp.stack([z[k], z[k].conj()]) * pairs.known)
     fresh = ww * pairs.fresh
     size = jnp.stack([jnp.sqrt(jnp.sum(terms.real**2 + terms.imag**2)) for terms in (known, fresh)])
-    return eq.untrained + (jnp.sum(known).real - sample), eq.untrained + (jnp.sum(fresh).real - population), size
+    train, test = jnp.sum(known).real - sample, jnp.sum(fresh).real - population  # (17)
+    return eq.untrained + train, eq.untrained + test, size
 
 
 @jax.jit
-def losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) -> tuple[Any, Any, Any]:
+def losses_and_error(eq: Equations, fine: Contour, other: Contour, coarse: Contour) -> tuple[Any, Any, Any]:
     """Losses by the first contour; their errors from the second, from rounding, and from the errors of the constants.
 
     The first two have equally many nodes. The third tells the conditions |∂L/∂p · p| of the numbers p in the
@@ -79,12 +81,12 @@ def losses_and_error(eq: Any, fine: Contour, other: Contour, coarse: Contour) ->
     return train[0], test[0], _errors(still, differ, size[0], moved)
 
 
-def _with_others(eq: Any) -> Any:
+def _with_others(eq: Equations) -> Any:
     """The equations where a continuous law has its other nodes."""
     return eqx.tree_at(lambda e: (e.values, e.weights), eq, eq.others)
 
 
-def _errors(eq: Any, differ: Any, size: Any, moved: Any) -> Any:
+def _errors(eq: Equations, differ: Any, size: Any, moved: Any) -> Any:
     """Of both losses: what two rules differ by, rounding of the untrained loss and of the terms, and the conditions."""
     rounding = 4 * EPS * (jnp.abs(eq.untrained) + size)
     error = jax.lax.stop_gradient(differ + rounding + (4 * EPS + eq.accuracy) * moved)
@@ -92,7 +94,7 @@ def _errors(eq: Any, differ: Any, size: Any, moved: Any) -> Any:
 
 
 @jax.jit
-def limit(eq: Any) -> tuple[Any, Any, Any]:
+def limit(eq: Equations) -> tuple[Any, Any, Any]:
     """L_train and L_test at the end of training, h(U) = U⁻¹, or (U + γ')⁻¹ with weight decay; and their errors."""
     zero = Contour(jnp.zeros(1, complex), jnp.full(1, 0.5 + 0j))
     at_end = lambda e, u: losses(e, zero, pairs_of(e, tuple(v[None] + 0j for v in u)))
@@ -111,7 +113,7 @@ def limit(eq: Any) -> tuple[Any, Any, Any]:
     return train, jnp.where(diverges, jnp.inf, test), errors.at[1].set(jnp.where(diverges, jnp.inf, errors[1]))
 
 
-def flow_losses(eq: Any, c: Any, count: int = FINEST) -> tuple[Any, Any, Any]:
+def flow_losses(eq: Equations, c: Any, count: int = FINEST) -> tuple[Any, Any, Any]:
     """L_train, L_test and their error under gradient flow to one c = 2β²τ/ψ_p < ∞."""
     train, test, errors = losses_and_error(eq, *checked(partial(flow, c, eq.top), count))
     return train, test, jnp.max(errors)
@@ -126,7 +128,7 @@ def checked(contour: Callable[[int], Contour], count: int) -> tuple[Contour, Con
 
 
 def losses_along(
-    eq: Any, contour: Callable[..., Contour], arguments: Any, ended: Any, count: int
+    eq: Equations, contour: Callable[..., Contour], arguments: Any, ended: Any, count: int
 ) -> tuple[Any, Any, Any]:
     """Losses and errors at each τ."""
     size, known = arguments[0].shape[0], concrete(eq, arguments)
@@ -146,10 +148,12 @@ def losses_along(
 
 
 @partial(jax.jit, static_argnames=("contour", "count"))
-def _losses_of_batches(eq: Any, contour: Callable[..., Contour], parts: Any, count: int) -> tuple[Any, Any, Any]:
+def _losses_of_batches(eq: Equations, contour: Callable[..., Contour], parts: Any, count: int) -> tuple[Any, Any, Any]:
     return jax.lax.map(jax.checkpoint(lambda part: _losses_of_batch(eq, contour, part, count)), parts)
 
 
 @partial(jax.jit, static_argnames=("contour", "count"))
-def _losses_of_batch(eq: Any, contour: Callable[..., Contour], arguments: Any, count: int) -> tuple[Any, Any, Any]:
+def _losses_of_batch(
+    eq: Equations, contour: Callable[..., Contour], arguments: Any, count: int
+) -> tuple[Any, Any, Any]:
     return jax.vmap(lambda *a: losses_and_error(eq, *checked(partial(contour, *a), count)))(*arguments)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import namespace, on_host
+from ..resolvent.interface import Equations
 from ..resolvent.solver import EPS
 from .contour import FINEST, Contour, descent, flow, heavy_ball
 from .drops import Modes, drop_of, drops_along
@@ -28,7 +29,7 @@ class Method(NamedTuple):
     arguments: tuple[Any, ...]
     ended: Any
 
-    def losses(self, eq: Any, count: int) -> tuple[Any, Any, Any]:
+    def losses(self, eq: Equations, count: int) -> tuple[Any, Any, Any]:
         return losses_along(eq, self.contour, self.arguments, self.ended, count)
 
     def drops(self, modes: Modes) -> tuple[Any, Any]:
@@ -39,7 +40,7 @@ class Method(NamedTuple):
         return 0
 
 
-def method_of(model: RandomFeatureModel, eq: Any, tau: Any, rate: Any, mu: float) -> Method | HeavyBall:
+def method_of(model: RandomFeatureModel, eq: Equations, tau: Any, rate: Any, mu: float) -> Method | HeavyBall:
     unit = 2.0 * model.pace / model.psi_p  # c of τ = 1
     xp = namespace(unit, tau, rate)
     tau = xp.ravel(tau)
@@ -53,7 +54,7 @@ def method_of(model: RandomFeatureModel, eq: Any, tau: Any, rate: Any, mu: float
     return Method(descent, _steps_learned, (xp.broadcast_to(unit * rate, steps.shape), steps), ended)
 
 
-def flowing(eq: Any, c: Any, ended: Any) -> Method:
+def flowing(eq: Equations, c: Any, ended: Any) -> Method:
     """Gradient flow to the times c."""
     top = on_host(eq.top)
     return Method(flow, _flow_learned, (c, namespace(top).broadcast_to(top, np.shape(c))), ended)
@@ -66,7 +67,7 @@ class HeavyBall(NamedTuple):
     k: Any
     mu: float
 
-    def losses(self, eq: Any, count: int) -> tuple[Any, Any, Any]:
+    def losses(self, eq: Equations, count: int) -> tuple[Any, Any, Any]:
         rows = []
         for k in np.asarray(self.k):
             known = np.isfinite(k) and checked(partial(heavy_ball, float(self.c), int(k), self.mu), count)
@@ -105,7 +106,7 @@ def _steps_learned(x: Any, c: Any, k: Any) -> Any:
     return jnp.where((x > 1) & (k % 2 == 1), 1.0 + jnp.exp(log), -jnp.expm1(log))
 
 
-def flow_errors(eq: Any, c: Any) -> Any:
+def flow_errors(eq: Equations, c: Any) -> Any:
     """Errors of the losses at several c, by programs that every learning curve has compiled."""
     xp = namespace(c)
     return flowing(eq, xp.where(c == np.inf, 0.0, c), c == np.inf).losses(eq, FINEST)[2].max(axis=-1)

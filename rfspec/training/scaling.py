@@ -14,6 +14,7 @@ from ..models.model import RandomFeatureModel
 from ..models.processes import OrnsteinUhlenbeck
 from ..numerics.checks import real_array, real_scalar
 from ..resolvent.equations import averaged_equations
+from ..resolvent.interface import Equations
 from ..resolvent.solver import ConvergenceError
 from .early_stopping import EarlyStopping, early_stopping
 from .learning_curves import score_error, score_unit
@@ -213,7 +214,7 @@ def score_exponent(model: RandomFeatureModel, psi_n: Any) -> ScoreExponent:
 
 
 @jax.jit
-def _slopes(eq: Any, psi_n: Any) -> tuple[Any, Any, Any, Any]:
+def _slopes(eq: Equations, psi_n: Any) -> tuple[Any, Any, Any, Any]:
     """Smallest test loss, its slope in log ψ_n, its place and its error at each ψ_n."""
 
     def one(n: Any) -> tuple[Any, Any, Any, Any]:

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..resolvent.interface import Equations
 from ..resolvent.solver import solve_near, solve_off_axis, towards
 from .contour import FINEST, flow
 from .losses import limit, losses, pairs_of
@@ -55,7 +56,7 @@ class Scan(NamedTuple):
         return self.at[1]
 
 
-def scan(eq: Any) -> Scan:
+def scan(eq: Equations) -> Scan:
     """Walk the whole training, from c = 0 to where nothing is left to learn; not differentiated."""
     eq = jax.lax.stop_gradient(eq)
     lowest = jnp.maximum(eq.slowest, SMALLEST * eq.bound) + eq.decay
@@ -81,7 +82,7 @@ def scan(eq: Any) -> Scan:
     return Scan(at, train, test, test_slope)
 
 
-def _root(eq: Any, seen: Scan, place: Any, weights: Any, level: Any) -> tuple[Any, Any, Any]:
+def _root(eq: Equations, seen: Scan, place: Any, weights: Any, level: Any) -> tuple[Any, Any, Any]:
     """Where weights·(L_train, L_test, dL_test/dv) passes the level between two places of the grid.
 
     Returns v, differentiable in the equations and the level; the slope of the condition; and the losses there. The
@@ -100,7 +101,7 @@ def _root(eq: Any, seen: Scan, place: Any, weights: Any, level: Any) -> tuple[An
         u = jax.vmap(lambda z, *u: solve_near(eq, u, z))(nodes(center) - eq.decay, *u)
         pairs = pairs_of(eq, u)
 
-        def passed(eq: Any, pairs: Any, level: Any, v: Any) -> tuple[Any, Any]:
+        def passed(eq: Equations, pairs: Any, level: Any, v: Any) -> tuple[Any, Any]:
             """The condition, its slope, and the losses."""
             path = lambda v: flow(_time(v, seen.start), eq.top, FINEST, around=around)
             both = lambda v: jnp.stack(losses(eq, path(v), pairs)[:2])
@@ -180,7 +181,7 @@ _LOWER, _UPPER, _ONSET = range(TURNS, TURNS + 3)
 _WEIGHTS = np.array([*[_TURN] * TURNS, _PASSED, _PASSED, _OPENED])
 
 
-def stops(eq: Any, tolerance: Any, threshold: Any) -> Stops:
+def stops(eq: Equations, tolerance: Any, threshold: Any) -> Stops:
     """All of them, differentiable in the equations."""
     seen, still = scan(eq), jax.lax.stop_gradient
     last_train, last_test, last_errors = limit(eq)

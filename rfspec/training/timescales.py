@@ -1,8 +1,8 @@
 r"""Training times of the parts of the spectrum, and the clock that turns them into steps.
 
-Under gradient flow a mode of eigenvalue λ relaxes on τ_λ = ψ_p/(Δλ), Δ = β². A part that spans [λ_min, λ_max]
-is learnt between its fast end ψ_p/(Δλ_max) and its slow end ψ_p/(Δλ_min); τ_gen and τ_mem are the slow ends of
-the population and sample parts. The paper prints "τ⁻¹ = ψ_p/(Δλ)"; the inverse is missing there.
+Under gradient flow a mode of eigenvalue λ relaxes on τ_λ = ψ_p/(ω²λ) (4), for the noise ω² = β² = Δ. A part that spans
+[λ_min, λ_max] is learnt between its fast end ψ_p/(Δλ_max) and its slow end ψ_p/(Δλ_min); τ_gen and τ_mem are the
+slow ends of the population and sample parts. The paper prints "τ⁻¹ = ψ_p/(Δλ)"; the inverse is missing there.
 """
 
 from __future__ import annotations

@@ -1,0 +1,189 @@
+r"""What a theory of the spectrum of U has to provide. A theory is one file with one class that does.
+
+The unknowns u are a tuple of complex scalars, q = Tr(U - z)⁻¹/p first; ζ = z - `origin` is the spectral argument from
+the place of the atom on. Everything is written for one model and one ζ, with JAX, differentiable in the numbers that
+the equations hold. Solver, edge search, spectrum, contours, losses and stopping times know a theory through this class
+alone, and take its word for it: what is called exact is not checked again.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+
+from ..models.gaussian_equivalent import GaussianEquivalent
+from ..numerics.holomorphic import Unknowns
+from .columns import Point, Source
+
+
+class Equations(eqx.Module):
+    """The fixed-point equations of one model, and what is known of their solution exactly.
+
+    `psi_p`, `psi_n`: p/d and n/d. `values`, `weights`: Σ, as eigenvalues or as nodes of a law; `others`: other nodes
+    of the law, which tell the error of the first, or None. `ge`: the six constants. `decay`: what weight decay adds to
+    U in the dynamics.
+    """
+
+    psi_p: eqx.AbstractVar[Any]
+    psi_n: eqx.AbstractVar[Any]
+    values: eqx.AbstractVar[Any]
+    weights: eqx.AbstractVar[Any]
+    others: eqx.AbstractVar[Any]
+    ge: eqx.AbstractVar[GaussianEquivalent]
+    decay: eqx.AbstractVar[Any]
+
+    # The fixed point.
+
+    @abstractmethod
+    def residual(self, u: Unknowns, zeta: Any) -> Unknowns:
+        """F(u; ζ), holomorphic in u and ζ, as many as there are unknowns; 0 at the solution.
+
+        For Im ζ > 0 exactly one root has a positive imaginary part in every unknown, and it is the solution.
+        """
+
+    @abstractmethod
+    def start(self, zeta: Any) -> Unknowns:
+        """The solution to leading order at large ζ."""
+
+    @property
+    @abstractmethod
+    def origin(self) -> Any:
+        """Where ζ = 0 lies: the place of the atom and a lower bound of the spectrum."""
+
+    @property
+    @abstractmethod
+    def bound(self) -> Any:
+        """An upper bound of the spectrum, in ζ."""
+
+    @staticmethod
+    @abstractmethod
+    def numbers(eq: Any) -> tuple[Any, ...]:
+        """What of the equations is known to rounding, or to `accuracy`, only: conditions are derivatives in these."""
+
+    @property
+    @abstractmethod
+    def accuracy(self) -> Any:
+        """Relative error of these numbers."""
+
+    # The distribution, and counting: a set of ranks is an array over the `ranks` that eigenvalues are made of.
+
+    @abstractmethod
+    def tail(self, u: Unknowns, zeta: Any) -> Any:
+        """1 - F(ζ), the mass right of a real ζ, from the limit solution there, to full relative accuracy."""
+
+    @abstractmethod
+    def depth(self, u: Unknowns) -> Any:
+        """Largest relative imaginary part of what is real in a gap: 0 there, positive in the support."""
+
+    @abstractmethod
+    def above(self, u: Unknowns) -> Any:
+        """The set of ranks above a gap, from the solution in it."""
+
+    @abstractmethod
+    def excess(self, a: Any, b: Any) -> Any:
+        """How much more one set of ranks adds up to than another, over d; exactly 0 where they differ by rounding."""
+
+    @abstractmethod
+    def share(self, ranks: Any) -> Any:
+        """Mass of a set of ranks."""
+
+    @abstractmethod
+    def level(self, ranks: Any) -> Any:
+        """The number of a set of ranks among the `levels`."""
+
+    @property
+    @abstractmethod
+    def levels(self) -> tuple[Any, Any, Any]:
+        """Masses from the top at which there may be a gap, their numbers, and which of them can be told apart."""
+
+    @property
+    @abstractmethod
+    def total(self) -> Any:
+        """The set of all ranks but the atom's."""
+
+    @property
+    @abstractmethod
+    def dividing(self) -> Any:
+        """Sets of ranks above the population, the sample, the satellite and what lies below them, [4, rank]."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> Any:
+        """Masses of the population, sample and satellite parts, [3], exact."""
+
+    @property
+    @abstractmethod
+    def atom_mass(self) -> Any:
+        """Mass at ζ = 0, exact."""
+
+    @property
+    @abstractmethod
+    def components(self) -> int:
+        """How many intervals and eigenvalues Σ has, those of weight 0 included."""
+
+    @property
+    @abstractmethod
+    def most_bulks(self) -> int:
+        """How many bulks there may be."""
+
+    @property
+    @abstractmethod
+    def landmarks(self) -> Any:
+        """Places in ζ near which bulks may lie; they only save the search a few steps."""
+
+    @property
+    @abstractmethod
+    def unbounded(self) -> bool:
+        """Whether Σ has no largest eigenvalue, and the equations hold it with the largest put lower."""
+
+    @property
+    @abstractmethod
+    def mean(self) -> Any:
+        """Mean of the spectrum."""
+
+    # Traces at one point and at two.
+
+    @abstractmethod
+    def at(self, u: Unknowns) -> Point:
+        """A solution with what traces at it are made of."""
+
+    @abstractmethod
+    def transforms(self, u: Unknowns) -> tuple[Any, Any]:
+        """r = Tr FΣFᵀ(U - z)⁻¹/p and s = Tr FFᵀ(U - z)⁻¹/p."""
+
+    @abstractmethod
+    def two_point(self, one: Point, two: Point, sources: Sequence[Source]) -> tuple[Any, ...]:
+        """Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p for sources M."""
+
+    # What training needs.
+
+    @abstractmethod
+    def explained(self, point: Point) -> tuple[Any, Any]:
+        """Tr Vᵀ(U - z)⁻¹V/d, and the same with the population's Ṽᵀ on the left."""
+
+    @abstractmethod
+    def explained_twice(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Any]:
+        """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d for sources M."""
+
+    @property
+    @abstractmethod
+    def population(self) -> Source:
+        """Ũ, the feature correlation over fresh data, as a source."""
+
+    @property
+    @abstractmethod
+    def untrained(self) -> Any:
+        """The loss of A = 0."""
+
+    @property
+    @abstractmethod
+    def slowest(self) -> Any:
+        """About the smallest eigenvalue that learns: training times are scanned down to it."""
+
+    @property
+    @abstractmethod
+    def top(self) -> Any:
+        """An upper bound of the eigenvalues that training sees, weight decay included."""
