@@ -138,3 +138,19 @@ def test_best_times():
     assert "A BETTER TIME IS 132.8" in rf.certify(end).remark
     wide = eqx.tree_at(lambda s: s.window.upper, stop, np.inf)
     assert "INSIDE THE WINDOW" in rf.certify(wide).remark
+
+
+ORACLE_ONCE_WRONG = {
+    "two rules for the drop of a bulk about to split agreed by chance": rf.RandomFeatureModel(
+        0.32045, 16.656, 0.018138, covariance=rf.Atoms([0.85699, 7.3999, 0.032188], [0.6144, 0.06625, 0.31935])
+    ),
+    "a gap seven thousand times wider than the place of its edge": rf.RandomFeatureModel(
+        122349.87, 0.06549, 3.14e-5, activation="erf", covariance=rf.Isotropic(0.60484), target="score", noise_draws=2
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ORACLE_ONCE_WRONG)
+def test_the_truth_is_true(name):
+    certificate = rf.certify(ORACLE_ONCE_WRONG[name])
+    assert certificate.honest, certificate

@@ -3,8 +3,11 @@
 import jax
 import numpy as np
 import pytest
+from problems import draw_wide
 
 import rfspec as rf
+from rfspec.resolvent.equations import equations
+from rfspec.resolvent.solver import unknowns_at
 from rfspec.training.learning_curves import score_error
 
 SIGMA = rf.Atoms([0.5, 1.5], [0.5, 0.5])
@@ -152,3 +155,19 @@ def test_the_gradient_of_a_velocity_curve():
     f = lambda s: rf.learning_curve(model_of(process=rf.FlowMatching(s), target="velocity"), 3.0).test
     h = 1e-5
     assert float(jax.grad(f)(0.3)) == pytest.approx(float(f(0.3 + h) - f(0.3 - h)) / (2 * h), rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
+@pytest.mark.parametrize("models", [12, pytest.param(100, marks=pytest.mark.slow)])
+def test_what_is_explained_far_from_the_spectrum_keeps_its_digits(models):
+    """There columns hardly fluctuate: 1 - D, which multiplies the variance of the target, is tiny.
+
+    As a difference it lost them all, and train losses early in training up to a thousand times their rounding.
+    """
+    rng = np.random.default_rng(4)
+    explained = jax.jit(lambda eq, z: eq.explained(eq.at(unknowns_at(eq, z)[0]))[0])
+    for model in (draw_wide(rng, atoms=1) for _ in range(models)):
+        eq = equations(model, rf.gaussian_equivalent(model))
+        z = -1e6 * float(eq.top)
+        exact = complex(rf.algebraic.explained(model, z, 20).sample)
+        assert abs(complex(explained(eq, z + 0j)) - exact) <= (1e-14 + 4 * float(eq.accuracy)) * abs(exact), model

@@ -200,8 +200,9 @@ def gap_share(system: System, state: State) -> Any:
 
 def edge_near(solver: Solver, edge: Any, gap: Any) -> Any:
     """The edge that an approximation to it means, sought from the side of the gap; NaN where none is there."""
+    away = max(-abs(edge), min(abs(edge), gap - edge))  # a gap may be thousands of times wider than its edge's place
     for decades in range(2, 16, 2):
-        outside = edge + (gap - edge) * mp.mpf(10) ** -decades
+        outside = edge + away * mp.mpf(10) ** -decades
         found = _fold(solver, outside, edge)
         if found is not None and abs(found - edge) < abs(outside - edge):
             return found

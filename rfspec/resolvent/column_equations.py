@@ -260,7 +260,8 @@ class ColumnEquations(Equations):
         else:
             averages, ends = self._law_averages(u, D, 3), self._ends(u, D)
         m0, m1, m2 = (u[0] * average for average in averages)
-        return Point(u[0], D, T, g, (m0, m1, m2), ends)
+        fluctuating = tuple(delta * d for delta, d in zip(u[1:], D, strict=True))  # 1 - D_i, which may be tiny
+        return Point(u[0], D, fluctuating, T, g, (m0, m1, m2), ends)
 
     def two_point(self, one: Point, two: Point, sources: Sequence[Source]) -> tuple[Any, ...]:
         """K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p from the solutions at both arguments, for sources M."""
@@ -268,7 +269,7 @@ class ColumnEquations(Equations):
 
     def explained(self, point: Point) -> tuple[Any, Any]:
         """Tr Vᵀ(U - z)⁻¹V/d, and the same with the population's Ṽᵀ."""
-        return explained(self._learnt, self._kinds, point.D, point.moments)
+        return explained(self._learnt, self._kinds, point)
 
     def explained_twice(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Any]:
         """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d of each source M."""

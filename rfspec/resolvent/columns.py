@@ -62,12 +62,13 @@ def or_zero(a: Any) -> Any:
 
 
 class Point(NamedTuple):
-    """A solution with D_i, T(λ) and 1/(1 + ψ_pTq) at the eigenvalues or nodes of Σ, and Tr FΣᵏFᵀ(U - z)⁻¹/p for
-    k = 0, 1, 2; of a continuous law 1 + ψ_pTq at the ends of its intervals.
+    """A solution with D_i and 1 - D_i, T(λ) and 1/(1 + ψ_pTq) at the eigenvalues or nodes of Σ, and Tr FΣᵏFᵀ(U - z)⁻¹/p
+    for k = 0, 1, 2; of a continuous law 1 + ψ_pTq at the ends of its intervals.
     """
 
     q: Any
     D: tuple[Any, ...]
+    fluctuating: tuple[Any, ...]
     T: Any
     g: Any
     moments: tuple[Any, Any, Any]
@@ -160,12 +161,12 @@ def _mean(target: Target, kinds: Sequence[Kind], D: Sequence[Any]) -> tuple[Any,
     return tuple(_plus(target.fixed[i], *(_times(f, n[i]) for f, n in known)) for i in (0, 1))
 
 
-def explained(target: Target, kinds: Sequence[Kind], D: Sequence[Any], moments: Sequence[Any]) -> tuple[Any, Any]:
-    """Tr Vᵀ(U - z)⁻¹V/d of (15), and Tr Ṽᵀ(U - z)⁻¹V/d for the population's Ṽ; `moments` are Tr FΣᵏFᵀ(U - z)⁻¹/p."""
-    mean = _mean(target, kinds, D)
-    own = [_times(_times(k.share, 1.0 - d), k.variance) for k, d in zip(kinds, D, strict=True) if k.cross is not None]
-    sample = _plus(_times(target.scale, _quadratic(mean, mean, moments)), *own)  # (15)
-    return sample, _times(target.scale, _quadratic(target.fresh, mean, moments))
+def explained(target: Target, kinds: Sequence[Kind], point: Point) -> tuple[Any, Any]:
+    """Tr Vᵀ(U - z)⁻¹V/d of (15), and Tr Ṽᵀ(U - z)⁻¹V/d for the population's Ṽ."""
+    mean, pairs = _mean(target, kinds, point.D), zip(kinds, point.fluctuating, strict=True)
+    own = [_times(_times(k.share, rest), k.variance) for k, rest in pairs if k.cross is not None]
+    sample = _plus(_times(target.scale, _quadratic(mean, mean, point.moments)), *own)  # (15)
+    return sample, _times(target.scale, _quadratic(target.fresh, mean, point.moments))
 
 
 def explained_twice(
