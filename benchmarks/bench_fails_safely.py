@@ -12,7 +12,8 @@ targets, draws of the noise, weight decay). Judges, each of every so-manyth mode
 
 Goal: none silently wrong; fewer than one in 10,000 flagged in the usual box, one in 1,000 in the wide one.
 
-    python benchmarks/bench_fails_safely.py [--models 20000] [--seed 1] [--box usual|wide] [--draws 1,2,5,30] [--shards 2 --shard 0]
+    python benchmarks/bench_fails_safely.py [--models 20000] [--seed 1] [--box usual|wide] [--draws 1,2,5,30]
+                                            [--shards 2 --shard 0]
 """
 
 import argparse
