@@ -230,7 +230,7 @@ BAD = {
         ["phase-diagram", "--t", "0.1", "--psi-p=-1,nan", "--psi-n", "1", "--out", "x.png"],
         "diagram must have finite values above 0 of psi_p and psi_n, got none of psi_p",
     ),
-    "step": (["curve", *MODEL, "--learning-rate", "1e9"], "learning_rate must be below"),
+    "step": (["curve", *MODEL, "--step", "1e9"], "step must be below"),
     "rule": (["timescales", *MODEL, "--rule", "x"], "rule must be one of"),
     "out": (["spectrum", *MODEL, "--out", "x.foo"], "out must end in one of"),
     "picture of times": (["timescales", *MODEL, "--out", "x.png"], "out must end in one of .csv, .json"),

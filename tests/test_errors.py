@@ -171,14 +171,14 @@ CASES = {
     "curve at no time": (lambda: rf.learning_curve(MODEL, []), "tau must be .*, got an empty array"),
     "curve at a word": (lambda: rf.learning_curve(MODEL, "late"), "tau must be .*, got 'late'"),
     "curve with a large step": (
-        lambda: rf.learning_curve(MODEL, 1.0, 1e6), r"learning_rate must be below \d+.* to be stable for this model, got 1e.06",
+        lambda: rf.learning_curve(MODEL, 1.0, 1e6), r"step must be below \d+.* to be stable for this model, got 1e.06",
     ),
-    "curve with a step of zero": (lambda: rf.learning_curve(MODEL, 1.0, 0.0), "learning_rate must be .* greater than 0"),
+    "curve with a step of zero": (lambda: rf.learning_curve(MODEL, 1.0, 0.0), "step must be .* greater than 0"),
     "curve with momentum of one": (
         lambda: rf.learning_curve(MODEL, 1.0, 1.0, momentum=1.0), r"momentum must be a number in \[0, 1\), got 1.0",
     ),
     "curve with momentum alone": (
-        lambda: rf.learning_curve(MODEL, 1.0, momentum=0.5), "momentum goes with a learning_rate, got momentum=0.5",
+        lambda: rf.learning_curve(MODEL, 1.0, momentum=0.5), "momentum goes with a step, got momentum=0.5",
     ),
     "curve too exact": (lambda: rf.learning_curve(MODEL, 1.0, tolerance=1e-15), "tolerance must be between 1e-12 and 0.1"),
     "window": (lambda: rf.early_stopping(MODEL, 0.0), "tolerance must be .* greater than 0, got 0.0"),

@@ -142,7 +142,7 @@ def certify(
         raise ValueError(f"digits must be at least 20 to check doubles, got {digits}")
     if isinstance(result, LearningCurve | EarlyStopping):
         model = result.model
-        if model is None or (isinstance(result, LearningCurve) and result.learning_rate is not None):
+        if model is None or (isinstance(result, LearningCurve) and result.step is not None):
             raise ValueError("a curve must be the theory's, under gradient flow, to be certified")
         with mp.workdps(digits + numbers.GUARD):
             of = regression.regression(model, digits + numbers.GUARD, activation)

@@ -110,7 +110,7 @@ def run_case(case: Case, seed: int = 0, tick: Callable[[str], Any] = lambda _: N
     with _timed(seconds, "gradient flow"):
         flow = jax.block_until_ready(gradient_flow(basis, TAU))
     # a step in which the fastest mode relaxes by a third
-    fastest = float(case.model.psi_p / (2 * case.model.process.beta2 * basis.eigenvalues[-1]))
+    fastest = float(case.model.time_unit / basis.eigenvalues[-1])
     with _timed(seconds, "gradient descent"):
         steps = np.unique(np.geomspace(1, case.steps, 20).astype(int))
         descent = jax.block_until_ready(gradient_descent(matrices, steps, fastest / 3 * matrices.d**2))
@@ -183,7 +183,7 @@ def table(outcome: Outcome) -> str:
         f"  {'part':<20}{'lower edge':>13}{'upper edge':>13}{'mass':>10}{'loss drop':>11}{'share':>7}"
         f"{'fastest tau':>13}{'slowest tau':>13}",
     ]
-    scale = float(case.model.psi_p / case.model.process.beta2)
+    scale = 2.0 * float(case.model.time_unit)
     for b in sp.bulks[::-1]:
         low, high = float(b.lower), float(b.upper)
         lines.append(

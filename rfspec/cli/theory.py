@@ -135,7 +135,7 @@ def curve_command(
     tau_min: Annotated[float, typer.Option(help="first training time tau = k eta/d^2")] = 1.0,
     tau_max: Annotated[float, typer.Option(help="last training time")] = 1e6,
     points: Annotated[int, typer.Option(help="training times, spaced geometrically")] = 61,
-    learning_rate: Annotated[float | None, typer.Option(help="training time of one step, eta/d^2")] = None,
+    step: Annotated[float | None, typer.Option(help="training time of one step, eta/d^2")] = None,
     momentum: Annotated[float, typer.Option(help="heavy-ball momentum in [0, 1), with --learning-rate")] = 0.0,
     out: Out = None,
     json: Json = False,
@@ -145,10 +145,10 @@ def curve_command(
     from ..training.learning_curves import learning_curve
 
     check_out(out, (*TABLES, *PICTURES, ".nc"))
-    curve = learning_curve(model, geometric_times(tau_min, tau_max, points), learning_rate, momentum=momentum)
+    curve = learning_curve(model, geometric_times(tau_min, tau_max, points), step, momentum=momentum)
     columns = {n: np.asarray(getattr(curve, n)) for n in ("tau", "train", "test", "gap", "score_error", "error")}
     columns |= {f"drop_{part}": np.asarray(drop) for part, drop in curve.drops.items()}
-    settings = {"learning_rate": learning_rate, "momentum": momentum}
+    settings = {"step": step, "momentum": momentum}
     report = {"model": repr(model), **settings, **columns}
     if out is not None and out.suffix in PICTURES:
         draw_to(out, lambda plotting: plotting.learning_curve(curve, stop=early_stopping(model)))

@@ -184,7 +184,7 @@ def times(tau: Any) -> np.ndarray:
 def rate(matrices: FeatureMatrices, eta: float) -> float:
     """c = 2ω²η/(ψ_p d²): a step multiplies the mode λ of U + γ/ω² by 1 - cλ."""
     model = matrices.model
-    return 2.0 * float(model.pace) * eta / (float(model.psi_p) * matrices.d**2)
+    return eta / (float(model.time_unit) * matrices.d**2)
 
 
 def check_stable(matrices: FeatureMatrices, largest: float, eta: float, optimizer: str, mu: float) -> None:
@@ -200,7 +200,7 @@ def check_stable(matrices: FeatureMatrices, largest: float, eta: float, optimize
 @jax.jit
 def _flow(basis: Eigenbasis, tau: Any) -> tuple[Any, Any]:
     model = basis.matrices.model
-    c = 2.0 * model.pace / model.psi_p
+    c = 1.0 / model.time_unit
     return _losses(basis, -jnp.expm1(-c * tau[:, None] * basis.rates) / basis.rates)
 
 

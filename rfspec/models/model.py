@@ -23,6 +23,11 @@ from .targets import TARGETS, combination
 USUAL_VALUES = {"target": "noise", "noise_draws": np.inf, "weight_decay": 0.0}
 
 
+def time_unit(psi_p: Any, pace: Any) -> Any:
+    """τ of c = 1 in r = e^{-cλ}, c = 2ω²τ/ψ_p of equation (3)."""
+    return psi_p / (2.0 * pace)
+
+
 class RandomFeatureModel(eqx.Module):
     r"""A random-feature score model in the limit d, n, p → ∞.
 
@@ -129,6 +134,11 @@ class RandomFeatureModel(eqx.Module):
     def pace(self) -> Any:
         """ω², which multiplies U in the loss: a mode λ relaxes on ψ_p/(ω²λ); β² for the target "noise", else 1."""
         return combination(self.target, self.process).weight
+
+    @property
+    def time_unit(self) -> Any:
+        """ψ_p/(2ω²), the training time τ at which c = 2ω²τ/ψ_p is 1; a mode λ relaxes on 2/λ of it."""
+        return time_unit(self.psi_p, self.pace)
 
     @property
     def gamma2(self) -> Any:

@@ -80,8 +80,9 @@ def over_time(
     bar = tqdm(models, desc="diffusion times", unit="time", disable=not progress, leave=False, delay=1.0)
     stops, rules = [], {"tau_gen": [], "tau_mem": []}  # type: ignore[var-annotated]
     for m in bar:
-        stops.append(early_stopping(m, tolerance))
-        by_rule = [timescales(m, rule) for rule in RULES]
+        stop = early_stopping(m, tolerance)
+        stops.append(stop)
+        by_rule = [timescales(stop, rule) for rule in RULES]
         for name, rows in rules.items():
             rows.append([float(getattr(found, name)) for found in by_rule])
     best = np.array([float(s.tau) for s in stops])

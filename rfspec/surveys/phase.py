@@ -23,7 +23,7 @@ from tqdm import tqdm
 from ..files.checkpoint import Checkpoint, fingerprint, resumed, signature
 from ..models.covariance import Covariance
 from ..models.gaussian_equivalent import gaussian_equivalent
-from ..models.model import RandomFeatureModel
+from ..models.model import RandomFeatureModel, time_unit
 from ..models.processes import Process
 from ..numerics.checks import real_scalar
 from ..resolvent.equations import averaged_equations, equations
@@ -32,11 +32,10 @@ from ..spectra.edges import find_edges, search_support
 from ..spectra.leading_order import leading_order_of
 from ..spectra.spectrum import MOST_BULKS
 from ..spectra.support import masses_and_parts
-from ..training.early_stopping import share
+from ..training.early_stopping import THRESHOLD, share
 from ..training.learning_curves import score_error, training_times
 from ..training.losses import flow_losses
 from ..training.stops import Stops, stops
-from ..training.timescales import THRESHOLD
 from .phase_dataset import Axes, dataset, table_of
 
 if TYPE_CHECKING:
@@ -218,7 +217,7 @@ def _batch(
 ) -> dict[str, np.ndarray]:
     """Results of cells by three compiled programs; threads take turns in which comes first, so as to compile both."""
     sweep = partial(_sweep, devices=devices)
-    unit = psi_p / (2.0 * float(shared.pace))  # τ of c = 1
+    unit = time_unit(psi_p, float(shared.pace))
 
     def losses_at(c: np.ndarray) -> list[np.ndarray]:
         """Train and test loss and their error at c < ∞, [cell, time]; so many times that one program serves all."""

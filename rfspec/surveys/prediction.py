@@ -187,7 +187,7 @@ def predict(
         for rule in RULES:
             tick(f"times by {rule}")
             try:
-                times[rule] = timescales(of_data, rule)
+                times[rule] = timescales(stop, rule)
             except ConvergenceError as e:
                 reasons[rule] = str(e)
             else:
@@ -296,7 +296,7 @@ def split(key: Any, X: Any, share: float, trace: float | None) -> tuple[np.ndarr
 
 def _best(basis: Eigenbasis) -> tuple[float, float, float]:
     """Place and value of the smallest test loss, on a grid over all times and finer ones inside it; its last value."""
-    unit = float(basis.matrices.model.psi_p / (2.0 * basis.matrices.model.pace))
+    unit = float(basis.matrices.model.time_unit)
     values = np.asarray(basis.rates)
     smallest = max(float(values.min()), 1e-14 * float(values.max()))
     tau = np.geomspace(FIRST * unit / float(values.max()), LAST * unit / smallest, FINE)

@@ -22,6 +22,8 @@ from .learning_curves import score_error
 from .methods import flow_errors
 from .stops import Stops, stops
 
+THRESHOLD = 0.1  # share of its limit at which the generalisation gap counts as open
+
 
 class Window(NamedTuple):
     """Training times between which L_test exceeds its minimum by the tolerance at most; 0 and ∞ where it never does."""
@@ -62,6 +64,10 @@ class EarlyStopping(eqx.Module):
         Estimated relative errors of the ends of the window.
     rival : Rival
         ``.tau .test`` of the second best of all minima, τ = 0 and τ = ∞.
+    onset, onset_error : float
+        The first time at which the generalisation gap is `threshold` of its limit, NaN where it has none above 0; its
+        estimated relative error.
+    threshold : float
     model : RandomFeatureModel
     """
 
@@ -78,6 +84,9 @@ class EarlyStopping(eqx.Module):
     tau_error: Any
     window_error: Window
     rival: Rival
+    onset: Any
+    onset_error: Any
+    threshold: Any
     model: RandomFeatureModel
 
     @property
@@ -111,7 +120,7 @@ class EarlyStopping(eqx.Module):
         return self.rival.test - self.test <= 2 * self.error
 
 
-def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01) -> EarlyStopping:
+def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01, threshold: Any = THRESHOLD) -> EarlyStopping:
     r"""The training time τ* at which the exact test loss is smallest, and the window in which stopping is safe.
 
     τ* = argmin L_test(τ) over 0 ≤ τ ≤ ∞ under gradient flow; since L_test = β²E_score + const for Gaussian data it
@@ -122,17 +131,19 @@ def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01) -> EarlySto
     model : RandomFeatureModel
     tolerance : float
         ε > 0, absolute, in units of the loss, which is 1 at τ = 0 for the target "noise".
+    threshold : float
+        Share of its limit at which the gap L_test - L_train counts as open, 0 < threshold < 1.
 
     Returns
     -------
     EarlyStopping
         ``.tau .test .train .score_error .window .width .regularised .nothing_to_learn .untrained .test_limit .error
-        .tau_error .rival .ambiguous .advice``.
+        .tau_error .rival .ambiguous .advice .onset .onset_error``.
 
     Raises
     ------
     ValueError
-        If the tolerance is not positive.
+        If the tolerance is not positive, or the threshold not between 0 and 1.
     ConvergenceError
         If the losses of a single model are not finite.
 
@@ -149,10 +160,10 @@ def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01) -> EarlySto
     132.802 0.05430 [20.06, 2906.7]
     >>> later = jax.grad(lambda n: rf.early_stopping(rf.RandomFeatureModel(64.0, n, 0.01)).tau)(8.0)
     """
-    tolerance = real_scalar("tolerance", tolerance, above=0.0)
+    tolerance, threshold = real_scalar("tolerance", tolerance, above=0.0), share("threshold", threshold)
     eq = averaged_equations(model, gaussian_equivalent(model))
-    found, errors, moved = _stops(eq, tolerance, np.float64(0.5))
-    unit = model.psi_p / (2.0 * model.pace)  # τ of c = 1
+    found, errors, moved = _stops(eq, tolerance, threshold)
+    unit = model.time_unit
     stop = EarlyStopping(
         found.best * unit,
         found.test,
@@ -167,6 +178,9 @@ def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01) -> EarlySto
         moved[0],
         Window(jnp.where(found.lower > 0, moved[1], 0.0), jnp.where(found.upper < jnp.inf, moved[2], 0.0)),
         Rival(found.rival * unit, found.rival_test),
+        found.onset * unit,
+        moved[3],
+        threshold,
         model,
     )
     if concrete(errors) and np.ndim(errors) == 1 and not np.isfinite(float(errors[0])):
@@ -174,7 +188,7 @@ def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01) -> EarlySto
     return stop
 
 
-def gap_onset(model: RandomFeatureModel, threshold: Any = 0.1) -> tuple[Any, Any]:
+def gap_onset(model: RandomFeatureModel, threshold: Any = THRESHOLD) -> tuple[Any, Any]:
     r"""The training time at which the generalisation gap first reaches a share of its limit, and its relative error.
 
     L_gen(τ) = threshold · L_gen(∞), under gradient flow.
@@ -201,11 +215,14 @@ def gap_onset(model: RandomFeatureModel, threshold: Any = 0.1) -> tuple[Any, Any
     -----
     Beyond arXiv 2505.17638, which reads τ_mem off simulated gaps.
     """
-    threshold = share("threshold", threshold)
-    found, _, moved = _stops(averaged_equations(model, gaussian_equivalent(model)), np.float64(0.01), threshold)
-    if concrete(found.onset) and np.ndim(found.onset) == 0 and not np.isfinite(float(found.onset)):
-        raise ConvergenceError(f"the gap of {model} does not open to double precision: move a parameter a little")
-    return found.onset * model.psi_p / (2.0 * model.pace), moved[3]
+    return onset_of(early_stopping(model, threshold=threshold))
+
+
+def onset_of(stop: EarlyStopping) -> tuple[Any, Any]:
+    """The onset of the gap and its error, which has to exist for a single model."""
+    if concrete(stop.onset) and np.ndim(stop.onset) == 0 and not np.isfinite(float(stop.onset)):
+        raise ConvergenceError(f"the gap of {stop.model} does not open to double precision: move a parameter a little")
+    return stop.onset, stop.onset_error
 
 
 def share(name: str, value: Any) -> Any:

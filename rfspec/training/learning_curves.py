@@ -60,7 +60,7 @@ class LearningCurve(eqx.Module):
     standard_error : StandardErrors
         Of train, test and score_error where they are means over sampled models; NaN where they are not.
     model : RandomFeatureModel or None
-        Of the theory: the model; `learning_rate` and `momentum`, how it was trained.
+        Of the theory: the model; `step` and `momentum`, how it was trained.
     train_error : float
         Of the theory: estimated absolute error of the train loss alone, which late in training may be many times
         smaller.
@@ -73,7 +73,7 @@ class LearningCurve(eqx.Module):
     error: Any
     standard_error: StandardErrors = StandardErrors(jnp.nan, jnp.nan, jnp.nan)
     model: RandomFeatureModel | None = None
-    learning_rate: Any = None
+    step: Any = None
     momentum: float = eqx.field(static=True, default=0.0)
     train_error: Any = jnp.nan
 
@@ -101,7 +101,7 @@ class LearningCurve(eqx.Module):
         if self.model is None:
             return {}
         sp = spectrum(self.model)
-        method = method_of(self.model, sp.equations, self.tau, self.learning_rate, self.momentum)
+        method = method_of(self.model, sp.equations, self.tau, self.step, self.momentum)
         nodes = PER_PIECE + method.oscillations(sp.support.lower, sp.support.upper)
         columns = method.drops(modes_of(sp.equations, sp.support, sp.series, nodes))
         found: dict[str, tuple[Any, Any]] = {}
@@ -118,25 +118,25 @@ class LearningCurve(eqx.Module):
 def learning_curve(
     model: RandomFeatureModel,
     tau: Any,
-    learning_rate: Any = None,
+    step: Any = None,
     *,
     momentum: float = 0.0,
     tolerance: float = TOLERANCE,
 ) -> LearningCurve:
     r"""Exact losses of the infinite model along full-batch training from A = 0, without training.
 
-    Gradient flow, or with a learning rate k = τ/learning_rate steps A ← A - η∇L_train + μ(A - A_before).
+    Gradient flow, or with a `step` k = τ/step steps A ← A - η∇L_train + μ(A - A_before).
 
     Parameters
     ----------
     model : RandomFeatureModel
     tau : array, any shape and order
         Training times τ = kη/d², 0 ≤ τ ≤ ∞.
-    learning_rate : float, optional
+    step : float, optional
         Training time of one step, η/d² > 0 (for steps of size η on A in dimension d). Stable, and accepted, for
-        2β²·learning_rate·λ_max(U)/ψ_p < 2(1 + μ). τ is then rounded to whole steps.
+        2β²·step·λ_max(U)/ψ_p < 2(1 + μ). τ is then rounded to whole steps.
     momentum : float
-        Heavy-ball momentum μ in [0, 1); needs a learning rate.
+        Heavy-ball momentum μ in [0, 1); needs a step.
     tolerance : float
         Error of the contour integrals asked for, relative to the loss, from 1e-12 to 0.1; it sets the number of nodes.
 
@@ -150,7 +150,7 @@ def learning_curve(
     Raises
     ------
     ValueError
-        If a time is negative, NaN or missing, or the learning rate is not stable (the message names the limit).
+        If a time is negative, NaN or missing, or the step is not stable (the message names the limit).
     ConvergenceError
         If edges of the spectrum cannot be told apart in double precision, or a scalar τ has no finite result.
 
@@ -173,20 +173,20 @@ def learning_curve(
     """
     tau, stable = training_times(tau), True
     count = nodes_for(_tolerance(tolerance))
-    mu = _momentum(momentum, learning_rate)
+    mu = _momentum(momentum, step)
     eq = averaged_equations(model, gaussian_equivalent(model))
-    if learning_rate is not None:
-        learning_rate = real_scalar("learning_rate", learning_rate, above=0.0)
-        stable = _stable(model, learning_rate, mu)
-        tau = namespace(tau, learning_rate).round(tau / learning_rate) * learning_rate
-    method = method_of(model, eq, tau, learning_rate, mu)
+    if step is not None:
+        step = real_scalar("step", step, above=0.0)
+        stable = _stable(model, step, mu)
+        tau = namespace(tau, step).round(tau / step) * step
+    method = method_of(model, eq, tau, step, mu)
     train, test, errors = map(on_host, method.losses(eq, count))
     errors = namespace(stable, errors).where(stable, errors, np.inf)
     columns = (train, test, errors.max(axis=-1), errors[:, 0])
     train, test, error, train_error = (a.reshape(np.shape(tau)) for a in columns)
     numbers = (tau, train, test, score_error(model, test), error, train_error)
     tau, train, test, score, error, train_error = (on_device(as_float(a)) for a in numbers)
-    how = {"model": model, "learning_rate": learning_rate, "momentum": mu, "train_error": train_error}
+    how = {"model": model, "step": step, "momentum": mu, "train_error": train_error}
     curve = LearningCurve(tau, train, test, score, error, **how)
     if np.ndim(tau) == 0 and concrete(error) and not np.isfinite(float(error)):
         raise ConvergenceError(f"the losses at tau = {float(tau):.6g} did not converge: move a parameter a little")
@@ -230,23 +230,21 @@ def _tolerance(tolerance: Any) -> float:
     return value
 
 
-def _momentum(momentum: Any, learning_rate: Any) -> float:
+def _momentum(momentum: Any, step: Any) -> float:
     if isinstance(momentum, bool) or not isinstance(momentum, int | float | np.number) or not 0 <= momentum < 1:
         raise ValueError(f"momentum must be a number in [0, 1), got {momentum!r}")
-    if momentum and learning_rate is None:
-        raise ValueError(f"momentum goes with a learning_rate, got momentum={momentum!r} without one")
+    if momentum and step is None:
+        raise ValueError(f"momentum goes with a step, got momentum={momentum!r} without one")
     return float(momentum)
 
 
-def _stable(model: RandomFeatureModel, rate: Any, mu: float) -> Any:
+def _stable(model: RandomFeatureModel, step: Any, mu: float) -> Any:
     """Refuse a step at which the fastest mode does not shrink; where values are not known, whether it does."""
     sp = jax.lax.stop_gradient(spectrum(model))
     upper = open_ends(sp.equations, sp.support).upper
     top = sp.atom.location + jnp.nanmax(jnp.asarray(upper)) + sp.equations.decay
-    limit = jax.lax.stop_gradient(stable_below("momentum", mu) * model.psi_p / (2.0 * model.pace)) / top
-    rate = jax.lax.stop_gradient(rate)
-    if concrete(limit, rate) and not float(rate) < float(limit):
-        raise ValueError(
-            f"learning_rate must be below {float(limit):.6g} to be stable for this model, got {float(rate):.6g}"
-        )
-    return rate < limit
+    limit = jax.lax.stop_gradient(stable_below("momentum", mu) * model.time_unit) / top
+    step = jax.lax.stop_gradient(step)
+    if concrete(limit, step) and not float(step) < float(limit):
+        raise ValueError(f"step must be below {float(limit):.6g} to be stable for this model, got {float(step):.6g}")
+    return step < limit

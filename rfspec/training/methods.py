@@ -41,7 +41,7 @@ class Method(NamedTuple):
 
 
 def method_of(model: RandomFeatureModel, eq: Equations, tau: Any, rate: Any, mu: float) -> Method | HeavyBall:
-    unit = 2.0 * model.pace / model.psi_p  # c of τ = 1
+    unit = 1.0 / model.time_unit  # c of τ = 1
     xp = namespace(unit, tau, rate)
     tau = xp.ravel(tau)
     ended = tau == np.inf

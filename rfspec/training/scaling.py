@@ -205,7 +205,7 @@ def score_exponent(model: RandomFeatureModel, psi_n: Any) -> ScoreExponent:
     score = score_error(model, test)
     unit = score_unit(model)
     shaped = lambda a: jnp.reshape(a[:-1], n.shape)
-    tau = c * model.psi_p / (2.0 * model.pace)
+    tau = c * model.time_unit
     relative = error / unit / score
     exponent = slope / unit / score
     return ScoreExponent(

@@ -19,10 +19,9 @@ from ..numerics.checks import concrete, real_array, real_scalar
 from ..spectra.leading_order import leading_order
 from ..spectra.spectrum import Spectrum, spectrum
 from ..spectra.support import blank
-from .early_stopping import early_stopping, gap_onset, share
+from .early_stopping import THRESHOLD, EarlyStopping, early_stopping, onset_of
 
 RULES = ("paper", "spectrum", "loss")
-THRESHOLD = 0.1  # share of its limit at which the generalisation gap counts as open
 
 
 class PartTimes(NamedTuple):
@@ -88,7 +87,9 @@ class Timescales(eqx.Module):
         return "; ".join(filter(None, [self.spectrum.reason, *absent]))
 
 
-def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper", *, threshold: Any = THRESHOLD) -> Timescales:
+def timescales(
+    model: RandomFeatureModel | Spectrum | EarlyStopping, rule: str = "paper", *, threshold: Any = THRESHOLD
+) -> Timescales:
     r"""Training times τ_gen and τ_mem of a model.
 
     τ = ψ_p/(Δλ) at the ends of each part of the spectrum, Δ = β² (1 for other targets than the noise); weight decay γ
@@ -96,8 +97,8 @@ def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper", *, thr
 
     Parameters
     ----------
-    model : RandomFeatureModel or Spectrum
-        A spectrum already computed is not computed again.
+    model : RandomFeatureModel, Spectrum or EarlyStopping
+        What has been computed already is not computed again; the threshold of an EarlyStopping is its own.
     rule : {"paper", "spectrum", "loss"}
         "paper": edges from the closed forms of Theorem 3.2, leading order in 1/ψ.
         "spectrum": exact edges, satellite apart.
@@ -131,11 +132,11 @@ def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper", *, thr
     if rule not in RULES:
         known = ", ".join(f'"{r}"' for r in RULES)
         raise ValueError(f"rule must be one of {known}, got {rule!r}")
+    done, model = (model, model.model) if isinstance(model, Spectrum | EarlyStopping) else (None, model)
     if rule == "loss":
-        threshold = share("threshold", threshold)
-        return _from_losses(model.model if isinstance(model, Spectrum) else model, threshold)
-    known_spectrum, model = (model, model.model) if isinstance(model, Spectrum) else (None, model)
-    scale, decay = model.psi_p / model.pace, model.weight_decay / model.pace
+        stop = done if isinstance(done, EarlyStopping) else early_stopping(model, threshold=threshold)
+        return of_stopping(stop)
+    scale, decay = 2.0 * model.time_unit, model.weight_decay / model.pace  # τ_λ = scale/(λ + decay): (4)
     if rule == "paper":
         law = leading_order(model)
         (low2, high2), (low1, high1) = law.population, law.sample
@@ -149,7 +150,7 @@ def timescales(model: RandomFeatureModel | Spectrum, rule: str = "paper", *, thr
             error,
             None,
         )
-    sp = spectrum(model) if known_spectrum is None else known_spectrum
+    sp = done if isinstance(done, Spectrum) else spectrum(model)
     parts = sp.parts
     error = sp.equations.ge.error + jnp.nanmax(sp.edge_errors)
     some_edge = sp.atom.location + sp.support.upper[0]
@@ -163,8 +164,9 @@ def _times(scale: Any, edges: Any, decay: Any, some_edge: Any) -> PartTimes:
     return PartTimes(*blank(scale / (jnp.where(missing, some_edge, edges) + decay), missing))
 
 
-def _from_losses(model: RandomFeatureModel, threshold: Any) -> Timescales:
-    stop, (onset, error) = early_stopping(model), gap_onset(model, threshold)
+def of_stopping(stop: EarlyStopping) -> Timescales:
+    """The times of the rule "loss", of which the best time and the onset of the gap are known already."""
+    onset, error = onset_of(stop)
     nan = np.nan * np.ones(np.shape(onset))
     slow = PartTimes(stop.tau, onset, nan)
     return Timescales(
