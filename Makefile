@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-all check format notebooks figures bench lock clean
+.PHONY: setup demo test test-all check format notebooks figures bench stats lock clean
 
 setup: $(READY)
 
@@ -40,6 +40,9 @@ figures: setup
 
 bench: setup
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+stats:
+	$(PYTHON) scripts/stats.py
 
 # needs uv; writes versions and hashes for every platform and Python, and no index host
 lock:

@@ -137,12 +137,17 @@ def branch_polynomial(c: Numbers) -> tuple[sp.Poly, sp.Poly, sp.Poly]:
         beta = g[0] * ad * ad - g[2] * d * ad * n - g[3] * h * d * n
         R = beta * beta * ad + h * alpha * beta + alpha * alpha * d * n
     for factor in [t, *(poly(1 + x * _T) for x, _ in nonzero)]:
-        while True:
-            quotient, rest = R.div(factor)
-            if not rest.is_zero:
-                break
-            R = quotient
+        R = _without(R, factor)
     return R, alpha, beta
+
+
+def _without(R: sp.Poly, factor: sp.Poly) -> sp.Poly:
+    """R divided by a factor as often as that goes."""
+    while True:
+        quotient, rest = R.div(factor)
+        if not rest.is_zero:
+            return R
+        R = quotient
 
 
 def _agree(found: list[Fold], last: list[Fold], digits: int) -> bool:

@@ -57,10 +57,9 @@ def drawn(
     matrices: int,
 ) -> Draw:
     """Everything random, checked; `matrices` of p×p have to fit into memory."""
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    if rows not in ROWS:
-        raise ValueError(f"rows must be one of {', '.join(ROWS)}, got {rows!r}")
+    for name, value, known in (("kind", kind, KINDS), ("rows", rows, ROWS)):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     if data is not None:
         if kind == "gaussian":
             raise ValueError('data goes with kind="features": the Gaussian equivalent draws its own')
@@ -71,12 +70,8 @@ def drawn(
             raise ValueError("held_out goes with data, the rows to train on")
         held_out = _checked("held_out", held_out, d)
     d, n, p = sizes(model, d)
-    if held_out is not None and data.shape[0] < n:
-        raise ValueError(f"data must have at least n = psi_n d = {n} rows, got {data.shape[0]}")
-    if data is not None and held_out is None and data.shape[0] <= n:
-        raise ValueError(
-            f"data must have more than n = psi_n d = {n} rows, so that some are held out, got {data.shape[0]}"
-        )
+    if data is not None:
+        _check_rows(data.shape[0], n, held_out)
     if not np.isinf(model.noise_draws) and model.noise_draws > MOST_DRAWS:
         raise ValueError(
             f"noise_draws must be at most {MOST_DRAWS} to be sampled, or inf, from which more differ by less than "
@@ -94,6 +89,13 @@ def drawn(
     order = np.asarray(jax.random.permutation(jax.random.split(key, 3)[1], data.shape[0]))
     rest = data[order[n:]] if held_out is None else held_out
     return Draw(W, jnp.asarray(data[order[:n]].T), jnp.asarray(rest.T), None, spread, noise)
+
+
+def _check_rows(rows: int, n: int, held_out: Any) -> None:
+    if held_out is None and rows <= n:
+        raise ValueError(f"data must have more than n = psi_n d = {n} rows, so that some are held out, got {rows}")
+    if rows < n:
+        raise ValueError(f"data must have at least n = psi_n d = {n} rows, got {rows}")
 
 
 def _normals(key: Any, spread: Any, p: int, n: int | None, spherical: bool, gaussian: bool) -> tuple[Any, Any, Any]:
