@@ -352,7 +352,7 @@ def test_files_that_cannot_be_written(tmp_path, capsys, monkeypatch):
     run_file.write_bytes(b"PK\x03\x04 an archive")
     command = ["phase-diagram", "--t", "0.1", "--psi-p", "2", "--psi-n", "2", "--out"]
     with monkeypatch.context() as patch:
-        patch.setattr("rfspec.surveys.phase._spread", None)
+        patch.setattr("rfspec.surveys.phase.computed", None)
         for args, message in (
             ([*command, str(tmp_path / "folder.nc")], "out must be a file, got"),
             ([*command, str(run_file / "x.nc")], "out must lie in a folder, got"),

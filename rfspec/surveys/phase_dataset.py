@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,15 +12,10 @@ import numpy as np
 
 from ..spectra.support import PARTS
 from ..training.timescales import RULES
+from .cells import Cells
 
 if TYPE_CHECKING:
     import xarray
-
-NUMBERS = (
-    *("train", "test", "tau_star", "train_star", "test_star", "window_lower", "window_upper", "train_limit"),
-    *("test_limit", "tau_gen", "tau_mem", "tau_satellite", "error", "tau_star_error", "tau_mem_error"),
-    *("window_lower_error", "window_upper_error"),
-)
 
 STATUS = (
     "computed",
@@ -45,15 +41,59 @@ RULE = (
 TIME = {"units": "1", "note": "training time tau = k eta / d^2"}
 LOSS = {"units": "1", "note": "in units of the target; for the noise 1 at tau = 0"}
 SCORE = {"units": "1", "note": "E_score = (L_test - loss of the exact score)/unit, Gaussian data"}
-PER_MODEL = {  # name: kind, and what it is, where its name does not say so
-    **dict.fromkeys(("train_star", "test_star", "train_limit", "test_limit"), (LOSS, "")),
-    **dict.fromkeys(("tau_star", "window_lower", "window_upper", "tau_satellite"), (TIME, "")),
-    "error": (LOSS, "estimated absolute error of the losses"),
-    "tau_star_error": ({"units": "1"}, "relative error of tau_star"),
-    "tau_mem_error": ({"units": "1"}, "relative error of tau_mem, loss"),
-    "window_lower_error": ({"units": "1"}, "relative error of window_lower"),
-    "window_upper_error": ({"units": "1"}, "relative error of window_upper"),
+RELATIVE = {"units": "1"}
+ACCURATE = 1e-6  # error of the losses above which a cell is flagged
+
+
+class Output(NamedTuple):
+    """One output of a diagram: how it follows from cells, the axis that it has beside those of the grid, attributes."""
+
+    of: Callable[[Cells], np.ndarray]
+    axis: str
+    attributes: dict[str, Any]
+
+
+def _flags(meanings: tuple[str, ...]) -> dict[str, Any]:
+    return {"units": "1", "flag_values": list(range(len(meanings))), "flag_meanings": "; ".join(meanings)}
+
+
+def _by_rule(exact: int, by_loss: Callable[[Cells], np.ndarray]) -> Callable[[Cells], np.ndarray]:
+    """A time by every rule: relaxation at the edges of a part, of Theorem 3.2 and exact, and what losses say."""
+    relaxed = lambda c, edge: 2.0 * c.unit / edge[:, exact]
+    return lambda c: np.stack([relaxed(c, c.paper), relaxed(c, c.lower), c.unit * by_loss(c)], axis=1)
+
+
+def _time_error(which: int, c: Cells) -> np.ndarray:
+    return c.time_errors[:, which]
+
+
+OUTPUTS: dict[str, Output] = {
+    "train": Output(lambda c: c.train, "tau", LOSS),
+    "test": Output(lambda c: c.test, "tau", LOSS),
+    "train_star": Output(lambda c: c.stop.train, "", LOSS),
+    "test_star": Output(lambda c: c.stop.test, "", LOSS),
+    "train_limit": Output(lambda c: c.stop.train_limit, "", LOSS),
+    "test_limit": Output(lambda c: c.stop.test_limit, "", LOSS),
+    "tau_star": Output(lambda c: c.unit * c.stop.best, "", TIME),
+    "window_lower": Output(lambda c: c.unit * c.stop.lower, "", TIME),
+    "window_upper": Output(lambda c: c.unit * c.stop.upper, "", TIME),
+    "tau_gen": Output(_by_rule(0, lambda c: c.stop.best), "rule", TIME),
+    "tau_mem": Output(_by_rule(1, lambda c: c.stop.onset), "rule", TIME),
+    "tau_satellite": Output(lambda c: 2.0 * c.unit / c.lower[:, 2], "", TIME),
+    "merged": Output(lambda c: c.merged, "part", _flags(("has edges of its own", "merged"))),
+    "error": Output(lambda c: c.worst, "", {**LOSS, "long_name": "estimated absolute error of the losses"}),
+    **{
+        f"{name}_error": Output(partial(_time_error, i), "", {**RELATIVE, "long_name": f"relative error of {meaning}"})
+        for i, name, meaning in (
+            (0, "tau_star", "tau_star"),
+            (1, "window_lower", "window_lower"),
+            (2, "window_upper", "window_upper"),
+            (3, "tau_mem", "tau_mem, loss"),
+        )
+    },
+    "status": Output(lambda c: np.where(c.worst < ACCURATE, np.where(c.found, 0, 2), 3), "", _flags(STATUS)),
 }
+EMPTY = {"merged": False, "status": 1}  # of a cell outside the theory; else NaN
 GRID = ("t", "psi_p", "psi_n")
 
 
@@ -66,13 +106,18 @@ class Axes(NamedTuple):
     tau: np.ndarray
 
 
+def outputs_of(cells: Cells) -> dict[str, np.ndarray]:
+    """All outputs of cells, arrays [cell, ...]."""
+    return {name: output.of(cells) for name, output in OUTPUTS.items()}
+
+
 def table_of(axes: Axes, found: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Results in their places, arrays [t, psi_p, psi_n, ...]; cells outside of the theory are NaN, with status 1."""
+    """Outputs in their places, arrays [t, psi_p, psi_n, ...]; cells outside of the theory are NaN, with status 1."""
     shape = (axes.t.size, axes.psi_p.size, axes.psi_n.size)
-    rest = {"train": (axes.tau.size,), "test": (axes.tau.size,), "tau_gen": (len(RULES),), "tau_mem": (len(RULES),)}
-    table: dict[str, np.ndarray] = {name: np.full((*shape, *rest.get(name, ())), np.nan) for name in NUMBERS}
-    table["merged"] = np.zeros((*shape, len(PARTS)), bool)
-    table["status"] = np.ones(shape, int)
+    more = {"": (), "tau": (axes.tau.size,), "rule": (len(RULES),), "part": (len(PARTS),)}
+    table: dict[str, np.ndarray] = {
+        name: np.full((*shape, *more[output.axis]), EMPTY.get(name, np.nan)) for name, output in OUTPUTS.items()
+    }
     for chunk in found:
         at = tuple(chunk["place"].T)
         for name, values in table.items():
@@ -86,23 +131,21 @@ def dataset(
     """All of it with names, units and meanings; `score_of`: E_score of the test losses 0 and 1 at each t."""
     import xarray
 
-    here, codes = (*GRID, "tau"), table["status"].astype(np.int8)
-    gap = table["test"] - table["train"]
-    variables: dict[str, Any] = {
-        **{name: (here, table[name], LOSS) for name in ("train", "test")},
+    here, codes = (*GRID, "tau"), table["status"]
+    found: dict[str, Any] = {
+        name: ((*GRID, output.axis) if output.axis else GRID, table[name], output.attributes)
+        for name, output in OUTPUTS.items()
+    }
+    for name in ("merged", "status"):
+        found[name] = (found[name][0], table[name].astype(np.int8), found[name][2])
+    gap, score = table["test"] - table["train"], partial(_score, score_of=score_of)
+    derived: dict[str, Any] = {
         "gap": (here, gap, {**LOSS, "long_name": "generalisation gap L_test - L_train"}),
-        "score_error": (here, _score(table["test"], score_of), {**SCORE, "long_name": "E_score"}),
+        "score_error": (here, score(table["test"]), {**SCORE, "long_name": "E_score"}),
         "region": (here, _regions(table, axes.tau), {**_flags(REGIONS), "rule": RULE}),
-        "score_error_star": (
-            GRID, _score(table["test_star"], score_of), {**SCORE, "long_name": "min over tau of E_score"},
-        ),
-        **{name: ((*GRID, "rule"), table[name], TIME) for name in ("tau_gen", "tau_mem")},
-        "merged": ((*GRID, "part"), table["merged"].astype(np.int8), _flags(("has edges of its own", "merged"))),
+        "score_error_star": (GRID, score(table["test_star"]), {**SCORE, "long_name": "min over tau of E_score"}),
         "separated": (GRID, ((codes == 0) & ~table["merged"].any(-1)).astype(np.int8), _flags(("no", "yes"))),
-        "status": (GRID, codes, _flags(STATUS)),
-    }  # fmt: skip
-    for name, (kind, meaning) in PER_MODEL.items():
-        variables[name] = (GRID, table[name], {**kind, **({"long_name": meaning} if meaning else {})})
+    }
     coordinates = {
         "t": ("t", axes.t, {"units": "1", "long_name": "diffusion time"}),
         "psi_p": ("psi_p", axes.psi_p, {"units": "1", "long_name": "features per dimension p/d"}),
@@ -116,7 +159,7 @@ def dataset(
         "source": f"rfspec {version('rfspec')}, jax {jax.__version__}, {jax.devices()[0].device_kind}",
         "reference": "arXiv 2505.17638; exact losses from two-point functions are beyond it",
     }
-    return xarray.Dataset(variables, coordinates, {**origin, **attributes})
+    return xarray.Dataset(found | derived, coordinates, {**origin, **attributes})
 
 
 def _score(test: np.ndarray, score_of: np.ndarray) -> np.ndarray:
@@ -130,7 +173,3 @@ def _regions(table: Mapping[str, np.ndarray], tau: np.ndarray) -> np.ndarray:
     region = np.where(tau > upper, 2, np.where(np.isinf(upper), 3, 1))
     region = np.where(table["tau_star"][..., None] == 0, 4, region)
     return np.where(np.isnan(lower), -1, np.where(tau < lower, 0, region)).astype(np.int8)
-
-
-def _flags(meanings: tuple[str, ...]) -> dict[str, Any]:
-    return {"units": "1", "flag_values": list(range(len(meanings))), "flag_meanings": "; ".join(meanings)}

@@ -14,13 +14,13 @@ import numpy as np
 
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
-from ..numerics.checks import concrete, namespace, real_scalar
+from ..numerics.checks import concrete, real_scalar
 from ..resolvent.equations import averaged_equations
 from ..resolvent.interface import Equations
 from ..resolvent.solver import ConvergenceError
 from .learning_curves import score_error
 from .methods import flow_errors
-from .stops import Stops, stops
+from .stops import Stops, stops, time_errors
 
 THRESHOLD = 0.1  # share of its limit at which the generalisation gap counts as open
 
@@ -176,7 +176,7 @@ def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01, threshold: 
         found.train_limit,
         errors[0],
         moved[0],
-        Window(jnp.where(found.lower > 0, moved[1], 0.0), jnp.where(found.upper < jnp.inf, moved[2], 0.0)),
+        Window(moved[1], moved[2]),
         Rival(found.rival * unit, found.rival_test),
         found.onset * unit,
         moved[3],
@@ -239,9 +239,7 @@ def _stops(eq: Equations, tolerance: Any, threshold: Any) -> tuple[Stops, Any, A
     still, seen = jax.lax.stop_gradient((eq, found))
     at = jnp.stack([seen.best, seen.lower, seen.upper, seen.onset])
     errors = flow_errors(still, jnp.where(jnp.isnan(at), jnp.inf, at))
-    ends = np.array([False, True, True, False])  # the level of the window is as uncertain as the minimum
-    missed = namespace(errors).where(ends, errors + errors[0], errors)
-    return found, errors, missed / jnp.abs(seen.slopes)
+    return found, errors, time_errors(errors, seen)
 
 
 _compiled = jax.jit(stops)

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..numerics.checks import namespace
 from ..resolvent.interface import Equations
 from ..resolvent.solver import solve_near, solve_off_axis, towards
 from .contour import FINEST, flow
@@ -249,3 +250,15 @@ def _lowest(seen: Scan) -> Any:
     cubic = a * (1 + 2 * x) * (1 - x) ** 2 + b * x**2 * (3 - 2 * x) + c * x * (1 - x) ** 2 - d * x**2 * (1 - x)
     turns = (seen.test_slope[:-1] < 0) & (seen.test_slope[1:] >= 0)
     return jnp.where(turns, jnp.min(cubic, axis=0), jnp.inf)
+
+
+def time_errors(errors: Any, stop: Stops) -> Any:
+    """Relative errors of the four times from the errors of the losses there, [4, ...]: error over slope.
+
+    The level of the window is as uncertain as the minimum. A time at 0 or ∞ has no error.
+    """
+    xp = namespace(errors, stop)
+    ends = xp.stack([xp.zeros_like(errors[0]), errors[0], errors[0], xp.zeros_like(errors[0])])
+    times = xp.stack([stop.best, stop.lower, stop.upper, stop.onset])
+    slopes = xp.abs(xp.moveaxis(xp.asarray(stop.slopes), -1, 0))
+    return xp.where((times == 0) | xp.isinf(times), 0.0, (errors + ends) / slopes)
