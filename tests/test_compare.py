@@ -113,7 +113,7 @@ def test_no_atom():
     sampled = gaussian(1, 8, 2, model)
     assert sampled.atom.mass == 0
     assert np.isnan(sampled.atom.location)
-    comparison = rf.compare(rf.spectrum(model), sampled, finite_size=False)
+    comparison = rf.compare(rf.spectrum(model), sampled)
     assert np.isnan(comparison.atom_spread)
     assert np.all(np.isfinite(comparison.edges))
     assert sum(b.mass for b in sampled.bulks) == pytest.approx(1.0, rel=1e-14)
@@ -280,7 +280,7 @@ def within(seen, expected, factor):
 def test_deviations_are_of_the_expected_size(theory, sizes, kind):
     d = 48
     sampled = sizes[1][-1] if kind == "gaussian" else rf.empirical.spectrum(jax.random.key(1), MODEL, d, repeats=3)
-    comparison = rf.compare(theory, sampled)
+    comparison = rf.compare(theory, sampled, key=jax.random.key(0))
     expected = comparison.expected
     assert (comparison.d, comparison.repeats) == (d, sampled.repeats)
     assert within(comparison.kolmogorov, expected.kolmogorov, 2)
@@ -308,28 +308,28 @@ def test_a_wrong_theory_exceeds_the_expected_deviation(sizes):
     fits = extrapolate(wrong, sizes[1])
     assert np.max(np.abs(fits.moments.deviation)) > 1
     sampled = sizes[1][-1]
-    right = rf.compare(rf.spectrum(MODEL), sampled, finite_size=False)
-    assert rf.compare(wrong, sampled, finite_size=False).kolmogorov > 3 * right.kolmogorov
+    right = rf.compare(rf.spectrum(MODEL), sampled)
+    assert rf.compare(wrong, sampled).kolmogorov > 3 * right.kolmogorov
 
 
 def test_nothing_is_expected_where_nothing_can_be_drawn(theory):
     U, U_test, V = matrices(np.random.default_rng(0), 16, MODEL)
     drawn = rf.empirical.FeatureMatrices(MODEL, jnp.asarray(U), V, U_test, V, 0.0, 32, True)
     for sampled in (gaussian(1, 8), of_matrices(drawn)):
-        expected = rf.compare(theory, sampled).expected
+        expected = rf.compare(theory, sampled, key=jax.random.key(0)).expected
         assert np.isnan(expected.kolmogorov)
         assert np.all(np.isnan(expected.edges))
     X = np.random.default_rng(0).normal(size=(60, 16))
     from_data = rf.empirical.spectrum(jax.random.key(0), rf.RandomFeatureModel(2.0, 1.0, 0.1), data=X)
     assert not from_data.gaussian_data
-    assert np.isnan(rf.compare(from_data.theory, from_data).expected.wasserstein)
+    assert np.isnan(rf.compare(from_data.theory, from_data, key=jax.random.key(0)).expected.wasserstein)
 
 
 def test_comparison_has_standard_errors(theory, sizes):
-    comparison = rf.compare(theory, sizes[1][0], finite_size=False)
+    comparison = rf.compare(theory, sizes[1][0])
     assert 0 < comparison.error.kolmogorov < comparison.kolmogorov
     assert comparison.error.edges.shape == comparison.edges.shape
-    assert np.isnan(rf.compare(theory, made_up(1), finite_size=False).error.kolmogorov)
+    assert np.isnan(rf.compare(theory, made_up(1)).error.kolmogorov)
 
 
 # ---------------------------------------------------------------------------------------------------- bad input
@@ -376,8 +376,13 @@ BAD = {
         "repeats must be .*, got True",
     ),
     "finite size": (lambda: rf.compare(SP, made_up(1), finite_size=True), "finite_size must be a Spectrum.*, got bool"),
+    "two sources": (
+        lambda: rf.compare(SP, made_up(1), finite_size=1, key=jax.random.key(0)),
+        "give at most one of finite_size and key",
+    ),
+    "key of curves": (lambda: rf.compare(CURVE, CURVE, key=jax.random.key(0)), "key goes with spectra"),
     "curve finite size": (lambda: rf.compare(CURVE, CURVE, finite_size=1), "finite_size must be a Curve.*, got int"),
-    "d": (lambda: rf.compare(SP, made_up(1), d=9, finite_size=False), "d must be that of the spectrum, 8, got 9"),
+    "d": (lambda: rf.compare(SP, made_up(1), d=9), "d must be that of the spectrum, 8, got 9"),
 }
 
 

@@ -192,10 +192,7 @@ def test_distance_to_the_theory_falls_with_d(kind):
     sp = rf.spectrum(model)
     off = []
     for d in (16, 64):
-        each = [
-            rf.compare(sp, rf.empirical.spectrum(jax.random.key(s), model, d, kind=kind), finite_size=False)
-            for s in SEEDS
-        ]
+        each = [rf.compare(sp, rf.empirical.spectrum(jax.random.key(s), model, d, kind=kind)) for s in SEEDS]
         off.append((np.mean([c.kolmogorov for c in each]), np.mean([c.wasserstein for c in each])))
         assert each[0].d == d
         assert each[0].edges.shape == (2 * len(sp.bulks),)
@@ -209,7 +206,7 @@ def test_gaussian_equivalent_counts_are_exact():
     model = ZOO[0].model
     sp = rf.spectrum(model)
     sampled = rf.empirical.spectrum(jax.random.key(3), model, 16, kind="gaussian")
-    comparison = rf.compare(sp, sampled, finite_size=False)
+    comparison = rf.compare(sp, sampled)
     assert np.abs(comparison.masses).max() < 1e-12
     assert comparison.atom_spread < 1e-10
     mean, error = rf.empirical.spectrum(jax.random.key(3), model, 8, kind="gaussian", repeats=6).moment(1)

@@ -135,7 +135,7 @@ def test_spectra_of_features_with_drawn_noise():
     theory = rf.spectrum(model)
     assert float(sampled.atom.mass) == 0.5 == pytest.approx(float(theory.atom.mass), abs=1e-12)
     assert float(sampled.atom.spread) < 1e-15
-    found = rf.compare(theory, sampled)
+    found = rf.compare(theory, sampled, key=jax.random.key(0))
     assert np.all(np.abs(found.masses) < 0.01)
     assert found.kolmogorov < 2 * found.expected.kolmogorov < 0.06
     assert np.all(np.abs(found.edges) < 3 * found.expected.edges)

@@ -105,7 +105,7 @@ def run_case(case: Case, seed: int = 0, tick: Callable[[str], Any] = lambda _: N
     with _timed(seconds, "diagonalise"):
         basis = jax.block_until_ready(eigenbasis(matrices))
     sampled = of_matrices(matrices, basis.eigenvalues)
-    comparison = compare(sp, sampled, finite_size=False)
+    comparison = compare(sp, sampled)
     tick(f"{case.title}: gradient descent")
     with _timed(seconds, "gradient flow"):
         flow = jax.block_until_ready(gradient_flow(basis, TAU))

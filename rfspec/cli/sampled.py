@@ -190,7 +190,7 @@ def compare_command(
         checkpoint=partial,
         progress=not json,
     )
-    found = empirical.compare(sampled.theory, sampled)
+    found = empirical.compare(sampled.theory, sampled, key=random_key(seed + 1))
     assert isinstance(found, empirical.Comparison)
     table = found.rows()
     report = {"model": repr(model), "d": sampled.d, "repeats": repeats, "deviations": table}

@@ -13,7 +13,7 @@ function from the lowest edge on) is not yet falling: a = 0 predicts it for larg
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import jax
 import numpy as np
@@ -103,8 +103,9 @@ def compare(
     theory: Spectrum,
     empirical: EmpiricalSpectrum,
     *,
-    finite_size: SpectrumExtrapolation | Literal[False] | None = None,
+    finite_size: SpectrumExtrapolation | None = None,
     d: int | None = None,
+    key: Any = None,
 ) -> Comparison: ...
 
 
@@ -113,12 +114,12 @@ def compare(
     theory: LearningCurve,
     empirical: LearningCurve,
     *,
-    finite_size: CurveExtrapolation | Literal[False] | None = None,
+    finite_size: CurveExtrapolation | None = None,
     d: int | None = None,
 ) -> CurveComparison: ...
 
 
-def compare(theory: Any, empirical: Any, *, finite_size: Any = None, d: int | None = None) -> Any:
+def compare(theory: Any, empirical: Any, *, finite_size: Any = None, d: int | None = None, key: Any = None) -> Any:
     r"""Distances between theory and experiment, and the distances that finite d explains.
 
     Parameters
@@ -126,38 +127,42 @@ def compare(theory: Any, empirical: Any, *, finite_size: Any = None, d: int | No
     theory : Spectrum or LearningCurve
     empirical : EmpiricalSpectrum or LearningCurve
         Of the same kind; curves at the same τ.
-    finite_size : SpectrumExtrapolation, CurveExtrapolation, False or None
-        Where the expected deviations come from: an extrapolation over samples of the same model, or, for None and a
-        spectrum of Gaussian data, two samples each at about d/2 and d/4, drawn here with ``jax.random.key(0)`` at
-        about a quarter of the cost of the spectrum itself; their deviations are scaled as d^-a with the exponents of
-        the module's docstring. False draws none.
+    finite_size : SpectrumExtrapolation or CurveExtrapolation, optional
+        Where the expected deviations come from: an extrapolation over samples of the same model.
     d : int
         Dimension of a sampled learning curve, needed with its extrapolation; a spectrum knows its own.
+    key : jax.random key, optional
+        Or they come, for a spectrum of Gaussian data, from two samples each at about d/2 and d/4, drawn with this key
+        at about a quarter of the cost of the spectrum itself; their deviations are scaled as d^-a with the exponents
+        of the module's docstring.
 
     Returns
     -------
     Comparison or CurveComparison
-        ``.expected`` is NaN without `finite_size`, for spectra of given data or of a kind not known, and where d is
-        so small that d/4, n/4 or p/4 is below 4.
+        ``.expected`` is NaN without `finite_size` and `key`, for spectra of given data or of a kind not known, and
+        where d is so small that d/4, n/4 or p/4 is below 4.
 
     Raises
     ------
     ValueError
-        If the two are of different kinds, the curves have different τ, or `finite_size` or `d` does not fit them.
+        If the two are of different kinds, the curves have different τ, or `finite_size`, `d` or `key` does not fit
+        them.
 
     Examples
     --------
     >>> import jax, rfspec as rf
     >>> model = rf.RandomFeatureModel(psi_p=8.0, psi_n=2.0, t=0.05)
     >>> sampled = rf.empirical.spectrum(jax.random.key(0), model, 8, kind="gaussian")
-    >>> rf.compare(rf.spectrum(model), sampled, finite_size=False).kolmogorov < 0.05
+    >>> rf.compare(rf.spectrum(model), sampled).kolmogorov < 0.05
     True
     """
     if isinstance(theory, Spectrum) and isinstance(empirical, EmpiricalSpectrum):
         if d not in (None, empirical.d):
             raise ValueError(f"d must be that of the spectrum, {empirical.d}, got {d!r}")
-        return _spectra(theory, empirical, finite_size)
+        return _spectra(theory, empirical, finite_size, key)
     if isinstance(theory, LearningCurve) and isinstance(empirical, LearningCurve):
+        if key is not None:
+            raise ValueError("key goes with spectra: no learning curves are drawn for comparison")
         return _curves(theory, empirical, finite_size, d)
     raise ValueError(
         "compare takes a Spectrum and an EmpiricalSpectrum, or two LearningCurves, "
@@ -165,23 +170,25 @@ def compare(theory: Any, empirical: Any, *, finite_size: Any = None, d: int | No
     )
 
 
-def _spectra(theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any) -> Comparison:
+def _spectra(theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Any) -> Comparison:
     each = deviations_of(theory, empirical)
     mean = Deviations(*(plain(a.mean(axis=0)) for a in each))
     error = Deviations(*(plain(standard_error(a)) for a in each))
-    expected = _expected(theory, empirical, finite_size)
+    expected = _expected(theory, empirical, finite_size, key)
     if expected is None:
         expected = Deviations(*(plain(np.full(np.shape(a), np.nan)) for a in mean))
     return Comparison(*mean, empirical.d, empirical.repeats, error, expected)
 
 
-def _expected(theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any) -> Deviations | None:
+def _expected(theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Any) -> Deviations | None:
+    if finite_size is not None and key is not None:
+        raise ValueError("give at most one of finite_size and key")
     if isinstance(finite_size, SpectrumExtrapolation):
         return _expected_of_fit(theory, empirical, finite_size)
-    _only_none_or_false(finite_size, SpectrumExtrapolation)
-    if finite_size is False:
+    _none(finite_size, SpectrumExtrapolation)
+    if key is None:
         return None
-    references = _references(empirical)
+    references = _references(key, empirical)
     return _expected_of_references(theory, empirical, references) if references else None
 
 
@@ -211,13 +218,13 @@ def _expected_of_references(
     return Deviations(*sizes)
 
 
-def _references(empirical: EmpiricalSpectrum) -> list[EmpiricalSpectrum]:
+def _references(key: Any, empirical: EmpiricalSpectrum) -> list[EmpiricalSpectrum]:
     """Smaller samples of the same model and kind; none where they cannot be drawn."""
     model, sizes = empirical.model, [empirical.d // r for r in REFERENCES]
     least = min(sizes) * min(1.0, float(model.psi_n), float(model.psi_p))
     if empirical.kind is None or not empirical.gaussian_data or least < SMALLEST:
         return []
-    keys = jax.random.split(jax.random.key(0), len(sizes))
+    keys = jax.random.split(key, len(sizes))
     options: dict[str, Any] = {"kind": empirical.kind, "rows": empirical.rows, "repeats": REFERENCE_REPEATS}
     return [spectrum(key, model, d, **options) for key, d in zip(keys, sizes, strict=True)]
 
@@ -233,13 +240,13 @@ def _curves(theory: LearningCurve, empirical: LearningCurve, finite_size: Any, d
         d = dimension(d)
         expected = CurveDeviations(float(np.max(finite_size.train.size(d))), float(np.max(finite_size.test.size(d))))
     else:
-        _only_none_or_false(finite_size, CurveExtrapolation)
+        _none(finite_size, CurveExtrapolation)
     train = np.abs(np.ravel(theory.train - empirical.train))
     test = np.abs(np.ravel(theory.test - empirical.test))
     places = float(tau[train.argmax()]), float(tau[test.argmax()])
     return CurveComparison(float(train.max()), float(test.max()), *places, expected)
 
 
-def _only_none_or_false(finite_size: Any, kind: type) -> None:
-    if finite_size is not None and finite_size is not False:
-        raise ValueError(f"finite_size must be a {kind.__name__}, None or False, got {type(finite_size).__name__}")
+def _none(finite_size: Any, kind: type) -> None:
+    if finite_size is not None:
+        raise ValueError(f"finite_size must be a {kind.__name__} or None, got {type(finite_size).__name__}")
