@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, overload
 import jax
 import numpy as np
 
+from ..numerics.checks import integer
 from ..spectra.spectrum import Spectrum
 from ..training.learning_curves import LearningCurve
 from .bands import standard_error
@@ -25,7 +26,6 @@ from .deviations import (
     MEASURES,
     Deviations,
     deviations_of,
-    dimension,
     exponents_of,
     is_smeared,
     plain,
@@ -237,7 +237,7 @@ def _curves(theory: LearningCurve, empirical: LearningCurve, finite_size: Any, d
         if d is None:
             raise ValueError("d must be given with finite_size, for a learning curve does not know it, got None")
         same_tau(np.ravel(finite_size.tau), empirical)
-        d = dimension(d)
+        d = integer("d", d)
         expected = CurveDeviations(float(np.max(finite_size.train.size(d))), float(np.max(finite_size.test.size(d))))
     else:
         _none(finite_size, CurveExtrapolation)

@@ -96,9 +96,3 @@ def exponents_of(theory: Spectrum, beside_atom: float | None = None) -> dict[str
     if beside_atom is not None:
         a["kolmogorov"] = a["edges"][0] = a["masses"][0] = beside_atom
     return a
-
-
-def dimension(d: Any) -> int:
-    if isinstance(d, bool) or not isinstance(d, int | np.integer) or d < 1:
-        raise ValueError(f"d must be an integer of at least 1, got {d!r}")
-    return int(d)

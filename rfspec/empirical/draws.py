@@ -12,7 +12,7 @@ import numpy as np
 
 from ..models.covariance import LARGEST
 from ..models.model import RandomFeatureModel
-from ..numerics.checks import real_array
+from ..numerics.checks import integer, real_array
 from .hermite import BLOCK
 from .memory import require
 
@@ -151,8 +151,7 @@ def _checked(name: str, data: Any, d: int | None) -> np.ndarray:
 
 def sizes(model: RandomFeatureModel, d: int | None) -> tuple[int, int, int]:
     """(d, n, p) of a model at dimension d, checked."""
-    if isinstance(d, bool) or not isinstance(d, int | np.integer) or d < 1:
-        raise ValueError(f"d must be an integer of at least 1, got {d!r}")
+    d = integer("d", d)
     n, p = round(float(model.psi_n) * d), round(float(model.psi_p) * d)
     if n < 1 or p < 1:
         name, psi = ("n", model.psi_n) if n < 1 else ("p", model.psi_p)

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, overload
 import equinox as eqx
 import numpy as np
 
+from ..numerics.checks import integer
 from ..spectra.spectrum import Spectrum
 from ..training.learning_curves import LearningCurve
 from .deviations import (
     MEASURES,
     ROUNDING,
     deviations_of,
-    dimension,
     exponents_of,
     is_smeared,
     same_tau,
@@ -158,7 +158,7 @@ def extrapolate_spectra(theory: Spectrum, samples: Sequence[EmpiricalSpectrum]) 
 
 
 def extrapolate_curves(theory: LearningCurve, curves: Mapping[Any, Any]) -> CurveExtrapolation:
-    sizes = _sizes([dimension(d) for d in curves])
+    sizes = _sizes([integer("d", d) for d in curves])
     groups = [[c] if isinstance(c, LearningCurve) else list(c) for c in curves.values()]
     tau = np.asarray(theory.tau)
     for group in groups:

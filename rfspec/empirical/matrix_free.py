@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from ..models.model import RandomFeatureModel
-from ..numerics.checks import real_array, real_scalar
+from ..numerics.checks import integer, real_array, real_scalar
 from .draws import KINDS
 from .lanczos import christoffel, gauss, jackson, lanczos, radau
 from .memory_plan import budget, predict
@@ -289,8 +289,8 @@ def matrix_free_spectrum(
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     d, n, p = operator_sizes(model, d)
-    probes, block = _at_least("probes", probes, 2), _at_least("block", block, 1)
-    order = _at_least("order", order, 4)
+    probes, block = integer("probes", probes, 2), integer("block", block, 1)
+    order = integer("order", order, 4)
     if order > p:
         raise ValueError(f"order must be at most p = {p}, got {order}")
     if store not in (None, True, False):
@@ -327,9 +327,3 @@ def _in_parts(x: np.ndarray, f: Any) -> Estimate:
 
 def _numbers(x: Any) -> np.ndarray:
     return real_array("x", x, "finite real numbers")
-
-
-def _at_least(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-    return int(value)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from ..files.checkpoint import Checkpoint, fingerprint, resumed, signature
 from ..models.model import RandomFeatureModel
-from ..numerics.checks import concrete, real_array, real_scalar
+from ..numerics.checks import concrete, integer, real_array, real_scalar
 from ..spectra.spectrum import Spectrum
 from ..spectra.spectrum import spectrum as theory_of
 from .bands import Band, bootstrap, kernels, silverman, standard_error
@@ -222,7 +222,7 @@ class EmpiricalSpectrum(eqx.Module):
         level = float(real_scalar("level", level, above=0.0))
         if level >= 1:
             raise ValueError(f"level must be less than 1, got {level}")
-        _count("resamples", resamples)
+        integer("resamples", resamples)
         return level
 
     def _histograms(self, edges: np.ndarray) -> np.ndarray:
@@ -255,11 +255,6 @@ def _bins(edges: Any) -> np.ndarray:
     if edges.ndim != 1 or edges.size < 2 or np.any(np.diff(edges) <= 0):
         raise ValueError(f"edges must be {rule}, got {np.array2string(edges, threshold=6)}")
     return edges
-
-
-def _count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
 def spectrum(
@@ -308,7 +303,7 @@ def spectrum(
     >>> top.part, float(top.mass), float(top.mass_error)
     ('population', 0.125, 0.0)
     """
-    _count("repeats", repeats)
+    integer("repeats", repeats)
     keys = jax.random.split(key, repeats)
 
     def once(i: int) -> dict[str, Any]:

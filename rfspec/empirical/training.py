@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ..files.checkpoint import Checkpoint, fingerprint, forget, resumed, signature
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
-from ..numerics.checks import real_scalar
+from ..numerics.checks import integer, real_scalar
 from ..numerics.session import enter
 from ..training.filters import LINEAR
 from ..training.learning_curves import LearningCurve, StandardErrors
@@ -287,6 +287,4 @@ def averaged(curves: list[LearningCurve]) -> LearningCurve:
 
 
 def positive(name: str, value: Any) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-    return None if value is None else int(value)
+    return None if value is None else integer(name, value)

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import roots_jacobi
 
-from ..numerics.checks import concrete, real_array, real_scalar
+from ..numerics.checks import concrete, integer, real_array, real_scalar
 from .covariance import Atoms, Covariance
-from .law_quadrature import TAIL, continue_law, density_from, fill, heights, integer, legendre, power_at, soft_ends
+from .law_quadrature import TAIL, continue_law, density_from, fill, heights, legendre, power_at, soft_ends
 from .mixtures import mix, pair
 
 

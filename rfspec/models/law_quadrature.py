@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..numerics.checks import concrete, real_array
+from ..numerics.checks import concrete, integer, real_array
 from .continuum import COARSE, FINE, interval, of_interval
 from .covariance import Covariance
 
@@ -102,13 +101,3 @@ def heights(height: Any, values: Any) -> Any:
             bad = int(np.argmin(height))
             raise ValueError(f"pdf must be at least 0, got {float(height[bad])!r} at {float(values[bad])!r}")
     return height
-
-
-def integer(name: str, value: Any, least: int, most: int) -> int:
-    try:
-        n = operator.index(value)
-    except TypeError as e:
-        raise ValueError(f"{name} must be an integer from {least} to {most}, got {value!r:.100}") from e
-    if isinstance(value, bool) or not least <= n <= most:
-        raise ValueError(f"{name} must be an integer from {least} to {most}, got {value!r}")
-    return n

@@ -11,7 +11,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from ..numerics.checks import concrete, namespace, not_negative, real_scalar, real_vector
+from ..numerics.checks import concrete, integer, namespace, not_negative, real_scalar, real_vector
 
 
 class Process(eqx.Module):
@@ -157,8 +157,7 @@ class DDPM(Process):
         values = real_vector(name, values, "a one-dimensional array of numbers between 0 and 1")
         if concrete(values):
             _check_schedule(name, values)
-        if isinstance(step, bool) or not isinstance(step, int | np.integer) or not 1 <= step <= values.size:
-            raise ValueError(f"step must be an integer from 1 to {values.size}, got {step!r}")
+        step = integer("step", step, 1, values.size)
         xp = namespace(values)
         logs = xp.cumsum(xp.log1p(-values)) if name == "betas" else xp.log(values)
         self.log_alpha_bar = logs[step - 1]

@@ -35,6 +35,15 @@ def as_float(value: Any) -> Any:
     return np.float64(value) if concrete(value) else jax.numpy.asarray(value, float)
 
 
+def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """An integer of at least `least`, and at most `most` if that is given."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        rule = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} must be an integer {rule}, got {value!r:.100}")
+    return int(value)
+
+
 def real_scalar(name: str, value: Any, *, above: float) -> Any:
     """A finite real number greater than `above`, as float64."""
     if not concrete(value):

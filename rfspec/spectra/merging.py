@@ -17,7 +17,7 @@ import numpy as np
 
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
-from ..numerics.checks import concrete, namespace, on_host, real_array, traced_array
+from ..numerics.checks import concrete, integer, namespace, on_host, real_array, traced_array
 from ..numerics.holomorphic import Unknowns, descend, determinant
 from ..resolvent.equations import equations
 from ..resolvent.interface import Equations
@@ -96,8 +96,7 @@ def merging_lines(model: RandomFeatureModel, *, psi_n: Any = None, psi_p: Any = 
     [91.712535]
     """
     along_n, grid, low, high = _arguments(psi_n, psi_p)
-    if isinstance(search, bool) or not isinstance(search, int | np.integer) or search < 2:
-        raise ValueError(f"search must be an integer of at least 2, got {search!r}")
+    search = integer("search", search, 2)
     model.check_plain("the search for merging lines", "noise_draws")
     eq = equations(model, gaussian_equivalent(model))
     lines = {pair: _line(eq, pair, along_n, grid, np.geomspace(low, high, search)) for pair in PAIRS}
