@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import rfspec as rf
-from rfspec.empirical import matrix_free
+from rfspec.empirical import matrix_free, memory_plan
 from rfspec.empirical.features import _trained
 from rfspec.empirical.lanczos import christoffel, gauss, jackson
 from rfspec.empirical.matrix_free import matrix_free_spectrum
@@ -269,7 +269,7 @@ def test_a_key_determines_everything():
 
 def test_probes_in_groups_are_the_same_probes(monkeypatch):
     together = matrix_free_spectrum(KEY, MODEL, 5, order=8, probes=4)
-    monkeypatch.setattr(matrix_free.Need, "plan", lambda *_: (False, 2))
+    monkeypatch.setattr(memory_plan.Need, "plan", lambda *_: (False, 2))
     apart = matrix_free_spectrum(KEY, MODEL, 5, order=8, probes=4, progress=True)
     assert (together.stored, apart.stored) == (True, False)
     assert np.allclose(together.nodes, apart.nodes, rtol=1e-10)
@@ -278,10 +278,10 @@ def test_probes_in_groups_are_the_same_probes(monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_does_not_fit_into_memory_is_refused_or_drawn_anew(kind, monkeypatch):
     model = rf.RandomFeatureModel(64.0, 8.0, 0.01)
-    monkeypatch.setattr(matrix_free, "available", lambda: 2e9)
+    monkeypatch.setattr(memory_plan, "available", lambda: 2e9)
     with pytest.raises(ValueError, match=r"memory must hold .* GiB .* got 1\.86 GiB free: take store=False"):
         matrix_free_spectrum(KEY, model, 2000, kind=kind, store=True)
-    monkeypatch.setattr(matrix_free, "available", lambda: 2e7)
+    monkeypatch.setattr(memory_plan, "available", lambda: 2e7)
     with pytest.raises(ValueError, match="take a smaller d, order or block, or more devices"):
         matrix_free_spectrum(KEY, model, 2000, kind=kind)
     need = matrix_free.predict(kind, 1562, 12496, 99968, 100, 256, matrix_free.mesh_of_all())

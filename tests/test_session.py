@@ -78,7 +78,7 @@ def test_a_system_without_mappings_is_never_short_of_them(monkeypatch):
     assert session._room.enough == float("inf")
 
 
-def session(rounds):
+def a_long_one(rounds):
     """A user's day: derivatives in loops, other activations, covariances and times."""
     for i in range(rounds):
         a = 1.0 + 0.01 * i
@@ -101,7 +101,7 @@ def most_in_use(work, allowed):
 @linux
 @pytest.mark.slow
 def test_a_long_session_stays_within_its_mappings(short_of_mappings):
-    most_in_use(session(30), short_of_mappings(20000))
+    most_in_use(a_long_one(30), short_of_mappings(20000))
 
 
 @linux

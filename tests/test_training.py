@@ -213,12 +213,12 @@ def test_a_killed_run_resumes_and_gives_the_same_bits(tmp_path):
 
 
 def test_an_interrupted_library_call_resumes(tmp_path, monkeypatch):
-    from rfspec.empirical import training
+    from rfspec.empirical import steps
 
     path, key = tmp_path / "run", jax.random.key(0)
     arguments = {"optimizer": "sgd", "learning_rate": 20.0, "noise_draws": 2}
     whole = rf.empirical.train(key, MODEL, [1, 10, 40], 6, **arguments)
-    real, calls = training._losses, []
+    real, calls = steps._losses, []
 
     def failing(*args):
         calls.append(1)
@@ -226,8 +226,8 @@ def test_an_interrupted_library_call_resumes(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real(*args)
 
-    monkeypatch.setattr(training, "_losses", failing)
-    monkeypatch.setattr(training, "SAVE_EVERY", -1.0)
+    monkeypatch.setattr(steps, "_losses", failing)
+    monkeypatch.setattr(steps, "SAVE_EVERY", -1.0)
     with pytest.raises(KeyboardInterrupt):
         rf.empirical.train(key, MODEL, [1, 10, 40], 6, checkpoint=path, **arguments)
     assert path.exists()
