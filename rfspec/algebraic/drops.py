@@ -19,7 +19,7 @@ from . import regression, twin
 
 FIRST, MANY, MOST = 32, 300, 10_000  # midpoints of a bulk
 AGREED = (1e-6, 1e-10)  # shares to which two rules have to agree; the second where the sum of all drops is not met
-SUM = 1e-15  # relative error of that sum
+SUM = 1e-14  # relative error of that sum
 
 
 class _Explained:
@@ -43,8 +43,8 @@ def between(model: RandomFeatureModel, bulks: list[tuple[Any, Any]], digits: int
     total = _total(task)
     for agreed in AGREED:
         found = [_drop(task, ends, MANY, agreed) for ends in bulks]
-        if None not in found and abs(mp.fsum(found) - total) <= SUM * abs(total):
-            return found
+        if None in found or abs(mp.fsum(found) - total) <= SUM * abs(total):
+            break
     open_ = [i for i, drop in enumerate(found) if drop is None]
     for i in open_[1:]:
         found[i] = _drop(task, bulks[i], MOST, agreed)
