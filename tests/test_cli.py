@@ -126,7 +126,7 @@ def test_curve(tmp_path):
     assert np.allclose(data.drop_satellite + data.drop_sample + data.drop_population, 1 - data.train, atol=1e-10)
     rows = list(csv.DictReader((tmp_path / "c.csv").read_text().splitlines()))
     assert [float(r["score_error"]) for r in rows] == list(data.score_error.values)
-    report = json.loads(run("curve", *MODEL, *times, "--learning-rate", "10", "--json"))
+    report = json.loads(run("curve", *MODEL, *times, "--step", "10", "--json"))
     assert report["tau"][0] == 0.0  # rounded to whole steps
 
 

@@ -136,7 +136,7 @@ def curve_command(
     tau_max: Annotated[float, typer.Option(help="last training time")] = 1e6,
     points: Annotated[int, typer.Option(help="training times, spaced geometrically")] = 61,
     step: Annotated[float | None, typer.Option(help="training time of one step, eta/d^2")] = None,
-    momentum: Annotated[float, typer.Option(help="heavy-ball momentum in [0, 1), with --learning-rate")] = 0.0,
+    momentum: Annotated[float, typer.Option(help="heavy-ball momentum in [0, 1), with --step")] = 0.0,
     out: Out = None,
     json: Json = False,
 ) -> None:
