@@ -1,6 +1,10 @@
 """docs/theory.md is what the code cites: its equations are numbered once, its symbols and tests exist."""
 
+import ast
+import importlib
+import io
 import re
+import tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -17,12 +21,31 @@ def test_equations_are_numbered_once_and_in_order():
     assert equations() == list(range(1, len(equations()) + 1))
 
 
+def prose(source):
+    """Comments and docstrings of a module."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = [token.string for token in tokens if token.type == tokenize.COMMENT]
+    nodes = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    docs = [ast.get_docstring(node) or "" for node in ast.walk(ast.parse(source)) if isinstance(node, nodes)]
+    return "\n".join(comments + docs)
+
+
 def test_the_code_cites_every_equation_and_no_other():
-    cited = {int(n) for source in CODE.values() for n in re.findall(r"\s\((\d{1,2})\)", source)}
-    assert cited >= set(equations()), set(equations()) - cited
-    for path, source in CODE.items():
-        for numbers in re.findall(r"equations? \((\d+)\)(?: (?:and|to) \((\d+)\))?", source):
-            assert {int(n) for n in numbers if n} <= set(equations()), path
+    cited = {int(n) for source in CODE.values() for n in re.findall(r"(?<![\w\])])\((\d{1,2})\)", prose(source))}
+    assert cited == set(equations())
+
+
+def test_references_to_modules_lead_somewhere():
+    """``rfspec.a.b`` in prose is a module, or what one holds."""
+    pages = {path: path.read_text() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))}
+    texts = pages | {path: prose(source) for path, source in CODE.items()}
+    for path, text in texts.items():
+        for name in re.findall(r"``(rfspec(?:\.\w+)+)``", text):
+            module, _, member = name.rpartition(".")
+            try:
+                importlib.import_module(name)
+            except ModuleNotFoundError:
+                assert hasattr(importlib.import_module(module), member), (path, name)
 
 
 def test_every_test_that_the_page_names_exists():

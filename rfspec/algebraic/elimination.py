@@ -1,6 +1,6 @@
 r"""The algebraic curve P(q, z) = 0 of the resolvent for a Σ with finitely many eigenvalues, and what follows from it.
 
-With Q = ψ_p q, ζ = z - s², A = 1 + b²Q and t = κ²Q/((1+δ)A), the two equations of ``rfspec.resolvent.all_draws`` become
+With Q = ψ_p q, ζ = z - s², A = 1 + b²Q and t = κ²Q/((1+δ)A), equations (6) and (7) of docs/theory.md become
 
     v²b²Q + ψ_n/Q + v² + ψ_n b² = κ²ψ_n/t - κ² ∫ dρ_Σ λ/(1 + λt)                                    (24)
     ζ = (t/κ²)(v²b² - ψ_n/Q²) + (ψ_n - ψ_p)/Q + (1 - ψ_n) b²/A                                       (25)

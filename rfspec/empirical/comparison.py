@@ -183,12 +183,10 @@ def _spectra(theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, k
 def _expected(theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Any) -> Deviations | None:
     if finite_size is not None and key is not None:
         raise ValueError("give at most one of finite_size and key")
-    if isinstance(finite_size, SpectrumExtrapolation):
+    _check_kind(finite_size, SpectrumExtrapolation)
+    if finite_size is not None:
         return _expected_of_fit(theory, empirical, finite_size)
-    _none(finite_size, SpectrumExtrapolation)
-    if key is None:
-        return None
-    references = _references(key, empirical)
+    references = [] if key is None else _references(key, empirical)
     return _expected_of_references(theory, empirical, references) if references else None
 
 
@@ -233,20 +231,19 @@ def _curves(theory: LearningCurve, empirical: LearningCurve, finite_size: Any, d
     tau = np.ravel(theory.tau)
     same_tau(tau, empirical)
     expected = CurveDeviations(np.nan, np.nan)
-    if isinstance(finite_size, CurveExtrapolation):
+    _check_kind(finite_size, CurveExtrapolation)
+    if finite_size is not None:
         if d is None:
             raise ValueError("d must be given with finite_size, for a learning curve does not know it, got None")
         same_tau(np.ravel(finite_size.tau), empirical)
         d = integer("d", d)
         expected = CurveDeviations(float(np.max(finite_size.train.size(d))), float(np.max(finite_size.test.size(d))))
-    else:
-        _none(finite_size, CurveExtrapolation)
     train = np.abs(np.ravel(theory.train - empirical.train))
     test = np.abs(np.ravel(theory.test - empirical.test))
     places = float(tau[train.argmax()]), float(tau[test.argmax()])
     return CurveComparison(float(train.max()), float(test.max()), *places, expected)
 
 
-def _none(finite_size: Any, kind: type) -> None:
-    if finite_size is not None:
+def _check_kind(finite_size: Any, kind: type) -> None:
+    if finite_size is not None and not isinstance(finite_size, kind):
         raise ValueError(f"finite_size must be a {kind.__name__} or None, got {type(finite_size).__name__}")

@@ -140,7 +140,7 @@ def quadrature_step(sigma: Activation, Y: Any, width: Any, mu0: Any) -> tuple[fl
     """The widest trapezoid step that is exact to rounding at the widest noise, and its error; 0 for a σ with kinks."""
     if sigma.kinks:
         return 0.0, 64 * EPS
-    w, weight = rule(STEPS[-1])
+    w, weight = _rule(STEPS[-1])
     y = np.quantile(np.asarray(Y), np.linspace(0.0, 1.0, 33))
     value = np.asarray(_plain(sigma, y[:, None] + float(jnp.max(width)) * w)) - float(mu0)
     hermite = hermite_functions(w, PROBED, np) * weight
@@ -157,11 +157,11 @@ def quadrature_step(sigma: Activation, Y: Any, width: Any, mu0: Any) -> tuple[fl
 
 def _weighted(step: float, layers: int) -> np.ndarray:
     """Hermite functions times the weights of the trapezoid rule, shape (layers, nodes)."""
-    w, weight = rule(step)
+    w, weight = _rule(step)
     return hermite_functions(w, layers, np) * weight
 
 
-def rule(step: float) -> tuple[np.ndarray, np.ndarray]:
+def _rule(step: float) -> tuple[np.ndarray, np.ndarray]:
     """The trapezoid rule without the nodes that carry less than rounding."""
     w, weight = trapezoid(step)
     near = np.abs(w) < 9.0
@@ -186,7 +186,7 @@ def _coefficients(
 ) -> tuple[Any, Any]:
     """The same for layers first ≤ k < last of a σ with kinks, or those of the weighted Hermite functions given."""
     if span is None:
-        w, weight = rule(step)
+        w, weight = _rule(step)
 
         def one(y: Any, width: Any) -> tuple[Any, Any]:
             value = sigma(y[..., None] + width * w) - mu0

@@ -11,8 +11,7 @@ The columns behind it are those of the data, g = κFx + vω with covariance v²I
 the target, and two resolvents with a matrix between them, are equations (12) to (16) of docs/theory.md.
 
 s² only shifts the spectrum, so everything downstream works with ζ = z - s², and keeps its relative accuracy
-next to the atom. A theory is a class with the members below; the solver, the edge search and the spectrum know
-it through them alone.
+next to the atom.
 """
 
 from __future__ import annotations
@@ -41,7 +40,6 @@ class RandomFeatureEquations(ColumnEquations):
         return one, two
 
     def start(self, zeta: Any) -> tuple[Any, Any]:
-        """The solution to leading order at large ζ."""
         return -1.0 / zeta, 0.0 * zeta
 
     @property
@@ -75,7 +73,6 @@ class RandomFeatureEquations(ColumnEquations):
 
     @property
     def slowest(self) -> Any:
-        """A lower bound of the eigenvalues that learn."""
         return self.ge.s2
 
     @property
@@ -102,7 +99,6 @@ class RandomFeatureEquations(ColumnEquations):
 
     @property
     def dividing(self) -> Any:
-        """Ranks above the population, sample and satellite parts, and above the atom."""
         linear, nonlinear, total = self.ge.b2 > 0, self.ge.v2 > 0, self.total
         data, none = self._set(columns=1.0), jnp.zeros_like(total)
         population = jnp.where(linear, self._lighter(self._set(weights=1.0), data, total), none)
@@ -111,12 +107,10 @@ class RandomFeatureEquations(ColumnEquations):
 
     @property
     def most_bulks(self) -> int:
-        """How many bulks there may be."""
         return 2 * self._components[0].shape[-1] + 1
 
     @property
     def landmarks(self) -> Any:
-        """Where bulks lie to leading order in 1/ψ; they only save the search a few steps."""
         signal = self.values if self.values.size <= 8 else jnp.stack([self.values.min(), self.values.max()])
         ratio = self.psi_p / self.psi_n
         sample = self.ge.v2 * jnp.stack([(1.0 - jnp.sqrt(ratio)) ** 2, 1.0 + ratio])

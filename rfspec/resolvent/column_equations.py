@@ -99,12 +99,10 @@ class ColumnEquations(Equations):
 
     @property
     def mean(self) -> Any:
-        """Mean of the spectrum, Tr Ũ/p."""
         return self.ge.kappa2 * self._trace + self.ge.b2 + self.ge.v2 + self.ge.s2
 
     @property
     def unbounded(self) -> bool:
-        """Whether the eigenvalues of Σ have no upper bound, and the equations hold it with the largest put lower."""
         return self.law is not None and not self.law.bounded
 
     @property
@@ -114,7 +112,6 @@ class ColumnEquations(Equations):
 
     @property
     def components(self) -> int:
-        """How many intervals and eigenvalues Σ has, those of weight 0 included."""
         return self._components[1].size
 
     @property
@@ -171,7 +168,6 @@ class ColumnEquations(Equations):
         return jnp.where(jnp.abs(total) <= SAME * jnp.sum(jnp.abs(differ)), 0.0, total)
 
     def share(self, ranks: Any) -> Any:
-        """Mass of a set of ranks, in eigenvalues."""
         return jnp.sum(self.ranks * ranks) / self.psi_p
 
     def _lighter(self, *sets: Any) -> Any:
@@ -185,7 +181,6 @@ class ColumnEquations(Equations):
 
     @property
     def parts(self) -> Any:
-        """Masses of the population, sample and satellite parts, from the top of the spectrum; exact."""
         ends = self.dividing
         return jnp.stack([self.excess(b, a) for a, b in pairwise(ends)]) / self.psi_p
 
@@ -251,7 +246,6 @@ class ColumnEquations(Equations):
         return r, s
 
     def at(self, u: Unknowns) -> Point:
-        """A solution with what traces at it are made of."""
         D = self._D(u)
         T = self._T(D, self.values)
         g = reciprocal(1.0 + self.psi_p * T * u[0])
@@ -264,15 +258,12 @@ class ColumnEquations(Equations):
         return Point(u[0], D, fluctuating, T, g, (m0, m1, m2), ends)
 
     def two_point(self, one: Point, two: Point, sources: Sequence[Source]) -> tuple[Any, ...]:
-        """K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p from the solutions at both arguments, for sources M."""
         return tuple(r.moments[0] for r in self._responses(one, two, sources))
 
     def explained(self, point: Point) -> tuple[Any, Any]:
-        """Tr Vᵀ(U - z)⁻¹V/d, and the same with the population's Ṽᵀ."""
         return explained(self._learnt, self._kinds, point)
 
     def explained_twice(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Any]:
-        """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d of each source M."""
         D, moments = (one.D, two.D), (one.moments, two.moments)
         found = self._responses(one, two, sources)
         return [explained_twice(self._learnt, self._kinds, D, moments, response) for response in found]
@@ -297,18 +288,15 @@ class ColumnEquations(Equations):
 
     @staticmethod
     def numbers(eq: Equations) -> tuple[Any, ...]:
-        """What of the equations is known to rounding, or to `accuracy`, only."""
         ge = eq.ge
         return eq.psi_p, eq.psi_n, eq.values, eq.weights, ge.kappa2, ge.b2, ge.v2, ge.s2
 
     @property
     def accuracy(self) -> Any:
-        """Relative error of the numbers that these equations hold."""
         return self.ge.error if self.law is None else jnp.maximum(self.ge.error, self.law.error)
 
     @property
     def top(self) -> Any:
-        """An upper bound of the eigenvalues that training sees, weight decay included."""
         return self.origin + self.bound + self.decay
 
     @property
@@ -318,7 +306,6 @@ class ColumnEquations(Equations):
 
     @property
     def untrained(self) -> Any:
-        """Loss of A = 0, Tr E[yyᵀ]/d."""
         y = self.target
         signal = 0.0 if y.signal is None else y.signal**2 * self._trace
         return signal + y.noise**2

@@ -25,7 +25,7 @@ Unknowns = tuple[Any, Any, Any]
 
 
 class NoiseDrawsEquations(ColumnEquations):
-    """A holomorphic residual F(u; ζ) in the unknowns u = (q, δ_1, δ_2); the members of ``all_draws``."""
+    """A holomorphic residual F(u; ζ) in the unknowns u = (q, δ_1, δ_2); see ``Equations``."""
 
     draws: Any
 
@@ -40,7 +40,6 @@ class NoiseDrawsEquations(ColumnEquations):
         return one, ratio * (ge.v2 * q + ge.kappa2 * r + drawn) - first, ratio * drawn - second  # (20)
 
     def start(self, zeta: Any) -> Unknowns:
-        """The solution to leading order at large ζ."""
         return -1.0 / zeta, 0.0 * zeta, 0.0 * zeta
 
     def _linear(self, u: Unknowns, zeta: Any) -> Any:
@@ -84,7 +83,6 @@ class NoiseDrawsEquations(ColumnEquations):
 
     @property
     def slowest(self) -> Any:
-        """About the smallest eigenvalue that learns."""
         columns = self.draws * self.psi_n
         narrow = jnp.minimum(self.psi_p, columns) / jnp.maximum(self.psi_p, columns)
         return 0.1 * self.ge.s2 * self.psi_p / columns * (1.0 - jnp.sqrt(narrow)) ** 2
@@ -118,7 +116,6 @@ class NoiseDrawsEquations(ColumnEquations):
 
     @property
     def dividing(self) -> Any:
-        """Ranks above the population, sample and satellite parts, and above the differences of draws."""
         linear, nonlinear = self.ge.b2 > 0, self.ge.v2 > 0
         features, data, total = self._set(weights=1.0), self._set(columns=np.array([1.0, 0.0])), self.total
         none = jnp.zeros_like(total)
@@ -129,12 +126,10 @@ class NoiseDrawsEquations(ColumnEquations):
 
     @property
     def most_bulks(self) -> int:
-        """How many bulks there may be."""
         return 4 * self._components[0].shape[-1] + 2
 
     @property
     def landmarks(self) -> Any:
-        """Where bulks lie to leading order in 1/ψ; they only save the search a few steps."""
         signal = self.values if self.values.size <= 8 else jnp.stack([self.values.min(), self.values.max()])
         ratio, satellite = self.psi_p / self.psi_n, self.psi_p * self.ge.b2
         sample = self.ge.v2 * jnp.stack([(1.0 - jnp.sqrt(ratio)) ** 2, 1.0 + ratio])

@@ -142,7 +142,7 @@ class Equations(eqx.Module):
     @property
     @abstractmethod
     def mean(self) -> Any:
-        """Mean of the spectrum."""
+        """Mean of the spectrum, Tr Ũ/p."""
 
     # Traces at one point and at two.
 
@@ -176,7 +176,7 @@ class Equations(eqx.Module):
     @property
     @abstractmethod
     def untrained(self) -> Any:
-        """The loss of A = 0."""
+        """The loss of A = 0, Tr E[yyᵀ]/d."""
 
     @property
     @abstractmethod

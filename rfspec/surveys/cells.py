@@ -64,8 +64,7 @@ class Cells(NamedTuple):
     @property
     def worst(self) -> Any:
         """Largest error of a cell's losses, at the budgets and at the best time and the onset of the gap."""
-        at_stops = np.nan_to_num(self.stop_errors[:, [0, 3]])
-        return np.maximum(at_stops.max(axis=1), self.error.max(axis=1))
+        return np.maximum(self.stop_errors[:, [0, 3]].max(axis=1), self.error.max(axis=1))
 
 
 def computed(shared: Shared, tau: np.ndarray, psi_p: np.ndarray, psi_n: np.ndarray) -> Cells:
@@ -108,7 +107,7 @@ def _batch(
     lower, merged, found, paper = parts
     train, test, error = losses_at(budgets, stop)
     times = np.stack([stop.best, stop.lower, stop.upper, stop.onset], axis=1)
-    stop_errors = losses_at(np.where(np.isnan(times), np.inf, times), stop)[2]
+    stop_errors = losses_at(np.where(np.isnan(times), 0.0, times), stop)[2]  # a time that is none has no error
     errors = time_errors(stop_errors.T, stop).T
     decay = float(shared.eq.decay)
     return Cells(unit, train, test, error, stop, stop_errors, errors, lower + decay, paper + decay, merged, found)

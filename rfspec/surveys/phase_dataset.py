@@ -93,7 +93,7 @@ OUTPUTS: dict[str, Output] = {
     },
     "status": Output(lambda c: np.where(c.worst < ACCURATE, np.where(c.found, 0, 2), 3), "", _flags(STATUS)),
 }
-EMPTY = {"merged": False, "status": 1}  # of a cell outside the theory; else NaN
+EMPTY = {"merged": np.int8(0), "status": np.int8(1)}  # of a cell outside the theory; else NaN
 GRID = ("t", "psi_p", "psi_n")
 
 
@@ -136,8 +136,6 @@ def dataset(
         name: ((*GRID, output.axis) if output.axis else GRID, table[name], output.attributes)
         for name, output in OUTPUTS.items()
     }
-    for name in ("merged", "status"):
-        found[name] = (found[name][0], table[name].astype(np.int8), found[name][2])
     gap, score = table["test"] - table["train"], partial(_score, score_of=score_of)
     derived: dict[str, Any] = {
         "gap": (here, gap, {**LOSS, "long_name": "generalisation gap L_test - L_train"}),

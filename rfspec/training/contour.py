@@ -14,7 +14,7 @@ and w = -S/k two parabolas surround the slow modes and those that overshoot, and
 few steps leave something everywhere, a circle |z_+| = const surrounds all of them.
 
 The end of training, c = ∞ or k = ∞, is no contour but the point z = 0, h(U) = U⁻¹
-(``rfspec.training.learning_curves.limit``).
+(``rfspec.training.losses.limit``).
 
 Nodes are not differentiated: an integral does not depend on its contour.
 """

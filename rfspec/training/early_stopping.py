@@ -125,6 +125,7 @@ def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01, threshold: 
 
     τ* = argmin L_test(τ) over 0 ≤ τ ≤ ∞ under gradient flow; since L_test = β²E_score + const for Gaussian data it
     minimises the score error too. The window is the interval around τ* on which L_test(τ) ≤ L_test(τ*) + tolerance.
+    The onset is the first time at which the gap L_gen = L_test - L_train is threshold·L_gen(∞).
 
     Parameters
     ----------
