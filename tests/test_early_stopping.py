@@ -8,6 +8,7 @@ from problems import ZOO, draw, sparing
 from scipy.optimize import brentq
 
 import rfspec as rf
+from rfspec.training import early_stopping
 
 PAPER = ZOO[0].model
 SOME = ("paper", "two atoms", "more data than features", "hard edge", "p = n", "late", "relu", "three scales", "early")
@@ -214,6 +215,31 @@ def test_onset_of_the_gap():
     assert float(times.tau_gen) == pytest.approx(float(rf.early_stopping(PAPER).tau))
     assert bool(times.separated)
     assert "satellite" in times.reason
+
+
+def test_one_search_finds_all_times(monkeypatch):
+    """The rule "loss" searches once, and not at all where stopping times are known; nor does it along the diffusion."""
+    compiled, calls = early_stopping._compiled, []
+    monkeypatch.setattr(early_stopping, "_compiled", lambda *a: (calls.append(a), compiled(*a))[1])
+    times = rf.timescales(PAPER, "loss")
+    assert len(calls) == 1
+    stop = rf.early_stopping(PAPER)
+    again = rf.timescales(stop, "loss")
+    assert len(calls) == 2
+    assert (float(again.tau_gen), float(again.tau_mem)) == (float(times.tau_gen), float(times.tau_mem))
+    assert float(stop.onset) == float(rf.gap_onset(PAPER)[0]) == float(again.tau_mem)
+    rf.over_time(PAPER, [0.01, 0.02])
+    assert len(calls) == 5
+
+
+def test_a_gap_that_never_opens_has_no_onset():
+    """Nothing is learnt without a linear part: no time is wrong for it, in a diagram neither."""
+    square = rf.Polynomial([0.0, 0.0, 1.0])
+    assert np.isnan(rf.early_stopping(rf.RandomFeatureModel(4.0, 2.0, 0.1, activation=square)).onset)
+    cell = rf.phase_diagram([4.0], [2.0], 0.1, activation=square).squeeze()
+    assert int(cell.status) == 0
+    assert float(cell.error) < 1e-13
+    assert np.isnan(cell.tau_mem.sel(rule="loss"))
 
 
 def test_what_a_wider_window_requires():

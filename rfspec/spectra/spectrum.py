@@ -245,7 +245,7 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     Raises
     ------
     ConvergenceError
-        If an edge or a bulk could not be found (outside of JAX transformations; inside, `.failed` is set).
+        If an edge or a bulk could not be found (inside of JAX transformations `.failed` is set instead).
 
     Notes
     -----

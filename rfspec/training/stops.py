@@ -261,4 +261,5 @@ def time_errors(errors: Any, stop: Stops) -> Any:
     ends = xp.stack([xp.zeros_like(errors[0]), errors[0], errors[0], xp.zeros_like(errors[0])])
     times = xp.stack([stop.best, stop.lower, stop.upper, stop.onset])
     slopes = xp.abs(xp.moveaxis(xp.asarray(stop.slopes), -1, 0))
-    return xp.where((times == 0) | xp.isinf(times), 0.0, (errors + ends) / slopes)
+    with np.errstate(divide="ignore", invalid="ignore"):  # where nothing changes no time can be told
+        return xp.where((times == 0) | xp.isinf(times), 0.0, (errors + ends) / slopes)
