@@ -82,6 +82,15 @@ def test_the_resolvent_lies_on_the_curve(atoms):
     assert abs(mp.fsum(terms)) < mp.mpf(10) ** -35 * max(map(abs, terms))
 
 
+@pytest.mark.parametrize("activation", [None, lambda x: 2 * x + 1], ids=["tanh", "linear"])
+def test_at_the_atom_there_is_no_solution(activation):
+    """The descent to the real axis has no height to end at there, and said nothing for ever."""
+    model = rf.RandomFeatureModel(64.0, 8.0, t=0.01, **({"activation": activation} if activation else {}))
+    place, _ = algebraic.atom(model, 30, activation=activation)
+    with pytest.raises(ArithmeticError, match="it is the atom or an edge"):
+        algebraic.solve(model, place, 30, activation=activation)
+
+
 def test_edges_are_roots_of_the_discriminant():
     """sympy's discriminant in q of the isotropic curve has one factor of odd multiplicity, of degree 9 in z."""
     curve = algebraic.curve(MODEL, 30)

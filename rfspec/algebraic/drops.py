@@ -5,7 +5,7 @@ With E(z) = Tr Vᵀ(U - z)⁻¹V/d, V = bF(c_ξ + c_xαΣD/β) + (what it does n
     E(z) = b²ψ_p ∫ dρ_Σ (c_ξ + c_xαλD/β)² q/(1 + ψ_pTq) + c_x² (Tr Σ/d) (1 - D),
     drop = (1/π) ∫ dλ Im E(λ) (λ + 2γ')/(λ + γ')²
 
-between the edges of a bulk; over all bulks E(-γ') + γ'E'(-γ').
+between the edges of a bulk; over all bulks what training to the end takes off the train loss.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import mpmath as mp
 
 from ..models.model import RandomFeatureModel
-from . import regression, twin
+from . import curves, regression, twin
 
 FIRST, MANY, MOST = 32, 300, 10_000  # midpoints of a bulk
 AGREED = (1e-6, 1e-10)  # shares to which two rules have to agree; the second where the sum of all drops is not met
@@ -40,7 +40,7 @@ def between(model: RandomFeatureModel, bulks: list[tuple[Any, Any]], digits: int
     Of a bulk that is about to split what the others leave of all of it.
     """
     task = _Explained(model, digits, activation)
-    total = _total(task)
+    total = task.of.untrained - curves.losses_of(task.of, mp.inf, digits).train
     for agreed in AGREED:
         found = [_drop(task, ends, MANY, agreed) for ends in bulks]
         if None in found or abs(mp.fsum(found) - total) <= SUM * abs(total):
@@ -51,12 +51,6 @@ def between(model: RandomFeatureModel, bulks: list[tuple[Any, Any]], digits: int
     if open_:
         found[open_[0]] = total - mp.fsum(d for d in found if d is not None)
     return found
-
-
-def _total(task: _Explained) -> Any:
-    """E(-γ') + γ'E'(-γ')."""
-    explained, decay = lambda z: mp.re(task.at(z)), task.of.decay
-    return explained(-decay) + (decay * mp.diff(explained, -decay) if decay else 0)
 
 
 def _drop(task: _Explained, ends: tuple[Any, Any], most: int, agreed: float) -> Any:

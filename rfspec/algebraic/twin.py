@@ -134,7 +134,8 @@ class Solver:
 
     def _quick(self, z: Any) -> list[Any] | None:
         try:
-            return self._settled(self._continued(self.rough, complex(z)), complex(z))
+            u = self._continued(self.rough, complex(z))
+            return None if u is None else self._settled(u, complex(z))
         except (ZeroDivisionError, OverflowError):
             return None
 
@@ -161,10 +162,10 @@ class Solver:
                 return self.exact.newton(u, z)[0]
         return None
 
-    def _continued(self, system: System, z: Any) -> list[Any]:
+    def _continued(self, system: System, z: Any) -> list[Any] | None:
         """From far above, the height over the real axis divided by 2 at each level, to well below the distance to s².
 
-        Left of the spectrum a height of the size of z will do.
+        Left of the spectrum a height of the size of z will do; at s² itself no height does.
         """
         c, native = self.eq.c, isinstance(z, complex)
         ratio = mp.sqrt(self.eq.psi_p) + mp.sqrt(self.eq.psi_p / self.eq.psi_n)
@@ -172,6 +173,8 @@ class Solver:
         place = abs(z.real - self.exact.fixed[0])
         tiny = mp.mpf(10) ** (-(12 if native else min(mp.mp.dps, 30)))
         floor = max(z.imag, place * (tiny if z.real > 0 else mp.mpf("0.05")))
+        if not floor:
+            return None
         with mp.workdps(30):
             height = 10 * size
             number, imaginary = (complex, 1j) if native else (mp.mpc, mp.mpc(0, 1))
