@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from ..numerics.holomorphic import reciprocal
 from .column_equations import ColumnEquations
-from .columns import Kind
+from .columns import Kind, Powers, Source
 
 
 class RandomFeatureEquations(ColumnEquations):
@@ -45,19 +45,18 @@ class RandomFeatureEquations(ColumnEquations):
     @property
     def _kinds(self) -> tuple[Kind]:
         """The columns of the data; they fluctuate with x, so that they know of it beyond what F tells."""
-        covariance = (self.ge.v2, 0.0, self.ge.kappa2)
+        covariance = Source(self.ge.v2, {1: self.ge.kappa2})
         if self.slope is None:
             return (Kind(1.0, covariance),)
-        signal = self.target.signal**2 * self._trace
-        return (Kind(1.0, covariance, (0.0, self.slope), signal),)
+        return (Kind(1.0, covariance, {1: self.slope}, self._signal),)
 
     @property
     def _columns(self) -> Any:
         return self.psi_n
 
     @property
-    def _fixed(self) -> tuple[Any, Any]:
-        return self.target.noise, 0.0
+    def _fixed(self) -> Powers:
+        return {0: self.target.noise}
 
     def _linear(self, u: tuple[Any, Any], zeta: Any) -> Any:
         q, delta = u

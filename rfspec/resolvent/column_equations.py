@@ -13,7 +13,7 @@ import numpy as np
 from ..models.gaussian_equivalent import GaussianEquivalent
 from ..models.targets import Combination
 from ..numerics.holomorphic import Unknowns, reciprocal
-from .columns import Kind, Pair, Point, Response, Source, Target, explained, explained_twice, or_zero
+from .columns import Kind, Pair, Point, Powers, Response, Source, Target, explained, explained_twice
 from .interface import Equations
 
 SAME = 1e-13  # sums of ranks, relative to what they differ by
@@ -98,6 +98,11 @@ class ColumnEquations(Equations):
         return jnp.sum(self.weights * self.values) if self.law is None else self.law.trace
 
     @property
+    def _signal(self) -> Any:
+        """c_x² Tr Σ/d."""
+        return 0.0 if self.target.signal is None else self.target.signal**2 * self._trace
+
+    @property
     def mean(self) -> Any:
         return self.ge.kappa2 * self._trace + self.ge.b2 + self.ge.v2 + self.ge.s2
 
@@ -126,8 +131,8 @@ class ColumnEquations(Equations):
 
     @property
     @abstractmethod
-    def _fixed(self) -> tuple[Any, Any]:
-        """(fixed_0, fixed_1) of V."""
+    def _fixed(self) -> Powers:
+        """Of V what does not fluctuate, over bF."""
 
     @property
     @abstractmethod
@@ -279,12 +284,13 @@ class ColumnEquations(Equations):
 
     @property
     def _learnt(self) -> Target:
-        return Target(self._fixed, (self.target.noise, or_zero(self.slope)), self.drop_scale)
+        fresh = {0: self.target.noise} if self.slope is None else {0: self.target.noise, 1: self.slope}
+        return Target(self._fixed, fresh, self.drop_scale)
 
     @property
     def population(self) -> Source:
         """Ũ = (v² + s²)I + b²FFᵀ + κ²FΣFᵀ, the feature correlation over fresh data, as a source of ``two_point``."""
-        return self.ge.v2 + self.ge.s2, self.ge.b2, self.ge.kappa2
+        return Source(self.ge.v2 + self.ge.s2, {0: self.ge.b2, 1: self.ge.kappa2})
 
     @staticmethod
     def numbers(eq: Equations) -> tuple[Any, ...]:
@@ -306,9 +312,7 @@ class ColumnEquations(Equations):
 
     @property
     def untrained(self) -> Any:
-        y = self.target
-        signal = 0.0 if y.signal is None else y.signal**2 * self._trace
-        return signal + y.noise**2
+        return self._signal + self.target.noise**2
 
     @property
     def drop_scale(self) -> Any:

@@ -1,10 +1,10 @@
 r"""What columns explain of a target: linear regression on correlated columns, given the solution of their equations.
 
 Features come in columns of a few kinds i, a share f_i of N, which given F have covariance C_i = ι_iI + β_iFFᵀ + γ_iFΣFᵀ
-and covariance b F(n_i0 + n_i1Σ) with a target of variance y_i; U is the mean of their squares over the kinds, plus
-what is known without fluctuation, and V their mean correlation with the target, plus bF·(fixed_0 + fixed_1Σ). With
-D_i = 1/(1+δ_i), δ_i = Tr C_i(U - z)⁻¹/N, and V̄ = bF(P_0 + P_1Σ), P_k = fixed_k + Σ_i f_iD_in_ik, removing one column
-at a time gives for d → ∞
+and covariance bFn_i with a target of variance y_i, n_i a polynomial in Σ; U is the mean of their squares over the
+kinds, plus what is known without fluctuation, and V their mean correlation with the target, plus bF·fixed. With
+D_i = 1/(1+δ_i), δ_i = Tr C_i(U - z)⁻¹/N, and V̄ = bFP, P = fixed + Σ_i f_iD_in_i, removing one column at a time gives
+for d → ∞
 
     Vᵀ(U - z)⁻¹V         ≃ Σ_i f_i(1 - D_i) y_i + V̄ᵀ(U - z)⁻¹V̄                                          (15)
     Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V ≃ V̄1ᵀ[M]V̄2 + Σ_i φ_i { y_i - N_iᵀ(U - z1)⁻¹V̄1 - N_iᵀ(U - z2)⁻¹V̄2 }          (16)
@@ -16,22 +16,55 @@ at a time gives for d → ∞
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from ..numerics.holomorphic import solve_small
 
-Source = tuple[Any, Any, Any]  # (ι, β, γ) of ιI + βFFᵀ + γFΣFᵀ
+Powers = Mapping[int, Any]  # a polynomial Σ_k a_kΣᵏ, {k: a_k}; no entry where there is no term, and nothing to compute
+
+
+def along(a: Powers, moments: Sequence[Any]) -> Any:
+    """Σ_k a_km_k."""
+    return sum(value * moments[k] for k, value in a.items())
+
+
+def product(a: Powers, b: Powers) -> Powers:
+    found: defaultdict[int, Any] = defaultdict(int)
+    for j, left in a.items():
+        for k, right in b.items():
+            found[j + k] += left * right
+    return found
+
+
+def combination(terms: Sequence[tuple[Any, Powers]]) -> Powers:
+    """Σ_i f_ia_i of pairs (f_i, a_i)."""
+    found: defaultdict[int, Any] = defaultdict(int)
+    for factor, a in terms:
+        for k, value in a.items():
+            found[k] += factor * value
+    return found
+
+
+class Source(NamedTuple):
+    """ιI + F(Σ_k a_kΣᵏ)Fᵀ: ι and a."""
+
+    identity: Any
+    features: Powers
+
+
+IDENTITY = Source(1.0, {})
 
 
 class Kind(NamedTuple):
-    """Columns of one kind: f_i, C_i, (n_i0, n_i1) and y_i; the last two None where they know nothing of y."""
+    """Columns of one kind: f_i, C_i, n_i and y_i; n_i is None where they know nothing of y."""
 
     share: Any
     covariance: Source
-    cross: tuple[Any, Any] | None = None
+    cross: Powers | None = None
     variance: Any = None
 
 
@@ -41,24 +74,6 @@ class Response(NamedTuple):
     trace: Any
     moments: tuple[Any, Any, Any]
     weights: tuple[Any, ...]
-
-
-def _times(a: Any, b: Any) -> Any:
-    """a·b; nothing is computed where a factor is the literal 0."""
-    return 0.0 if any(isinstance(x, float) and x == 0.0 for x in (a, b)) else a * b
-
-
-def _plus(*terms: Any) -> Any:
-    total: Any = 0.0
-    for term in terms:
-        if not (isinstance(term, float) and term == 0.0):
-            total = term if isinstance(total, float) and total == 0.0 else total + term
-    return total
-
-
-def or_zero(a: Any) -> Any:
-    """The literal 0 for None: what is known before compiling not to be there."""
-    return 0.0 if a is None else a
 
 
 class Point(NamedTuple):
@@ -88,85 +103,65 @@ class Pair(NamedTuple):
     def responses(self, kinds: Sequence[Kind], sources: Sequence[Source]) -> list[Response]:
         r"""Responses to sources, from a linear system in x = -Tr[M]/p and the φ_i.
 
-        M' = M + Σ_jφ_jC_j = ι'I + β'FFᵀ + γ'FΣFᵀ takes the fluctuations of U into account, and then
+        M' = M + Σ_jφ_jC_j = ι'I + β'FFᵀ + γ'FΣFᵀ takes the fluctuations of U into account, and then, written for
+        polynomials of degree 1,
 
             x (ψ_pJQ - 1) = Q (ι' + β'I_0 + γ'I_1)                                                     (12)
             φ_i = (p/N) f_iD_i [ -ι_ix + β_iK_0 + γ_iK_1 ]                                             (13)
             K_k = Tr FΣᵏFᵀ[M]/p = ψ_pQ (β'I_k + γ'I_{k+1}) - x I_k                                      (14)
         """
         I, size = self.I, self.psi_p * self.Q  # noqa: E741
-        weight = [self.psi_p / self.columns * kind.share * D for kind, D in zip(kinds, self.D, strict=True)]
+        weights = [self.psi_p / self.columns * kind.share * D for kind, D in zip(kinds, self.D, strict=True)]
+        weighed = list(zip(weights, kinds, strict=True))
 
-        def first(source: Source) -> Any:
-            iota, beta, gamma = source
-            return _times(self.Q, _plus(iota, _times(beta, I[0]), _times(gamma, I[1])))
+        def at_once(source: Source) -> Any:
+            """The right side of (12) for M in place of M'."""
+            return self.Q * (source.identity + along(source.features, I))
 
-        def direct(kind: Kind, source: Source) -> Any:
-            """β_iK_0 + γ_iK_1 at x = 0."""
-            (_, b, g), (_, beta, gamma) = kind.covariance, source
-            low = _times(b, _plus(_times(beta, I[0]), _times(gamma, I[1])))
-            return _times(size, _plus(low, _times(g, _plus(_times(beta, I[1]), _times(gamma, I[2])))))
+        def caught(kind: Kind, source: Source) -> Any:
+            """β_iK_0 + γ_iK_1 of (13) for M in place of M', at x = 0."""
+            return size * along(product(kind.covariance.features, source.features), I)
+
+        def lost(kind: Kind) -> Any:
+            """What -x is multiplied by in (13), with K_k of (14)."""
+            return kind.covariance.identity + along(kind.covariance.features, I)
 
         one = jnp.ones_like(self.Q)
-        columns: list[Any] = [
-            [
-                self.psi_p * self.J * self.Q - 1.0,
-                *(
-                    w * _plus(k.covariance[0], _times(k.covariance[1], I[0]), _times(k.covariance[2], I[1]))
-                    for w, k in zip(weight, kinds, strict=True)
-                ),
-            ]
-        ]
+        system = [(size * self.J - 1.0, *(w * lost(kind) for w, kind in weighed))]
         for j, by in enumerate(kinds):
-            rows = [
-                _plus(one if i == j else 0.0, _times(-w, direct(k, by.covariance)))
-                for i, (w, k) in enumerate(zip(weight, kinds, strict=True))
-            ]
-            columns.append([_times(-1.0, first(by.covariance)), *rows])
+            rows = [float(i == j) * one - w * caught(kind, by.covariance) for i, (w, kind) in enumerate(weighed)]
+            system.append((-at_once(by.covariance), *rows))
         found = []
         for source in sources:
-            right = (first(source), *(_times(w, direct(k, source)) for w, k in zip(weight, kinds, strict=True)))
-            x, *phi = solve_small([tuple(c) for c in columns], right)  # (12), (13)
-            beta, gamma = (
-                _plus(source[s], *(_times(f, k.covariance[s]) for f, k in zip(phi, kinds, strict=True))) for s in (1, 2)
-            )
-            moments = tuple(
-                _plus(_times(size, _plus(_times(beta, I[k]), _times(gamma, I[k + 1]))), _times(-x, I[k]))
-                for k in range(3)
-            )
-            found.append(Response(-x, moments, tuple(phi)))  # moments: (14)
+            right = at_once(source), *(w * caught(kind, source) for w, kind in weighed)
+            x, *phi = solve_small(system, right)  # (12), (13)
+            all_of_it = [(1.0, source), *((f, kind.covariance) for f, kind in zip(phi, kinds, strict=True))]
+            a = combination([(f, part.features) for f, part in all_of_it])  # of M'
+            m0, m1, m2 = (size * along(a, I[k:]) - x * I[k] for k in range(3))  # (14)
+            found.append(Response(-x, (m0, m1, m2), tuple(phi)))
         return found
 
 
 class Target(NamedTuple):
-    """bF(fixed_0 + fixed_1Σ), the part of V that does not fluctuate; population covariance bF(fresh_0 + fresh_1Σ) of
-    features and target; b²ψ_p."""
+    """bF·fixed, the part of V that does not fluctuate; population covariance bF·fresh of features and target; b²ψ_p."""
 
-    fixed: tuple[Any, Any]
-    fresh: tuple[Any, Any]
+    fixed: Powers
+    fresh: Powers
     scale: Any
 
 
-def _quadratic(a: tuple[Any, Any], b: tuple[Any, Any], moments: Sequence[Any]) -> Any:
-    """Σ_jk a_jb_k m_{j+k}."""
-    middle = _plus(_times(a[0], b[1]), _times(a[1], b[0]))
-    return _plus(
-        _times(_times(a[0], b[0]), moments[0]), _times(middle, moments[1]), _times(_times(a[1], b[1]), moments[2])
-    )
-
-
-def _mean(target: Target, kinds: Sequence[Kind], D: Sequence[Any]) -> tuple[Any, Any]:
-    """(P_0, P_1)."""
-    known = [(_times(k.share, d), k.cross) for k, d in zip(kinds, D, strict=True) if k.cross is not None]
-    return tuple(_plus(target.fixed[i], *(_times(f, n[i]) for f, n in known)) for i in (0, 1))
+def _mean(target: Target, kinds: Sequence[Kind], D: Sequence[Any]) -> Powers:
+    """P."""
+    own = [(kind.share * d, kind.cross) for kind, d in zip(kinds, D, strict=True) if kind.cross is not None]
+    return combination([(1.0, target.fixed), *own])
 
 
 def explained(target: Target, kinds: Sequence[Kind], point: Point) -> tuple[Any, Any]:
     """Tr Vᵀ(U - z)⁻¹V/d of (15), and Tr Ṽᵀ(U - z)⁻¹V/d for the population's Ṽ."""
     mean, pairs = _mean(target, kinds, point.D), zip(kinds, point.fluctuating, strict=True)
-    own = [_times(_times(k.share, rest), k.variance) for k, rest in pairs if k.cross is not None]
-    sample = _plus(_times(target.scale, _quadratic(mean, mean, point.moments)), *own)  # (15)
-    return sample, _times(target.scale, _quadratic(target.fresh, mean, point.moments))
+    own = sum(kind.share * rest * kind.variance for kind, rest in pairs if kind.cross is not None)
+    sample = target.scale * along(product(mean, mean), point.moments) + own  # (15)
+    return sample, target.scale * along(product(target.fresh, mean), point.moments)
 
 
 def explained_twice(
@@ -178,10 +173,10 @@ def explained_twice(
 ) -> Any:
     """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d of (16), D and moments at both arguments, and the response to M."""
     means = [_mean(target, kinds, d) for d in D]
-    terms = [_times(target.scale, _quadratic(means[0], means[1], response.moments))]
+    total = target.scale * along(product(*means), response.moments)
     for kind, phi in zip(kinds, response.weights, strict=True):
         if kind.cross is None:
             continue
-        known = _plus(*(_quadratic(kind.cross, mean, m) for mean, m in zip(means, moments, strict=True)))
-        terms.append(_times(phi, _plus(kind.variance, _times(-target.scale, known))))  # (16)
-    return _plus(*terms)
+        known = sum(along(product(kind.cross, mean), m) for mean, m in zip(means, moments, strict=True))
+        total += phi * (kind.variance - target.scale * known)  # (16)
+    return total

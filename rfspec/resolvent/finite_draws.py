@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .column_equations import ColumnEquations
-from .columns import Kind, or_zero
+from .columns import Kind, Powers, Source
 
 Unknowns = tuple[Any, Any, Any]
 
@@ -58,23 +58,22 @@ class NoiseDrawsEquations(ColumnEquations):
     @property
     def _kinds(self) -> tuple[Kind, Kind]:
         """The column that holds the data point, and those that hold differences of draws alone."""
-        ge, m, y, slope = self.ge, self.draws, self.target, self.slope
-        signal = m * or_zero(y.signal) ** 2 * self._trace
-        whole = Kind(
-            1.0 / m,
-            (m * ge.v2 + ge.s2, ge.b2, m * ge.kappa2),
-            (y.noise, 0.0 if slope is None else m * slope),
-            signal + y.noise**2,
+        ge, m, noise = self.ge, self.draws, self.target.noise
+        whole = Source(m * ge.v2 + ge.s2, {0: ge.b2, 1: m * ge.kappa2})
+        known = {0: noise} if self.slope is None else {0: noise, 1: m * self.slope}
+        drawn = Source(ge.s2, {0: ge.b2})
+        return (
+            Kind(1.0 / m, whole, known, m * self._signal + noise**2),
+            Kind(1.0 - 1.0 / m, drawn, {0: noise}, noise**2),
         )
-        return whole, Kind(1.0 - 1.0 / m, (ge.s2, ge.b2, 0.0), (y.noise, 0.0), y.noise**2)
 
     @property
     def _columns(self) -> Any:
         return self.draws * self.psi_n
 
     @property
-    def _fixed(self) -> tuple[Any, Any]:
-        return 0.0, 0.0
+    def _fixed(self) -> Powers:
+        return {}
 
     @property
     def origin(self) -> Any:

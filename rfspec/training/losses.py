@@ -13,6 +13,7 @@ import numpy as np
 
 from ..numerics.checks import concrete, namespace, on_host
 from ..numerics.holomorphic import Unknowns, condition, implicit
+from ..resolvent.columns import IDENTITY
 from ..resolvent.interface import Equations
 from ..resolvent.solver import EPS, left_of_origin, solve_left, solve_off_axis
 from .contour import COARSE, FEWER, FINEST, Contour, flow
@@ -35,7 +36,7 @@ def pairs_of(eq: Equations, u: Unknowns) -> Pairs:
     """One- and two-point functions from the solutions at the nodes of a contour."""
     points = jax.vmap(lambda *u: eq.at(u))(*u)
     j, k = np.triu_indices(u[0].shape[-1])
-    sources = (eq.population, (1.0, 0.0, 0.0))
+    sources = eq.population, IDENTITY
     pair = jax.vmap(jax.vmap(lambda a, b: eq.explained_twice(a, b, sources)), in_axes=(None, 0))
     one = jax.tree.map(lambda a: a[j], points)
     two = jax.tree.map(lambda a: jnp.stack([a[k], a[k].conj()]), points)
