@@ -114,6 +114,25 @@ def test_a_shallow_minimum_at_the_very_beginning():
     assert float(stop.test_limit) == np.inf  # p = mn
 
 
+def flat(psi_p, psi_n, t):
+    covariance = rf.Atoms([0.12449574193775183, 0.10077086473853379], [0.2268741444368344, 0.7731258555631656])
+    return rf.RandomFeatureModel(psi_p, psi_n, t, covariance=covariance, target="data")
+
+
+@pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
+def test_a_minimum_flatter_than_rounding():
+    """The curvature there is noise, and Newton's method left the bracket by it; now no time is claimed to be known."""
+    rng = np.random.default_rng(2)
+    model = flat(35.554291355571685, 3859630.5825503916, 1.5901336325764275e-05)
+    stop = judged(model)
+    for _ in range(5):
+        psi_p, psi_n, t = 10.0 ** rng.uniform([1, 5, -5], [2, 7, -4])
+        judged(flat(psi_p, psi_n, t))
+    assert float(stop.tau_error) == np.inf
+    truth = [float(rf.algebraic.losses(model, tau, 20).test) for tau in (float(stop.tau), 142.194)]
+    assert truth[0] - truth[1] <= float(stop.error)
+
+
 TWO_MINIMA = [  # ψ_p, ψ_n, t, eigenvalues, weight of the first; the better minimum is the early one in the first two
     (317.9002281333981, 0.2741151258835154, 2.172494942728045, [0.08727093859002812, 0.9305864360568289], 0.0868761),
     (386.52046346512674, 0.09999125265577434, 1.6560438136715394, [0.0713370366345442, 2.0008253479106504], 0.9161807),

@@ -23,7 +23,7 @@ import numpy as np
 
 from ..numerics.checks import namespace
 from ..resolvent.interface import Equations
-from ..resolvent.solver import solve_near, solve_off_axis, towards
+from ..resolvent.solver import EPS, solve_near, solve_off_axis, towards
 from .contour import FINEST, flow
 from .losses import limit, losses, pairs_of
 
@@ -33,6 +33,9 @@ TURNS = 3  # minima that are refined, at most
 SCAN = 24  # contour nodes while searching
 AT_ONCE = 8  # of these times
 GUARDED = 8  # Newton steps inside a bracket
+ROUNDING = 8 * EPS  # of the terms of a loss: a slope of L_test below it may be 0
+NEAR = 1 / 64  # of the bracket: as far as Newton's method then goes
+BEND = 16  # errors of a loss that its second derivative is known to
 FLAT = 1e-13  # relative depth of a minimum below which it is rounding
 SMALLEST = 1e-16  # of the bound of the spectrum: nothing below it is learnt
 
@@ -103,14 +106,18 @@ def _root(eq: Equations, seen: Scan, place: Any, weights: Any, level: Any) -> tu
         pairs = pairs_of(eq, u)
 
         def passed(eq: Equations, pairs: Any, level: Any, v: Any) -> tuple[Any, Any]:
-            """The condition, its slope, and the losses."""
-            path = lambda v: flow(_time(v, seen.start), eq.top, FINEST, around=around)
-            both = lambda v: jnp.stack(losses(eq, path(v), pairs)[:2])
+            """The condition, its slope, and the losses with the size of the terms of L_test."""
+
+            def at_time(v: Any) -> Any:
+                path = flow(_time(v, seen.start), eq.top, FINEST, around=around)
+                train, test, (_, size) = losses(eq, path, pairs)
+                return jnp.stack([train, test, jax.lax.stop_gradient(size)])
+
             one = jnp.ones_like(v)
-            slopes = lambda v: jax.jvp(both, (v,), (one,))
+            slopes = lambda v: jax.jvp(at_time, (v,), (one,))
             (at, slope), (_, bend) = jax.jvp(slopes, (v,), (one,))
-            value = weights[:2] @ at + weights[2] * slope[1] - level
-            return jnp.stack([value, weights[:2] @ slope + weights[2] * bend[1]]), at
+            value = weights[:2] @ at[:2] + weights[2] * slope[1] - level
+            return jnp.stack([value, weights[:2] @ slope[:2] + weights[2] * bend[1]]), at
 
         still = jax.lax.stop_gradient((eq, pairs, level))
 
@@ -126,8 +133,9 @@ def _root(eq: Equations, seen: Scan, place: Any, weights: Any, level: Any) -> tu
 
         def refine(v: Any, _: Any) -> tuple[Any, Any]:
             (value, slope), at = passed(eq, pairs, level, v)
-            # where all is flat to rounding: stay in the neighbourhood
-            return v + jnp.clip(-value / slope, low - high, high - low), (v, jax.lax.stop_gradient(slope), at)
+            told = jnp.abs(value) > ROUNDING * (jnp.abs(eq.untrained) + at[2])
+            most = jax.lax.stop_gradient((high - low) * jnp.where(told, 1.0, NEAR))
+            return v + jnp.clip(-value / slope, -most, most), (v, jax.lax.stop_gradient(slope), at[:2])
 
         found = _last(jax.lax.scan(refine, v, length=3))
         v, u = jax.lax.stop_gradient((found[0], u))
@@ -255,11 +263,14 @@ def _lowest(seen: Scan) -> Any:
 def time_errors(errors: Any, stop: Stops) -> Any:
     """Relative errors of the four times from the errors of the losses there, [4, ...]: error over slope.
 
-    The level of the window is as uncertain as the minimum. A time at 0 or ∞ has no error.
+    The level of the window is as uncertain as the minimum; the slope of L_test is twice as uncertain as L_test, and
+    its bend BEND times. A time at 0 or ∞ has no error.
     """
     xp = namespace(errors, stop)
-    ends = xp.stack([xp.zeros_like(errors[0]), errors[0], errors[0], xp.zeros_like(errors[0])])
+    none = xp.zeros_like(errors[0])
+    of_what_vanishes = errors + xp.stack([errors[0], errors[0], errors[0], none])
     times = xp.stack([stop.best, stop.lower, stop.upper, stop.onset])
-    slopes = xp.abs(xp.moveaxis(xp.asarray(stop.slopes), -1, 0))
+    slopes = xp.abs(xp.moveaxis(xp.asarray(stop.slopes), -1, 0)) - xp.stack([BEND * errors[0], none, none, none])
     with np.errstate(divide="ignore", invalid="ignore"):  # where nothing changes no time can be told
-        return xp.where((times == 0) | xp.isinf(times), 0.0, (errors + ends) / slopes)
+        moved = xp.where(slopes > 0, of_what_vanishes / slopes, xp.where(xp.isnan(slopes), xp.nan, xp.inf))
+    return xp.where((times == 0) | xp.isinf(times), 0.0, moved)
