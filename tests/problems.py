@@ -387,7 +387,9 @@ def verdict_scan(model, times=400):
         return "flagged", str(e)
     test = np.asarray(curve.test)
     allowed = np.asarray(curve.error) + float(stop.error) + 1e-13 * np.abs(test)
-    if not (float(stop.error) <= 1e-6 * max(1.0, abs(float(stop.test))) and np.isfinite(float(stop.tau_error))):
+    no_worse = np.all(test[tau > float(stop.tau)] <= float(stop.test) + 2 * allowed[tau > float(stop.tau)])
+    known = float(stop.tau_error) < np.inf or no_worse
+    if not (float(stop.error) <= 1e-6 * max(1.0, abs(float(stop.test))) and known):
         return "flagged", f"errors {float(stop.error):.1e}, {float(stop.tau_error):.1e}"
     better = test < float(stop.test) - allowed
     if np.any(better):

@@ -121,14 +121,14 @@ def flat(psi_p, psi_n, t):
 
 @pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
 def test_a_minimum_flatter_than_rounding():
-    """The curvature there is noise, and Newton's method left the bracket by it; now no time is claimed to be known."""
+    """The curvature there is noise, by which Newton's method left the bracket; the time is claimed to be unknown."""
     rng = np.random.default_rng(2)
     model = flat(35.554291355571685, 3859630.5825503916, 1.5901336325764275e-05)
     stop = judged(model)
     for _ in range(5):
         psi_p, psi_n, t = 10.0 ** rng.uniform([1, 5, -5], [2, 7, -4])
         judged(flat(psi_p, psi_n, t))
-    assert float(stop.tau_error) == np.inf
+    assert 1 < float(stop.tau_error) < np.inf
     truth = [float(rf.algebraic.losses(model, tau, 20).test) for tau in (float(stop.tau), 142.194)]
     assert truth[0] - truth[1] <= float(stop.error)
 

@@ -30,7 +30,8 @@ from .losses import limit, losses, pairs_of
 GRID = 96  # training times looked at first: 0, and
 FIRST, LAST = 1e-3, 40.0  # from cλ = FIRST for the largest λ to cλ = LAST for the smallest
 TURNS = 3  # minima that are refined, at most
-SCAN = 24  # contour nodes while searching
+SCAN = 24  # contour nodes while searching,
+SEEN = 1e-10  # and what they leave of the untrained loss
 AT_ONCE = 8  # of these times
 GUARDED = 8  # Newton steps inside a bracket
 ROUNDING = 8 * EPS  # of the terms of a loss: a slope of L_test below it may be 0
@@ -163,7 +164,7 @@ class Stops(NamedTuple):
 
     `slopes`: derivatives in log c, at each of the four in turn, of what vanishes there (of the slope of L_test, of
     L_test twice, of the gap); losses at the best and at the end of training, with the error there; the second best of
-    all candidates.
+    all candidates; times c and test losses of the scan.
     """
 
     best: Any
@@ -178,6 +179,8 @@ class Stops(NamedTuple):
     limit_error: Any
     rival: Any
     rival_test: Any
+    seen_at: Any
+    seen_test: Any
 
 
 # what is sought in turn: weights of L_train, L_test and dL_test/dv, of which a level is passed
@@ -233,6 +236,8 @@ def stops(eq: Equations, tolerance: Any, threshold: Any) -> Stops:
         jnp.max(last_errors),
         still(rival.c),
         still(rival.losses[1]),
+        still(_time(seen.at, seen.start)),
+        still(seen.test),
     )
 
 
@@ -264,7 +269,8 @@ def time_errors(errors: Any, stop: Stops) -> Any:
     """Relative errors of the four times from the errors of the losses there, [4, ...]: error over slope.
 
     The level of the window is as uncertain as the minimum; the slope of L_test is twice as uncertain as L_test, and
-    its bend BEND times. A time at 0 or ∞ has no error.
+    its bend BEND times: where that leaves none, the best time is known to where the loss is told from its minimum. A
+    time at 0 or ∞ has no error.
     """
     xp = namespace(errors, stop)
     none = xp.zeros_like(errors[0])
@@ -272,5 +278,21 @@ def time_errors(errors: Any, stop: Stops) -> Any:
     times = xp.stack([stop.best, stop.lower, stop.upper, stop.onset])
     slopes = xp.abs(xp.moveaxis(xp.asarray(stop.slopes), -1, 0)) - xp.stack([BEND * errors[0], none, none, none])
     with np.errstate(divide="ignore", invalid="ignore"):  # where nothing changes no time can be told
-        moved = xp.where(slopes > 0, of_what_vanishes / slopes, xp.where(xp.isnan(slopes), xp.nan, xp.inf))
+        most = xp.stack([_plateau(errors[0], stop), none + xp.inf, none + xp.inf, none + xp.inf])
+        moved = xp.where(slopes > 0, xp.minimum(of_what_vanishes / slopes, most), most)
+        moved = xp.where(xp.isnan(slopes), xp.nan, moved)
     return xp.where((times == 0) | xp.isinf(times), 0.0, moved)
+
+
+def _plateau(error: Any, stop: Stops) -> Any:
+    """How far from the best time, relative to it, the scan is no worse by more than errors.
+
+    The last of its times is as good as the end of training: ∞ where that is no worse.
+    """
+    xp, c = namespace(error, stop), stop.seen_at
+    best, allowed = stop.best[..., None], 2.0 * error[..., None] + SEEN * xp.abs(stop.seen_test[..., :1])
+    worse = stop.seen_test > stop.test[..., None] + allowed
+    before = xp.max(xp.where(worse & (c < best), c, 0.0), axis=-1)
+    end = xp.where(stop.test_limit > stop.test + 2.0 * error + stop.limit_error, c[..., -1], xp.inf)
+    after = xp.minimum(xp.min(xp.where(worse & (c > best), c, xp.inf), axis=-1), end)
+    return xp.maximum(after / stop.best - 1.0, 1.0 - before / stop.best)
