@@ -155,8 +155,8 @@ GRADS = {
 @pytest.mark.parametrize("name", GRADS)
 def test_parameters_are_differentiable(name):
     f, at, exact = GRADS[name]
-    assert float(jax.grad(f)(at)) == pytest.approx(exact, rel=1e-10)
-    assert float(jax.vmap(f)(jnp.array([at, 1.01 * at]))[0]) == pytest.approx(float(f(at)), rel=1e-12)
+    assert float(jax.jit(jax.grad(f))(at)) == pytest.approx(exact, rel=1e-10)
+    assert float(jax.jit(jax.vmap(f))(jnp.array([at, 1.01 * at]))[0]) == pytest.approx(float(f(at)), rel=1e-12)
 
 
 # ------------------------------------------------------------------------------------ the spectrum of U
@@ -190,14 +190,6 @@ def white(d, samples, rng):
 def wigner(d, rng):
     W = rng.standard_normal((d, d))
     return (W + W.T) / np.sqrt(8 * d)
-
-
-@pytest.fixture(scope="module")
-def spectra():
-    laws = {name: LAWS[name](None) for name in SAMPLED if name in LAWS} | OTHERS
-    return {
-        name: rf.spectrum(rf.RandomFeatureModel(*PSI, 0.1, covariance=law.normalised())) for name, law in laws.items()
-    }
 
 
 class Rule:
@@ -403,7 +395,10 @@ def test_an_unbounded_law_has_a_spectrum_without_an_end():
         assert max(map(abs, printed(model, q, (delta,), x[i], *far.at(pole(model, q, delta))))) < 1e-9
 
 
-@pytest.mark.parametrize("name", ["power law", "summable power law", "soft edges", "hard edge", "semicircle"])
+SLOW_LOSSES = pytest.param("summable power law", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", ["power law", SLOW_LOSSES, "soft edges", "hard edge", "semicircle"])
 def test_losses_take_few_nodes_and_know_their_error(name):
     taus = np.array([1.0, 100.0, 1e4, np.inf])
     at = lambda K: rf.learning_curve(rf.RandomFeatureModel(64.0, 8.0, 0.1, covariance=LAWS[name](K)), taus)
@@ -417,10 +412,11 @@ def test_losses_take_few_nodes_and_know_their_error(name):
     assert float(rough.error.max()) > float(few.error.max())
 
 
-@pytest.mark.parametrize("name", SAMPLED)
-def test_sampled_matrices_tend_to_the_spectrum(name, spectra):
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "mixture")) for n in SAMPLED])
+def test_sampled_matrices_tend_to_the_spectrum(name):
     """U = GGᵀ/n + b²FFᵀ + s²I with Σ of a finite d: the distance in the distribution falls as 1/d."""
-    sp = spectra[name]
+    law = OTHERS[name] if name in OTHERS else LAWS[name](None)
+    sp = rf.spectrum(rf.RandomFeatureModel(*PSI, 0.1, covariance=law.normalised()))
     ge = sp.equations.ge
     atom = float(sp.atom.mass)
 

@@ -59,7 +59,8 @@ class Continuum(eqx.Module):
 
     `values`, `weights` [row·node]; `below`: weights of ∫ (M - S) dλ; `lower`, `upper`, `start`, `step`, `mass` [row],
     the mass of atoms not counted. `tops`, `shares` [component]: largest eigenvalue and mass of each interval and atom.
-    `trace`: ∫ λ dρ. `error`: relative, of the integrals. `bounded`: whether the law ends at the largest of `tops`.
+    `trace`: ∫ λ dρ. `error`: relative, of the integrals. `bounded`: 1 where the law ends at the largest of
+    `tops`, 0 where it has no end.
     """
 
     values: Any
@@ -74,7 +75,7 @@ class Continuum(eqx.Module):
     shares: Any
     trace: Any
     error: Any
-    bounded: bool = eqx.field(static=True, default=True)
+    bounded: Any = np.float64(1.0)
 
     def scaled(self, factor: Any) -> Continuum:
         """The law of factor·λ."""
@@ -220,7 +221,7 @@ def of_interval(grid: Interval, trace: Any, error: Any, *, bounded: bool = True)
         np.ones(1),
         trace,
         error,
-        bounded,
+        np.float64(bounded),
     )
 
 
@@ -257,9 +258,10 @@ def mixed(parts: Sequence[Continuum], shares: Any) -> Continuum:
         return (np if concrete(*columns) else jnp).concatenate(columns)
 
     names = ("values", "weights", "below", "lower", "upper", "start", "step", "mass", "tops", "shares")
-    errors = [p.error for p in parts]
-    error = (np if concrete(*errors) else jnp).stack(errors).max()
-    columns = {name: joined(name) for name in names}
+    over_parts = lambda numbers: (np if concrete(*numbers) else jnp).stack(numbers)
     return Continuum(
-        **columns, trace=sum(p.trace for p in weighted), error=error, bounded=all(p.bounded for p in parts)
+        **{name: joined(name) for name in names},
+        trace=sum(p.trace for p in weighted),
+        error=over_parts([p.error for p in parts]).max(),
+        bounded=over_parts([p.bounded for p in parts]).min(),
     )

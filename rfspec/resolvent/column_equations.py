@@ -107,8 +107,8 @@ class ColumnEquations(Equations):
         return self.ge.kappa2 * self._trace + self.ge.b2 + self.ge.v2 + self.ge.s2
 
     @property
-    def unbounded(self) -> bool:
-        return self.law is not None and not self.law.bounded
+    def unbounded(self) -> Any:
+        return np.False_ if self.law is None else self.law.bounded == 0
 
     @property
     def _components(self) -> tuple[Any, Any]:

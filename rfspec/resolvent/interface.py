@@ -136,7 +136,7 @@ class Equations(eqx.Module):
 
     @property
     @abstractmethod
-    def unbounded(self) -> bool:
+    def unbounded(self) -> Any:
         """Whether Σ has no largest eigenvalue, and the equations hold it with the largest put lower."""
 
     @property

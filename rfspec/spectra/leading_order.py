@@ -51,7 +51,7 @@ def leading_order_of(eq: Equations) -> LeadingOrder:
     """The same from equations that hold the constants already; μ1²Σ_t has the eigenvalues κ²λ + b²."""
     ge = eq.ge
     low, high = marchenko_pastur_edges(ge.kappa2 * eq.values + ge.b2, eq.weights, eq.psi_p)
-    high = jnp.inf * high if eq.unbounded else high
+    high = jnp.where(eq.unbounded, jnp.inf, high)
     width = jnp.sqrt(eq.psi_p / eq.psi_n)
     floor = ge.v2 + ge.s2
     return LeadingOrder(  # (27)

@@ -168,7 +168,7 @@ class Spectrum(eqx.Module):
         if concrete(u) and u.size and not (u.min() >= 0 and u.max() <= 1):
             raise ValueError(f"u must lie in [0, 1], got {u.min() if u.min() < 0 else u.max()}")
         x = self._quantiles(u, polish=True)
-        return namespace(u, x).where(u == 1, np.inf, x) if self.equations.unbounded else x
+        return namespace(u, x).where((u == 1) & self.equations.unbounded, np.inf, x)
 
     def moment(self, k: int) -> Any:
         """The moment ∫ λ^k dν(λ) = lim Tr U^k/p for an integer k."""
@@ -177,11 +177,13 @@ class Spectrum(eqx.Module):
             k = operator.index(k)
         except TypeError as e:
             raise ValueError(f"k must be an integer, got {k!r}") from e
-        if self.equations.unbounded and k > 1:
+        unbounded = self.equations.unbounded
+        if k > 1 and concrete(unbounded) and unbounded:
             raise NotImplementedError(f"moments of a spectrum without an upper edge are known for k ≤ 1 only, got {k}")
-        if self.equations.unbounded and k == 1:
-            return self.equations.mean
-        return moment_of(self.support, self.atom, self.series, k)
+        moment = moment_of(self.support, self.atom, self.series, k)
+        if k < 1:
+            return moment
+        return namespace(unbounded, moment).where(unbounded, self.equations.mean if k == 1 else np.nan, moment)
 
     def stieltjes(self, z: Any) -> Any:
         """q(z) = ∫ dν(λ)/(λ - z) for z off the support.

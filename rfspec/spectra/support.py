@@ -82,10 +82,8 @@ def open_ends(eq: Equations, support: Any) -> Any:
 
     Both are where 1 + ψ_pTq vanishes beyond the largest eigenvalue of Σ, and move with it.
     """
-    if not eq.unbounded:
-        return support
-    place = jnp.arange(support.lower.size)
-    first, last = (place == 0) & (eq.atom_mass > 0), place == support.count - 1
+    place, open_ = jnp.arange(support.lower.size), eq.unbounded
+    first, last = open_ & (place == 0) & (eq.atom_mass > 0), open_ & (place == support.count - 1)
     return support._replace(lower=jnp.where(first, 0.0, support.lower), upper=jnp.where(last, jnp.inf, support.upper))
 
 
