@@ -161,6 +161,15 @@ WRONG_ONCE = [
             [2.0034e-05, 1.0218, 2.4341e-07, 0.014773, 0.52807], [0.374254, 0.15302, 0.08496, 0.015936, 0.37183],
         ),
     ),
+    # where the loss is flatter than rounding, Newton's method for the best time left its bracket
+    problem(
+        "a plateau after an exponential", 35.554291355571685, 3859630.5825503916, 1.5901336325764275e-05, target="data",
+        covariance=rf.Atoms([0.12449574193775183, 0.10077086473853379], [0.2268741444368344, 0.7731258555631656]),
+    ),
+    problem(
+        "a plateau of four draws", 7416126.848456946, 1746283.622836291, 1.3167195218156273, activation="gelu",
+        noise_draws=4, covariance=rf.Atoms([0.0, 4.869288217303764], [0.9275226359379392, 0.07247736406206093]),
+    ),
     # one error for both losses, that of a test loss of 5e8, said that a train loss of 11076 was known to 0.015
     problem(
         "train loss beside a large test loss", 4.4949e5, 93912.0, 2.6824e-5, target="velocity",

@@ -23,7 +23,7 @@ import numpy as np
 
 from ..numerics.checks import namespace
 from ..resolvent.interface import Equations
-from ..resolvent.solver import EPS, solve_near, solve_off_axis, towards
+from ..resolvent.solver import solve_near, solve_off_axis, towards
 from .contour import FINEST, flow
 from .losses import limit, losses, pairs_of
 
@@ -34,8 +34,7 @@ SCAN = 24  # contour nodes while searching,
 SEEN = 1e-10  # and what they leave of the untrained loss
 AT_ONCE = 8  # of these times
 GUARDED = 8  # Newton steps inside a bracket
-ROUNDING = 8 * EPS  # of the terms of a loss: a slope of L_test below it may be 0
-NEAR = 1 / 64  # of the bracket: as far as Newton's method then goes
+NEAR = 1 / 64  # of a bracket: as far as a last Newton step goes, which rounding may send anywhere
 BEND = 16  # errors of a loss that its second derivative is known to
 FLAT = 1e-13  # relative depth of a minimum below which it is rounding
 SMALLEST = 1e-16  # of the bound of the spectrum: nothing below it is learnt
@@ -90,8 +89,9 @@ def scan(eq: Equations) -> Scan:
 def _root(eq: Equations, seen: Scan, place: Any, weights: Any, level: Any) -> tuple[Any, Any, Any]:
     """Where weights·(L_train, L_test, dL_test/dv) passes the level between two places of the grid.
 
-    Returns v, differentiable in the equations and the level; the slope of the condition; and the losses there. The
-    contour of the first round serves the whole interval, that of the second the root that the first has found.
+    Returns v, differentiable in the equations and the level; the slope of the condition and what is left of it; and the
+    losses there. The contour of the first round serves the whole interval, that of the second the root that the first
+    has found.
     """
     low, high = seen.at[place], seen.at[place + 1]
     at_high = jnp.stack([a[place + 1] for a in (seen.train, seen.test, seen.test_slope)])
@@ -107,18 +107,14 @@ def _root(eq: Equations, seen: Scan, place: Any, weights: Any, level: Any) -> tu
         pairs = pairs_of(eq, u)
 
         def passed(eq: Equations, pairs: Any, level: Any, v: Any) -> tuple[Any, Any]:
-            """The condition, its slope, and the losses with the size of the terms of L_test."""
-
-            def at_time(v: Any) -> Any:
-                path = flow(_time(v, seen.start), eq.top, FINEST, around=around)
-                train, test, (_, size) = losses(eq, path, pairs)
-                return jnp.stack([train, test, jax.lax.stop_gradient(size)])
-
+            """The condition, its slope, and the losses."""
+            path = lambda v: flow(_time(v, seen.start), eq.top, FINEST, around=around)
+            both = lambda v: jnp.stack(losses(eq, path(v), pairs)[:2])
             one = jnp.ones_like(v)
-            slopes = lambda v: jax.jvp(at_time, (v,), (one,))
+            slopes = lambda v: jax.jvp(both, (v,), (one,))
             (at, slope), (_, bend) = jax.jvp(slopes, (v,), (one,))
-            value = weights[:2] @ at[:2] + weights[2] * slope[1] - level
-            return jnp.stack([value, weights[:2] @ slope[:2] + weights[2] * bend[1]]), at
+            value = weights[:2] @ at + weights[2] * slope[1] - level
+            return jnp.stack([value, weights[:2] @ slope + weights[2] * bend[1]]), at
 
         still = jax.lax.stop_gradient((eq, pairs, level))
 
@@ -134,9 +130,9 @@ def _root(eq: Equations, seen: Scan, place: Any, weights: Any, level: Any) -> tu
 
         def refine(v: Any, _: Any) -> tuple[Any, Any]:
             (value, slope), at = passed(eq, pairs, level, v)
-            told = jnp.abs(value) > ROUNDING * (jnp.abs(eq.untrained) + at[2])
-            most = jax.lax.stop_gradient((high - low) * jnp.where(told, 1.0, NEAR))
-            return v + jnp.clip(-value / slope, -most, most), (v, jax.lax.stop_gradient(slope), at[:2])
+            most = NEAR * (high - low)
+            told = jax.lax.stop_gradient(jnp.stack([slope, jnp.abs(value)]))
+            return v + jnp.clip(-value / slope, -most, most), (v, told, at)
 
         found = _last(jax.lax.scan(refine, v, length=3))
         v, u = jax.lax.stop_gradient((found[0], u))
@@ -152,19 +148,20 @@ def _last(scanned: tuple[Any, Any]) -> Any:
 
 
 class Candidate(NamedTuple):
-    """A time c at which L_test may be smallest, the losses there, and d²L_test/d(log c)²."""
+    """A time c at which L_test may be smallest, the losses there, d²L_test/d(log c)² and |dL_test/d(log c)|."""
 
     c: Any
     losses: Any
     slope: Any
+    left: Any
 
 
 class Stops(NamedTuple):
     """Times to stop at, in units of c = 2β²τ/ψ_p: the best one, the ends of the window, the onset of the gap.
 
     `slopes`: derivatives in log c, at each of the four in turn, of what vanishes there (of the slope of L_test, of
-    L_test twice, of the gap); losses at the best and at the end of training, with the error there; the second best of
-    all candidates; times c and test losses of the scan.
+    L_test twice, of the gap); `left`: what is left of it; losses at the best and at the end of training, with the error
+    there; the second best of all candidates; times c and test losses of the scan.
     """
 
     best: Any
@@ -172,6 +169,7 @@ class Stops(NamedTuple):
     upper: Any
     onset: Any
     slopes: Any
+    left: Any
     train: Any
     test: Any
     train_limit: Any
@@ -201,8 +199,8 @@ def stops(eq: Equations, tolerance: Any, threshold: Any) -> Stops:
     opened = threshold * (end[1] - end[0])
     depths, turns = jax.lax.top_k(-_lowest(seen), TURNS)
     index = jnp.arange(GRID)
-    untrained = Candidate(0.0 * end[0], jnp.stack([eq.untrained, eq.untrained]), jnp.inf)
-    ended = Candidate(jnp.inf, end, jnp.inf)
+    untrained = Candidate(0.0 * end[0], jnp.stack([eq.untrained, eq.untrained]), jnp.inf, 0.0)
+    ended = Candidate(jnp.inf, end, jnp.inf, 0.0)
     best, rival = _better(untrained, ended)
 
     def seek(carry: Any, sought: Any) -> tuple[Any, Any]:
@@ -215,20 +213,21 @@ def stops(eq: Equations, tolerance: Any, threshold: Any) -> Stops:
         onset = jnp.argmax(seen.test - seen.train >= still(opened)) - 1
         place = jnp.clip(jnp.append(turns, jnp.stack([before, after - 1, onset])), 0, GRID - 2)[which]
         aim = jnp.where(which == _ONSET, opened, jnp.where(which < TURNS, 0.0, level))
-        v, slope, there = _root(eq, seen, place, weights, aim)
+        v, (slope, left), there = _root(eq, seen, place, weights, aim)
         c = _time(v, seen.start)
         slope = slope * jnp.where(v > seen.start, 1.0, still(c / jnp.exp(seen.start)))  # dv = d log c · c/c0
         exists = (which < TURNS) & (depths[jnp.minimum(which, TURNS - 1)] > -jnp.inf)
-        turn = Candidate(jnp.where(exists, c, jnp.inf), jnp.where(exists, there, jnp.inf), slope)
-        return _best_two(best, rival, turn), (c, slope, before >= 0, after < GRID)
+        turn = Candidate(jnp.where(exists, c, jnp.inf), jnp.where(exists, there, jnp.inf), slope, left)
+        return _best_two(best, rival, turn), (c, slope, left, before >= 0, after < GRID)
 
-    (best, rival), (c, slope, begins, ends) = jax.lax.scan(seek, (best, rival), (jnp.arange(TURNS + 3), _WEIGHTS))
+    (best, rival), (c, slope, left, begins, ends) = jax.lax.scan(seek, (best, rival), (jnp.arange(TURNS + 3), _WEIGHTS))
     return Stops(
         best.c,
         jnp.minimum(jnp.where(begins[_LOWER], c[_LOWER], 0.0), best.c),  # a tolerance may be less than rounding
         jnp.maximum(jnp.where(ends[_UPPER], c[_UPPER], jnp.inf), best.c),
         jnp.where((still(opened) > 0) & (still(opened) < jnp.inf), c[_ONSET], jnp.nan),
         jnp.append(best.slope, slope[TURNS:]),
+        jnp.append(best.left, left[TURNS:]),
         best.losses[0],
         best.losses[1],
         last_train,
@@ -268,13 +267,15 @@ def _lowest(seen: Scan) -> Any:
 def time_errors(errors: Any, stop: Stops) -> Any:
     """Relative errors of the four times from the errors of the losses there, [4, ...]: error over slope.
 
-    The level of the window is as uncertain as the minimum; the slope of L_test is twice as uncertain as L_test, and
-    its bend BEND times: where that leaves none, the best time is known to where the loss is told from its minimum. A
-    time at 0 or ∞ has no error.
+    What is left of what should vanish counts as an error. The level of the window is as uncertain as the minimum; the
+    slope of L_test is twice as uncertain as L_test, and its bend BEND times: where that leaves none, the best time is
+    known to where the loss is told from its minimum. A time at 0 or ∞ has no error.
     """
     xp = namespace(errors, stop)
     none = xp.zeros_like(errors[0])
-    of_what_vanishes = errors + xp.stack([errors[0], errors[0], errors[0], none])
+    of_what_vanishes = (
+        errors + xp.stack([errors[0], errors[0], errors[0], none]) + xp.moveaxis(xp.asarray(stop.left), -1, 0)
+    )
     times = xp.stack([stop.best, stop.lower, stop.upper, stop.onset])
     slopes = xp.abs(xp.moveaxis(xp.asarray(stop.slopes), -1, 0)) - xp.stack([BEND * errors[0], none, none, none])
     with np.errstate(divide="ignore", invalid="ignore"):  # where nothing changes no time can be told
