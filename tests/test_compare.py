@@ -1,5 +1,7 @@
 """Sampled spectra carry honest errors, land on the theory as d → ∞, and deviate by what finite d explains."""
 
+from functools import cache
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -53,9 +55,14 @@ def flow(rng, d, model, tau):
     return LearningCurve(tau, train, test, np.full(tau.size, np.nan), np.zeros(tau.size))
 
 
+@cache
+def law():
+    return rf.spectrum(MODEL)
+
+
 @pytest.fixture(scope="module")
 def theory():
-    return rf.spectrum(MODEL)
+    return law()
 
 
 @pytest.fixture(scope="module")
@@ -334,7 +341,6 @@ def test_comparison_has_standard_errors(theory, sizes):
 
 # ---------------------------------------------------------------------------------------------------- bad input
 
-SP = rf.spectrum(MODEL)
 CURVE = LearningCurve(np.array([1.0]), np.ones(1), np.ones(1), np.ones(1), np.zeros(1))
 LATE = LearningCurve(np.array([2.0]), np.ones(1), np.ones(1), np.ones(1), np.zeros(1))
 
@@ -347,17 +353,23 @@ def like(d, **changes):
 
 BAD = {
     "one size": (
-        lambda: extrapolate(SP, [like(8), like(8)]),
+        lambda: extrapolate(law(), [like(8), like(8)]),
         r"empiricals must have at least two values of d, got \[8\]",
     ),
     "two models": (
-        lambda: extrapolate(SP, [like(8), like(9, model=OTHER)]),
+        lambda: extrapolate(law(), [like(8), like(9, model=OTHER)]),
         "empiricals must be of one model, got .*0.1",
     ),
-    "two kinds": (lambda: extrapolate(SP, [like(8), like(9, kind="features")]), "empiricals must be of one kind, got"),
-    "two rows": (lambda: extrapolate(SP, [like(8), like(9, rows="spherical")]), "of one kind, got .*spherical"),
-    "no spectra": (lambda: extrapolate(SP, [1, 2]), "empiricals must be EmpiricalSpectrum, got int"),
-    "neither": (lambda: extrapolate(SP, {8: CURVE}), "extrapolate takes a Spectrum .*, got Spectrum and dict"),
+    "two kinds": (
+        lambda: extrapolate(law(), [like(8), like(9, kind="features")]),
+        "empiricals must be of one kind, got",
+    ),
+    "two rows": (
+        lambda: extrapolate(law(), [like(8), like(9, rows="spherical")]),
+        "of one kind, got .*spherical",
+    ),
+    "no spectra": (lambda: extrapolate(law(), [1, 2]), "empiricals must be EmpiricalSpectrum, got int"),
+    "neither": (lambda: extrapolate(law(), {8: CURVE}), "extrapolate takes a Spectrum .*, got Spectrum and dict"),
     "curve tau": (lambda: extrapolate(CURVE, {8: CURVE, 9: LATE}), "tau must be the same in both curves, got"),
     "curve d": (lambda: extrapolate(CURVE, {8: CURVE, "9": CURVE}), "d must be an integer of at least 1, got '9'"),
     "curve empty": (lambda: extrapolate(CURVE, {8: CURVE, 9: []}), "one or more LearningCurve for each d, got"),
@@ -375,14 +387,17 @@ BAD = {
         lambda: rf.empirical.spectrum(jax.random.key(0), MODEL, 4, repeats=True),
         "repeats must be .*, got True",
     ),
-    "finite size": (lambda: rf.compare(SP, made_up(1), finite_size=True), "finite_size must be a Spectrum.*, got bool"),
+    "finite size": (
+        lambda: rf.compare(law(), made_up(1), finite_size=True),
+        "finite_size must be a Spectrum.*, got bool",
+    ),
     "two sources": (
-        lambda: rf.compare(SP, made_up(1), finite_size=1, key=jax.random.key(0)),
+        lambda: rf.compare(law(), made_up(1), finite_size=1, key=jax.random.key(0)),
         "give at most one of finite_size and key",
     ),
     "key of curves": (lambda: rf.compare(CURVE, CURVE, key=jax.random.key(0)), "key goes with spectra"),
     "curve finite size": (lambda: rf.compare(CURVE, CURVE, finite_size=1), "finite_size must be a Curve.*, got int"),
-    "d": (lambda: rf.compare(SP, made_up(1), d=9), "d must be that of the spectrum, 8, got 9"),
+    "d": (lambda: rf.compare(law(), made_up(1), d=9), "d must be that of the spectrum, 8, got 9"),
 }
 
 

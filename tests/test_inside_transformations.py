@@ -11,32 +11,22 @@ import rfspec as rf
 
 DATA = np.random.default_rng(1).normal(size=(30, 6))
 ARGUMENTS = {
-    **{
-        type(p()).__name__: {"process": p}
-        for p in (
-            lambda: rf.OrnsteinUhlenbeck(0.3),
-            lambda: rf.FlowMatching(0.3),
-            lambda: rf.DDPM(300),
-            lambda: rf.Cosine(0.3),
-            lambda: rf.VarianceExploding(0.5),
-            lambda: rf.Interpolant(0.6, 0.8, -1.0, 1.0),
-        )
-    },
-    **{
-        type(c()).__name__: {"covariance": c}
-        for c in (
-            lambda: rf.Isotropic(2.0),
-            lambda: rf.Isotropic(2.0).normalised(1.0),
-            lambda: rf.Atoms([0.5, 1.5], [0.5, 0.5]),
-            lambda: rf.FromData(DATA, "ledoit_wolf", nodes=3),
-            lambda: rf.PowerLaw(0.5),
-            lambda: rf.Exponential(2.0),
-            lambda: rf.MarchenkoPastur(0.5),
-            lambda: rf.Density(lambda x: 0.5 + 0.0 * x, 1.0, 3.0),
-            lambda: rf.Subspace(0.3, 2.0),
-            lambda: rf.Mixture([rf.Isotropic(1.0), rf.Exponential(1.0)], [0.5, 0.5]),
-        )
-    },
+    "OrnsteinUhlenbeck": {"process": lambda: rf.OrnsteinUhlenbeck(0.3)},
+    "FlowMatching": {"process": lambda: rf.FlowMatching(0.3)},
+    "DDPM": {"process": lambda: rf.DDPM(300)},
+    "Cosine": {"process": lambda: rf.Cosine(0.3)},
+    "VarianceExploding": {"process": lambda: rf.VarianceExploding(0.5)},
+    "Interpolant": {"process": lambda: rf.Interpolant(0.6, 0.8, -1.0, 1.0)},
+    "Isotropic": {"covariance": lambda: rf.Isotropic(2.0)},
+    "normalised": {"covariance": lambda: rf.Isotropic(2.0).normalised(1.0)},
+    "Atoms": {"covariance": lambda: rf.Atoms([0.5, 1.5], [0.5, 0.5])},
+    "FromData": {"covariance": lambda: rf.FromData(DATA, "ledoit_wolf", nodes=3)},
+    "PowerLaw": {"covariance": lambda: rf.PowerLaw(0.5)},
+    "Exponential": {"covariance": lambda: rf.Exponential(2.0)},
+    "MarchenkoPastur": {"covariance": lambda: rf.MarchenkoPastur(0.5)},
+    "Density": {"covariance": lambda: rf.Density(lambda x: 0.5 + 0.0 * x, 1.0, 3.0)},
+    "Subspace": {"covariance": lambda: rf.Subspace(0.3, 2.0)},
+    "Mixture": {"covariance": lambda: rf.Mixture([rf.Isotropic(1.0), rf.Exponential(1.0)], [0.5, 0.5])},
     **{name: {"activation": name} for name in ("tanh", "erf", "sin", "relu", "gelu")},
     "callable": {"activation": lambda: rf.Activation(lambda x: jnp.maximum(x, 0.1 * x) + jnp.tanh(x))},
     "polynomial": {"activation": lambda: rf.Polynomial([0.0, 1.0, 0.3])},

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +21,16 @@ from rfspec.files.io import write_netcdf
 from rfspec.training.filters import learned
 
 MODEL = rf.RandomFeatureModel(8.0, 2.0, 0.05)
-MATRICES = rf.empirical.sample(jax.random.key(0), MODEL, 12)
-BASIS = rf.empirical.eigenbasis(MATRICES)
+
+
+@cache
+def drawn():
+    return rf.empirical.sample(jax.random.key(0), MODEL, 12)
+
+
+@cache
+def basis():
+    return rf.empirical.eigenbasis(drawn())
 
 
 def explicit(matrices, eta, method, mu, steps):
@@ -45,10 +54,10 @@ def explicit(matrices, eta, method, mu, steps):
 def test_exact_trajectories_against_explicit_steps(method, share):
     mu = 0.0 if method == "gd" else 0.85
     most = {"gd": 2.0, "momentum": 2 * (1 + mu), "nesterov": 2 * (1 + mu) / (1 + 2 * mu)}[method]
-    eta = share * most / (rate(MATRICES, 1.0) * float(BASIS.eigenvalues[-1]))
+    eta = share * most / (rate(drawn(), 1.0) * float(basis().eigenvalues[-1]))
     steps = [0, 1, 2, 3, 10, 57, 400]
-    exact = rf.empirical.trajectory(BASIS, steps, eta, optimizer=method, momentum=mu)
-    assert np.allclose(exact.train, explicit(MATRICES, eta, method, mu, steps), rtol=0, atol=1e-10)
+    exact = rf.empirical.trajectory(basis(), steps, eta, optimizer=method, momentum=mu)
+    assert np.allclose(exact.train, explicit(drawn(), eta, method, mu, steps), rtol=0, atol=1e-10)
     assert np.allclose(exact.tau, np.array(steps) * eta / 144)
 
 
@@ -85,18 +94,18 @@ def residual(x, k, method, mu):
 
 def test_a_billion_steps_are_gradient_flow():
     eta = 1e-6 * 12**2
-    descent = rf.empirical.trajectory(BASIS, [10**9], eta)
-    flow = rf.empirical.gradient_flow(BASIS, descent.tau)
+    descent = rf.empirical.trajectory(basis(), [10**9], eta)
+    flow = rf.empirical.gradient_flow(basis(), descent.tau)
     assert float(descent.test[0]) == pytest.approx(float(flow.test[0]), rel=1e-6)
-    slow = rf.empirical.trajectory(BASIS, [10**9], eta * 0.1, optimizer="momentum", momentum=0.9)
+    slow = rf.empirical.trajectory(basis(), [10**9], eta * 0.1, optimizer="momentum", momentum=0.9)
     assert float(slow.test[0]) == pytest.approx(float(flow.test[0]), rel=1e-5)  # μ = 0.9 is ten times as fast
 
 
 def test_stepwise_descent_is_the_exact_one():
-    eta = 0.5 / rate(MATRICES, 1.0) / float(BASIS.eigenvalues[-1])
+    eta = 0.5 / rate(drawn(), 1.0) / float(basis().eigenvalues[-1])
     steps = [0, 5, 80]
-    exact = rf.empirical.trajectory(BASIS, steps, eta)
-    assert np.allclose(rf.empirical.gradient_descent(MATRICES, steps, eta).test, exact.test, rtol=0, atol=1e-10)
+    exact = rf.empirical.trajectory(basis(), steps, eta)
+    assert np.allclose(rf.empirical.gradient_descent(drawn(), steps, eta).test, exact.test, rtol=0, atol=1e-10)
     key = jax.random.key(3)
     walked = rf.empirical.train(key, MODEL, steps, 8, optimizer=optax.sgd(30.0, 0.9), learning_rate=30.0)
     matrices = rf.empirical.sample(key, MODEL, 8)
@@ -272,7 +281,7 @@ def test_memory_of_the_eigenbasis_is_predicted(monkeypatch):
 
     monkeypatch.setattr(memory, "available", lambda: 2**16)
     with pytest.raises(ValueError, match=r"memory must hold [\d.]+ GiB for the eigenbasis of U at p = 96, got"):
-        rf.empirical.eigenbasis(MATRICES)
+        rf.empirical.eigenbasis(drawn())
 
 
 def train(**kwargs):
@@ -286,20 +295,23 @@ def curve(**kwargs):
 BAD = {
     "optimizer of train": (lambda: train(optimizer="lion"), r"optimizer must be one of adam, sgd or an optax"),
     "optimizer of trajectory": (
-        lambda: rf.empirical.trajectory(BASIS, [1], 1.0, optimizer="adam"),
+        lambda: rf.empirical.trajectory(basis(), [1], 1.0, optimizer="adam"),
         "optimizer must be one of gd, momentum, nesterov, got 'adam'",
     ),
     "optimizer of curve": (lambda: curve(optimizer="lion"), "optimizer must be one of gradient_flow, gd, momentum"),
-    "unstable": (lambda: rf.empirical.trajectory(BASIS, [1], 1e9), r"learning_rate must be below [\d.]+ to be stable"),
+    "unstable": (
+        lambda: rf.empirical.trajectory(basis(), [1], 1e9),
+        r"learning_rate must be below [\d.]+ to be stable",
+    ),
     "unstable momentum": (
-        lambda: rf.empirical.trajectory(BASIS, [1], 1e9, optimizer="momentum"),
+        lambda: rf.empirical.trajectory(basis(), [1], 1e9, optimizer="momentum"),
         r"learning_rate must be below [\d.]+ to be stable",
     ),
     "momentum": (
-        lambda: rf.empirical.trajectory(BASIS, [1], 1.0, optimizer="momentum", momentum=1.0),
+        lambda: rf.empirical.trajectory(basis(), [1], 1.0, optimizer="momentum", momentum=1.0),
         r"momentum must be a number in \[0, 1\), got 1.0",
     ),
-    "half a step": (lambda: rf.empirical.trajectory(BASIS, [0.5], 1.0), "steps must be integers of at least 0"),
+    "half a step": (lambda: rf.empirical.trajectory(basis(), [0.5], 1.0), "steps must be integers of at least 0"),
     "descending": (lambda: train(steps=[2, 1]), "steps must be ascending integers"),
     "steps without end": (lambda: train(steps=[1, 1e300]), r"steps must be at most 9.00\d+e.15 .*, got 1e.300"),
     "draws": (lambda: train(noise_draws=0), "noise_draws must be an integer of at least 1, got 0"),
