@@ -10,7 +10,8 @@ from problems import REFERENCE, ZOO, model_of
 from scipy import integrate
 
 import rfspec as rf
-from rfspec.models.gaussian_averages import EPS, double_integrals, hermite_sum, log_correlation
+from rfspec.models.gaussian_averages import double_integrals, hermite_sum, log_correlation
+from rfspec.numerics.rounding import EPS
 from rfspec.numerics.quadrature import trapezoid
 
 NAMES = ("mu1", "kappa2", "b2", "v2", "s2")

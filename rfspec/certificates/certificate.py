@@ -15,12 +15,12 @@ import numpy as np
 from ..algebraic import branch_points, curves, drops, numbers, regression, system, twin
 from ..algebraic import elimination as exact
 from ..models.model import RandomFeatureModel
+from ..numerics.rounding import EPS
 from ..resolvent.solver import solve
 from ..spectra.spectrum import Spectrum, spectrum
 from ..training.early_stopping import EarlyStopping
 from ..training.learning_curves import LearningCurve
 
-EPS = float(np.finfo(float).eps)
 DIGITS, DIGITS_OF_LOSSES = 40, 20
 SCANNED, SCAN = 10, 40  # digits of a scan of the training, and its number of times
 INSIDE = (0.05, 0.5, 0.95)  # places in each bulk, as shares of its width, at which densities are compared

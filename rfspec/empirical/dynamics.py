@@ -14,13 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.checks import real_array, real_scalar
+from ..numerics.rounding import EPS
 from ..numerics.session import enter
 from ..training.filters import LINEAR, learned, stable_below
 from ..training.learning_curves import LearningCurve, score_error
 from .features import FeatureMatrices
 from .memory import require
-
-EPS = float(np.finfo(float).eps)
 
 
 class Eigenbasis(eqx.Module):

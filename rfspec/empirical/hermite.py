@@ -19,6 +19,7 @@ import numpy as np
 from ..models.activations import Activation
 from ..models.processes import Process
 from ..numerics.quadrature import gaussian_weight, hermite_functions, panels, trapezoid
+from ..numerics.rounding import EPS
 
 LAYERS = 64  # at most
 TOGETHER = 8  # of a smooth σ are computed at a time,
@@ -26,7 +27,6 @@ KINKED = ((0, 16), (16, LAYERS))  # of one with kinks, whose layers fall off slo
 PROBED = 6  # tell the step of the quadrature
 STEPS = (0.5, 0.25, 0.125, 0.0625)  # of the trapezoid rule in the noise
 BLOCK = 512  # rows of U assembled together
-EPS = float(np.finfo(float).eps)
 
 
 class Rows(NamedTuple):

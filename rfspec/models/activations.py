@@ -20,12 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.checks import concrete, real_vector
+from ..numerics.rounding import EPS
 from ..numerics.session import enter
 
 SEARCH_RADIUS = 32.0  # kinks are looked for on [-32, 32]
 SMOOTH = 1e-10  # largest relative misfit of a smooth function to its local interpolant
 TOGETHER = 1e-6  # what is closer than this is one kink
-ROUNDING = 64 * float(np.finfo(float).eps)
+ROUNDING = 64 * EPS
 HIGHEST_DEGREE = 32
 SATURATING = ("tanh", "erf", "sin")
 USUAL = (1 / 16, 16.0)  # Γ² between which a bounded activation is neither linear nor saturated

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.checks import concrete, namespace, real_array, real_scalar, real_vector
+from ..numerics.rounding import EPS
 
 SHRINKAGES = ("ledoit_wolf", "oas")
 LARGEST = 1e70  # of data, with fourth powers to spare
@@ -204,7 +205,7 @@ class FromData(Covariance):
         found = np.linalg.svd(centred, compute_uv=False) ** 2 / data.shape[0]
         values[: found.size] = found[: values.size]
         # what rounding leaves of a direction without variance is no variance
-        values[values <= np.finfo(float).eps * max(data.shape) * values.max()] = 0.0
+        values[values <= EPS * max(data.shape) * values.max()] = 0.0
         if not np.any(values > 0):
             raise ValueError(f"X must vary, got {data.shape[0]} equal rows")
         mean = values.mean()

@@ -22,9 +22,9 @@ from ..numerics.quadrature import (
     hermite_projection,
     panels,
 )
+from ..numerics.rounding import EPS
 from .activations import Activation
 
-EPS = float(np.finfo(float).eps)
 ROUNDING = 4 * EPS  # of each h_k, relative to the root of their sum of squares; what is smaller counts as zero
 ENDS = np.array([-REACH, REACH])  # of the quadratures in z
 

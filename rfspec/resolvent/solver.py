@@ -27,11 +27,11 @@ from ..numerics.holomorphic import (
     sensitivity,
     solve_small,
 )
+from ..numerics.rounding import EPS
 from ..numerics.session import at_points
 from .equations import equations
 from .interface import Equations
 
-EPS = float(np.finfo(float).eps)
 NEAR_STEPS = 3  # of Newton's method, from a solution nearby
 NOTHING = 1e-60  # of the bound of the spectrum: its square and its inverse square are still numbers
 

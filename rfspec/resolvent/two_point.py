@@ -19,11 +19,12 @@ from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, namespace
 from ..numerics.holomorphic import condition, implicit
+from ..numerics.rounding import EPS
 from ..numerics.session import at_points
 from .columns import IDENTITY, Source
 from .equations import equations
 from .interface import Equations
-from .solver import EPS, STATUS, ConvergenceError, complex_array, unknowns_at
+from .solver import STATUS, ConvergenceError, complex_array, unknowns_at
 
 SOURCES = IDENTITY, Source(0.0, {0: 1.0}), Source(0.0, {1: 1.0})  # I, FFᵀ, FΣFᵀ
 

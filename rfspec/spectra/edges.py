@@ -28,10 +28,10 @@ from ..numerics.holomorphic import (
     sensitivity,
     solve_small,
 )
+from ..numerics.rounding import EPS
 from ..resolvent.column_equations import SAME
 from ..resolvent.interface import Equations
 
-EPS = float(jnp.finfo(float).eps)
 CUTS, ROUNDS = 16, 16  # points put into an interval that is cut
 FEW_CUTS, MORE_ROUNDS = 4, 11  # where intervals are cut only to find the edge that they hold
 AT_ONCE = 1024  # points times eigenvalues of Σ

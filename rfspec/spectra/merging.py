@@ -19,11 +19,11 @@ from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, integer, namespace, on_host, real_array, traced_array
 from ..numerics.holomorphic import Unknowns, descend, determinant
+from ..numerics.rounding import EPS
 from ..resolvent.equations import equations
 from ..resolvent.interface import Equations
 from .edges import is_inside, on_axis
 
-EPS = float(jnp.finfo(float).eps)
 SAME = 1e-13
 PAIRS = ("population_sample", "sample_satellite", "population_satellite")
 

@@ -17,8 +17,9 @@ import scipy.fft
 
 from ..numerics.checks import namespace, on_host
 from ..numerics.holomorphic import implicit, moves
+from ..numerics.rounding import EPS
 from ..resolvent.interface import Equations
-from ..resolvent.solver import EPS, solve_real_axis
+from ..resolvent.solver import solve_real_axis
 from .support import Support, depth
 
 NODES = 48  # of a piece

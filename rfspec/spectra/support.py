@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..numerics.rounding import EPS
 from ..resolvent.interface import Equations
 from ..resolvent.solver import solve_real_axis
 from .edges import Edges
 
 PARTS = ("population", "sample", "satellite")
 BELOW = "draws"  # differences of finitely many draws of the noise, below these
-ON_EDGE = 8 * float(jnp.finfo(float).eps)  # of its place
+ON_EDGE = 8 * EPS  # of its place
 
 
 class Support(NamedTuple):

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..numerics.rounding import EPS
 from ..resolvent.interface import Equations
-from ..resolvent.solver import EPS, solve_real_axis
+from ..resolvent.solver import solve_real_axis
 from ..spectra.series import NODES, Series, angles, place, rule
 from ..spectra.support import Support
 from .losses import AT_ONCE

@@ -13,9 +13,10 @@ import numpy as np
 
 from ..numerics.checks import concrete, namespace, on_host
 from ..numerics.holomorphic import Unknowns, condition, implicit
+from ..numerics.rounding import EPS
 from ..resolvent.columns import IDENTITY
 from ..resolvent.interface import Equations
-from ..resolvent.solver import EPS, left_of_origin, solve_left, solve_off_axis
+from ..resolvent.solver import left_of_origin, solve_left, solve_off_axis
 from .contour import COARSE, FEWER, FINEST, Contour, flow
 
 AT_ONCE = 8  # training times in one call, so that any number of them is compiled already

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import namespace, on_host
+from ..numerics.rounding import EPS
 from ..resolvent.interface import Equations
-from ..resolvent.solver import EPS
 from .contour import FINEST, Contour, descent, flow, heavy_ball
 from .drops import Modes, drop_of, drops_along
 from .filters import learned
