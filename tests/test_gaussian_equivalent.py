@@ -11,8 +11,8 @@ from scipy import integrate
 
 import rfspec as rf
 from rfspec.models.gaussian_averages import double_integrals, hermite_sum, log_correlation
-from rfspec.numerics.rounding import EPS
 from rfspec.numerics.quadrature import trapezoid
+from rfspec.numerics.rounding import EPS
 
 NAMES = ("mu1", "kappa2", "b2", "v2", "s2")
 pytestmark = pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")  # small and large Γ² are meant
