@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-all check format notebooks figures bench stats lock clean
+.PHONY: setup demo test test-all check-all check format notebooks figures bench stats lock clean
 
 setup: $(READY)
 
@@ -22,6 +22,9 @@ test: setup
 
 test-all: setup
 	XLA_FLAGS= $(BIN)/python -m pytest -n auto --dist worksteal
+
+# everything that can fail: about two hours on two cores
+check-all: check test-all notebooks figures
 
 check: setup
 	$(BIN)/ruff check .

@@ -20,6 +20,15 @@ import rfspec as rf
 from rfspec.numerics.session import enter
 
 mpl.use("Agg")
+SLOW_PAGES = ("real_data.md", "score_exponent.md")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m looks at marks
+def pytest_collection_modifyitems(items):
+    """Pages of docs/ whose examples take more than ten seconds run with the slow tests."""
+    for item in items:
+        if item.path.name in SLOW_PAGES:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
