@@ -128,6 +128,20 @@ def test_a_minimum_flatter_than_rounding(problem):
         judged(eqx.tree_at(lambda m: (m.psi_p, m.psi_n), problem.model, tuple(10.0 ** rng.uniform([1, 4], [7, 7]))))
 
 
+@pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
+def test_a_window_narrower_than_the_grid():
+    """Of a loss that is large the tolerance is a small share: both ends lie in the interval of the best time."""
+    rng = np.random.default_rng(7)
+    for _ in range(6):
+        psi_p, psi_n, t = 10.0 ** rng.uniform([1, 1, -6], [5, 3, -4.5])
+        stop = judged(rf.RandomFeatureModel(psi_p, psi_n, t, target="score"))
+        lower, upper = float(stop.window.lower), float(stop.window.upper)
+        assert lower < float(stop.tau) < upper < 1.5 * lower
+        ends = rf.learning_curve(stop.model, [lower, upper])
+        off = np.abs(np.asarray(ends.test) - float(stop.test) - 0.01)
+        assert np.all(off <= 2 * (np.asarray(ends.error) + float(stop.error)))
+
+
 TWO_MINIMA = [  # ψ_p, ψ_n, t, eigenvalues, weight of the first; the better minimum is the early one in the first two
     (317.9002281333981, 0.2741151258835154, 2.172494942728045, [0.08727093859002812, 0.9305864360568289], 0.0868761),
     (386.52046346512674, 0.09999125265577434, 1.6560438136715394, [0.0713370366345442, 2.0008253479106504], 0.9161807),

@@ -33,7 +33,7 @@ TURNS = 3  # minima that are refined, at most
 SCAN = 24  # contour nodes while searching,
 SEEN = 1e-10  # and what they leave of the untrained loss
 AT_ONCE = 8  # of these times
-GUARDED = 8  # Newton steps inside a bracket
+GUARDED = 24  # Newton steps inside a bracket
 NEAR = 1 / 64  # of a bracket: as far as a last Newton step goes, which rounding may send anywhere
 BEND = 16  # errors of a loss that its second derivative is known to
 FLAT = 1e-13  # relative depth of a minimum below which it is rounding
@@ -86,16 +86,22 @@ def scan(eq: Equations) -> Scan:
     return Scan(at, train, test, test_slope)
 
 
-def _root(eq: Equations, seen: Scan, place: Any, weights: Any, level: Any) -> tuple[Any, Any, Any]:
-    """Where weights·(L_train, L_test, dL_test/dv) passes the level between two places of the grid.
+def _variable(c: Any, start: Any) -> Any:
+    """v of c."""
+    late = c > jnp.exp(start)
+    return jnp.where(late, jnp.log(jnp.where(late, c, 1.0)), start - 1.0 + c / jnp.exp(start))
+
+
+def _root(
+    eq: Equations, seen: Scan, bracket: tuple[Any, Any], weights: Any, level: Any, rising: Any
+) -> tuple[Any, Any, Any]:
+    """Where weights·(L_train, L_test, dL_test/dv) passes the level in a bracket, upwards or downwards.
 
     Returns v, differentiable in the equations and the level; the slope of the condition and what is left of it; and the
     losses there. The contour of the first round serves the whole interval, that of the second the root that the first
     has found.
     """
-    low, high = seen.at[place], seen.at[place + 1]
-    at_high = jnp.stack([a[place + 1] for a in (seen.train, seen.test, seen.test_slope)])
-    rising = weights @ at_high > jax.lax.stop_gradient(level)
+    low, high = jax.lax.stop_gradient(bracket)
 
     def nodes(center: Any) -> Any:
         return flow(_time(center, seen.start), eq.top, FINEST).nodes
@@ -213,7 +219,10 @@ def stops(eq: Equations, tolerance: Any, threshold: Any) -> Stops:
         onset = jnp.argmax(seen.test - seen.train >= still(opened)) - 1
         place = jnp.clip(jnp.append(turns, jnp.stack([before, after - 1, onset])), 0, GRID - 2)[which]
         aim = jnp.where(which == _ONSET, opened, jnp.where(which < TURNS, 0.0, level))
-        v, (slope, left), there = _root(eq, seen, place, weights, aim)
+        low, high, bottom_at = seen.at[place], seen.at[place + 1], _variable(still(best.c), seen.start)
+        inside = jnp.clip(bottom_at, low, high)  # a window may be narrower than the grid
+        bracket = jnp.where(which == _UPPER, inside, low), jnp.where(which == _LOWER, inside, high)
+        v, (slope, left), there = _root(eq, seen, bracket, weights, aim, which != _LOWER)
         c = _time(v, seen.start)
         slope = slope * jnp.where(v > seen.start, 1.0, still(c / jnp.exp(seen.start)))  # dv = d log c · c/c0
         exists = (which < TURNS) & (depths[jnp.minimum(which, TURNS - 1)] > -jnp.inf)
