@@ -130,16 +130,19 @@ def test_a_minimum_flatter_than_rounding(problem):
 
 @pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
 def test_a_window_narrower_than_the_grid():
-    """Of a loss that is large the tolerance is a small share: both ends lie in the interval of the best time."""
-    rng = np.random.default_rng(7)
-    for _ in range(6):
-        psi_p, psi_n, t = 10.0 ** rng.uniform([1, 1, -6], [5, 3, -4.5])
-        stop = judged(rf.RandomFeatureModel(psi_p, psi_n, t, target="score"))
-        lower, upper = float(stop.window.lower), float(stop.window.upper)
-        assert lower < float(stop.tau) < upper < 1.5 * lower
-        ends = rf.learning_curve(stop.model, [lower, upper])
-        off = np.abs(np.asarray(ends.test) - float(stop.test) - 0.01)
-        assert np.all(off <= 2 * (np.asarray(ends.error) + float(stop.error)))
+    """Both ends may lie in the interval of the best time: of a large loss the tolerance is a small share."""
+    rng, narrow = np.random.default_rng(7), 0
+    for _ in range(12):
+        model = draw(rng, atoms=2)
+        stop = rf.early_stopping(model, tolerance=1e-6)
+        ends = np.array([float(x) for x in stop.window])
+        narrow += ends[1] < 1.3 * ends[0]
+        finite = ends[(ends > 0) & (ends < np.inf)]
+        if finite.size:
+            curve = rf.learning_curve(model, finite)
+            off = np.abs(np.asarray(curve.test) - float(stop.test) - 1e-6)
+            assert np.all(off <= 2 * (np.asarray(curve.error) + float(stop.error))), model
+    assert narrow >= 3
 
 
 TWO_MINIMA = [  # ψ_p, ψ_n, t, eigenvalues, weight of the first; the better minimum is the early one in the first two
