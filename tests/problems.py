@@ -249,7 +249,7 @@ def verdict(model):
         sp = rf.spectrum(model)
     except rf.ConvergenceError as e:
         return "flagged", str(e)
-    error, constants = float(sp.error), float(sp.equations.ge.error)
+    error, constants = float(sp.error), float(sp.equations.accuracy)
     if not (error < 1e-6 and np.all(np.isfinite(sp.edges))):
         return "flagged", f"error {error:.1e}"
     top = float(sp.edges[-1])
@@ -326,11 +326,24 @@ def draw_wide(rng, atoms=None):
     )
 
 
+def draw_law(rng, atoms=None):
+    """The same with a continuous law in place of eigenvalues."""
+    model = draw_wide(rng, atoms=1)
+    laws = (
+        lambda: rf.PowerLaw(rng.uniform(0.3, 2.0), cutoff=10.0 ** rng.uniform(-3, -1)),
+        lambda: rf.Exponential(rng.uniform(0.5, 8.0)),
+        lambda: rf.MarchenkoPastur(10.0 ** rng.uniform(-1, 1)),
+    )
+    law = laws[rng.integers(len(laws))]().normalised(float(model.covariance.values[0]))
+    return eqx.tree_at(lambda m: m.covariance, model, law)
+
+
 def written(model):
     """A model as the line of Python that makes it."""
     sigma = model.activation
     sigma = f"rf.Polynomial({sigma.coefficients.tolist()})" if isinstance(sigma, rf.Polynomial) else repr(sigma.name)
     atoms = f"rf.Atoms({model.covariance.values.tolist()}, {model.covariance.weights.tolist()})"
+    atoms = atoms if model.covariance.atomic else repr(model.covariance)
     draws = "np.inf" if np.isinf(model.noise_draws) else f"{model.noise_draws:g}"
     return (
         f"rf.RandomFeatureModel({float(model.psi_p)!r}, {float(model.psi_n)!r}, {float(model.t)!r}, "
