@@ -33,7 +33,8 @@ TURNS = 3  # minima that are refined, at most
 SCAN = 24  # contour nodes while searching,
 SEEN = 1e-10  # and what they leave of the untrained loss
 AT_ONCE = 8  # of these times
-GUARDED = 24  # Newton steps inside a bracket
+GUARDED = 24  # Newton steps inside a bracket, at most,
+CLOSE = 1e-4  # of which the last is this small: two more double its digits twice
 NEAR = 1 / 64  # of a bracket: as far as a last Newton step goes, which rounding may send anywhere
 BEND = 16  # errors of a loss that its second derivative is known to
 FLAT = 1e-13  # relative depth of a minimum below which it is rounding
@@ -124,15 +125,17 @@ def _root(
 
         still = jax.lax.stop_gradient((eq, pairs, level))
 
-        def step(_: Any, carry: Any) -> Any:
-            low, high, v = carry
+        def step(carry: Any) -> Any:
+            count, low, high, v, _ = carry
             value, slope = passed(*still, v)[0]
             right = (value > 0) == rising
             low, high = jnp.where(right, low, v), jnp.where(right, v, high)
             newton = v - value / slope
-            return low, high, jnp.where((newton > low) & (newton < high), newton, (low + high) / 2)
+            new = jnp.where((newton > low) & (newton < high), newton, (low + high) / 2)
+            return count + 1, low, high, new, jnp.abs(new - v)
 
-        *_, v = jax.lax.fori_loop(0, guarded, step, (low, high, start))
+        goes_on = lambda carry: (carry[0] < guarded) & (carry[-1] > CLOSE * (high - low))
+        *_, v, _ = jax.lax.while_loop(goes_on, step, (0, low, high, start, jnp.inf))
 
         def refine(v: Any, _: Any) -> tuple[Any, Any]:
             (value, slope), at = passed(eq, pairs, level, v)
