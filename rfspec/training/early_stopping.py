@@ -59,7 +59,8 @@ class EarlyStopping(eqx.Module):
     error : float
         Estimated absolute error of the losses.
     tau_error : float
-        Estimated relative error of τ*: what an error of the loss's slope moves it by; 0 where τ* is 0 or ∞.
+        Estimated relative error of τ*: what an error of the loss's slope moves it by. Where the loss is flatter than
+        its own error, the width of that plateau, ∞ where no later time is worse. 0 where τ* is 0 or ∞.
     window_error : Window
         Estimated relative errors of the ends of the window.
     rival : Rival
