@@ -286,9 +286,10 @@ def verdict_drops(model, sp):
     if float(model.weight_decay):  # the loss then rises again where decay outlives what it protects
         return "right", ""
     curve = rf.learning_curve(model, [0.0, np.inf])
-    lost, claimed = float(curve.train[0] - curve.train[1]), errors.sum() + float(np.sum(curve.train_error))
-    if not claimed <= 1e-6 * max(1.0, lost):
-        return "flagged", f"drops to {claimed:.1e} of {lost:.6g}"
+    (before, after), unsure = curve.train, float(np.sum(curve.train_error))
+    lost, claimed = float(before - after), errors.sum() + unsure
+    if not (errors.sum() <= 1e-6 * max(1.0, lost) and unsure <= 1e-6 * max(1.0, before)):
+        return "flagged", f"drops to {errors.sum():.1e} of {lost:.6g}, losses to {unsure:.1e} of {before:.6g}"
     if not abs(drops.sum() - lost) <= claimed:
         return "wrong", f"drops add up to {drops.sum():.12g} for {lost:.12g}, claimed ±{claimed:.1e}"
     return "right", ""
@@ -343,7 +344,7 @@ def written(model):
     sigma = model.activation
     sigma = f"rf.Polynomial({sigma.coefficients.tolist()})" if isinstance(sigma, rf.Polynomial) else repr(sigma.name)
     atoms = f"rf.Atoms({model.covariance.values.tolist()}, {model.covariance.weights.tolist()})"
-    atoms = atoms if model.covariance.atomic else repr(model.covariance)
+    atoms = atoms if model.covariance.atomic else f"{type(model.covariance).__name__} of trace {float(model.covariance.trace)!r}"
     draws = "np.inf" if np.isinf(model.noise_draws) else f"{model.noise_draws:g}"
     return (
         f"rf.RandomFeatureModel({float(model.psi_p)!r}, {float(model.psi_n)!r}, {float(model.t)!r}, "

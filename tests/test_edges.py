@@ -9,7 +9,8 @@ from problems import draw
 import rfspec as rf
 from rfspec.numerics.holomorphic import descend, newton_step
 from rfspec.resolvent.equations import equations
-from rfspec.spectra.edges import is_inside, is_the_solution
+from rfspec.resolvent.solver import is_the_solution
+from rfspec.spectra.edges import is_inside
 
 POINTS, STARTS = 24, 8
 

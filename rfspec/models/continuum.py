@@ -91,6 +91,16 @@ class Continuum(eqx.Module):
         values = low + (high - low) / (1 + np.exp(-(start + h * k)))
         return np.interp(shares, np.maximum.accumulate(mass), values)
 
+    def distances(self, values: Any, row: Any, upper: Any) -> Any:
+        """λ - E for the upper or the lower end E of a row, to full relative accuracy on that row itself."""
+        rows, k = self.step.size, np.arange(values.size // self.step.size)
+        y = self.start[:, None] + self.step[:, None] * k
+        width, share = (self.upper - self.lower)[:, None], jnp.where(upper, -jax.nn.sigmoid(-y), jax.nn.sigmoid(y))
+        plain = values - jnp.where(upper, self.upper, self.lower)[row]
+        own = (jnp.arange(rows) == row)[:, None] & (width > 0)
+        exact = jnp.where(own, width * share, plain.reshape(rows, -1)).ravel()
+        return plain + jax.lax.stop_gradient(exact - plain)
+
     def averages(self, values: Any, weights: Any, e: tuple[Any, Any], ends: tuple[Any, Any], count: int) -> list[Any]:
         """∫ λ^k/e for k < count and e = e_0 + e_1λ, from e at the lower and the upper ends of the rows, by equation
         (21); the nodes and weights are the law's own, or those of equations that hold them.

@@ -63,19 +63,19 @@ def null_vectors(columns: list[Unknowns]) -> tuple[Any, Any]:
     return adjugate[:, j], adjugate[i]
 
 
-def sensitivity(eq: Any, u: Unknowns, zeta: Any, covector: Any) -> Any:
+def sensitivity(eq: Any, residual: Callable[[Any], Unknowns], covector: Any) -> Any:
     """Σ |covector·∂F/∂p·p| over all numbers p that the equations hold: what their relative errors do to covector·F.
 
-    The terms of F are products and sums of these numbers, so this also measures what rounding does to it.
+    The terms of F = residual(eq) are products and sums of these numbers, so this also measures what rounding does to it.
     """
 
     def image(e: Any) -> tuple[Any, Any]:
-        total = sum(c * f for c, f in zip(covector, e.residual(u, zeta), strict=True))
+        total = sum(c * f for c, f in zip(covector, residual(e), strict=True))
         return jnp.real(total), jnp.imag(total)
 
-    _, pull = jax.vjp(image, eq)
-    one, zero = jnp.ones_like(zeta.real), jnp.zeros_like(zeta.real)
-    pulls = [pull((one, zero))[0]] + ([pull((zero, one))[0]] if jnp.iscomplexobj(zeta) else [])
+    (value, _), pull = jax.vjp(image, eq)
+    one, zero = jnp.ones_like(value), jnp.zeros_like(value)
+    pulls = [pull((one, zero))[0]] + ([pull((zero, one))[0]] if jnp.iscomplexobj(covector) else [])
     return sum(
         jnp.sum(jnp.abs(g * p))
         for grads in pulls

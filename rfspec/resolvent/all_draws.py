@@ -21,7 +21,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from ..numerics.holomorphic import reciprocal
-from .column_equations import ColumnEquations
+from .column_equations import Averages, ColumnEquations
 from .columns import Kind, Powers, Source
 
 
@@ -31,10 +31,10 @@ class RandomFeatureEquations(ColumnEquations):
     For Im ζ > 0 exactly one root has a positive imaginary part in every unknown.
     """
 
-    def residual(self, u: tuple[Any, Any], zeta: Any) -> tuple[Any, Any]:
+    def balance(self, u: tuple[Any, Any], averages: Averages, zeta: Any) -> tuple[Any, Any]:
         q, delta = u
         v2, kappa2 = self.ge.v2, self.ge.kappa2
-        (D,), by_T, _, by_value = self._averages(u)
+        (D,), by_T, _, by_value = averages
         one = q * (v2 * D - zeta + by_T) - 1.0  # (6) times q
         two = self.psi_p / self.psi_n * q * (v2 + kappa2 * by_value) - delta  # (7)
         return one, two

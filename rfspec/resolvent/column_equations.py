@@ -15,7 +15,9 @@ from ..models.targets import Combination
 from ..numerics.holomorphic import Unknowns, reciprocal
 from .columns import Kind, Pair, Point, Powers, Response, Source, Target, explained, explained_twice
 from .interface import Equations
+from .near_ends import Chart, End, around, nearest, plain
 
+Averages = tuple[tuple[Any, ...], Any, Any, Any]
 SAME = 1e-13  # sums of ranks, relative to what they differ by
 
 
@@ -30,7 +32,7 @@ class ColumnEquations(Equations):
     `target` is the combination y = c_xx + c_ξξ that is learnt, `slope` c_xα/β (None where c_x is), and `decay` what
     weight decay adds to U. Σ is `values` and `weights`: its atoms, or the grid of a continuous `law`, whose weights
     depend on where 1 + ψ_pTq vanishes; or nodes for smooth averages over it, with `others` to tell their error.
-    A theory adds its residual and start, what is known of it exactly, and `_T`, `_kinds`, `_columns`,
+    A theory adds its balance and start, what is known of it exactly, and `_T`, `_kinds`, `_columns`,
     `_fixed` and `_rank`.
     """
 
@@ -45,6 +47,21 @@ class ColumnEquations(Equations):
     slope: Any
     decay: Any
 
+    @abstractmethod
+    def balance(self, u: Unknowns, averages: Averages, zeta: Any) -> Unknowns:
+        """F(u; ζ), given D_i and ∫ dρ_Σ N/(1 + ψ_pTq) for N = T, 1 and λ."""
+
+    def residual(self, u: Unknowns, zeta: Any) -> Unknowns:
+        return self.balance(u, self._averages(u), zeta)
+
+    def place(self, u: Unknowns) -> End | None:
+        if self.law is None:
+            return None
+        return nearest(self._ends(u, self._D(u)), self.law.lower != self.law.upper)
+
+    def around(self, place: End | None) -> Chart:
+        return plain(self.residual) if place is None else around(self, place)
+
     def _D(self, u: Unknowns) -> tuple[Any, ...]:
         """D_i = 1/(1+δ_i)."""
         return tuple(reciprocal(1.0 + delta) for delta in u[1:])
@@ -53,8 +70,7 @@ class ColumnEquations(Equations):
     def _T(self, D: tuple[Any, ...], values: Any) -> Any:
         """T(λ), linear in λ with the slope κ²D_1."""
 
-    def _averages(self, u: Unknowns) -> tuple[tuple[Any, ...], Any, Any, Any]:
-        """D_i, and ∫ dρ_Σ N/(1 + ψ_pTq) for N = T, 1 and λ."""
+    def _averages(self, u: Unknowns) -> Averages:
         D = self._D(u)
         if self.law is None:
             T = self._T(D, self.values)
@@ -242,9 +258,15 @@ class ColumnEquations(Equations):
     def depth(self, u: Unknowns) -> Any:
         """Largest relative imaginary part of what is real in a gap; the 1 + ψ_pTq tell of the lightest eigenvalues."""
         tops, shares = self._components
-        e = 1.0 + self.psi_p * self._T(self._D(u), tops) * u[0]
-        told = jnp.max(jnp.where(shares > 0, jnp.abs(e.imag) / jnp.abs(e), 0.0))
+        told = self._imaginary(1.0 + self.psi_p * self._T(self._D(u), tops) * u[0], shares)
+        if self.law is not None:  # and those at the lower ends of the smallest
+            told = jnp.maximum(told, self._imaginary(self._ends(u, self._D(u))[0], self.law.mass))
         return jnp.maximum(told, jnp.max(jnp.stack([v.imag / jnp.abs(v) for v in u])))
+
+    @staticmethod
+    def _imaginary(e: Any, weights: Any) -> Any:
+        """Largest |Im e|/|e| of those that have a weight."""
+        return jnp.max(jnp.where(weights > 0, jnp.abs(e.imag) / jnp.abs(e), 0.0))
 
     def transforms(self, u: Unknowns) -> tuple[Any, Any]:
         s, r, _ = self.at(u).moments  # (8)

@@ -18,7 +18,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from .column_equations import ColumnEquations
+from .column_equations import Averages, ColumnEquations
 from .columns import Kind, Powers, Source
 
 Unknowns = tuple[Any, Any, Any]
@@ -29,10 +29,10 @@ class NoiseDrawsEquations(ColumnEquations):
 
     draws: Any
 
-    def residual(self, u: Unknowns, zeta: Any) -> Unknowns:
+    def balance(self, u: Unknowns, averages: Averages, zeta: Any) -> Unknowns:
         q, first, second = u
         ge, ratio = self.ge, self.psi_p / self.psi_n
-        D, by_T, by_one, by_value = self._averages(u)
+        D, by_T, by_one, by_value = averages
         f = self._all(D)
         s, r = q * by_one, q * by_value
         one = q * (ge.s2 * f + ge.v2 * D[0] - zeta + by_T) - 1.0  # (19) times q

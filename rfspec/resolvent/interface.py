@@ -17,6 +17,7 @@ import equinox as eqx
 from ..models.gaussian_equivalent import GaussianEquivalent
 from ..numerics.holomorphic import Unknowns
 from .columns import Point, Source
+from .near_ends import Chart
 
 
 class Equations(eqx.Module):
@@ -43,6 +44,14 @@ class Equations(eqx.Module):
 
         For Im ζ > 0 exactly one root has a positive imaginary part in every unknown, and it is the solution.
         """
+
+    @abstractmethod
+    def place(self, u: Unknowns) -> Any:
+        """Near which branch point of F a solution lies, arrays; None where F has none."""
+
+    @abstractmethod
+    def around(self, place: Any) -> Chart:
+        """Unknowns in which a fold near such a branch point is regular; u itself where there is none."""
 
     @abstractmethod
     def start(self, zeta: Any) -> Unknowns:

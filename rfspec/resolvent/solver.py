@@ -32,6 +32,8 @@ from ..numerics.session import at_points
 from .equations import equations
 from .interface import Equations
 
+LOW = 1e-16  # relative height at which a solution is as good as on the axis
+CONVERGED, CLEARLY = 1e-12, 1e-9  # what is asked of a certified solution: relative step, imaginary part
 NEAR_STEPS = 3  # of Newton's method, from a solution nearby
 NOTHING = 1e-60  # of the bound of the spectrum: its square and its inverse square are still numbers
 
@@ -149,9 +151,38 @@ def _solve(eq: Equations, z: Any) -> Solution:
 
 
 def solve_real_axis(eq: Equations, zeta: Any, floor: Any) -> Unknowns:
-    """Differentiable limit solution at real ζ, `floor` well below its distance to the nearest edge."""
+    """Differentiable limit solution at real ζ, `floor` well below its distance to the nearest edge.
+
+    Where Newton's method from there leads to another root, it is continued down to where nothing changes.
+    """
     still, point = jax.lax.stop_gradient((eq, zeta + 0.0j))
-    return implicit(eq, descend(still, point, floor), zeta + 0.0j)
+
+    def attempt(carry: tuple[Unknowns, Any], floor: Any) -> tuple[tuple[Unknowns, Any], None]:
+        u, sure = carry
+        again = descend(still, point, floor, steps=jnp.where(sure, 0, 2), final=jnp.where(sure, 0, 4))
+        u = tuple(jnp.where(sure, a, b) for a, b in zip(u, again, strict=True))
+        return (u, is_the_solution(still, u, point)), None
+
+    nothing = tuple(1.0 + 0.0 * v for v in still.start(point))
+    floors = jnp.stack([jax.lax.stop_gradient(floor) + 0.0 * point.real, LOW * jnp.abs(point)])
+    (u, _), _ = jax.lax.scan(attempt, (nothing, False & (point == 0)), floors)
+    return implicit(eq, u, zeta + 0.0j)
+
+
+def is_the_solution(eq: Equations, u: Unknowns, x: Any) -> Any:
+    """Whether u, from any start, is the limit solution at a real x: with all Im u > 0, or real and rising with x in
+    every unknown. Just above x it is then a root with all Im u > 0, and there is only one.
+    """
+    z = x + 0j
+    value, columns = jacobian(lambda *w: eq.residual(w, z), u)
+    _, by_z = jax.jvp(lambda z: eq.residual(u, z), (z,), (jnp.ones_like(z),))
+    # in a loop, since XLA may repeat the determinants in every number that is told from them; fall = -du/dζ
+    both = jax.lax.map(partial(solve_small, columns), tuple(map(jnp.stack, zip(value, by_z, strict=True))))
+    step, fall = zip(*both, strict=True)
+    converged = jnp.all(jnp.stack([jnp.abs(a) <= CONVERGED * jnp.abs(v) for a, v in zip(step, u, strict=True)]))
+    above = jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > CLEARLY
+    rising = jnp.max(jnp.stack([a.real + jnp.abs(a.imag) for a in fall])) < 0
+    return converged & (above | ((eq.depth(u) < CONVERGED) & rising))
 
 
 def solve_off_axis(eq: Equations, z: Any) -> Unknowns:
@@ -224,7 +255,7 @@ def _assess(eq: Equations, u: Unknowns, zeta: Any) -> tuple[Any, Any, Any]:
     relative = jnp.stack([jnp.abs(a) / jnp.abs(v) for a, v in zip(step, u, strict=True)])
     units = jnp.eye(len(u), dtype=complex)
     covector = jnp.stack([solve_small(columns, tuple(e))[0] for e in units])
-    shift = sensitivity(eq, u, zeta, covector) / jnp.abs(u[0])
+    shift = sensitivity(eq, lambda e: e.residual(u, zeta), covector) / jnp.abs(u[0])
     moved = jnp.abs((jnp.abs(zeta) + eq.origin) * slope[0] / u[0])  # by an error of z or of the origin
     error = relative[0] + 4 * EPS + (4 * EPS + eq.accuracy) * (shift + moved)
     error = jnp.where(jnp.isnan(error), jnp.inf, error)

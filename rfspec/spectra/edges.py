@@ -26,11 +26,11 @@ from ..numerics.holomorphic import (
     jacobian,
     null_vectors,
     sensitivity,
-    solve_small,
 )
 from ..numerics.rounding import EPS
 from ..resolvent.column_equations import SAME
 from ..resolvent.interface import Equations
+from ..resolvent.solver import is_the_solution
 
 CUTS, ROUNDS = 16, 16  # points put into an interval that is cut
 FEW_CUTS, MORE_ROUNDS = 4, 11  # where intervals are cut only to find the edge that they hold
@@ -38,19 +38,19 @@ AT_ONCE = 1024  # points times eigenvalues of Σ
 NARROWEST = 1e-13  # relative width of the narrowest gap or bulk
 INSIDE = 1e-10  # relative imaginary part that says "in the support"
 WAYS = ((0.1, 1, 8), (1e-16, 2, 4))  # down to the axis, short and long: lowest height, Newton steps a level and at last
-CONVERGED, CLEARLY = 1e-12, 1e-6  # what is asked of a certified solution: relative step, imaginary part
 NEAR = 0.05  # relative distance of neighbours and
 STEADY = 0.1  # change of the solution, relative to its imaginary part, that rule a gap between them out
 
 
 class Edges(NamedTuple):
-    """Bulks in ascending order, in ζ, padded with NaN; relative error of each edge; which ranks lie above each gap
-    between them; how many there are.
+    """Bulks in ascending order, in ζ, padded with NaN; relative error of each edge, and what of it is rounding; which
+    ranks lie above each gap between them; how many there are.
     """
 
     lower: Any
     upper: Any
     error: Any
+    rounding: Any
     above: Any
     count: Any
     failed: Any
@@ -86,19 +86,20 @@ def find_edges(eq: Equations, search: Search, *, bulks: int) -> Edges:
     """
     still, search = jax.lax.stop_gradient((eq, search))
     hard, count = search.points.inside[0], search.count
-    u, zeta, ok = _all_folds(still, search, bulks)
-    zeta, error = jax.vmap(lambda u, z: _implicit_fold(eq, u, z))(u, zeta)
+    near, w, zeta, ok = _all_folds(still, search, bulks)
+    zeta, error, rounding = jax.vmap(partial(_implicit_fold, eq))(near, w, zeta)
     # support down to the atom: the first edge is ζ = 0 and no fold
     shift = lambda a, first: jnp.where(hard, jnp.concatenate([first, a[:-1]]), a)
-    zeta, error, ok = shift(zeta, jnp.zeros(1)), shift(error, jnp.zeros(1)), shift(ok, jnp.ones(1, bool))
+    zeta, error, rounding = (shift(a, jnp.zeros(1)) for a in (zeta, error, rounding))
+    ok = shift(ok, jnp.ones(1, bool))
     lower, upper = zeta[::2], zeta[1::2]
     exists = jnp.arange(bulks) < count
     unsound = exists & ~(ok[::2] & ok[1::2] & (upper > lower))
     failed = (count < 1) | (count > bulks) | jnp.any(unsound) | ~search.complete
     keep = lambda a: jnp.where(exists, a, jnp.nan)
-    error = jnp.where(jnp.repeat(exists, 2), error, jnp.nan)
+    error, rounding = (jnp.where(jnp.repeat(exists, 2), a, jnp.nan) for a in (error, rounding))
     above = jnp.where(exists[1:, None], _above_gaps(still, search.points, bulks), 0.0)
-    return Edges(keep(lower), keep(upper), error, above, count, failed)
+    return Edges(keep(lower), keep(upper), error, rounding, above, count, failed)
 
 
 def _above_gaps(eq: Equations, points: _Points, bulks: int) -> Any:
@@ -120,22 +121,6 @@ def is_inside(eq: Equations, u: Unknowns) -> Any:
 def on_axis(u: Unknowns, inside: Any) -> Unknowns:
     """A solution on the real axis without what rounding left of its imaginary part."""
     return tuple(jnp.where(inside, v, v.real + 0j) for v in u)
-
-
-def is_the_solution(eq: Equations, u: Unknowns, x: Any) -> Any:
-    """Whether u, from any start, is the limit solution at a real x: with all Im u > 0, or real and rising with x in
-    every unknown. Just above x it is then a root with all Im u > 0, and there is only one.
-    """
-    z = x + 0j
-    value, columns = jacobian(lambda *w: eq.residual(w, z), u)
-    _, by_z = jax.jvp(lambda z: eq.residual(u, z), (z,), (jnp.ones_like(z),))
-    # in a loop, since XLA may repeat the determinants in every number that is told from them; fall = -du/dζ
-    both = jax.lax.map(partial(solve_small, columns), tuple(map(jnp.stack, zip(value, by_z, strict=True))))
-    step, fall = zip(*both, strict=True)
-    converged = jnp.all(jnp.stack([jnp.abs(a) <= CONVERGED * jnp.abs(v) for a, v in zip(step, u, strict=True)]))
-    above = jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > CLEARLY
-    rising = jnp.max(jnp.stack([a.real + jnp.abs(a.imag) for a in fall])) < 0
-    return converged & (above | ((eq.depth(u) < CONVERGED) & rising))
 
 
 def _measure(eq: Equations, x: Any) -> _Points:
@@ -237,8 +222,17 @@ def _cuts(points: _Points, width: Any, rows: int, cuts: int) -> Any:
     return jnp.where(width[:, None] > NARROWEST, inner, jnp.nan).ravel()
 
 
-def _all_folds(eq: Equations, search: Search, bulks: int) -> tuple[Unknowns, Any, Any]:
-    """Folds in ascending order, padded with the first, and whether each was found.
+class _Folds(NamedTuple):
+    """Near which place each fold lies, its unknowns there, ζ, and whether it was found."""
+
+    near: Any
+    w: Unknowns
+    zeta: Any
+    found: Any
+
+
+def _all_folds(eq: Equations, search: Search, bulks: int) -> _Folds:
+    """Folds in ascending order, padded with the first.
 
     Newton's method starts from the two ends of an interval; where it leads elsewhere the interval is cut.
     """
@@ -258,11 +252,11 @@ def _all_folds(eq: Equations, search: Search, bulks: int) -> tuple[Unknowns, Any
         place = _transitions(points, bulks)
         folds = _folds(eq, points, place)
         span = jnp.log(points.x[place + 1] / points.x[place])
-        width = jnp.zeros(points.x.size - 1).at[place].max(jnp.where(folds[2], 0.0, span))
+        width = jnp.zeros(points.x.size - 1).at[place].max(jnp.where(folds.found, 0.0, span))
         return points, _cuts(points, width, rows, FEW_CUTS), folds, k + 1
 
-    edges = jnp.zeros(rows)
-    none = tuple(edges for _ in ones), edges, edges > 0
+    like = jax.eval_shape(partial(_folds, eq), points, jnp.zeros(rows, int))
+    none = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)
     nothing = jnp.full(rows * FEW_CUTS, jnp.nan)
     return jax.lax.while_loop(cond, body, (points, nothing, none, 0))[2]
 
@@ -313,38 +307,44 @@ def _transitions(points: _Points, bulks: int) -> Any:
     return jnp.where(place < 0, place[0], place)
 
 
-def _folds(eq: Equations, points: _Points, place: Any) -> tuple[Unknowns, Any, Any]:
-    """A fold inside each interval, by Newton's method from its two ends; and whether one was found."""
+def _folds(eq: Equations, points: _Points, place: Any) -> _Folds:
+    """A fold inside each interval, by Newton's method from its two ends."""
     ends = jnp.concatenate([place, place + 1])
     left, right = jnp.tile(points.x[place], 2), jnp.tile(points.x[place + 1], 2)
-    u, z, step, physical = jax.vmap(lambda u, x: _fold(eq, u, x))(tuple(v[ends].real for v in points.u), points.x[ends])
-    ok = (step < 1e-6) & physical & (z > left * (1 - 1e-9)) & (z < right * (1 + 1e-9))
+    folds = jax.vmap(partial(_fold, eq))(tuple(v[ends] for v in points.u), points.x[ends])
+    ok = folds.found & (folds.zeta > left * (1 - 1e-9)) & (folds.zeta < right * (1 + 1e-9))
     first = ok[: place.size]
     pick = lambda a: jnp.where(first, a[: place.size], a[place.size :])
-    return tuple(pick(v) for v in u), pick(z), first | ok[place.size :]
+    return jax.tree.map(pick, folds._replace(found=ok))
 
 
-def _fold(eq: Equations, u: Unknowns, x: Any) -> tuple[Unknowns, Any, Any, Any]:
-    """A fold by Newton's method, its last step, and whether it is an edge.
+def _fold(eq: Equations, u: Unknowns, x: Any) -> _Folds:
+    """A fold by Newton's method, found if it is an edge.
 
     Off the support every unknown rises with ζ on the physical sheet and on no other, so that at an edge, where
     du/dζ diverges along the null vector of ∂F/∂u, its entries have one sign.
     """
-    u, z, step = fold(eq, u, x)
-    along, _ = null_vectors(jacobian(lambda *w: eq.residual(w, z), u)[1])
-    return u, z, step, jnp.abs(jnp.sum(jnp.sign(along))) == along.size
+    near = eq.place(u)
+    chart = eq.around(near)
+    w, z, step = fold(chart, chart.of(u), x)
+    along, _ = null_vectors(jacobian(lambda *w: chart.residual(w, z), w)[1])
+    _, change = jax.jvp(chart.back, (w,), (tuple(along),))
+    physical = jnp.abs(jnp.sum(jnp.sign(jnp.stack(change)))) == along.size
+    return _Folds(near, w, z, (step < 1e-6) & (physical | chart.at_the_end(w)))
 
 
-def _implicit_fold(eq: Equations, u: Unknowns, zeta: Any) -> tuple[Any, Any]:
-    """An edge as a differentiable function of the parameters, and its estimated relative error.
+def _implicit_fold(eq: Equations, near: Any, w: Unknowns, zeta: Any) -> tuple[Any, Any, Any]:
+    """An edge as a differentiable function of the parameters, its estimated relative error, and what of it is rounding.
 
     To first order an edge moves by covector·dF/covector·∂F/∂ζ, with the left null vector of ∂F/∂u; dF is what
     rounding and the errors of the numbers in the equations do to F.
     """
-    u, zeta = jax.lax.stop_gradient((u, zeta))
-    v, polished = jax.lax.fori_loop(0, 2, lambda _, v: fold_step(eq, *v), (u, zeta))
+    w, zeta = jax.lax.stop_gradient((w, zeta))
+    v, polished = jax.lax.fori_loop(0, 2, lambda _, v: fold_step(eq.around(near), *v), (w, zeta))
     still, v, z = jax.lax.stop_gradient((eq, v, polished))
-    _, covector = null_vectors(jacobian(lambda *w: still.residual(w, z), v)[1])
-    _, by_z = jax.jvp(lambda w: still.residual(v, w), (z,), (jnp.ones_like(z),))
-    shift = sensitivity(still, v, z, covector) / jnp.abs(jnp.sum(covector * jnp.stack(by_z)) * z)
-    return polished, jnp.abs(z / zeta - 1.0) + 8 * EPS + (4 * EPS + still.accuracy) * shift
+    chart = still.around(near)
+    _, covector = null_vectors(jacobian(lambda *w: chart.residual(w, z), v)[1])
+    _, by_z = jax.jvp(lambda z: chart.residual(v, z), (z,), (jnp.ones_like(z),))
+    shift = sensitivity(still, lambda e: e.around(near).residual(v, z), covector) / jnp.abs(jnp.sum(covector * jnp.stack(by_z)) * z)
+    rounding = jnp.abs(z / zeta - 1.0) + 8 * EPS + 4 * EPS * shift
+    return polished, rounding + still.accuracy * shift, rounding

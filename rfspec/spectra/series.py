@@ -29,6 +29,7 @@ AT_ONCE = 8  # pieces in one call
 MOST_PIECES = 2048
 NARROWEST = 2.0**-40  # share of a bulk's θ below which a piece is cut no further
 NOISE = 1e-12  # of a piece's own size, that more nodes would not end
+COUNTED = 64 * EPS  # of the mass right of a point, its error
 HOLE = 1e-9  # density of a node, relative to others on both sides, that is none
 
 
@@ -125,8 +126,8 @@ def place(lower: Any, upper: Any, theta: Any) -> tuple[Any, Any, Any, Any]:
 
 
 class Piece(NamedTuple):
-    """One piece on its nodes: ρ dζ/dθ and ρζ; its mass, its loss drop and the sum of its terms' sizes; what the nodes
-    miss of mass and drop; how the drop moves with each number in the equations.
+    """One piece on its nodes: ρ dζ/dθ and ρζ; its mass, its loss drop and the sum of its terms' sizes; the largest drop
+    by mass; what the nodes miss of mass and drop; how the drop moves with each number in the equations.
     """
 
     values: Any
@@ -134,6 +135,7 @@ class Piece(NamedTuple):
     mass: Any
     drop: Any
     size: Any
+    steepest: Any
     error: Any
     drop_error: Any
     moves: Any
@@ -168,7 +170,8 @@ def resolve(eq: Equations, lower: Any, upper: Any, begin: Any, end: Any, by: Rul
     error = span * _last(jax.scipy.fft.dct(density * slope) / NODES)
     drop_error = span * _missed(jax.scipy.fft.dct(terms) / NODES, by)
     size, moved = integral(jnp.abs(terms)), moves(still, sum_of_few)
-    return Piece(values, density * zeta, mass, drop, size, error, drop_error, moved)
+    steepest = jnp.max(jnp.abs(terms) / jnp.where(density > 0, density * slope, jnp.inf))
+    return Piece(values, density * zeta, mass, drop, size, steepest, error, drop_error, moved)
 
 
 def _last(coefficients: Any) -> Any:
@@ -190,37 +193,51 @@ def series_of(support: Support, bulk: Any, begin: Any, end: Any, found: Piece) -
     by_bulk = partial(jax.ops.segment_sum, segment_ids=bulk, num_segments=support.lower.size)
     mass, whole = jnp.nan_to_num(support.mass), by_bulk(found.mass)
     share = found.mass * (mass / jnp.where(whole > 0, whole, 1.0))[jnp.minimum(bulk, mass.size - 1)]
-    error = jax.lax.stop_gradient(by_bulk(found.error) + jnp.abs(whole - mass))
     share = jnp.where(bulk < mass.size, share, 0.0)
-    return Series(bulk, begin, end, share, found.values, error, by_bulk(found.drop_error))
+    off = jnp.where(mass > 0, jnp.abs(whole - mass), 0.0)
+    drop_error = by_bulk(found.drop_error) + off / jnp.where(mass > 0, mass, 1.0) * by_bulk(found.size)
+    errors = jax.lax.stop_gradient((by_bulk(found.error) + jnp.abs(whole - mass), drop_error))
+    return Series(bulk, begin, end, share, found.values, *errors)
 
 
-def drops_of(eq: Equations, support: Support, edge_error: Any, bulk: Any, found: Piece) -> tuple[Any, Any]:
-    """Loss drop of each bulk and its error: what the nodes miss of it and of the mass, errors of the edges, and its
+def drops_of(eq: Equations, support: Support, bulk: Any, found: Piece) -> tuple[Any, Any]:
+    """Loss drop of each bulk and its error: what the nodes miss of it and of the mass, rounding of the edges, and its
     condition.
     """
     of = (found.mass, found.drop, found.size, found.drop_error, found.moves)
     mass, drop, size, error, moved = (jax.ops.segment_sum(a, bulk, support.lower.size) for a in of)
     still, mass, lower, upper, exact = jax.lax.stop_gradient((eq, mass, support.lower, support.upper, support.mass))
-    ends = jnp.sum(edge_error * jnp.stack([lower, upper], axis=1), axis=1) / (upper - lower)
+    ends = jnp.sum(support.rounding * jnp.stack([lower, upper], axis=1), axis=1) / (upper - lower)
     error = jnp.where(size > 0, (jnp.abs(mass / exact - 1.0) + ends) * size + error, 0.0)
     return drop, jax.lax.stop_gradient(error + (4 * EPS + still.accuracy) * jnp.sum(jnp.abs(moved), axis=1))
 
 
 def cut(eq: Equations, support: Support, bulks: Any, goal: float, drop_goal: float) -> tuple[Any, Any, Any, Piece]:
-    """Pieces that resolve these bulks, ascending: the bulk of each, its begin, end and contents."""
-    todo = [(int(k), half, half + 0.5) for k in bulks for half in (0.0, 0.5)]
+    """Pieces that resolve these bulks, ascending: the bulk of each, its begin, end and contents.
+
+    The mass right of any point is exact, so that what the nodes of a piece miss of its own is known.
+    """
+    mass = np.nan_to_num(np.asarray(jax.lax.stop_gradient(support.mass)))
+    right = np.append(np.cumsum(mass[::-1])[::-1], 0.0)
+    todo = [(int(k), 0.0, 1.0, right[k], right[k + 1]) for k in bulks]
     done: list[tuple[int, float, float, Piece]] = []
     while todo:
         batch, todo = todo[:AT_ONCE], todo[AT_ONCE:]
-        bulk, begin, end = map(np.array, zip(*batch, *batch[-1:] * (AT_ONCE - len(batch)), strict=True))
-        found = jax.tree.map(on_host, _resolve(eq, support.lower[bulk], support.upper[bulk], begin, end))
-        known = jax.tree.map(jax.lax.stop_gradient, found)
-        rough = np.asarray(known.error) > np.maximum(goal, NOISE * np.asarray(known.mass))
-        rough |= np.asarray(known.drop_error) > np.maximum(drop_goal, NOISE * np.asarray(known.size))
-        for i, (k, a, b) in enumerate(batch):
-            if rough[i] and b - a > NARROWEST and len(done) + len(todo) < MOST_PIECES:
-                todo += [(k, a, (a + b) / 2), (k, (a + b) / 2, b)]
+        bulk, begin, end, above, beyond = map(
+            np.array, zip(*batch, *batch[-1:] * (AT_ONCE - len(batch)), strict=True)
+        )
+        found, middle = _resolve(eq, support.lower[bulk], support.upper[bulk], begin, end)
+        found, middle = jax.tree.map(on_host, found), np.asarray(jax.lax.stop_gradient(middle))
+        known = jax.tree.map(lambda a: np.asarray(jax.lax.stop_gradient(a)), found)
+        off = np.maximum(np.abs(known.mass - (above - beyond)) - COUNTED * above, 0.0)
+        known = known._replace(drop_error=known.drop_error + off * known.steepest)
+        found = found._replace(drop_error=known.drop_error)
+        rough = known.error > np.maximum(goal, NOISE * known.mass)
+        rough |= known.drop_error > np.maximum(drop_goal, NOISE * known.size)
+        for i, (k, a, b, over, under) in enumerate(batch):
+            whole, half = b - a == 1.0, (a + b) / 2
+            if whole or (rough[i] and b - a > NARROWEST and len(done) + len(todo) < MOST_PIECES):
+                todo += [(k, a, half, over, middle[i]), (k, half, b, middle[i], under)]
             else:
                 done.append((k, a, b, jax.tree.map(lambda column, i=i: column[i], found)))
     done.sort(key=lambda piece: piece[:2])
@@ -228,7 +245,14 @@ def cut(eq: Equations, support: Support, bulks: Any, goal: float, drop_goal: flo
     return *map(np.array, places), jax.tree.map(lambda *a: namespace(*a).stack(a), *rows)
 
 
-_resolve = jax.jit(jax.vmap(partial(resolve, by=PART), in_axes=(None, 0, 0, 0, 0)))
+@jax.jit
+@partial(jax.vmap, in_axes=(None, 0, 0, 0, 0))
+def _resolve(eq: Equations, lower: Any, upper: Any, begin: Any, end: Any) -> tuple[Piece, Any]:
+    """A piece, and the mass right of its middle."""
+    still, zeta = jax.lax.stop_gradient((eq, place(lower, upper, np.pi * (begin + end) / 2)))
+    middle, _, left, right = zeta
+    u = solve_real_axis(still, middle, 0.02 * jnp.minimum(left, right))
+    return resolve(eq, lower, upper, begin, end, PART), still.tail(u, middle)
 
 
 def holes(bulk: np.ndarray, found: Piece) -> bool:

@@ -298,7 +298,7 @@ def _refined(sp: Spectrum) -> tuple[Spectrum, bool]:
     pad = lambda a: namespace(a).pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1), mode="edge")
     bulk = np.pad(bulk, (0, missing), constant_values=rough.size)
     places = bulk, pad(begin), pad(end)
-    changed = _in_pieces(eq, support, sp.edge_errors, series, rough, places, jax.tree.map(pad, found))
+    changed = _in_pieces(eq, support, series, rough, places, jax.tree.map(pad, found))
     return eqx.tree_at(lambda r: (r.support, r.series), sp, changed), hole
 
 
@@ -306,7 +306,6 @@ def _refined(sp: Spectrum) -> tuple[Spectrum, bool]:
 def _in_pieces(
     eq: Equations,
     support: Support,
-    edge_errors: Any,
     series: Series,
     rough: Any,
     places: tuple[Any, Any, Any],
@@ -314,7 +313,7 @@ def _in_pieces(
 ) -> tuple[Support, Series]:
     """Support and series with the rough bulks in pieces."""
     bulk, begin, end = places
-    drops = drops_of(eq, support, jnp.nan_to_num(edge_errors).reshape(-1, 2), bulk, found)
+    drops = drops_of(eq, support, bulk, found)
     drop, drop_error = (jnp.where(rough, a, b) for a, b in zip(drops, (support.drop, support.drop_error), strict=True))
     more = series_of(support, bulk, begin, end, found)
     kept = series._replace(bulk=jnp.where(jnp.append(rough, False)[series.bulk], rough.size, series.bulk))
@@ -335,9 +334,10 @@ def _spectrum(eq: Equations, search: Search, *, bulks: int) -> tuple[Any, ...]:
         known(edges.lower, eq.bound), known(edges.upper, 2 * eq.bound)
     )
     unknown = jnp.full(bulks, jnp.nan)
-    support = Support(edges.lower, edges.upper, mass, unknown, unknown, edges.count)
+    rounding = jnp.nan_to_num(edges.rounding).reshape(-1, 2)
+    support = Support(edges.lower, edges.upper, rounding, mass, unknown, unknown, edges.count)
     bulk, zero = jnp.where(exists, jnp.arange(bulks), bulks), jnp.zeros(bulks)
-    drops = drops_of(eq, support, jnp.nan_to_num(edges.error).reshape(-1, 2), bulk, found)
+    drops = drops_of(eq, support, bulk, found)
     drop, drop_error = (known(a, jnp.nan) for a in drops)
     support = support._replace(drop=drop, drop_error=drop_error)
     series = series_of(support, bulk, zero, zero + 1.0, found)
