@@ -1,11 +1,13 @@
 """Covariances: closed moments, sampled matrices, and the spectra of continuous laws against their own integrals."""
 
+from itertools import product
 from math import comb
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from mpmath import mp
 from scipy import integrate
 
 import rfspec as rf
@@ -349,6 +351,97 @@ def fold(model, rule, z):
         last = [(system(v + h)[0][2] - system(v - h)[0][2]) / (2 * h.sum()) for h in np.diag(1e-6 * np.abs(v))]
         v = v - np.linalg.solve(np.vstack([rows, last]), f)
     return v[2]
+
+
+def root_law(ratio, variance=1.0):
+    """Marchenko-Pastur with its Stieltjes transform, whose product with itself (19) of its own is the density."""
+    low, high = ((1 + sign * mp.sqrt(mp.mpf(ratio))) ** 2 * variance for sign in (-1, 1))
+
+    def transform(x):
+        root = mp.sqrt(abs((x - low) * (x - high))) * (1 if x > high else -1)
+        return (variance * (1 - ratio) - x + root) / (2 * ratio * variance * x)
+
+    return low, high, transform
+
+
+def log_law(rate, scale=1.0):
+    low, high = scale * mp.exp(-mp.mpf(rate)), mp.mpf(scale)
+    return low, high, lambda x: (mp.log((high - x) / (low - x)) - rate) / (rate * x)
+
+
+def extremes(model, ends, digits=50):
+    """Every value at which z(x) is extreme, x the real zero of 1 + ψ_pTq off the law's interval.
+
+    (7) at given x is quadratic in q, and (6) then gives z: nothing is close to anything else, however close x is to the
+    end of the law.
+    """
+    with mp.workdps(digits):
+        low, high, transform = ends()
+    ge = rf.gaussian_equivalent(model)
+    kappa2, b2, v2, s2 = (mp.mpf(float(a)) for a in (ge.kappa2, ge.b2, ge.v2, ge.s2))
+    psi_p, psi_n = mp.mpf(float(model.psi_p)), mp.mpf(float(model.psi_n))
+
+    def z(x, which):
+        g = 1 + x * transform(x)
+        ratio = psi_p / psi_n
+        a, b = ratio * v2 * psi_p * b2, psi_p * b2 + x * psi_p * kappa2 + ratio * (v2 - kappa2 * x * g)
+        q = (-b + which * mp.sqrt(b * b - 4 * a)) / (2 * a)
+        D = -(1 + psi_p * b2 * q) / (x * psi_p * kappa2 * q)
+        return s2 + v2 * D - 1 / q + (1 + x * transform(x) / (1 + psi_p * b2 * q)) / (psi_p * q)
+
+    found = []
+    with mp.workdps(digits):
+        for (start, sign), which in product(((low, -1), (0, -1), (0, 1), (high, 1)), (-1, 1)):
+            at = lambda y, start=start, sign=sign, which=which: z(start + sign * mp.exp(y), which)  # or complex
+            ys = [mp.mpf(k) / 16 for k in range(-16 * 75, 16 * 25)]
+            values = [at(y) for y in ys]
+            for k in range(1, len(ys) - 1):
+                near = values[k - 1 : k + 2]
+                if all(mp.im(v) == 0 for v in near) and (near[1] - near[0]) * (near[2] - near[1]) < 0:
+                    found.append(float(mp.re(at(turn(at, ys[k - 1], ys[k + 1])))))
+    return np.array(found)
+
+
+def turn(f, left, right):
+    """Where a function that turns once between two places does."""
+    rises = lambda y: mp.re(mp.diff(f, y)) > 0
+    first = rises(left)
+    for _ in range(70):
+        middle = (left + right) / 2
+        left, right = (middle, right) if rises(middle) == first else (left, middle)
+    return left
+
+
+ENDS = {
+    "a soft lower end": (44939.7, 321122.0, 5.42e-5, "relu", rf.MarchenkoPastur(0.52), lambda: root_law(0.52)),
+    "both ends of the sample": (2.297e6, 10065.0, 1.16e-3, "tanh", rf.MarchenkoPastur(0.3), lambda: root_law(0.3)),
+    "hard ends": (5.9188e6, 4239.9, 0.0717, "gelu", rf.Exponential(7.557), lambda: log_law(7.557)),
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n == "hard ends" else pytest.mark.slow) for n in ENDS])
+def test_edges_next_to_the_ends_of_a_law(name):
+    """At large ψ_p and ψ_n the zero of 1 + ψ_pTq comes as close to the ends of the law as 10⁻¹⁴ of them."""
+    psi_p, psi_n, t, activation, law, ends = ENDS[name]
+    model = rf.RandomFeatureModel(psi_p, psi_n, t, activation=activation, covariance=law)
+    sp = rf.spectrum(model)
+    truth = extremes(model, ends)
+    off = np.asarray(sp.edges)[:, None] - truth
+    claimed = sp.edge_error * (np.asarray(sp.edges) - float(sp.atom.location)) + 1e-15 * np.asarray(sp.edges)
+    assert np.all(np.abs(off).min(1) <= claimed)
+    assert np.all(sp.edge_error < 1e-8)
+
+
+@pytest.mark.slow
+def test_derivatives_of_edges_next_to_the_ends_of_a_law():
+    psi_p, psi_n, t, activation, law, ends = ENDS["a soft lower end"]
+    make = lambda psi_p: rf.RandomFeatureModel(psi_p, psi_n, t, activation=activation, covariance=law)
+    slopes = jax.jacfwd(lambda psi_p: rf.spectrum(make(psi_p)).edges)(psi_p)[:4]
+    step = 1e-4 * psi_p
+    up, down = (extremes(make(psi_p + h), ends) for h in (step, -step))
+    edges = np.asarray(rf.spectrum(make(psi_p)).edges)
+    match = lambda found: found[np.abs(edges[:, None] - found).argmin(1)]
+    assert np.asarray(slopes) == pytest.approx((match(up) - match(down)) / (2 * step), rel=1e-6)
 
 
 def test_two_resolvents_near_the_axis_see_the_law():

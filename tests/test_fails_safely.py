@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from problems import WRONG_ONCE, draw, draw_wide, sparing, verdict, verdict_losses
+from problems import WRONG_ONCE, draw, draw_law, draw_wide, sparing, verdict, verdict_losses
 
 import rfspec as rf
 
@@ -21,6 +21,13 @@ def test_nothing_is_silently_wrong_in_the_wide_box(seed, models):
     """All targets, draws of the noise, weight decay, eigenvalues of condition 10⁸ and zeros, ψ up to 10⁷."""
     rng = np.random.default_rng(seed)
     found = [(model, *verdict(model)) for model in (draw_wide(rng, atoms=2) for _ in range(models))]
+    assert [(m, reason) for m, sort, reason in found if sort != "right"] == []
+
+
+@pytest.mark.slow
+def test_nothing_is_silently_wrong_with_continuous_laws():
+    rng = np.random.default_rng(15)
+    found = [(model, *verdict(model)) for model in (draw_law(rng) for _ in range(100))]
     assert [(m, reason) for m, sort, reason in found if sort != "right"] == []
 
 
@@ -44,7 +51,7 @@ def test_the_verdict_sees_a_lost_bulk(monkeypatch):
 
     model = rf.RandomFeatureModel(64.0, 8.0, t=0.01)
     sp = rf.spectrum(model)
-    without_first = lambda a: jnp.concatenate([a[1:], jnp.full(1, jnp.nan)])
+    without_first = lambda a: jnp.concatenate([a[1:], jnp.full((1, *a.shape[1:]), jnp.nan)])
     support = type(sp.support)(*map(without_first, sp.support[:-1]), sp.support.count - 1)
     lost = eqx.tree_at(lambda s: s.support, sp, support)
     monkeypatch.setattr(rf, "spectrum", lambda _: lost)

@@ -192,7 +192,8 @@ def interval(lower: Any, upper: Any, density: Any, span: Any, nodes: int) -> tup
     """A grid on [A, B], and an estimate of its relative error.
 
     `density(δ_A, δ_B)` is ρ at A + δ_A = B - δ_B, any factor. The grid reaches down to `span` = (S_A, L, S_B, R_B):
-    y from -S_A π²/h - L to S_B π²/h + R_B, so that what lies outside is as small as what the series leaves out.
+    y from -S_A π²/h - L to S_B π²/h + R_B, so that the mass outside is as small as what the series leaves out; and its
+    width about as small, for edges of the spectrum come closer to a soft end than that.
     """
     xp = np if concrete(lower, upper, *span) else jnp
     below, length, above, more = span
@@ -211,7 +212,8 @@ def interval(lower: Any, upper: Any, density: Any, span: Any, nodes: int) -> tup
     values = xp.where(y < 0, lower + width * up, upper - width * down)
     # what the grid does not resolve shows at its highest frequencies
     waves = xp.abs(xp.fft.rfft(weights))[-4:].max()
-    error = xp.maximum(4 * waves, 4 * xp.exp(-(np.pi**2) / h))
+    narrow = xp.minimum(*(xp.where(s > 0, xp.minimum(s, 1.0), 1.0) for s in (below, above)))
+    error = xp.maximum(4 * waves, 4 * xp.exp(-narrow * np.pi**2 / h))
     return Interval(values, weights, h * slope * (mass - up), lower, upper, y[0], h), error
 
 

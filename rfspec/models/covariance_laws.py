@@ -17,7 +17,7 @@ from scipy.special import roots_jacobi
 
 from ..numerics.checks import concrete, integer, real_array, real_scalar
 from .covariance import Atoms, Covariance
-from .law_quadrature import TAIL, continue_law, density_from, fill, heights, legendre, power_at, soft_ends
+from .law_quadrature import SOFT, TAIL, continue_law, density_from, fill, heights, legendre, power_at, soft_ends
 from .mixtures import mix, pair
 
 
@@ -256,7 +256,8 @@ class Density(Covariance):
 
         fill(self, rule, nodes, tolerance)
         powers = exponents or tuple(power_at(pdf, end, step) for end, step in ((low, high - low), (high, low - high)))
-        span = (1 / (1 + powers[0]), 0.0, 1 / (1 + powers[1]), 0.0)
+        below, above = ((np if concrete(p) else jnp).maximum(1 / (1 + p), SOFT) for p in powers)
+        span = (below, 0.0, above, 0.0)
         continue_law(self, low, high, density_from(pdf, low, high, powers), span)
 
 

@@ -17,6 +17,7 @@ MOST_NODES = 2048
 FEW = (16, 32, 64)  # nodes tried where none are asked for
 ENOUGH = 1e-10  # error that does
 TAIL = 1e-11  # u^{1+a} of the largest eigenvalues of an unbounded power law, which are put below λ(u)
+SOFT = 0.85  # S of a grid next to a soft end, where 2/3 would do for the mass alone
 NEXT = 1e-8  # distance from an end, in units of the width, below which a density is continued as a power
 
 
@@ -56,8 +57,8 @@ def soft_ends(low: Any, width: Any, nodes: int) -> tuple[Any, Any, float, float]
     """`span` of a density that falls as λ^{-1/2} above `low` and as a root next to both ends."""
     xp = np if concrete(low, width) else jnp
     length = xp.log(width / xp.maximum(low, 1e-100 * width))
-    hard = length > 2 * np.pi * np.sqrt(3 * nodes / 8)  # nothing of the soft edge is seen
-    return xp.where(hard, 2.0, 2 / 3), xp.where(hard, 0.0, 2 * length / 3), 2 / 3, 0.0
+    hard = length > 2 * np.pi * np.sqrt(nodes / (2 + SOFT))  # nothing of the soft edge is seen
+    return xp.where(hard, 2.0, SOFT), xp.where(hard, 0.0, length), SOFT, 0.0
 
 
 def power_at(pdf: Callable[[Any], Any], end: Any, width: Any) -> Any:
