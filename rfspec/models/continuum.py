@@ -217,7 +217,7 @@ def interval(lower: Any, upper: Any, density: Any, span: Any, nodes: int) -> tup
     return Interval(values, weights, h * slope * (mass - up), lower, upper, y[0], h), error
 
 
-def of_interval(grid: Interval, trace: Any, error: Any, *, bounded: bool = True) -> Continuum:
+def of_interval(grid: Interval, error: Any, trace: Any, *, bounded: bool = True) -> Continuum:
     """The law on one interval."""
     row = lambda a: (np if concrete(a) else jnp).reshape(a, (1,))
     return Continuum(

@@ -24,14 +24,15 @@ LARGEST = 1e70  # of data, with fourth powers to spare
 class Covariance(eqx.Module):
     """Atoms λ_k with weights w_k; the base class of every covariance.
 
-    Of a continuous law they are a quadrature for smooth averages over Σ, such as losses, and `fewer` is one of half as
-    many nodes, which tells its error; `continua` holds the law itself, on a fine grid and on a coarse one. Both are
-    None where the atoms are Σ.
+    Of a continuous law they are a quadrature for smooth averages over Σ, such as losses; `fewer` and `more` are those of
+    half and of twice as many nodes, which tell its error; `continua` holds the law itself, on a fine grid and on a
+    coarse one. All three are None where the atoms are Σ.
     """
 
     values: Any
     weights: Any
     fewer: Any = None
+    more: Any = None
     continua: Any = None
 
     @property
@@ -45,7 +46,7 @@ class Covariance(eqx.Module):
 
         The largest relative difference between all nodes and half as many in ∫ρ, ∫λρ and ∫λρ/(λ+x) with
         x = 0.01, 0.1, 1 and 10 times the mean: an upper bound in practice, and where convergence is geometric only
-        about the root of the error. Losses take their own, from the same two sets of nodes.
+        about the root of the error. Losses take their own, from these nodes and twice as many.
         """
         if self.fewer is None:
             return 0.0
@@ -78,11 +79,11 @@ class Covariance(eqx.Module):
         scaled = eqx.tree_at(lambda c: c.values, self, self.values * factor)
         if self.continua is None:
             return scaled
-        fewer, weights = self.fewer
+        rules = ((values * factor, weights) for values, weights in (self.fewer, self.more))
         return eqx.tree_at(
-            lambda c: (c.fewer, c.continua),
+            lambda c: (c.fewer, c.more, c.continua),
             scaled,
-            ((fewer * factor, weights), tuple(law.scaled(factor) for law in self.continua)),
+            (*rules, tuple(law.scaled(factor) for law in self.continua)),
         )
 
 

@@ -91,7 +91,7 @@ class PowerLaw(Covariance):
 
         length = xp.log(xp.maximum(width / scale, 1.0))
         span = (1.0, length, 0.0, 20.0) if whole else (1.0, length, 1.0, 0.0)
-        continue_law(self, scale, scale + width, density, span, bounded=not whole)
+        continue_law(self, scale, scale + width, density, span, nodes=nodes, bounded=not whole)
 
     @staticmethod
     def of_dimension(exponent: Any, d: int) -> Atoms:
@@ -131,7 +131,7 @@ class Exponential(Covariance):
         fill(self, rule, nodes)
         low = scale * xp.exp(-rate)
         span = (1.0, xp.log(xp.maximum(xp.expm1(rate), 1.0)), 1.0, 0.0)
-        continue_law(self, low, scale, lambda up, down: 1 / (low + up), span)
+        continue_law(self, low, scale, lambda up, down: 1 / (low + up), span, nodes=nodes)
 
 
 class MarchenkoPastur(Covariance):
@@ -150,7 +150,7 @@ class MarchenkoPastur(Covariance):
         > 0.
     nodes : int, optional
         K of the losses' quadrature, a Gauss rule of the law itself: exact for its first 2K - 1 moments. By default 16,
-        32 or 64.
+        32 or 64; and where these do not see the small eigenvalues, with a ratio near 1, 192 of the law's own grid.
 
     Raises
     ------
@@ -181,9 +181,8 @@ class MarchenkoPastur(Covariance):
         unit = variance * top
         low, high = unit * (1 - root) ** 2, unit * (1 + root) ** 2
         # ρ falls as λ^{-1/2} above `low` and as (λ - low)^{1/2} next to it
-        continue_law(
-            self, low, high, lambda up, down: (up * down) ** 0.5 / (low + up), partial(soft_ends, low, high - low)
-        )
+        density = lambda up, down: (up * down) ** 0.5 / (low + up)
+        continue_law(self, low, high, density, partial(soft_ends, low, high - low), nodes=nodes)
         if not concrete(ratio) or ratio > 1:
             share = 1 - 1 / top
             mix(self, [None, self], pair(share, 1 - share))
@@ -258,7 +257,7 @@ class Density(Covariance):
         powers = exponents or tuple(power_at(pdf, end, step) for end, step in ((low, high - low), (high, low - high)))
         below, above = ((np if concrete(p) else jnp).maximum(1 / (1 + p), SOFT) for p in powers)
         span = (below, 0.0, above, 0.0)
-        continue_law(self, low, high, density_from(pdf, low, high, powers), span)
+        continue_law(self, low, high, density_from(pdf, low, high, powers), span, nodes=nodes)
 
 
 def _fraction(name: str, value: Any) -> Any:

@@ -15,7 +15,7 @@ from .covariance import Covariance
 
 MOST_NODES = 2048
 FEW = (16, 32, 64)  # nodes tried where none are asked for
-ENOUGH = 1e-10  # error that does
+ENOUGH, ROUGH = 1e-10, 1e-7  # error that does, and one for which there is a better rule
 TAIL = 1e-11  # u^{1+a} of the largest eigenvalues of an unbounded power law, which are put below λ(u)
 SOFT = 0.85  # S of a grid next to a soft end, where 2/3 would do for the mass alone
 NEXT = 1e-8  # distance from an end, in units of the width, below which a density is continued as a power
@@ -24,7 +24,8 @@ NEXT = 1e-8  # distance from an end, in units of the width, below which a densit
 def fill(
     law: Covariance, rule: Callable[[int], tuple[Any, Any]], nodes: int | None, tolerance: float | None = None
 ) -> None:
-    """Values and weights of a continuous law from rule(n) = values and weights of n nodes, and those of half as many.
+    """Values and weights of a continuous law from rule(n) = values and weights of n nodes, and those of half and of twice
+    as many.
 
     A `tolerance` is that of the integral, where it is not known to be 1.
     """
@@ -36,6 +37,8 @@ def fill(
             continue
         if law.error <= ENOUGH:
             break
+    more, finest = rule(2 * n)
+    law.more = more, finest / finest.sum()
     if tolerance is not None and concrete(total) and not abs(total - 1) <= tolerance:
         off = abs(float(total - coarse.sum()))
         raise ValueError(
@@ -47,10 +50,18 @@ def fill(
         law.values, law.weights = law.values[order], law.weights[order]
 
 
-def continue_law(law: Covariance, low: Any, high: Any, density: Any, span: Any, *, bounded: bool = True) -> None:
-    """The law itself, from its density by the distances from both ends."""
-    grids = [interval(low, high, density, span(nodes) if callable(span) else span, nodes) for nodes in (FINE, COARSE)]
-    law.continua = tuple(of_interval(grid, law.trace, error, bounded=bounded) for grid, error in grids)
+def continue_law(
+    law: Covariance, low: Any, high: Any, density: Any, span: Any, *, nodes: int | None, bounded: bool = True
+) -> None:
+    """The law itself, from its density by the distances from both ends.
+
+    Where no few nodes serve, and none were asked for, its grid is the quadrature as well.
+    """
+    grid = lambda n: interval(low, high, density, span(n) if callable(span) else span, n)
+    law.continua = tuple(of_interval(*grid(n), law.trace, bounded=bounded) for n in (FINE, COARSE))
+    if nodes is None and concrete(law.error) and law.error > ROUGH:
+        rules = ((a.values, a.weights) for a, _ in (grid(n) for n in (FINE // 2, FINE, 2 * FINE)))
+        law.fewer, (law.values, law.weights), law.more = rules
 
 
 def soft_ends(low: Any, width: Any, nodes: int) -> tuple[Any, Any, float, float]:

@@ -85,10 +85,10 @@ def mix(law: Covariance, parts: Sequence[Covariance | None], shares: Any) -> Non
     zero = (np.zeros(1), np.ones(1))
     known = [part for part in parts if part is not None]
     own = [zero if part is None else (part.values, part.weights) for part in parts]
-    fewer = [o if part is None or part.fewer is None else part.fewer for part, o in zip(parts, own, strict=True)]
+    other = lambda name: [getattr(part, name, None) or o for part, o in zip(parts, own, strict=True)]
     values, weights = _merged(own, shares)
     if any(not part.atomic for part in known):
-        law.fewer = _merged(fewer, shares)
+        law.fewer, law.more = _merged(other("fewer"), shares), _merged(other("more"), shares)
         law.continua = tuple(
             mixed(
                 [

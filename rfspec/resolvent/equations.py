@@ -31,15 +31,15 @@ def equations(model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool
 def averaged_equations(model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool = False) -> Equations:
     """The same for losses, in which a continuous law needs few nodes: these see resolvents far from the spectrum.
 
-    `coarse`: half as many nodes, their error told by all of them.
+    Their error is told by twice as many; `coarse`: half as many nodes.
     """
-    nodes = filled_up(model.covariance)
-    if model.covariance.fewer is None:
+    covariance = model.covariance
+    nodes = filled_up(covariance)
+    if covariance.fewer is None:
         return _equations(model, ge, *nodes, None, None)
-    fewer = _padded(*model.covariance.fewer)
     if coarse:
-        return _equations(model, ge, *fewer, None, nodes)
-    return _equations(model, ge, *nodes, None, fewer)
+        return _equations(model, ge, *_padded(*covariance.fewer), None, nodes)
+    return _equations(model, ge, *nodes, None, _padded(*covariance.more))
 
 
 def filled_up(covariance: Covariance) -> tuple[Any, Any]:

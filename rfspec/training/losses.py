@@ -19,6 +19,7 @@ from ..resolvent.interface import Equations
 from ..resolvent.solver import left_of_origin, solve_left, solve_off_axis
 from .contour import COARSE, FEWER, FINEST, Contour, flow
 
+AT_LEAST_HALVED = 2.0  # errors by the change that twice as many nodes of a law make
 AT_ONCE = 8  # training times in one call, so that any number of them is compiled already
 
 
@@ -79,7 +80,7 @@ def losses_and_error(eq: Equations, fine: Contour, other: Contour, coarse: Conto
     if still.others is not None:
         law = _with_others(still)
         again = jax.vmap(partial(solve_off_axis, law))(coarse.nodes - law.decay)
-        differ = differ + jnp.abs(roughly(law, again) - roughly(still, few))
+        differ = differ + AT_LEAST_HALVED * jnp.abs(roughly(law, again) - roughly(still, few))
     return train[0], test[0], _errors(still, differ, size[0], moved)
 
 
@@ -109,7 +110,7 @@ def limit(eq: Equations) -> tuple[Any, Any, Any]:
     differ = jnp.zeros(2)
     if still.others is not None:
         law = _with_others(still)
-        differ = jnp.abs(both(law, solve_left(law, -law.decay)) - both(still, u))
+        differ = AT_LEAST_HALVED * jnp.abs(both(law, solve_left(law, -law.decay)) - both(still, u))
     errors = _errors(still, differ, size, moved)
     diverges = errors[1] > jnp.abs(jax.lax.stop_gradient(test))  # at p = mn, where U has a hard edge at 0
     return train, jnp.where(diverges, jnp.inf, test), errors.at[1].set(jnp.where(diverges, jnp.inf, errors[1]))
