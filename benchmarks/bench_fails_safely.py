@@ -2,7 +2,8 @@
 
 Boxes: "usual" (ψ_p to 10⁴, ψ_n to 10⁵, t in [1e-4, 5], one to eight eigenvalues) and "wide" (ψ in [1e-2, 10⁷], t in
 [1e-6, 10], one to sixty eigenvalues with zeros and a condition of up to 10⁸, all activations and polynomials, all
-targets, draws of the noise, weight decay), and "laws" (the same with a continuous law for the eigenvalues). Judges, each of every so-manyth model:
+targets, draws of the noise, weight decay), and "laws" (the same with a continuous law for the eigenvalues). Judges,
+each of every so-manyth model:
 
   spectrum     exact mass, first two moments, drops against the exact train loss at the end
   certificate  edges, masses, drops and densities recomputed in multi-precision arithmetic

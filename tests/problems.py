@@ -175,6 +175,20 @@ WRONG_ONCE = [
         "train loss beside a large test loss", 4.4949e5, 93912.0, 2.6824e-5, target="velocity",
         covariance=rf.Isotropic(6.6578),
     ),
+    # continuous laws: edges closer to the ends of the law than rounding tells in (q, δ); roots of the other sheet inside
+    # of a bulk; half a bulk's drop in a layer between its nodes; small eigenvalues that 64 Gauss nodes do not see
+    problem(
+        "a root of the other sheet", 5.9188e6, 4239.9, 0.0717, activation="gelu", target="data",
+        covariance=rf.Exponential(7.557, 4.5575),
+    ),
+    problem("edges at soft ends", 44940.0, 3.2112e5, 5.42e-5, activation="relu", covariance=rf.MarchenkoPastur(0.52)),
+    problem(
+        "a layer of the population", 9054059.5, 4401248.8, 4.1023e-4, noise_draws=1, covariance=rf.Exponential(1.6, 2.1)
+    ),
+    problem(
+        "losses of nearly square white data", 1535.75, 6861.95, 2.12e-4, target="score", noise_draws=1,
+        covariance=rf.MarchenkoPastur(1.009, 0.313),
+    ),
 ]  # fmt: skip
 
 
@@ -343,8 +357,9 @@ def written(model):
     """A model as the line of Python that makes it."""
     sigma = model.activation
     sigma = f"rf.Polynomial({sigma.coefficients.tolist()})" if isinstance(sigma, rf.Polynomial) else repr(sigma.name)
-    atoms = f"rf.Atoms({model.covariance.values.tolist()}, {model.covariance.weights.tolist()})"
-    atoms = atoms if model.covariance.atomic else f"{type(model.covariance).__name__} of trace {float(model.covariance.trace)!r}"
+    law = model.covariance
+    atoms = f"rf.Atoms({law.values.tolist()}, {law.weights.tolist()})"
+    atoms = atoms if law.atomic else f"{type(law).__name__} of trace {float(law.trace)!r}"
     draws = "np.inf" if np.isinf(model.noise_draws) else f"{model.noise_draws:g}"
     return (
         f"rf.RandomFeatureModel({float(model.psi_p)!r}, {float(model.psi_n)!r}, {float(model.t)!r}, "

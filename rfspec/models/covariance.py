@@ -24,9 +24,9 @@ LARGEST = 1e70  # of data, with fourth powers to spare
 class Covariance(eqx.Module):
     """Atoms λ_k with weights w_k; the base class of every covariance.
 
-    Of a continuous law they are a quadrature for smooth averages over Σ, such as losses; `fewer` and `more` are those of
-    half and of twice as many nodes, which tell its error; `continua` holds the law itself, on a fine grid and on a
-    coarse one. All three are None where the atoms are Σ.
+    Of a continuous law they are a quadrature for smooth averages over Σ, such as losses; `fewer` and `more` have half
+    and twice as many nodes, which tells its error; `continua` holds the law itself, on a fine grid and on a coarse one.
+    All three are None where the atoms are Σ.
     """
 
     values: Any

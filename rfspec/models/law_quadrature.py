@@ -24,8 +24,7 @@ NEXT = 1e-8  # distance from an end, in units of the width, below which a densit
 def fill(
     law: Covariance, rule: Callable[[int], tuple[Any, Any]], nodes: int | None, tolerance: float | None = None
 ) -> None:
-    """Values and weights of a continuous law from rule(n) = values and weights of n nodes, and those of half and of twice
-    as many.
+    """Values and weights of a continuous law from rule(n), those of n nodes; and of half and of twice as many.
 
     A `tolerance` is that of the integral, where it is not known to be 1.
     """

@@ -66,7 +66,7 @@ def null_vectors(columns: list[Unknowns]) -> tuple[Any, Any]:
 def sensitivity(eq: Any, residual: Callable[[Any], Unknowns], covector: Any) -> Any:
     """Σ |covector·∂F/∂p·p| over all numbers p that the equations hold: what their relative errors do to covector·F.
 
-    The terms of F = residual(eq) are products and sums of these numbers, so this also measures what rounding does to it.
+    The terms of F = residual(eq) are products and sums of these numbers: this also measures what rounding does to it.
     """
 
     def image(e: Any) -> tuple[Any, Any]:

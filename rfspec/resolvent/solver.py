@@ -33,6 +33,7 @@ from .equations import equations
 from .interface import Equations
 
 LOW = 1e-16  # relative height at which a solution is as good as on the axis
+REAL = 1e-10  # relative imaginary part that rounding may leave of a real number
 CONVERGED, CLEARLY = 1e-12, 1e-9  # what is asked of a certified solution: relative step, imaginary part
 NEAR_STEPS = 3  # of Newton's method, from a solution nearby
 NOTHING = 1e-60  # of the bound of the spectrum: its square and its inverse square are still numbers
@@ -153,19 +154,20 @@ def _solve(eq: Equations, z: Any) -> Solution:
 def solve_real_axis(eq: Equations, zeta: Any, floor: Any) -> Unknowns:
     """Differentiable limit solution at real ζ, `floor` well below its distance to the nearest edge.
 
-    Where Newton's method from there leads to another root, it is continued down to where nothing changes.
+    Where Newton's method leads to another root from there, it is continued down to where nothing changes.
     """
     still, point = jax.lax.stop_gradient((eq, zeta + 0.0j))
 
     def attempt(carry: tuple[Unknowns, Any], floor: Any) -> tuple[tuple[Unknowns, Any], None]:
-        u, sure = carry
-        again = descend(still, point, floor, steps=jnp.where(sure, 0, 2), final=jnp.where(sure, 0, 4))
-        u = tuple(jnp.where(sure, a, b) for a, b in zip(u, again, strict=True))
-        return (u, is_the_solution(still, u, point)), None
+        u, good = carry
+        again = descend(still, point, floor, steps=jnp.where(good, 0, 2), final=jnp.where(good, 0, 4))
+        u = tuple(jnp.where(good, a, b) for a, b in zip(u, again, strict=True))
+        return (u, nowhere | is_the_solution(still, u, point)), None
 
-    nothing = tuple(1.0 + 0.0 * v for v in still.start(point))
-    floors = jnp.stack([jax.lax.stop_gradient(floor) + 0.0 * point.real, LOW * jnp.abs(point)])
-    (u, _), _ = jax.lax.scan(attempt, (nothing, False & (point == 0)), floors)
+    floor = jax.lax.stop_gradient(floor) + 0.0 * point.real
+    nowhere = ~((floor > 0) & (floor < jnp.inf))  # at an edge, or without one
+    nothing = tuple(1.0 + 0.0 * v for v in still.start(point)), False & nowhere
+    (u, _), _ = jax.lax.scan(attempt, nothing, jnp.stack([floor, LOW * jnp.abs(point)]))
     return implicit(eq, u, zeta + 0.0j)
 
 
@@ -241,7 +243,7 @@ def unknowns_at(eq: Equations, z: Any) -> tuple[Unknowns, Any, Any, Any]:
     status = jnp.where((jax.lax.stop_gradient(z) == eq.origin) & (eq.atom_mass > 0), 2, status)
     status = jnp.where(finite, status, 1)
     # off the support the limit is real; what rounding left of the imaginary part is not passed on
-    spurious = (point.imag == 0) & jnp.all(jnp.stack([v.imag / jnp.abs(v) < 1e-10 for v in u]))
+    spurious = (point.imag == 0) & jnp.all(jnp.stack([v.imag / jnp.abs(v) < REAL for v in u]))
     u = tuple(jnp.where(spurious, v.real + 0j, v) for v in u)
     mirrored = tuple(jnp.where(finite, jnp.where(below, v.conj(), v), jnp.nan) for v in u)
     return mirrored, residual, error, status

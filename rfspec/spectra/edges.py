@@ -18,19 +18,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..numerics.holomorphic import (
-    Unknowns,
-    descend,
-    fold,
-    fold_step,
-    jacobian,
-    null_vectors,
-    sensitivity,
-)
-from ..numerics.rounding import EPS
+from ..numerics.holomorphic import Unknowns, descend
 from ..resolvent.column_equations import SAME
 from ..resolvent.interface import Equations
 from ..resolvent.solver import is_the_solution
+from .folds import Fold, fold_from, implicit_fold
 
 CUTS, ROUNDS = 16, 16  # points put into an interval that is cut
 FEW_CUTS, MORE_ROUNDS = 4, 11  # where intervals are cut only to find the edge that they hold
@@ -87,7 +79,7 @@ def find_edges(eq: Equations, search: Search, *, bulks: int) -> Edges:
     still, search = jax.lax.stop_gradient((eq, search))
     hard, count = search.points.inside[0], search.count
     near, w, zeta, ok = _all_folds(still, search, bulks)
-    zeta, error, rounding = jax.vmap(partial(_implicit_fold, eq))(near, w, zeta)
+    zeta, error, rounding = jax.vmap(partial(implicit_fold, eq))(near, w, zeta)
     # support down to the atom: the first edge is ζ = 0 and no fold
     shift = lambda a, first: jnp.where(hard, jnp.concatenate([first, a[:-1]]), a)
     zeta, error, rounding = (shift(a, jnp.zeros(1)) for a in (zeta, error, rounding))
@@ -222,16 +214,7 @@ def _cuts(points: _Points, width: Any, rows: int, cuts: int) -> Any:
     return jnp.where(width[:, None] > NARROWEST, inner, jnp.nan).ravel()
 
 
-class _Folds(NamedTuple):
-    """Near which place each fold lies, its unknowns there, ζ, and whether it was found."""
-
-    near: Any
-    w: Unknowns
-    zeta: Any
-    found: Any
-
-
-def _all_folds(eq: Equations, search: Search, bulks: int) -> _Folds:
+def _all_folds(eq: Equations, search: Search, bulks: int) -> Fold:
     """Folds in ascending order, padded with the first.
 
     Newton's method starts from the two ends of an interval; where it leads elsewhere the interval is cut.
@@ -307,44 +290,12 @@ def _transitions(points: _Points, bulks: int) -> Any:
     return jnp.where(place < 0, place[0], place)
 
 
-def _folds(eq: Equations, points: _Points, place: Any) -> _Folds:
+def _folds(eq: Equations, points: _Points, place: Any) -> Fold:
     """A fold inside each interval, by Newton's method from its two ends."""
     ends = jnp.concatenate([place, place + 1])
     left, right = jnp.tile(points.x[place], 2), jnp.tile(points.x[place + 1], 2)
-    folds = jax.vmap(partial(_fold, eq))(tuple(v[ends] for v in points.u), points.x[ends])
+    folds = jax.vmap(partial(fold_from, eq))(tuple(v[ends] for v in points.u), points.x[ends])
     ok = folds.found & (folds.zeta > left * (1 - 1e-9)) & (folds.zeta < right * (1 + 1e-9))
     first = ok[: place.size]
     pick = lambda a: jnp.where(first, a[: place.size], a[place.size :])
     return jax.tree.map(pick, folds._replace(found=ok))
-
-
-def _fold(eq: Equations, u: Unknowns, x: Any) -> _Folds:
-    """A fold by Newton's method, found if it is an edge.
-
-    Off the support every unknown rises with ζ on the physical sheet and on no other, so that at an edge, where
-    du/dζ diverges along the null vector of ∂F/∂u, its entries have one sign.
-    """
-    near = eq.place(u)
-    chart = eq.around(near)
-    w, z, step = fold(chart, chart.of(u), x)
-    along, _ = null_vectors(jacobian(lambda *w: chart.residual(w, z), w)[1])
-    _, change = jax.jvp(chart.back, (w,), (tuple(along),))
-    physical = jnp.abs(jnp.sum(jnp.sign(jnp.stack(change)))) == along.size
-    return _Folds(near, w, z, (step < 1e-6) & (physical | chart.at_the_end(w)))
-
-
-def _implicit_fold(eq: Equations, near: Any, w: Unknowns, zeta: Any) -> tuple[Any, Any, Any]:
-    """An edge as a differentiable function of the parameters, its estimated relative error, and what of it is rounding.
-
-    To first order an edge moves by covector·dF/covector·∂F/∂ζ, with the left null vector of ∂F/∂u; dF is what
-    rounding and the errors of the numbers in the equations do to F.
-    """
-    w, zeta = jax.lax.stop_gradient((w, zeta))
-    v, polished = jax.lax.fori_loop(0, 2, lambda _, v: fold_step(eq.around(near), *v), (w, zeta))
-    still, v, z = jax.lax.stop_gradient((eq, v, polished))
-    chart = still.around(near)
-    _, covector = null_vectors(jacobian(lambda *w: chart.residual(w, z), v)[1])
-    _, by_z = jax.jvp(lambda z: chart.residual(v, z), (z,), (jnp.ones_like(z),))
-    shift = sensitivity(still, lambda e: e.around(near).residual(v, z), covector) / jnp.abs(jnp.sum(covector * jnp.stack(by_z)) * z)
-    rounding = jnp.abs(z / zeta - 1.0) + 8 * EPS + 4 * EPS * shift
-    return polished, rounding + still.accuracy * shift, rounding

@@ -223,9 +223,7 @@ def cut(eq: Equations, support: Support, bulks: Any, goal: float, drop_goal: flo
     done: list[tuple[int, float, float, Piece]] = []
     while todo:
         batch, todo = todo[:AT_ONCE], todo[AT_ONCE:]
-        bulk, begin, end, above, beyond = map(
-            np.array, zip(*batch, *batch[-1:] * (AT_ONCE - len(batch)), strict=True)
-        )
+        bulk, begin, end, above, beyond = map(np.array, zip(*batch, *batch[-1:] * (AT_ONCE - len(batch)), strict=True))
         found, middle = _resolve(eq, support.lower[bulk], support.upper[bulk], begin, end)
         found, middle = jax.tree.map(on_host, found), np.asarray(jax.lax.stop_gradient(middle))
         known = jax.tree.map(lambda a: np.asarray(jax.lax.stop_gradient(a)), found)

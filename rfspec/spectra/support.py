@@ -21,8 +21,8 @@ ON_EDGE = 8 * EPS  # of its place
 
 
 class Support(NamedTuple):
-    """Bulks in ascending order, in ζ, padded with NaN: edges, what rounding leaves open of them, relative, exact masses,
-    train-loss drops with errors; how many.
+    """Bulks in ascending order, in ζ, padded with NaN: edges; what rounding leaves open of each, relative; exact
+    masses; train-loss drops with errors; how many.
     """
 
     lower: Any

@@ -16,7 +16,7 @@ from ..numerics.holomorphic import Unknowns, condition, implicit
 from ..numerics.rounding import EPS
 from ..resolvent.columns import IDENTITY
 from ..resolvent.interface import Equations
-from ..resolvent.solver import left_of_origin, solve_left, solve_off_axis
+from ..resolvent.solver import left_of_origin, solve_left, solve_off_axis, towards
 from .contour import COARSE, FEWER, FINEST, Contour, flow
 
 AT_LEAST_HALVED = 2.0  # errors by the change that twice as many nodes of a law make
@@ -64,7 +64,7 @@ def losses_and_error(eq: Equations, fine: Contour, other: Contour, coarse: Conto
     """Losses by the first contour; their errors from the second, from rounding, and from the errors of the constants.
 
     The first two have equally many nodes. The third tells the conditions |∂L/∂p · p| of the numbers p in the
-    equations, and what other nodes of a continuous law would change.
+    equations.
     """
     along = jax.vmap(partial(solve_off_axis, eq))
     u = along(jnp.concatenate([fine.nodes, other.nodes, coarse.nodes]) - eq.decay)
@@ -78,9 +78,11 @@ def losses_and_error(eq: Equations, fine: Contour, other: Contour, coarse: Conto
     moved = condition(still, lambda e: roughly(e, near(e)))
     differ = jnp.stack([jnp.abs(a[1] - a[0]) for a in (train, test)])
     if still.others is not None:
-        law = _with_others(still)
-        again = jax.vmap(partial(solve_off_axis, law))(coarse.nodes - law.decay)
-        differ = differ + AT_LEAST_HALVED * jnp.abs(roughly(law, again) - roughly(still, few))
+        law, path = jax.lax.stop_gradient((_with_others(eq), fine))
+        close = tuple(map(jax.lax.stop_gradient, both[0]))
+        again = jax.vmap(lambda z, *u: towards(law, u, z - law.decay))(path.nodes, *close)
+        moved_to = jnp.stack(losses(law, path, pairs_of(law, again))[:2])
+        differ = differ + AT_LEAST_HALVED * jnp.abs(moved_to - jax.lax.stop_gradient(jnp.stack([train[0], test[0]])))
     return train[0], test[0], _errors(still, differ, size[0], moved)
 
 
