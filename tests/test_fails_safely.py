@@ -31,7 +31,10 @@ def test_nothing_is_silently_wrong_with_continuous_laws():
     assert [(m, reason) for m, sort, reason in found if sort != "right"] == []
 
 
-@pytest.mark.parametrize("problem", sparing(WRONG_ONCE, 3))
+RARELY = ("a root of the other sheet", "losses of nearly square white data")  # programs of their own to be compiled
+
+
+@pytest.mark.parametrize("problem", sparing(WRONG_ONCE, 3, rarely=RARELY))
 def test_what_was_wrong_once(problem):
     assert verdict(problem.model) == ("right", "")
 

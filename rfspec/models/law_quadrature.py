@@ -16,7 +16,7 @@ from .covariance import Covariance
 MOST_NODES = 2048
 FEW = (16, 32, 64)  # nodes tried where none are asked for
 ENOUGH, ROUGH = 1e-10, 1e-7  # error that does, and one for which there is a better rule
-TAIL = 1e-11  # u^{1+a} of the largest eigenvalues of an unbounded power law, which are put below λ(u)
+TAIL = 1e-14  # u^{1+a} of the largest eigenvalues of an unbounded power law, which are put below λ(u)
 SOFT = 0.85  # S of a grid next to a soft end, where 2/3 would do for the mass alone
 NEXT = 1e-8  # distance from an end, in units of the width, below which a density is continued as a power
 

@@ -48,7 +48,7 @@ class RandomFeatureEquations(ColumnEquations):
         covariance = Source(self.ge.v2, {1: self.ge.kappa2})
         if self.slope is None:
             return (Kind(1.0, covariance),)
-        return (Kind(1.0, covariance, {1: self.slope}, self._signal),)
+        return (Kind(1.0, covariance, {1: self.slope}, self._signal(self._held)),)
 
     @property
     def _columns(self) -> Any:

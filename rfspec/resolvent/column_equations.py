@@ -111,12 +111,16 @@ class ColumnEquations(Equations):
     @property
     def _trace(self) -> Any:
         """Tr Σ/d."""
-        return jnp.sum(self.weights * self.values) if self.law is None else self.law.trace
+        return self._held if self.law is None else self.law.trace
 
     @property
-    def _signal(self) -> Any:
+    def _held(self) -> Any:
+        """Tr Σ/d of the values that the equations hold: less than all of it where the largest are put lower."""
+        return jnp.sum(self.weights * self.values)
+
+    def _signal(self, trace: Any) -> Any:
         """c_x² Tr Σ/d."""
-        return 0.0 if self.target.signal is None else self.target.signal**2 * self._trace
+        return 0.0 if self.target.signal is None else self.target.signal**2 * trace
 
     @property
     def mean(self) -> Any:
@@ -334,7 +338,11 @@ class ColumnEquations(Equations):
 
     @property
     def untrained(self) -> Any:
-        return self._signal + self.target.noise**2
+        return self._signal(self._trace) + self.target.noise**2
+
+    @property
+    def beyond(self) -> Any:
+        return self._signal(jnp.where(self.unbounded, self._trace - self._held, 0.0))
 
     @property
     def drop_scale(self) -> Any:

@@ -63,7 +63,7 @@ class NoiseDrawsEquations(ColumnEquations):
         known = {0: noise} if self.slope is None else {0: noise, 1: m * self.slope}
         drawn = Source(ge.s2, {0: ge.b2})
         return (
-            Kind(1.0 / m, whole, known, m * self._signal + noise**2),
+            Kind(1.0 / m, whole, known, m * self._signal(self._held) + noise**2),
             Kind(1.0 - 1.0 / m, drawn, {0: noise}, noise**2),
         )
 

@@ -189,6 +189,11 @@ class Equations(eqx.Module):
 
     @property
     @abstractmethod
+    def beyond(self) -> Any:
+        """What is learnt, all of it, along eigenvalues of Σ beyond the largest that the equations hold."""
+
+    @property
+    @abstractmethod
     def slowest(self) -> Any:
         """About the smallest eigenvalue that learns: training times are scanned down to it."""
 

@@ -209,6 +209,7 @@ def drops_of(eq: Equations, support: Support, bulk: Any, found: Piece) -> tuple[
     still, mass, lower, upper, exact = jax.lax.stop_gradient((eq, mass, support.lower, support.upper, support.mass))
     ends = jnp.sum(support.rounding * jnp.stack([lower, upper], axis=1), axis=1) / (upper - lower)
     error = jnp.where(size > 0, (jnp.abs(mass / exact - 1.0) + ends) * size + error, 0.0)
+    drop = drop + jnp.where(jnp.arange(drop.size) == support.count - 1, eq.beyond, 0.0)
     return drop, jax.lax.stop_gradient(error + (4 * EPS + still.accuracy) * jnp.sum(jnp.abs(moved), axis=1))
 
 
@@ -218,7 +219,7 @@ def cut(eq: Equations, support: Support, bulks: Any, goal: float, drop_goal: flo
     The mass right of any point is exact, so that what the nodes of a piece miss of its own is known.
     """
     mass = np.nan_to_num(np.asarray(jax.lax.stop_gradient(support.mass)))
-    right = np.append(np.cumsum(mass[::-1])[::-1], 0.0)
+    right, accuracy = np.append(np.cumsum(mass[::-1])[::-1], 0.0), float(jax.lax.stop_gradient(eq.accuracy))
     todo = [(int(k), 0.0, 1.0, right[k], right[k + 1]) for k in bulks]
     done: list[tuple[int, float, float, Piece]] = []
     while todo:
@@ -227,7 +228,8 @@ def cut(eq: Equations, support: Support, bulks: Any, goal: float, drop_goal: flo
         found, middle = _resolve(eq, support.lower[bulk], support.upper[bulk], begin, end)
         found, middle = jax.tree.map(on_host, found), np.asarray(jax.lax.stop_gradient(middle))
         known = jax.tree.map(lambda a: np.asarray(jax.lax.stop_gradient(a)), found)
-        off = np.maximum(np.abs(known.mass - (above - beyond)) - COUNTED * above, 0.0)
+        unsure = COUNTED * above + accuracy * mass[bulk]  # the mass right of a point is that of a law to its error
+        off = np.maximum(np.abs(known.mass - (above - beyond)) - unsure, 0.0)
         known = known._replace(drop_error=known.drop_error + off * known.steepest)
         found = found._replace(drop_error=known.drop_error)
         rough = known.error > np.maximum(goal, NOISE * known.mass)
