@@ -133,7 +133,7 @@ def test_best_times():
         "upper end of window",
     ]
     moved = eqx.tree_at(lambda s: s.tau, stop, stop.tau * (1 + 1e-8))
-    assert rf.certify(moved).worst.name == "the best time"
+    assert "the best time" in {row.name for row in rf.certify(moved).rows if not row.honest}
     end = eqx.tree_at(lambda s: (s.tau, s.test), stop, (np.inf, stop.test_limit))
     assert "A BETTER TIME IS 132.8" in rf.certify(end).remark
     wide = eqx.tree_at(lambda s: s.window.upper, stop, np.inf)
