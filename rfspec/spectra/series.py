@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.fft
 
-from ..numerics.checks import namespace, on_host
 from ..numerics.holomorphic import implicit, moves
 from ..numerics.rounding import EPS
 from ..resolvent.interface import Equations
@@ -25,12 +24,6 @@ from .support import Support, depth
 NODES = 48  # of a piece
 COARSE = 16  # of them that tell a condition
 FINE = 8 * NODES  # cells of the table of the distribution
-AT_ONCE = 8  # pieces in one call
-MOST_PIECES = 2048
-NARROWEST = 2.0**-40  # share of a bulk's θ below which a piece is cut no further
-NOISE = 1e-12  # of a piece's own size, that more nodes would not end
-COUNTED = 64 * EPS  # of the mass right of a point, its error
-HOLE = 1e-9  # density of a node, relative to others on both sides, that is none
 
 
 class Rule(NamedTuple):
@@ -211,59 +204,6 @@ def drops_of(eq: Equations, support: Support, bulk: Any, found: Piece) -> tuple[
     error = jnp.where(size > 0, (jnp.abs(mass / exact - 1.0) + ends) * size + error, 0.0)
     drop = drop + jnp.where(jnp.arange(drop.size) == support.count - 1, eq.beyond, 0.0)
     return drop, jax.lax.stop_gradient(error + (4 * EPS + still.accuracy) * jnp.sum(jnp.abs(moved), axis=1))
-
-
-def cut(eq: Equations, support: Support, bulks: Any, goal: float, drop_goal: float) -> tuple[Any, Any, Any, Piece]:
-    """Pieces that resolve these bulks, ascending: the bulk of each, its begin, end and contents.
-
-    The mass right of any point is exact, so that what the nodes of a piece miss of its own is known.
-    """
-    mass = np.nan_to_num(np.asarray(jax.lax.stop_gradient(support.mass)))
-    right, accuracy = np.append(np.cumsum(mass[::-1])[::-1], 0.0), float(jax.lax.stop_gradient(eq.accuracy))
-    todo = [(int(k), 0.0, 1.0, right[k], right[k + 1]) for k in bulks]
-    done: list[tuple[int, float, float, Piece]] = []
-    while todo:
-        batch, todo = todo[:AT_ONCE], todo[AT_ONCE:]
-        bulk, begin, end, above, beyond = map(np.array, zip(*batch, *batch[-1:] * (AT_ONCE - len(batch)), strict=True))
-        found, middle = _resolve(eq, support.lower[bulk], support.upper[bulk], begin, end)
-        found, middle = jax.tree.map(on_host, found), np.asarray(jax.lax.stop_gradient(middle))
-        known = jax.tree.map(lambda a: np.asarray(jax.lax.stop_gradient(a)), found)
-        unsure = COUNTED * above + accuracy * mass[bulk]  # the mass right of a point is that of a law to its error
-        off = np.maximum(np.abs(known.mass - (above - beyond)) - unsure, 0.0)
-        known = known._replace(drop_error=known.drop_error + off * known.steepest)
-        found = found._replace(drop_error=known.drop_error)
-        rough = known.error > np.maximum(goal, NOISE * known.mass)
-        rough |= known.drop_error > np.maximum(drop_goal, NOISE * known.size)
-        for i, (k, a, b, over, under) in enumerate(batch):
-            whole, half = b - a == 1.0, (a + b) / 2
-            if whole or (rough[i] and b - a > NARROWEST and len(done) + len(todo) < MOST_PIECES):
-                todo += [(k, a, half, over, middle[i]), (k, half, b, middle[i], under)]
-            else:
-                done.append((k, a, b, jax.tree.map(lambda column, i=i: column[i], found)))
-    done.sort(key=lambda piece: piece[:2])
-    *places, rows = zip(*done, strict=True)
-    return *map(np.array, places), jax.tree.map(lambda *a: namespace(*a).stack(a), *rows)
-
-
-@jax.jit
-@partial(jax.vmap, in_axes=(None, 0, 0, 0, 0))
-def _resolve(eq: Equations, lower: Any, upper: Any, begin: Any, end: Any) -> tuple[Piece, Any]:
-    """A piece, and the mass right of its middle."""
-    still, zeta = jax.lax.stop_gradient((eq, place(lower, upper, np.pi * (begin + end) / 2)))
-    middle, _, left, right = zeta
-    u = solve_real_axis(still, middle, 0.02 * jnp.minimum(left, right))
-    return resolve(eq, lower, upper, begin, end, PART), still.tail(u, middle)
-
-
-def holes(bulk: np.ndarray, found: Piece) -> bool:
-    """Whether there are nodes without density between others of the same bulk: they lie in a gap that was missed."""
-    density = np.asarray(jax.lax.stop_gradient(found.density))
-    for k in np.unique(bulk):
-        inside = density[bulk == k].ravel()
-        around = np.minimum(np.maximum.accumulate(inside), np.maximum.accumulate(inside[::-1])[::-1])
-        if np.any((inside < HOLE * around) & (around > 0)):
-            return True
-    return False
 
 
 @jax.jit

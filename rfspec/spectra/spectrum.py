@@ -23,13 +23,12 @@ from ..resolvent.equations import equations
 from ..resolvent.interface import Equations
 from ..resolvent.solver import ConvergenceError, Solution, complex_array, solve_at
 from .edges import Search, find_edges, search_support
-from .series import WHOLE, Piece, Series, cut, drops_of, holes, moment_of, quantile_at, resolve, series_of
+from .pieces import in_pieces
+from .series import WHOLE, Series, drops_of, moment_of, quantile_at, resolve, series_of
 from .support import BELOW, PARTS, PartEdges, Support, cdf_at, density_at, masses_and_parts, open_ends
 
 MOST_BULKS = 17  # that there is room for; where there are more, for twice as many
 FEW_BULKS, MANY_EIGENVALUES = 4, 64  # and where room is dear, for fewer at first
-SERIES_GOAL = 1e-10  # of the mass, and of the untrained loss
-FEWEST_PIECES = 32  # that there is room for
 
 
 class Bulk(NamedTuple):
@@ -264,7 +263,10 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     result = Spectrum(model, eq, *_spectrum(eq, search, bulks=_room(eq, search.count)))
     if not concrete(result.failed):
         return result
-    result, hole = (result, False) if bool(result.failed) else _refined(result)
+    hole = False
+    if not bool(result.failed):
+        support, series, hole = in_pieces(eq, result.support, result.series)
+        result = eqx.tree_at(lambda r: (r.support, r.series), result, (support, series))
     if bool(result.failed) or hole:
         raise ConvergenceError(
             f"the edges of the spectrum of {model} could not all be found; two of them may be closer than "
@@ -282,45 +284,6 @@ def _room(eq: Equations, count: Any) -> int:
 
 
 _search = jax.jit(search_support)
-
-
-def _refined(sp: Spectrum) -> tuple[Spectrum, bool]:
-    """The spectrum with bulks cut into pieces where that is needed, and whether a gap was found inside of one."""
-    eq, series, support = sp.equations, *(jax.tree.map(on_host, a) for a in (sp.series, sp.support))
-    goal = SERIES_GOAL / (4 * sp.count)
-    drop_goal = goal * float(jax.lax.stop_gradient(eq.untrained))
-    rough = (np.asarray(series.error) > goal) | (np.asarray(series.drop_error) > drop_goal)
-    if not np.any(rough):
-        return sp, False
-    bulk, begin, end, found = cut(eq, support, np.flatnonzero(rough), goal, drop_goal)
-    hole = holes(bulk, found)
-    missing = max(FEWEST_PIECES, 1 << (bulk.size - 1).bit_length()) - bulk.size
-    pad = lambda a: namespace(a).pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1), mode="edge")
-    bulk = np.pad(bulk, (0, missing), constant_values=rough.size)
-    places = bulk, pad(begin), pad(end)
-    changed = _in_pieces(eq, support, series, rough, places, jax.tree.map(pad, found))
-    return eqx.tree_at(lambda r: (r.support, r.series), sp, changed), hole
-
-
-@jax.jit
-def _in_pieces(
-    eq: Equations,
-    support: Support,
-    series: Series,
-    rough: Any,
-    places: tuple[Any, Any, Any],
-    found: Piece,
-) -> tuple[Support, Series]:
-    """Support and series with the rough bulks in pieces."""
-    bulk, begin, end = places
-    drops = drops_of(eq, support, bulk, found)
-    drop, drop_error = (jnp.where(rough, a, b) for a, b in zip(drops, (support.drop, support.drop_error), strict=True))
-    more = series_of(support, bulk, begin, end, found)
-    kept = series._replace(bulk=jnp.where(jnp.append(rough, False)[series.bulk], rough.size, series.bulk))
-    order = jnp.argsort(jnp.concatenate([kept.bulk, more.bulk]), stable=True)
-    pieces = (jnp.concatenate([a, b])[order] for a, b in zip(kept[:5], more[:5], strict=True))
-    errors = (jnp.where(rough, a, b) for a, b in zip(more[5:], kept[5:], strict=True))
-    return support._replace(drop=drop, drop_error=drop_error), Series(*pieces, *errors)
 
 
 @partial(jax.jit, static_argnames="bulks")
