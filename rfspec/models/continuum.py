@@ -59,8 +59,8 @@ class Continuum(eqx.Module):
 
     `values`, `weights` [row·node]; `below`: weights of ∫ (M - S) dλ; `lower`, `upper`, `start`, `step`, `mass` [row],
     the mass of atoms not counted. `tops`, `shares` [component]: largest eigenvalue and mass of each interval and atom.
-    `trace`: ∫ λ dρ. `error`: relative, of the integrals. `bounded`: 1 where the law ends at the largest of
-    `tops`, 0 where it has no end.
+    `trace`: ∫ λ dρ. `error`: relative, of the integrals. `lowered`: the share of the largest eigenvalues
+    that are put lower, of a law without an end; 0 of others.
     """
 
     values: Any
@@ -75,7 +75,7 @@ class Continuum(eqx.Module):
     shares: Any
     trace: Any
     error: Any
-    bounded: Any = np.float64(1.0)
+    lowered: Any = np.float64(0.0)
 
     def scaled(self, factor: Any) -> Continuum:
         """The law of factor·λ."""
@@ -217,7 +217,7 @@ def interval(lower: Any, upper: Any, density: Any, span: Any, nodes: int) -> tup
     return Interval(values, weights, h * slope * (mass - up), lower, upper, y[0], h), error
 
 
-def of_interval(grid: Interval, error: Any, trace: Any, *, bounded: bool = True) -> Continuum:
+def of_interval(grid: Interval, error: Any, trace: Any, *, lowered: Any = 0.0) -> Continuum:
     """The law on one interval."""
     row = lambda a: (np if concrete(a) else jnp).reshape(a, (1,))
     return Continuum(
@@ -233,7 +233,7 @@ def of_interval(grid: Interval, error: Any, trace: Any, *, bounded: bool = True)
         np.ones(1),
         trace,
         error,
-        np.float64(bounded),
+        np.float64(lowered) if concrete(lowered) else lowered,
     )
 
 
@@ -275,5 +275,5 @@ def mixed(parts: Sequence[Continuum], shares: Any) -> Continuum:
         **{name: joined(name) for name in names},
         trace=sum(p.trace for p in weighted),
         error=over_parts([p.error for p in parts]).max(),
-        bounded=over_parts([p.bounded for p in parts]).min(),
+        lowered=sum(share * p.lowered for p, share in zip(parts, shares, strict=True)),
     )

@@ -47,8 +47,8 @@ class PowerLaw(Covariance):
     Notes
     -----
     Without a cutoff the eigenvalues have no upper bound. Then neither has the spectrum of U: its last edge is ∞, and
-    where it has an atom the first one is the place of the atom. It is computed with the share u = 10^{-14/(1+a)} of the
-    largest eigenvalues put below λ(u), which changes the other modes by relative 1e-14, loss drops by up to u, and the
+    where it has an atom the first one is the place of the atom. It is computed with the share u = 10^{-11/(1+a)} of the
+    largest eigenvalues put below λ(u), which changes the other modes by relative 1e-11, loss drops by up to u, and the
     distribution in its upper tail by u/ψ_p.
 
     Examples
@@ -91,7 +91,7 @@ class PowerLaw(Covariance):
 
         length = xp.log(xp.maximum(width / scale, 1.0))
         span = (1.0, length, 0.0, 20.0) if whole else (1.0, length, 1.0, 0.0)
-        continue_law(self, scale, scale + width, density, span, nodes=nodes, bounded=not whole)
+        continue_law(self, scale, scale + width, density, span, nodes=nodes, lowered=tail if whole else 0.0)
 
     @staticmethod
     def of_dimension(exponent: Any, d: int) -> Atoms:

@@ -16,7 +16,7 @@ from .covariance import Covariance
 MOST_NODES = 2048
 FEW = (16, 32, 64)  # nodes tried where none are asked for
 ENOUGH, ROUGH = 1e-10, 1e-7  # error that does, and one for which there is a better rule
-TAIL = 1e-14  # u^{1+a} of the largest eigenvalues of an unbounded power law, which are put below λ(u)
+TAIL = 1e-11  # u^{1+a} of the largest eigenvalues of an unbounded power law, which are put below λ(u)
 SOFT = 0.85  # S of a grid next to a soft end, where 2/3 would do for the mass alone
 NEXT = 1e-8  # distance from an end, in units of the width, below which a density is continued as a power
 
@@ -50,14 +50,14 @@ def fill(
 
 
 def continue_law(
-    law: Covariance, low: Any, high: Any, density: Any, span: Any, *, nodes: int | None, bounded: bool = True
+    law: Covariance, low: Any, high: Any, density: Any, span: Any, *, nodes: int | None, lowered: Any = 0.0
 ) -> None:
     """The law itself, from its density by the distances from both ends.
 
     Where no few nodes serve, and none were asked for, its grid is the quadrature as well.
     """
     grid = lambda n: interval(low, high, density, span(n) if callable(span) else span, n)
-    law.continua = tuple(of_interval(*grid(n), law.trace, bounded=bounded) for n in (FINE, COARSE))
+    law.continua = tuple(of_interval(*grid(n), law.trace, lowered=lowered) for n in (FINE, COARSE))
     if nodes is None and concrete(law.error) and law.error > ROUGH:
         rules = ((a.values, a.weights) for a, _ in (grid(n) for n in (FINE // 2, FINE, 2 * FINE)))
         law.fewer, (law.values, law.weights), law.more = rules

@@ -128,7 +128,11 @@ class ColumnEquations(Equations):
 
     @property
     def unbounded(self) -> Any:
-        return np.False_ if self.law is None else self.law.bounded == 0
+        return np.False_ if self.law is None else self.law.lowered > 0
+
+    @property
+    def lowered(self) -> Any:
+        return np.float64(0.0) if self.law is None else self.law.lowered
 
     @property
     def _components(self) -> tuple[Any, Any]:

@@ -150,6 +150,11 @@ class Equations(eqx.Module):
 
     @property
     @abstractmethod
+    def lowered(self) -> Any:
+        """The share of Σ's eigenvalues that are put lower."""
+
+    @property
+    @abstractmethod
     def mean(self) -> Any:
         """Mean of the spectrum, Tr Ũ/p."""
 

@@ -78,7 +78,7 @@ def find_edges(eq: Equations, search: Search, *, bulks: int) -> Edges:
     """
     still, search = jax.lax.stop_gradient((eq, search))
     hard, count = search.points.inside[0], search.count
-    near, w, zeta, ok = _all_folds(still, search, bulks)
+    near, w, zeta, ok, _ = _all_folds(still, search, bulks)
     zeta, error, rounding = jax.vmap(partial(implicit_fold, eq))(near, w, zeta)
     # support down to the atom: the first edge is ζ = 0 and no fold
     shift = lambda a, first: jnp.where(hard, jnp.concatenate([first, a[:-1]]), a)
@@ -235,7 +235,7 @@ def _all_folds(eq: Equations, search: Search, bulks: int) -> Fold:
         place = _transitions(points, bulks)
         folds = _folds(eq, points, place)
         span = jnp.log(points.x[place + 1] / points.x[place])
-        width = jnp.zeros(points.x.size - 1).at[place].max(jnp.where(folds.found, 0.0, span))
+        width = jnp.zeros(points.x.size - 1).at[place].max(jnp.where(folds.settled, 0.0, span))
         return points, _cuts(points, width, rows, FEW_CUTS), folds, k + 1
 
     like = jax.eval_shape(partial(_folds, eq), points, jnp.zeros(rows, int))
@@ -295,7 +295,8 @@ def _folds(eq: Equations, points: _Points, place: Any) -> Fold:
     ends = jnp.concatenate([place, place + 1])
     left, right = jnp.tile(points.x[place], 2), jnp.tile(points.x[place + 1], 2)
     folds = jax.vmap(partial(fold_from, eq))(tuple(v[ends] for v in points.u), points.x[ends])
-    ok = folds.found & (folds.zeta > left * (1 - 1e-9)) & (folds.zeta < right * (1 + 1e-9))
-    first = ok[: place.size]
-    pick = lambda a: jnp.where(first, a[: place.size], a[place.size :])
-    return jax.tree.map(pick, folds._replace(found=ok))
+    inside = (folds.zeta > left * (1 - 1e-9)) & (folds.zeta < right * (1 + 1e-9))
+    folds = folds._replace(found=folds.found & inside, settled=folds.settled & inside)
+    worth = folds.found.astype(int) + folds.settled
+    first = worth[: place.size] >= worth[place.size :]
+    return jax.tree.map(lambda a: jnp.where(first, a[: place.size], a[place.size :]), folds)

@@ -11,14 +11,17 @@ from ..numerics.holomorphic import Unknowns, fold, fold_step, jacobian, null_vec
 from ..numerics.rounding import EPS
 from ..resolvent.interface import Equations
 
+FOUND, SETTLED = 1e-6, 1e-10  # last relative step of a fold
+
 
 class Fold(NamedTuple):
-    """Near which branch point it lies, its unknowns there, ζ, and whether it was found."""
+    """Near which branch point it lies, its unknowns there, ζ; whether it was found, and whether it is settled."""
 
     near: Any
     w: Unknowns
     zeta: Any
     found: Any
+    settled: Any
 
 
 def fold_from(eq: Equations, u: Unknowns, x: Any) -> Fold:
@@ -33,7 +36,8 @@ def fold_from(eq: Equations, u: Unknowns, x: Any) -> Fold:
     along, _ = null_vectors(jacobian(lambda *w: chart.residual(w, z), w)[1])
     _, change = jax.jvp(chart.back, (w,), (tuple(along),))
     physical = jnp.abs(jnp.sum(jnp.sign(jnp.stack(change)))) == along.size
-    return Fold(near, w, z, (step < 1e-6) & (physical | chart.at_the_end(w)))
+    found = (step < FOUND) & (physical | chart.at_the_end(w))
+    return Fold(near, w, z, found, found & (step < SETTLED))
 
 
 def implicit_fold(eq: Equations, near: Any, w: Unknowns, zeta: Any) -> tuple[Any, Any, Any]:

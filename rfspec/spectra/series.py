@@ -201,7 +201,8 @@ def drops_of(eq: Equations, support: Support, bulk: Any, found: Piece) -> tuple[
     mass, drop, size, error, moved = (jax.ops.segment_sum(a, bulk, support.lower.size) for a in of)
     still, mass, lower, upper, exact = jax.lax.stop_gradient((eq, mass, support.lower, support.upper, support.mass))
     ends = jnp.sum(support.rounding * jnp.stack([lower, upper], axis=1), axis=1) / (upper - lower)
-    error = jnp.where(size > 0, (jnp.abs(mass / exact - 1.0) + ends) * size + error, 0.0)
+    displaced = still.lowered * still.untrained
+    error = jnp.where(size > 0, (jnp.abs(mass / exact - 1.0) + ends) * size + error + displaced, 0.0)
     drop = drop + jnp.where(jnp.arange(drop.size) == support.count - 1, eq.beyond, 0.0)
     return drop, jax.lax.stop_gradient(error + (4 * EPS + still.accuracy) * jnp.sum(jnp.abs(moved), axis=1))
 
