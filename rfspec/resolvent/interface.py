@@ -195,7 +195,7 @@ class Equations(eqx.Module):
     @property
     @abstractmethod
     def beyond(self) -> Any:
-        """What is learnt, all of it, along eigenvalues of Σ beyond the largest that the equations hold."""
+        """What there is to learn along eigenvalues of Σ beyond the largest that the equations hold."""
 
     @property
     @abstractmethod

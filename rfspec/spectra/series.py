@@ -203,7 +203,8 @@ def drops_of(eq: Equations, support: Support, bulk: Any, found: Piece) -> tuple[
     ends = jnp.sum(support.rounding * jnp.stack([lower, upper], axis=1), axis=1) / (upper - lower)
     displaced = still.lowered * still.untrained
     error = jnp.where(size > 0, (jnp.abs(mass / exact - 1.0) + ends) * size + error + displaced, 0.0)
-    drop = drop + jnp.where(jnp.arange(drop.size) == support.count - 1, eq.beyond, 0.0)
+    beyond = jnp.where(jnp.arange(drop.size) == support.count - 1, eq.beyond, 0.0)
+    drop, error = drop + beyond, error + jnp.abs(beyond)  # nothing tells whether all of it is learnt
     return drop, jax.lax.stop_gradient(error + (4 * EPS + still.accuracy) * jnp.sum(jnp.abs(moved), axis=1))
 
 
