@@ -94,8 +94,8 @@ def folds(numbers: Numbers, digits: int) -> list[Fold]:
 def branch_polynomial(c: Numbers) -> tuple[sp.Poly, sp.Poly, sp.Poly]:
     r"""R(t), the discriminant without double points, and α, β with Q = -β/α at its roots.
 
-    With h = κ²ψ_n/t - κ²∫λ/(1+λt) - v² - ψ_n b² equation (24) is v²b²Q² - hQ + ψ_n = 0. The Hessian of Φ, times
-    Q²A², is a cubic in Q; reduced by (24) it is αQ + β, and R their resultant. Factors t and 1 + λt come from
+    With h = κ²ψ_n/t - κ²∫λ/(1+λt) - v² - ψ_n b² equation (25) is v²b²Q² - hQ + ψ_n = 0. The Hessian of Φ, times
+    Q²A², is a cubic in Q; reduced by (25) it is αQ + β, and R their resultant. Factors t and 1 + λt come from
     denominators.
     """
     poly = lambda e: sp.Poly(e, _T)
@@ -126,7 +126,7 @@ def branch_polynomial(c: Numbers) -> tuple[sp.Poly, sp.Poly, sp.Poly]:
     g = [e * S for e in bracket]
     for i, s in enumerate(square):
         g[i] = g[i] - d * last * s
-    if a == 0:  # (24) is linear: Q = ψ_n d/h
+    if a == 0:  # (25) is linear: Q = ψ_n d/h
         R = sum((e * h ** (3 - i) * (d * n) ** i for i, e in enumerate(g)), poly(0))
         alpha, beta = h, d * -n
         while (infinite := R.gcd(h)).degree() > 0:  # Q = ∞

@@ -2,15 +2,15 @@ r"""The algebraic curve P(q, z) = 0 of the resolvent for a Σ with finitely many
 
 With Q = ψ_p q, ζ = z - s², A = 1 + b²Q and t = κ²Q/((1+δ)A), equations (6) and (7) of docs/theory.md become
 
-    v²b²Q + ψ_n/Q + v² + ψ_n b² = κ²ψ_n/t - κ² ∫ dρ_Σ λ/(1 + λt)                                    (24)
-    ζ = (t/κ²)(v²b² - ψ_n/Q²) + (ψ_n - ψ_p)/Q + (1 - ψ_n) b²/A                                       (25)
+    v²b²Q + ψ_n/Q + v² + ψ_n b² = κ²ψ_n/t - κ² ∫ dρ_Σ λ/(1 + λt)                                    (25)
+    ζ = (t/κ²)(v²b² - ψ_n/Q²) + (ψ_n - ψ_p)/Q + (1 - ψ_n) b²/A                                       (26)
 
-Equation (25) is linear in t. Eliminated from (24), t leaves, with G = v²b²Q² - ψ_n and N = (ζQ - 1 + ψ_p)A + 1 - ψ_n,
+Equation (26) is linear in t. Eliminated from (25), t leaves, with G = v²b²Q² - ψ_n and N = (ζQ - 1 + ψ_p)A + 1 - ψ_n,
 
-    (1 - ψ_n)v²Q + (ζQ - 1 + ψ_p)(v²Q + ψ_n) = G² ∫ dρ_Σ 1/(AG + λκ²QN)                                (26)
+    (1 - ψ_n)v²Q + (ζQ - 1 + ψ_p)(v²Q + ψ_n) = G² ∫ dρ_Σ 1/(AG + λκ²QN)                                (27)
 
-which for k nonzero eigenvalues is a polynomial of degree 3k + 2 in q and k + 1 in z. Equations (24) and (25) say that
-Φ(Q, t) is stationary; a branch point is where its Hessian vanishes, and eliminating Q, quadratic in (24), leaves one
+which for k nonzero eigenvalues is a polynomial of degree 3k + 2 in q and k + 1 in z. Equations (25) and (26) say that
+Φ(Q, t) is stationary; a branch point is where its Hessian vanishes, and eliminating Q, quadratic in (25), leaves one
 polynomial of degree 7k + 2 in t: the discriminant of P without its double points. Its real roots are isolated exactly.
 For Im z > 0 exactly one root has Im q > 0 and Im δ > 0, so of the real branch points the edges of the spectrum are
 those at which dδ/dq > 0 along the curve. None of this is in arXiv 2505.17638.
@@ -34,7 +34,7 @@ _NAMES = ("psi_p", "psi_n", "kappa2", "b2", "v2", "s2")
 
 
 class Numbers(NamedTuple):
-    """Everything that (24) and (25) depend on: symbols, exact rationals or multi-precision numbers."""
+    """Everything that (25) and (26) depend on: symbols, exact rationals or multi-precision numbers."""
 
     psi_p: Any
     psi_n: Any
@@ -52,7 +52,7 @@ class Numbers(NamedTuple):
 def curve(model: RandomFeatureModel, digits: int = 40) -> sp.Poly:
     r"""The polynomial P(q, z) with P(q(z), z) = 0 for the resolvent q(z) of a model, with exact rational coefficients.
 
-    Equation (26), multiplied by its denominators; degree 3k + 2 in q and k + 1 in z for k nonzero eigenvalues of Σ.
+    Equation (27), multiplied by its denominators; degree 3k + 2 in q and k + 1 in z for k nonzero eigenvalues of Σ.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def _assemble(c: Numbers) -> sp.Poly:
     A, G = 1 + c.b2 * Q, c.v2 * c.b2 * Q**2 - c.psi_n
     E = zeta * Q - 1 + c.psi_p
     N = E * A + 1 - c.psi_n
-    left = poly((1 - c.psi_n) * c.v2 * Q + E * (c.v2 * Q + c.psi_n))  # (26)
+    left = poly((1 - c.psi_n) * c.v2 * Q + E * (c.v2 * Q + c.psi_n))  # (27)
     # a zero eigenvalue's G²/(AG) is G/A
     below = [poly(A) if x == 0 else poly(A * G + x * c.kappa2 * Q * N) for x in c.values]
     above = [poly(G if x == 0 else G**2) * w for x, w in zip(c.values, c.weights, strict=True)]

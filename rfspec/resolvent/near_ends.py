@@ -5,7 +5,7 @@ short of that end by very little: with ε of the order of 1/ψ_p and 1/ψ_n, by 
 where it jumps. Rounding leaves nothing of so small an e(A) in (q, δ), and Newton's method finds the fold from its close
 neighbourhood alone. With T = T_0 + D_1T_1(λ), E the near end and F the far one,
 
-    v² = e(E)/e(F),   ψ_pqD_1 = -(1 + ψ_pqT_0)(1 - v²)/N,   e(F) = (1 + ψ_pqT_0)[T_1(E) - T_1(F)]/N,      (28)
+    v² = e(E)/e(F),   ψ_pqD_1 = -(1 + ψ_pqT_0)(1 - v²)/N,   e(F) = (1 + ψ_pqT_0)[T_1(E) - T_1(F)]/N,      (24)
     N = T_1(E) - v²T_1(F),
 
 v is an unknown in place of δ_1 in which nothing cancels. det ∂F/∂u is linear in v at a square root, and v goes to 0
@@ -65,7 +65,7 @@ def around(eq: Any, end: End) -> Chart:
     nodes = at(eq.law.distances(eq.values, end.row, end.upper), eq.values)
 
     def line(w: Unknowns) -> tuple[Any, Any, Any]:
-        """e at both ends and ψ_pqD_1, by (28)."""
+        """e at both ends and ψ_pqD_1, by (24)."""
         square = at(w[1], 0.5) ** 2
         without = lambda first, value: eq._T((first, *eq._D(w)[1:]), value)
         T1 = lambda value: jax.jvp(lambda first: without(first, value), (0.0,), (1.0,))[1]

@@ -54,7 +54,7 @@ def leading_order_of(eq: Equations) -> LeadingOrder:
     high = jnp.where(eq.unbounded, jnp.inf, high)
     width = jnp.sqrt(eq.psi_p / eq.psi_n)
     floor = ge.v2 + ge.s2
-    return LeadingOrder(  # (27)
+    return LeadingOrder(  # (28)
         population=(floor + low, floor + high),
         sample=(ge.s2 + ge.v2 * (1.0 - width) ** 2, ge.s2 + ge.v2 * (1.0 + width) ** 2),
     )
