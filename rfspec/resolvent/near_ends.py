@@ -59,7 +59,7 @@ def plain(residual: Callable[[Unknowns, Any], Unknowns]) -> Chart:
 
 def around(eq: Any, end: End) -> Chart:
     """v for δ_1 where the end is near."""
-    low, high = eq.law.lower[end.row], eq.law.upper[end.row]
+    low, high = (jnp.asarray(a)[end.row] for a in (eq.law.lower, eq.law.upper))
     near, far = jnp.where(end.upper, high, low), jnp.where(end.upper, low, high)
     at = lambda here, otherwise: jnp.where(end.near, here, otherwise)
     nodes = at(eq.law.distances(eq.values, end.row, end.upper), eq.values)
