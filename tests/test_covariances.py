@@ -354,7 +354,7 @@ def fold(model, rule, z):
 
 
 def root_law(ratio, variance=1.0):
-    """Marchenko-Pastur with its Stieltjes transform, whose product with itself (19) of its own is the density."""
+    """The ends of Marchenko-Pastur's law and ∫ρ/(λ - x) outside of them, in closed form."""
     low, high = ((1 + sign * mp.sqrt(mp.mpf(ratio))) ** 2 * variance for sign in (-1, 1))
 
     def transform(x):
@@ -365,6 +365,7 @@ def root_law(ratio, variance=1.0):
 
 
 def log_law(rate, scale=1.0):
+    """The same of the exponential law, ρ ∝ 1/λ."""
     low, high = scale * mp.exp(-mp.mpf(rate)), mp.mpf(scale)
     return low, high, lambda x: (mp.log((high - x) / (low - x)) - rate) / (rate * x)
 

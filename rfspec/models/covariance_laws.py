@@ -48,8 +48,9 @@ class PowerLaw(Covariance):
     -----
     Without a cutoff the eigenvalues have no upper bound. Then neither has the spectrum of U: its last edge is ∞, and
     where it has an atom the first one is the place of the atom. It is computed with the share u = 10^{-11/(1+a)} of the
-    largest eigenvalues put below λ(u), which changes the other modes by relative 1e-11, loss drops by up to u, and the
-    distribution in its upper tail by u/ψ_p.
+    largest eigenvalues put below λ(u), which changes the other modes by relative 1e-11, the distribution in its
+    upper tail by u/ψ_p, and loss drops by up to u and, where the target holds the signal, by the variance put lower;
+    both are part of ``loss_drop_error``.
 
     Examples
     --------

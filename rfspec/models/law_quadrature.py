@@ -14,6 +14,7 @@ from .continuum import COARSE, FINE, interval, of_interval
 from .covariance import Covariance
 
 MOST_NODES = 2048
+MANY = 256  # nodes
 FEW = (16, 32, 64)  # nodes tried where none are asked for
 ENOUGH, ROUGH = 1e-10, 1e-7  # error that does, and one for which there is a better rule
 TAIL = 1e-11  # u^{1+a} of the largest eigenvalues of an unbounded power law, which are put below λ(u)
@@ -36,8 +37,10 @@ def fill(
             continue
         if law.error <= ENOUGH:
             break
-    more, finest = rule(2 * n)
-    law.more = more, finest / finest.sum()
+    law.more = law.fewer  # of many nodes half as many tell the error as well: more than it is, and sooner
+    if n <= MANY:
+        more, finest = rule(2 * n)
+        law.more = more, finest / finest.sum()
     if tolerance is not None and concrete(total) and not abs(total - 1) <= tolerance:
         off = abs(float(total - coarse.sum()))
         raise ValueError(

@@ -55,9 +55,8 @@ class ColumnEquations(Equations):
         return self.balance(u, self._averages(u), zeta)
 
     def place(self, u: Unknowns) -> End | None:
-        if self.law is None:
-            return None
-        return nearest(self._ends(u, self._D(u)), self.law.lower != self.law.upper)
+        law = self.law
+        return None if law is None else nearest(self._ends(u, self._D(u)), law.lower != law.upper)
 
     def around(self, place: End | None) -> Chart:
         return plain(self.residual) if place is None else around(self, place)
@@ -125,10 +124,6 @@ class ColumnEquations(Equations):
     @property
     def mean(self) -> Any:
         return self.ge.kappa2 * self._trace + self.ge.b2 + self.ge.v2 + self.ge.s2
-
-    @property
-    def unbounded(self) -> Any:
-        return np.False_ if self.law is None else self.law.lowered > 0
 
     @property
     def lowered(self) -> Any:

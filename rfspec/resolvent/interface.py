@@ -145,13 +145,13 @@ class Equations(eqx.Module):
 
     @property
     @abstractmethod
-    def unbounded(self) -> Any:
-        """Whether Σ has no largest eigenvalue, and the equations hold it with the largest put lower."""
+    def lowered(self) -> Any:
+        """The share of Σ's eigenvalues that the equations hold lower than they are; 0 where Σ has a largest one."""
 
     @property
-    @abstractmethod
-    def lowered(self) -> Any:
-        """The share of Σ's eigenvalues that are put lower."""
+    def unbounded(self) -> Any:
+        """Whether Σ has no largest eigenvalue."""
+        return self.lowered > 0
 
     @property
     @abstractmethod
