@@ -186,6 +186,23 @@ WRONG_ONCE = [
     problem(
         "a layer of the population", 9054059.5, 4401248.8, 4.1023e-4, noise_draws=1, covariance=rf.Exponential(1.6, 2.1)
     ),
+    # z = 0 was approached to 10⁻⁶⁰ of the largest of 64 nodes, which was 10⁶⁵: the loss at the end was untrained
+    problem(
+        "the end of training without a largest eigenvalue", 6.3575, 23.256, 0.065386, target="velocity", noise_draws=4,
+        activation=rf.Polynomial([2.0902, -0.30053, 0.36919, -0.52415]),
+        covariance=rf.PowerLaw(0.95).normalised(0.27727),
+    ),
+    problem(
+        "edges in a tail that is put lower", 1528154.86, 441004.92, 9.421e-5, activation="erf", target="score",
+        covariance=rf.PowerLaw(0.155).normalised(7.34),
+    ),
+    # the determinant vanishes at an end where the density of the law rises linearly, and an edge was found there
+    problem(
+        "no edge at a linear end", 366.1113984, 360.9649327, 4.501517e-5, target="velocity",
+        covariance=rf.Density(
+            lambda x: (x - 1) * (3 - x) ** 0.5 * 15 / 2**4.5, 1.0, 3.0, exponents=(1.0, 0.5)
+        ).normalised(0.4360831525),
+    ),
     problem(
         "losses of nearly square white data", 1535.75, 6861.95, 2.12e-4, target="score", noise_draws=1,
         covariance=rf.MarchenkoPastur(1.009, 0.313),
@@ -342,10 +359,11 @@ def draw_wide(rng, atoms=None):
 
 
 def draw_law(rng, atoms=None):
-    """The same with a continuous law in place of eigenvalues, one that has an end."""
+    """The same with a continuous law in place of eigenvalues."""
     model = draw_wide(rng, atoms=1)
     laws = (
         lambda: rf.PowerLaw(rng.uniform(0.3, 2.0), cutoff=10.0 ** rng.uniform(-3, -1)),
+        lambda: rf.PowerLaw(rng.uniform(0.05, 0.9)),
         lambda: rf.Exponential(rng.uniform(0.5, 8.0)),
         lambda: rf.MarchenkoPastur(10.0 ** rng.uniform(-1, 1)),
         lambda: rf.Mixture(

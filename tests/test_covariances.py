@@ -61,10 +61,10 @@ def test_moments_of_the_power_law(a, cutoff):
         assert average(law, lambda x, k=k: x**k) == pytest.approx(0.5**k * integral / (1 - cutoff), rel=1e-12)
 
 
-@pytest.mark.parametrize("a", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("a", [0.02, 0.2, 0.5, 0.8, 0.95, 0.99])
 def test_power_law_without_a_cutoff(a):
     law = rf.PowerLaw(a)
-    assert float(law.trace) == pytest.approx(1 / (1 - a), rel=max(1e-12, float(law.error)))
+    assert float(law.trace) == pytest.approx(1 / (1 - a), rel=1e-12)
     for x in (0.1, 1.0, 10.0):
         exact, _ = integrate.quad(lambda u, x=x: 1 / (1 + x * u**a), 0, 1, epsabs=1e-13, epsrel=1e-13)
         assert average(law, lambda v, x=x: v / (v + x)) == pytest.approx(exact, rel=max(1e-9, float(law.error)))
@@ -370,6 +370,18 @@ def log_law(rate, scale=1.0):
     return low, high, lambda x: (mp.log((high - x) / (low - x)) - rate) / (rate * x)
 
 
+def linear_law(scale):
+    """The same of ρ ∝ (λ - 1) √(3 - λ) on [1, 3], scaled."""
+
+    def transform(x):
+        w = (x / scale - 1) / 2
+        root = mp.sqrt(abs(1 - w))
+        angle = mp.acoth(root) if w < 1 else mp.acot(root)
+        return mp.mpf(15) / (8 * scale) * (mp.mpf(2) / 3 + 2 * w * (root * angle - 1))
+
+    return mp.mpf(scale), 3 * mp.mpf(scale), transform
+
+
 def extremes(model, ends, digits=50):
     """Every value at which z(x) is extreme, x the real zero of 1 + ψ_pTq off the law's interval.
 
@@ -394,12 +406,17 @@ def extremes(model, ends, digits=50):
     with mp.workdps(digits):
         for (start, sign), which in product(((low, -1), (0, -1), (0, 1), (high, 1)), (-1, 1)):
             at = lambda y, start=start, sign=sign, which=which: z(start + sign * mp.exp(y), which)  # or complex
-            ys = [mp.mpf(k) / 16 for k in range(-16 * 75, 16 * 25)]
+            ys = [mp.mpf(3 * k + 1) / 48 for k in range(-16 * 75, 16 * 25)]
             values = [at(y) for y in ys]
             for k in range(1, len(ys) - 1):
                 near = values[k - 1 : k + 2]
                 if all(mp.im(v) == 0 for v in near) and (near[1] - near[0]) * (near[2] - near[1]) < 0:
                     found.append(float(mp.re(at(turn(at, ys[k - 1], ys[k + 1])))))
+            slopes = [abs((values[k + 1] - values[k]) / (mp.exp(ys[k + 1]) - mp.exp(ys[k]))) for k in (0, 16)]
+            if (
+                start and mp.im(values[0]) == 0 and slopes[0] < slopes[1]
+            ):  # they go on to fall: closer than all of these
+                found.append(float(mp.re(values[0])))
     return np.array(found)
 
 
@@ -413,14 +430,19 @@ def turn(f, left, right):
     return left
 
 
+LINEAR = rf.Density(lambda x: (x - 1) * (3 - x) ** 0.5 * 15 / 2**4.5, 1.0, 3.0, exponents=(1.0, 0.5))
 ENDS = {
     "a soft lower end": (44939.7, 321122.0, 5.42e-5, "relu", rf.MarchenkoPastur(0.52), lambda: root_law(0.52)),
     "both ends of the sample": (2.297e6, 10065.0, 1.16e-3, "tanh", rf.MarchenkoPastur(0.3), lambda: root_law(0.3)),
     "hard ends": (5.9188e6, 4239.9, 0.0717, "gelu", rf.Exponential(7.557), lambda: log_law(7.557)),
+    # det ∂F/∂u vanishes at such an end wherever the edge is
+    "a linear lower end": (366.11, 360.96, 4.5e-5, "tanh", LINEAR, lambda: linear_law(1)),
+    "an edge at a linear end": (3661.1, 360.96, 4.5e-4, "tanh", LINEAR, lambda: linear_law(1)),
 }
+QUICK_ENDS = "hard ends", "a linear lower end"
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n == "hard ends" else pytest.mark.slow) for n in ENDS])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK_ENDS else pytest.mark.slow) for n in ENDS])
 def test_edges_next_to_the_ends_of_a_law(name):
     """At large ψ_p and ψ_n the zero of 1 + ψ_pTq comes as close to the ends of the law as 10⁻¹⁴ of them."""
     psi_p, psi_n, t, activation, law, ends = ENDS[name]
@@ -430,7 +452,7 @@ def test_edges_next_to_the_ends_of_a_law(name):
     off = np.asarray(sp.edges)[:, None] - truth
     claimed = sp.edge_error * (np.asarray(sp.edges) - float(sp.atom.location)) + 1e-15 * np.asarray(sp.edges)
     assert np.all(np.abs(off).min(1) <= claimed)
-    assert np.all(sp.edge_error < 1e-8)
+    assert np.all(sp.edge_error < 1e-7)
 
 
 @pytest.mark.slow
@@ -487,6 +509,28 @@ def test_an_unbounded_law_has_a_spectrum_without_an_end():
     for i in range(x.size):
         q, delta = complex(found.q[i]), complex(found.delta[i])
         assert max(map(abs, printed(model, q, (delta,), x[i], *far.at(pole(model, q, delta))))) < 1e-9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_drops_of_an_unbounded_law_are_those_of_many_eigenvalues(decay):
+    """Beyond the tail that the spectrum puts lower, with 7·10⁻⁷ of the variance; at the end and on the way."""
+    tau = np.array([0.1, 100.0, 1e4])
+    law = rf.PowerLaw(0.3).normalised()
+    parts = []
+    for covariance in (law, rf.Atoms(law.values, law.weights)):
+        model = rf.RandomFeatureModel(300.0, 40.0, 0.01, target="data", covariance=covariance, weight_decay=decay)
+        curve, ends = rf.learning_curve(model, tau), {}
+        for bulk in rf.spectrum(model).bulks:
+            drop, error = ends.get(bulk.part, (0.0, 0.0))
+            ends[bulk.part] = drop + float(bulk.loss_drop), error + float(bulk.loss_drop_error)
+        parts.append((curve.drops, curve.drop_errors, ends))
+    (along, error, ends), (truth, unsure, last) = parts
+    assert ends.keys() == last.keys() == along.keys() == truth.keys()
+    for part in ends:
+        assert abs(ends[part][0] - last[part][0]) <= ends[part][1] + last[part][1] <= 1e-8
+        assert np.all(np.abs(along[part] - truth[part]) <= error[part] + unsure[part])
+        assert np.all(error[part] + unsure[part] < 1e-7)
 
 
 SLOW_LOSSES = [pytest.param(name, marks=pytest.mark.slow) for name in ("summable power law", "hard edge")]

@@ -20,6 +20,8 @@ from .covariance import Atoms, Covariance
 from .law_quadrature import SOFT, TAIL, continue_law, density_from, fill, heights, legendre, power_at, soft_ends
 from .mixtures import mix, pair
 
+LARGEST = np.log(1e20)  # of an unbounded law's eigenvalues: of those beyond λ du is all that counts
+
 
 class PowerLaw(Covariance):
     r"""The continuous power law λ(u) = scale·u^{-exponent}, u uniform on (cutoff, 1).
@@ -36,8 +38,9 @@ class PowerLaw(Covariance):
     scale : float
         λ(1) > 0.
     nodes : int, optional
-        K of the losses' quadrature, Gauss-Legendre in log u; for cutoff = 0 in y = u^{(1-a)/2}, where λρ is linear and
-        the error algebraic in K. By default 16, 32 or 64, as many as give ``error`` ≤ 1e-10.
+        K of the losses' quadrature, Gauss-Legendre in log u; for cutoff = 0 in y = u^{(1-a)/m}, where
+        λ du ∝ y^{m-1} dy, with m the integer next above 5(1 - a). By default 16, 32 or 64, as many as give
+        ``error`` ≤ 1e-10.
 
     Raises
     ------
@@ -49,8 +52,7 @@ class PowerLaw(Covariance):
     Without a cutoff the eigenvalues have no upper bound. Then neither has the spectrum of U: its last edge is ∞, and
     where it has an atom the first one is the place of the atom. It is computed with the share u = 10^{-11/(1+a)} of the
     largest eigenvalues put below λ(u), which changes the other modes by relative 1e-11, the distribution in its
-    upper tail by u/ψ_p, and loss drops by up to u and, where the target holds the signal, by the variance put lower;
-    both are part of ``loss_drop_error``.
+    upper tail by u/ψ_p; loss drops are those of all eigenvalues.
 
     Examples
     --------
@@ -71,12 +73,14 @@ class PowerLaw(Covariance):
                 f"infinite), got exponent={float(a)!r} with cutoff=0"
             )
         xp = np if concrete(a, cutoff, scale) else jnp
-        power = 2 / (1 - a) if whole else 1.0
+        smooth = xp.maximum(1.0, xp.ceil(5 * (1 - a)))
 
         def rule(n: int) -> tuple[Any, Any]:
             y, w = legendre(n)
             if whole:
-                return scale * y ** (-a * power), w * power * y ** (power - 1)
+                power = smooth / (1 - a)
+                values = xp.exp(xp.minimum(-a * power * np.log(y), LARGEST))
+                return scale * values, w * power * y ** (smooth - 1) / values
             logarithm = -xp.log(cutoff)
             u = xp.exp(-logarithm * y)
             return scale * u**-a, w * logarithm * u / (1 - cutoff)

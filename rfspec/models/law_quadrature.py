@@ -61,7 +61,7 @@ def continue_law(
     """
     grid = lambda n: interval(low, high, density, span(n) if callable(span) else span, n)
     law.continua = tuple(of_interval(*grid(n), law.trace, lowered=lowered) for n in (FINE, COARSE))
-    if nodes is None and concrete(law.error) and law.error > ROUGH:
+    if nodes is None and concrete(law.error, lowered) and law.error > ROUGH and not lowered:
         rules = ((a.values, a.weights) for a, _ in (grid(n) for n in (FINE // 2, FINE, 2 * FINE)))
         law.fewer, (law.values, law.weights), law.more = rules
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
@@ -31,7 +32,8 @@ class ColumnEquations(Equations):
 
     `target` is the combination y = c_xx + c_ξξ that is learnt, `slope` c_xα/β (None where c_x is), and `decay` what
     weight decay adds to U. Σ is `values` and `weights`: its atoms, or the grid of a continuous `law`, whose weights
-    depend on where 1 + ψ_pTq vanishes; or nodes for smooth averages over it, with `others` to tell their error.
+    depend on where 1 + ψ_pTq vanishes; or nodes for smooth averages over it, with `others` to tell their error;
+    `averaged` are the equations with such nodes.
     A theory adds its balance and start, what is known of it exactly, and `_T`, `_kinds`, `_columns`,
     `_fixed` and `_rank`.
     """
@@ -42,6 +44,7 @@ class ColumnEquations(Equations):
     weights: Any
     law: Any
     others: Any
+    averaged: Equations | None
     ge: GaussianEquivalent
     target: Combination
     slope: Any
@@ -128,6 +131,10 @@ class ColumnEquations(Equations):
     @property
     def lowered(self) -> Any:
         return np.float64(0.0) if self.law is None else self.law.lowered
+
+    @property
+    def on_other_nodes(self) -> Equations | None:
+        return None if self.others is None else eqx.tree_at(lambda e: (e.values, e.weights), self, self.others)
 
     @property
     def _components(self) -> tuple[Any, Any]:
@@ -338,10 +345,6 @@ class ColumnEquations(Equations):
     @property
     def untrained(self) -> Any:
         return self._signal(self._trace) + self.target.noise**2
-
-    @property
-    def beyond(self) -> Any:
-        return self._signal(jnp.where(self.unbounded, self._trace - self._held, 0.0))
 
     @property
     def drop_scale(self) -> Any:

@@ -10,7 +10,7 @@ from ..models.covariance import Covariance
 from ..models.gaussian_equivalent import GaussianEquivalent
 from ..models.model import RandomFeatureModel
 from ..models.targets import combination
-from ..numerics.checks import namespace
+from ..numerics.checks import concrete, namespace
 from ..numerics.session import enter
 from .all_draws import RandomFeatureEquations
 from .finite_draws import NoiseDrawsEquations
@@ -23,9 +23,11 @@ def equations(model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool
     `coarse`: a continuous law on its coarse grid, three times faster, with edges to about 1e-7.
     """
     if model.covariance.continua is None:
-        return _equations(model, ge, *filled_up(model.covariance), None, None)
+        return _equations(model, ge, *filled_up(model.covariance))
     law = model.covariance.continua[coarse]
-    return _equations(model, ge, law.values, law.weights, law, None)
+    whole = concrete(law.lowered) and law.lowered == 0
+    averaged = None if whole else averaged_equations(model, ge)
+    return _equations(model, ge, law.values, law.weights, law=law, averaged=averaged)
 
 
 def averaged_equations(model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool = False) -> Equations:
@@ -36,10 +38,10 @@ def averaged_equations(model: RandomFeatureModel, ge: GaussianEquivalent, *, coa
     covariance = model.covariance
     nodes = filled_up(covariance)
     if covariance.fewer is None:
-        return _equations(model, ge, *nodes, None, None)
+        return _equations(model, ge, *nodes)
     if coarse:
-        return _equations(model, ge, *_padded(*covariance.fewer), None, nodes)
-    return _equations(model, ge, *nodes, None, _padded(*covariance.more))
+        return _equations(model, ge, *_padded(*covariance.fewer), others=nodes)
+    return _equations(model, ge, *nodes, others=_padded(*covariance.more))
 
 
 def filled_up(covariance: Covariance) -> tuple[Any, Any]:
@@ -56,7 +58,14 @@ def _padded(values: Any, weights: Any) -> tuple[Any, Any]:
 
 
 def _equations(
-    model: RandomFeatureModel, ge: GaussianEquivalent, values: Any, weights: Any, law: Any, others: Any
+    model: RandomFeatureModel,
+    ge: GaussianEquivalent,
+    values: Any,
+    weights: Any,
+    *,
+    law: Any = None,
+    others: Any = None,
+    averaged: Equations | None = None,
 ) -> Equations:
     enter()
     y, process = combination(model.target, model.process), model.process
@@ -68,6 +77,7 @@ def _equations(
         "weights": weights,
         "law": law,
         "others": others,
+        "averaged": averaged,
         "ge": ge,
         "target": y,
         "slope": slope,

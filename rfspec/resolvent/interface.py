@@ -19,22 +19,24 @@ from ..numerics.holomorphic import Unknowns
 from .columns import Point, Source
 from .near_ends import Chart
 
+AT_LEAST_HALVED = 2.0  # errors by the change that twice as many nodes of a law make
+
 
 class Equations(eqx.Module):
     """The fixed-point equations of one model, and what is known of their solution exactly.
 
-    `psi_p`, `psi_n`: p/d and n/d. `values`, `weights`: Σ, as eigenvalues or as nodes of a law; `others`: other nodes
-    of the law, which tell the error of the first, or None. `ge`: the six constants. `decay`: what weight decay adds to
-    U in the dynamics.
+    `psi_p`, `psi_n`: p/d and n/d. `values`, `weights`: Σ, as eigenvalues or as nodes of a law. `ge`: the six
+    constants. `decay`: what weight decay adds to U in the dynamics. `averaged`: the equations of all of Σ, for smooth
+    averages over it, where these hold its largest eigenvalues lower; or None.
     """
 
     psi_p: eqx.AbstractVar[Any]
     psi_n: eqx.AbstractVar[Any]
     values: eqx.AbstractVar[Any]
     weights: eqx.AbstractVar[Any]
-    others: eqx.AbstractVar[Any]
     ge: eqx.AbstractVar[GaussianEquivalent]
     decay: eqx.AbstractVar[Any]
+    averaged: eqx.AbstractVar[Equations | None]
 
     # The fixed point.
 
@@ -158,6 +160,11 @@ class Equations(eqx.Module):
     def mean(self) -> Any:
         """Mean of the spectrum, Tr Ũ/p."""
 
+    @property
+    @abstractmethod
+    def on_other_nodes(self) -> Equations | None:
+        """The same with other nodes for a continuous law, which tell the error of these; None where Σ is known."""
+
     # Traces at one point and at two.
 
     @abstractmethod
@@ -191,11 +198,6 @@ class Equations(eqx.Module):
     @abstractmethod
     def untrained(self) -> Any:
         """The loss of A = 0, Tr E[yyᵀ]/d."""
-
-    @property
-    @abstractmethod
-    def beyond(self) -> Any:
-        """What there is to learn along eigenvalues of Σ beyond the largest that the equations hold."""
 
     @property
     @abstractmethod

@@ -9,7 +9,8 @@ neighbourhood alone. With T = T_0 + D_1T_1(λ), E the near end and F the far one
     N = T_1(E) - v²T_1(F),
 
 v is an unknown in place of δ_1 in which nothing cancels. det ∂F/∂u is linear in v at a square root, and v goes to 0
-where the edge is that of the end itself. Beyond arXiv 2505.17638.
+where the edge is that of the end itself. Where ρ_Σ falls faster, the determinant vanishes at v = 0 whether an edge is
+there or not, and the solution just off the end tells. Beyond arXiv 2505.17638.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ AT_THE_END = 1e-8  # v below which an edge is that of the end
 
 
 class Chart(NamedTuple):
-    """Real unknowns w in place of u: F(w; ζ), w(u), u(w), and whether w is at the place itself."""
+    """Real unknowns w in place of u: F(w; ζ), w(u), u(w), whether w is at the end of the law, and w just off it."""
 
     residual: Callable[[Unknowns, Any], Unknowns]
     of: Callable[[Unknowns], Unknowns]
     back: Callable[[Unknowns], Unknowns]
     at_the_end: Callable[[Unknowns], Any]
+    off_the_end: Callable[[Unknowns], Unknowns]
 
 
 class End(NamedTuple):
@@ -54,7 +56,7 @@ def nearest(ends: tuple[Any, Any], exists: Any) -> End:
 
 def plain(residual: Callable[[Unknowns, Any], Unknowns]) -> Chart:
     """The unknowns themselves."""
-    return Chart(residual, lambda u: tuple(v.real for v in u), lambda w: w, lambda _: False)
+    return Chart(residual, lambda u: tuple(v.real for v in u), lambda w: w, lambda _: False, lambda w: w)
 
 
 def around(eq: Any, end: End) -> Chart:
@@ -93,4 +95,5 @@ def around(eq: Any, end: End) -> Chart:
         I1 = at(near * I0, 0.0) + more
         return eq.balance(u, (D, eq._T(D, 0.0) * I0 + eq.ge.kappa2 * D[0] * I1, I0, I1), zeta)
 
-    return Chart(residual, of, back, lambda w: end.near & (jnp.abs(w[1]) < AT_THE_END))
+    at_the_end = lambda w: end.near & (jnp.abs(w[1]) < AT_THE_END)
+    return Chart(residual, of, back, at_the_end, lambda w: (w[0], at(AT_THE_END, w[1]), *w[2:]))

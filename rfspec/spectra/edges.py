@@ -78,8 +78,14 @@ def find_edges(eq: Equations, search: Search, *, bulks: int) -> Edges:
     """
     still, search = jax.lax.stop_gradient((eq, search))
     hard, count = search.points.inside[0], search.count
-    near, w, zeta, ok, _ = _all_folds(still, search, bulks)
-    zeta, error, rounding = jax.vmap(partial(implicit_fold, eq))(near, w, zeta)
+    near, w, place, ok, _ = _all_folds(still, search, bulks)
+    zeta, error, rounding = jax.vmap(partial(implicit_fold, eq))(near, w, place)
+    # edges that a law without an end does not have lie anywhere in the tail that is put lower
+    which, atom = jnp.arange(2 * bulks), (still.atom_mass > 0) & ~hard
+    open_ = still.unbounded & ~ok & ((which == search.changes - 1) | ((which == 0) & atom))
+    zeta, error, rounding, ok = (
+        jnp.where(open_, a, b) for a, b in ((place, zeta), (0.0, error), (0.0, rounding), (True, ok))
+    )
     # support down to the atom: the first edge is ζ = 0 and no fold
     shift = lambda a, first: jnp.where(hard, jnp.concatenate([first, a[:-1]]), a)
     zeta, error, rounding = (shift(a, jnp.zeros(1)) for a in (zeta, error, rounding))
@@ -291,7 +297,7 @@ def _transitions(points: _Points, bulks: int) -> Any:
 
 
 def _folds(eq: Equations, points: _Points, place: Any) -> Fold:
-    """A fold inside each interval, by Newton's method from its two ends."""
+    """A fold inside each interval, by Newton's method from its ends; where none is found, its end off the support."""
     ends = jnp.concatenate([place, place + 1])
     left, right = jnp.tile(points.x[place], 2), jnp.tile(points.x[place + 1], 2)
     folds = jax.vmap(partial(fold_from, eq))(tuple(v[ends] for v in points.u), points.x[ends])
@@ -299,4 +305,6 @@ def _folds(eq: Equations, points: _Points, place: Any) -> Fold:
     folds = folds._replace(found=folds.found & inside, settled=folds.settled & inside)
     worth = folds.found.astype(int) + folds.settled
     first = worth[: place.size] >= worth[place.size :]
-    return jax.tree.map(lambda a: jnp.where(first, a[: place.size], a[place.size :]), folds)
+    best = jax.tree.map(lambda a: jnp.where(first, a[: place.size], a[place.size :]), folds)
+    outer = jnp.where(points.inside[place], points.x[place + 1], points.x[place])
+    return best._replace(zeta=jnp.where(best.found, best.zeta, outer))

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..numerics.holomorphic import Unknowns, fold, fold_step, jacobian, null_vectors, sensitivity
+from ..numerics.holomorphic import Unknowns, fold, fold_step, jacobian, null_vectors, sensitivity, solve_small
 from ..numerics.rounding import EPS
 from ..resolvent.interface import Equations
+from ..resolvent.near_ends import Chart
 
 FOUND, SETTLED = 1e-6, 1e-10  # last relative step of a fold
 
@@ -28,16 +29,27 @@ def fold_from(eq: Equations, u: Unknowns, x: Any) -> Fold:
     """A fold by Newton's method, found if it is an edge.
 
     Off the support every unknown rises with ζ on the physical sheet and on no other, so that at an edge, where
-    du/dζ diverges along the null vector of ∂F/∂u, its entries have one sign.
+    du/dζ diverges along the null vector of ∂F/∂u, its entries have one sign. At an end of the law they rise just off
+    it.
     """
     near = eq.place(u)
     chart = eq.around(near)
     w, z, step = fold(chart, chart.of(u), x)
     along, _ = null_vectors(jacobian(lambda *w: chart.residual(w, z), w)[1])
-    _, change = jax.jvp(chart.back, (w,), (tuple(along),))
-    physical = jnp.abs(jnp.sum(jnp.sign(jnp.stack(change)))) == along.size
-    found = (step < FOUND) & (physical | chart.at_the_end(w))
+    change = jnp.sign(jnp.stack(jax.jvp(chart.back, (w,), (tuple(along),))[1]))
+    physical = jnp.where(
+        chart.at_the_end(w), _rises(chart, chart.off_the_end(w), z), jnp.abs(change.sum()) == change.size
+    )
+    found = (step < FOUND) & physical
     return Fold(near, w, z, found, found & (step < SETTLED))
+
+
+def _rises(chart: Chart, w: Unknowns, zeta: Any) -> Any:
+    """Whether every unknown of a real solution rises with ζ."""
+    _, columns = jacobian(lambda *w: chart.residual(w, zeta), w)
+    _, by_zeta = jax.jvp(lambda z: chart.residual(w, z), (zeta,), (jnp.ones_like(zeta),))
+    _, fall = jax.jvp(chart.back, (w,), (solve_small(columns, by_zeta),))
+    return jnp.max(jnp.stack(fall)) < 0
 
 
 def implicit_fold(eq: Equations, near: Any, w: Unknowns, zeta: Any) -> tuple[Any, Any, Any]:

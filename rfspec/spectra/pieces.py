@@ -112,6 +112,6 @@ def holes(bulk: np.ndarray, found: Piece) -> bool:
     for k in np.unique(bulk):
         inside = density[bulk == k].ravel()
         around = np.minimum(np.maximum.accumulate(inside), np.maximum.accumulate(inside[::-1])[::-1])
-        if np.any((inside < HOLE * around) & (around > 0)):
+        if np.any((np.abs(inside) < HOLE * around) & (around > 0)):
             return True
     return False

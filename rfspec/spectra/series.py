@@ -20,6 +20,7 @@ from ..numerics.rounding import EPS
 from ..resolvent.interface import Equations
 from ..resolvent.solver import solve_real_axis
 from .support import Support, depth
+from .unbounded import learnt_beyond
 
 NODES = 48  # of a piece
 COARSE = 16  # of them that tell a condition
@@ -201,10 +202,9 @@ def drops_of(eq: Equations, support: Support, bulk: Any, found: Piece) -> tuple[
     mass, drop, size, error, moved = (jax.ops.segment_sum(a, bulk, support.lower.size) for a in of)
     still, mass, lower, upper, exact = jax.lax.stop_gradient((eq, mass, support.lower, support.upper, support.mass))
     ends = jnp.sum(support.rounding * jnp.stack([lower, upper], axis=1), axis=1) / (upper - lower)
-    displaced = still.lowered * still.untrained
-    error = jnp.where(size > 0, (jnp.abs(mass / exact - 1.0) + ends) * size + error + displaced, 0.0)
-    beyond = jnp.where(jnp.arange(drop.size) == support.count - 1, eq.beyond, 0.0)
-    drop, error = drop + beyond, error + jnp.abs(beyond)  # nothing tells whether all of it is learnt
+    beyond, unsure = learnt_beyond(eq)
+    error = jnp.where(size > 0, (jnp.abs(mass / exact - 1.0) + ends) * size + error + unsure, 0.0)
+    drop = drop + jnp.where(jnp.arange(drop.size) == support.count - 1, beyond, 0.0)
     return drop, jax.lax.stop_gradient(error + (4 * EPS + still.accuracy) * jnp.sum(jnp.abs(moved), axis=1))
 
 

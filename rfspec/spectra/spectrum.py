@@ -25,7 +25,8 @@ from ..resolvent.solver import ConvergenceError, Solution, complex_array, solve_
 from .edges import Search, find_edges, search_support
 from .pieces import in_pieces
 from .series import WHOLE, Series, drops_of, moment_of, quantile_at, resolve, series_of
-from .support import BELOW, PARTS, PartEdges, Support, cdf_at, density_at, masses_and_parts, open_ends
+from .support import BELOW, PARTS, PartEdges, Support, cdf_at, density_at, masses_and_parts
+from .unbounded import open_ends
 
 MOST_BULKS = 17  # that there is room for; where there are more, for twice as many
 FEW_BULKS, MANY_EIGENVALUES = 4, 64  # and where room is dear, for fewer at first

@@ -14,6 +14,7 @@ from ..numerics.rounding import EPS
 from ..resolvent.interface import Equations
 from ..resolvent.solver import solve_real_axis
 from .edges import Edges
+from .unbounded import open_ends
 
 PARTS = ("population", "sample", "satellite")
 BELOW = "draws"  # differences of finitely many draws of the noise, below these
@@ -79,16 +80,6 @@ def blank(value: Any, missing: Any) -> Any:
     """
     large = jnp.where(missing, 1e300, 1.0)
     return value + (value * large * large - value * large * large)
-
-
-def open_ends(eq: Equations, support: Any) -> Any:
-    """The support with the edges of an unbounded law: no upper one, and none between the first bulk and an atom.
-
-    Both are where 1 + ψ_pTq vanishes beyond the largest eigenvalue of Σ, and move with it.
-    """
-    place, open_ = jnp.arange(support.lower.size), eq.unbounded
-    first, last = open_ & (place == 0) & (eq.atom_mass > 0), open_ & (place == support.count - 1)
-    return support._replace(lower=jnp.where(first, 0.0, support.lower), upper=jnp.where(last, jnp.inf, support.upper))
 
 
 def depth(support: Support, zeta: Any) -> tuple[Any, Any]:

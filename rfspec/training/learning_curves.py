@@ -28,7 +28,7 @@ from ..numerics.checks import as_float, concrete, namespace, on_device, on_host,
 from ..resolvent.equations import averaged_equations, filled_up
 from ..resolvent.solver import ConvergenceError
 from ..spectra.spectrum import spectrum
-from ..spectra.support import open_ends
+from ..spectra.unbounded import open_ends
 from .contour import nodes_for
 from .drops import PER_PIECE, modes_of
 from .filters import stable_below
@@ -112,6 +112,10 @@ class LearningCurve(eqx.Module):
             sums = (jnp.sum(jnp.where(own, column, 0.0), axis=1) for column in columns)
             here = (jnp.reshape(column, jnp.shape(self.tau)) for column in sums)
             found[name] = tuple(a + b for a, b in zip(before, here, strict=True))
+        if sp.equations.averaged is not None:  # the last part has eigenvalues without an end: it is what is left
+            others = [(0.0 * self.train, 0.0 * self.train), *(pair for part, pair in found.items() if part != name)]
+            drop, error = map(sum, zip(*others, strict=True))
+            found[name] = sp.equations.untrained - self.train - drop, error
         return found
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,11 +14,10 @@ from ..numerics.checks import concrete, namespace, on_host
 from ..numerics.holomorphic import Unknowns, condition, implicit
 from ..numerics.rounding import EPS
 from ..resolvent.columns import IDENTITY
-from ..resolvent.interface import Equations
+from ..resolvent.interface import AT_LEAST_HALVED, Equations
 from ..resolvent.solver import left_of_origin, solve_left, solve_off_axis, towards
 from .contour import COARSE, FEWER, FINEST, Contour, flow
 
-AT_LEAST_HALVED = 2.0  # errors by the change that twice as many nodes of a law make
 AT_ONCE = 8  # training times in one call, so that any number of them is compiled already
 
 
@@ -77,18 +75,13 @@ def losses_and_error(eq: Equations, fine: Contour, other: Contour, coarse: Conto
     roughly = lambda e, u: jnp.stack(losses(e, coarse, pairs_of(e, u))[:2])
     moved = condition(still, lambda e: roughly(e, near(e)))
     differ = jnp.stack([jnp.abs(a[1] - a[0]) for a in (train, test)])
-    if still.others is not None:
-        law, path = jax.lax.stop_gradient((_with_others(eq), fine))
+    law, path = still.on_other_nodes, jax.lax.stop_gradient(fine)
+    if law is not None:
         close = tuple(map(jax.lax.stop_gradient, both[0]))
         again = jax.vmap(lambda z, *u: towards(law, u, z - law.decay))(path.nodes, *close)
         moved_to = jnp.stack(losses(law, path, pairs_of(law, again))[:2])
         differ = differ + AT_LEAST_HALVED * jnp.abs(moved_to - jax.lax.stop_gradient(jnp.stack([train[0], test[0]])))
     return train[0], test[0], _errors(still, differ, size[0], moved)
-
-
-def _with_others(eq: Equations) -> Any:
-    """The equations where a continuous law has its other nodes."""
-    return eqx.tree_at(lambda e: (e.values, e.weights), eq, eq.others)
 
 
 def _errors(eq: Equations, differ: Any, size: Any, moved: Any) -> Any:
@@ -110,8 +103,8 @@ def limit(eq: Equations) -> tuple[Any, Any, Any]:
     near = lambda e: implicit(e, u, left_of_origin(e, -e.decay), 1)
     moved = condition(still, lambda e: both(e, near(e)))
     differ = jnp.zeros(2)
-    if still.others is not None:
-        law = _with_others(still)
+    law = still.on_other_nodes
+    if law is not None:
         differ = AT_LEAST_HALVED * jnp.abs(both(law, solve_left(law, -law.decay)) - both(still, u))
     errors = _errors(still, differ, size, moved)
     diverges = errors[1] > jnp.abs(jax.lax.stop_gradient(test))  # at p = mn, where U has a hard edge at 0
