@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
@@ -59,6 +60,23 @@ def test_a_cell_is_what_the_single_functions_say(diagram, psi_p, psi_n):
     claims |= {f"window_{end}": getattr(stop.window_error, end) for end in ("lower", "upper")}
     for name, claim in claims.items():  # rounding is not the same twice, its size is
         assert 0.1 * float(claim) <= float(cell[f"{name}_error"]) <= 10 * float(claim) + 1e-15 < 1e-6
+
+
+LAWS = rf.PowerLaw(1.0, 0.05), rf.PowerLaw(0.5), rf.Exponential(3.0), rf.MarchenkoPastur(0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)
+def test_times_of_continuous_laws_are_those_of_their_spectra(law):
+    """The diagram takes a grid of 64 nodes, a spectrum one of 192."""
+    found = rf.phase_diagram([3.0, 100.0, 3000.0], [0.7, 40.0, 2000.0], 0.05, covariance=law)
+    assert np.all(found.status == 0)
+    for psi_p, psi_n in product(found.psi_p.values, found.psi_n.values):
+        times = rf.timescales(rf.RandomFeatureModel(psi_p, psi_n, 0.05, covariance=law), "spectrum")
+        cell = found.sel(psi_p=psi_p, psi_n=psi_n)
+        for name in ("tau_gen", "tau_mem"):
+            exact = float(getattr(times, name))
+            assert float(cell[name].sel(rule="spectrum")) == pytest.approx(exact, rel=1e-6, nan_ok=True)
 
 
 def test_cells_outside_the_theory_are_flagged(diagram):

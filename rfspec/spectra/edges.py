@@ -21,14 +21,13 @@ import jax.numpy as jnp
 from ..numerics.holomorphic import Unknowns, descend
 from ..resolvent.column_equations import SAME
 from ..resolvent.interface import Equations
-from ..resolvent.solver import is_the_solution
+from ..resolvent.solver import REAL, is_the_solution
 from .folds import Fold, fold_from, implicit_fold
 
 CUTS, ROUNDS = 16, 16  # points put into an interval that is cut
 FEW_CUTS, MORE_ROUNDS = 4, 11  # where intervals are cut only to find the edge that they hold
 AT_ONCE = 1024  # points times eigenvalues of Σ
 NARROWEST = 1e-13  # relative width of the narrowest gap or bulk
-INSIDE = 1e-10  # relative imaginary part that says "in the support"
 WAYS = ((0.1, 1, 8), (1e-16, 2, 4))  # down to the axis, short and long: lowest height, Newton steps a level and at last
 NEAR = 0.05  # relative distance of neighbours and
 STEADY = 0.1  # change of the solution, relative to its imaginary part, that rule a gap between them out
@@ -113,7 +112,7 @@ def _above_gaps(eq: Equations, points: _Points, bulks: int) -> Any:
 
 def is_inside(eq: Equations, u: Unknowns) -> Any:
     """Whether a solution on the real axis lies in the support."""
-    return eq.depth(u) > INSIDE
+    return eq.depth(u) > REAL
 
 
 def on_axis(u: Unknowns, inside: Any) -> Unknowns:
@@ -146,7 +145,7 @@ def _measure(eq: Equations, x: Any) -> _Points:
     (u, _), _ = jax.lax.scan(attempt, nothing, tuple(map(jnp.array, zip(*WAYS, strict=True))))
 
     def known(x: Any, used: Any, *u: Any) -> _Points:
-        good = used & (jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > -INSIDE)
+        good = used & (jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > -REAL)
         inside = is_inside(eq, u)
         u = on_axis(u, inside)
         return _Points(jnp.where(good, x, jnp.nan), eq.tail(u, x), eq.level(eq.above(u)), inside & good, u)
