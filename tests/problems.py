@@ -434,11 +434,11 @@ class Losses(NamedTuple):
 
 def losses_of_the_law(model, times):
     """The same for a continuous law by its fine grid, a quadrature of 10⁻¹² that losses do not use; by one of twice as
-    many values where they do.
+    many values where they do, or where it does not hold all of the law.
     """
     law = model.covariance
     grid = law.continua[0]
-    own = law.values.size >= np.count_nonzero(grid.mass) * FINE
+    own = law.values.size >= np.count_nonzero(grid.mass) * FINE or grid.lowered > 0
     values, weights = map(np.asarray, law.more if own else (grid.values, grid.weights))
     atoms = rf.Atoms(values[weights > 0], weights[weights > 0])
     taus = [0.0, *np.geomspace(1e-6, 1e12, 2 * times + 1), np.inf]

@@ -74,11 +74,10 @@ class RandomFeatureEquations(ColumnEquations):
     def slowest(self) -> Any:
         return self.ge.s2
 
-    @property
-    def bound(self) -> Any:
-        """An upper bound of the spectrum in ζ, from the norms of the two products that make up U."""
+    def _bounded(self, value: Any) -> Any:
+        """From the norms of the two products that make up U."""
         features = (1.0 + jnp.sqrt(self.psi_p)) ** 2
-        column = self.ge.kappa2 * jnp.max(self._components[0]) * features + self.ge.v2
+        column = self.ge.kappa2 * value * features + self.ge.v2
         return column * (1.0 + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 + self.ge.b2 * features
 
     @property

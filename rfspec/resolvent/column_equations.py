@@ -19,6 +19,7 @@ from .interface import Equations
 from .near_ends import Chart, End, around, nearest, plain
 
 Averages = tuple[tuple[Any, ...], Any, Any, Any]
+LIGHT = 1e-10  # share of the eigenvalues of Σ, by their weight, that no time to stop depends on
 SAME = 1e-13  # sums of ranks, relative to what they differ by
 
 
@@ -332,6 +333,19 @@ class ColumnEquations(Equations):
     @property
     def accuracy(self) -> Any:
         return self.ge.error if self.law is None else jnp.maximum(self.ge.error, self.law.error)
+
+    @abstractmethod
+    def _bounded(self, value: Any) -> Any:
+        """An upper bound of the spectrum in ζ, were this the largest eigenvalue of Σ."""
+
+    @property
+    def bound(self) -> Any:
+        return self._bounded(jnp.max(self._components[0]))
+
+    @property
+    def fastest(self) -> Any:
+        values, weights = self._components
+        return self.origin + self._bounded(jnp.max(jnp.where(weights > LIGHT, values, 0.0))) + self.decay
 
     @property
     def top(self) -> Any:

@@ -86,12 +86,11 @@ class NoiseDrawsEquations(ColumnEquations):
         narrow = jnp.minimum(self.psi_p, columns) / jnp.maximum(self.psi_p, columns)
         return 0.1 * self.ge.s2 * self.psi_p / columns * (1.0 - jnp.sqrt(narrow)) ** 2
 
-    @property
-    def bound(self) -> Any:
-        """An upper bound of the spectrum, from the norms of the two kinds of columns."""
+    def _bounded(self, value: Any) -> Any:
+        """From the norms of the two kinds of columns."""
         features = (1.0 + jnp.sqrt(self.psi_p)) ** 2
         drawn = self.ge.b2 * features + self.ge.s2
-        point = self.ge.kappa2 * jnp.max(self._components[0]) * features + self.ge.v2 + drawn / self.draws
+        point = self.ge.kappa2 * value * features + self.ge.v2 + drawn / self.draws
         # (m - 1)(1 + √(ψ_p/(m-1)ψ_n))²/m, without dividing by m - 1
         more = (jnp.sqrt(self.draws - 1.0) + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 / self.draws
         return point * (1.0 + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 + drawn * more

@@ -206,5 +206,10 @@ class Equations(eqx.Module):
 
     @property
     @abstractmethod
+    def fastest(self) -> Any:
+        """About the largest eigenvalue that learns: training times are scanned from it on. Next to none are larger."""
+
+    @property
+    @abstractmethod
     def top(self) -> Any:
         """An upper bound of the eigenvalues that training sees, weight decay included."""

@@ -15,6 +15,7 @@ from ..resolvent.interface import Equations
 from ..resolvent.solver import solve_real_axis
 from .series import PART, Piece, Series, drops_of, place, resolve, series_of
 from .support import Support
+from .unbounded import with_the_last
 
 SERIES_GOAL = 1e-10  # of the mass, and of the untrained loss
 FEWEST_PIECES = 32  # that there is room for
@@ -56,6 +57,7 @@ def _replaced(
     bulk, begin, end = places
     drops = drops_of(eq, support, bulk, found)
     drop, drop_error = (jnp.where(rough, a, b) for a, b in zip(drops, (support.drop, support.drop_error), strict=True))
+    drop, drop_error = with_the_last(eq, drop, drop_error, support.count)
     more = series_of(support, bulk, begin, end, found)
     kept = series._replace(bulk=jnp.where(jnp.append(rough, False)[series.bulk], rough.size, series.bulk))
     order = jnp.argsort(jnp.concatenate([kept.bulk, more.bulk]), stable=True)

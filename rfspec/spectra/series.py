@@ -20,7 +20,6 @@ from ..numerics.rounding import EPS
 from ..resolvent.interface import Equations
 from ..resolvent.solver import solve_real_axis
 from .support import Support, depth
-from .unbounded import learnt_beyond
 
 NODES = 48  # of a piece
 COARSE = 16  # of them that tell a condition
@@ -174,12 +173,14 @@ def _last(coefficients: Any) -> Any:
 
 
 def _missed(coefficients: Any, by: Rule) -> Any:
-    """Error of a rule: by the coefficients of twice its order if they go on to fall off as they do in the second half
-    of its own; with the weights of Fejér also by some share of the next ones.
+    """Error of a rule: by the coefficients of twice its order if they go on to fall off as slowly as they do anywhere
+    from its first sixth on; with the weights of Fejér also by some share of the next ones.
     """
-    last, before = _last(coefficients), jnp.max(jnp.abs(coefficients[NODES // 2 : 5 * NODES // 8]))
-    beyond = last * jnp.minimum(1.0, jnp.where(before > 0, last / before, 1.0)) ** 2
-    return 10.0 * beyond + (0.0 if by is WHOLE else last / NODES)
+    blocks = [jnp.max(jnp.abs(coefficients[k : k + NODES // 8])) for k in (NODES // 6, NODES // 2, 7 * NODES // 8)]
+    slowest = lambda a, b: jnp.minimum(1.0, jnp.where(a > 0, b / a, 1.0))
+    ratio = jnp.maximum(slowest(*blocks[:2]), slowest(*blocks[1:]))
+    last = jnp.maximum(blocks[2], blocks[1] * ratio)  # not less where their sign changes
+    return 10.0 * last * ratio**2 + (0.0 if by is WHOLE else last / NODES)
 
 
 def series_of(support: Support, bulk: Any, begin: Any, end: Any, found: Piece) -> Series:
@@ -202,9 +203,7 @@ def drops_of(eq: Equations, support: Support, bulk: Any, found: Piece) -> tuple[
     mass, drop, size, error, moved = (jax.ops.segment_sum(a, bulk, support.lower.size) for a in of)
     still, mass, lower, upper, exact = jax.lax.stop_gradient((eq, mass, support.lower, support.upper, support.mass))
     ends = jnp.sum(support.rounding * jnp.stack([lower, upper], axis=1), axis=1) / (upper - lower)
-    beyond, unsure = learnt_beyond(eq)
-    error = jnp.where(size > 0, (jnp.abs(mass / exact - 1.0) + ends) * size + error + unsure, 0.0)
-    drop = drop + jnp.where(jnp.arange(drop.size) == support.count - 1, beyond, 0.0)
+    error = jnp.where(size > 0, (jnp.abs(mass / exact - 1.0) + ends) * size + error, 0.0)
     return drop, jax.lax.stop_gradient(error + (4 * EPS + still.accuracy) * jnp.sum(jnp.abs(moved), axis=1))
 
 

@@ -26,7 +26,7 @@ from .edges import Search, find_edges, search_support
 from .pieces import in_pieces
 from .series import WHOLE, Series, drops_of, moment_of, quantile_at, resolve, series_of
 from .support import BELOW, PARTS, PartEdges, Support, cdf_at, density_at, masses_and_parts
-from .unbounded import open_ends
+from .unbounded import open_ends, with_the_last
 
 MOST_BULKS = 17  # that there is room for; where there are more, for twice as many
 FEW_BULKS, MANY_EIGENVALUES = 4, 64  # and where room is dear, for fewer at first
@@ -301,7 +301,7 @@ def _spectrum(eq: Equations, search: Search, *, bulks: int) -> tuple[Any, ...]:
     rounding = jnp.nan_to_num(edges.rounding).reshape(-1, 2)
     support = Support(edges.lower, edges.upper, rounding, mass, unknown, unknown, edges.count)
     bulk, zero = jnp.where(exists, jnp.arange(bulks), bulks), jnp.zeros(bulks)
-    drops = drops_of(eq, support, bulk, found)
+    drops = with_the_last(eq, *drops_of(eq, support, bulk, found), edges.count)
     drop, drop_error = (known(a, jnp.nan) for a in drops)
     support = support._replace(drop=drop, drop_error=drop_error)
     series = series_of(support, bulk, zero, zero + 1.0, found)

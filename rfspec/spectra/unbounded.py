@@ -24,23 +24,24 @@ def open_ends(eq: Equations, support: Any) -> Any:
     return support._replace(lower=jnp.where(first, 0.0, support.lower), upper=jnp.where(last, jnp.inf, support.upper))
 
 
-def learnt_beyond(eq: Equations) -> tuple[Any, Any]:
-    """The loss drop along eigenvalues of Σ that the equations hold lower, and the error of all drops without them.
+def with_the_last(eq: Equations, drop: Any, error: Any, count: Any) -> tuple[Any, Any]:
+    """Drops of bulks and their errors where the last one has no end: its drop is what the others leave of all of them.
 
-    All of Σ is in the equations for smooth averages, and in them all drops together are known (15). Other modes than
+    All of Σ is in the equations for smooth averages, and in them all drops together are known (15). Other bulks than
     the last are those of the equations to TAIL.
     """
-    whole = eq.averaged
-    if whole is None:
-        return 0.0, 0.0
-    still, short = jax.lax.stop_gradient((whole, eq))
-    u, v = (solve_left(e, -e.decay) for e in (still, short))
-    learnt = _learnt(whole, u)
-    other = still.on_other_nodes
+    if eq.averaged is None:
+        return drop, error
+    whole, still = eq.averaged, jax.lax.stop_gradient(eq.averaged)
+    u = solve_left(still, -still.decay)
+    learnt, other = _learnt(whole, u), still.on_other_nodes
     differ = 0.0 if other is None else jnp.abs(_learnt(other, solve_left(other, -other.decay)) - learnt)
     moved = condition(still, lambda e: _learnt(e, u))
-    error = AT_LEAST_HALVED * differ + (4 * EPS + still.accuracy) * moved + TAIL * learnt
-    return learnt - _learnt(eq, v), jax.lax.stop_gradient(error)
+    unsure = AT_LEAST_HALVED * differ + (4 * EPS + still.accuracy) * moved + TAIL * learnt
+    last, before = (jnp.arange(drop.size) == count - 1) & eq.unbounded, jnp.arange(drop.size) < count - 1
+    left = learnt - jnp.sum(jnp.where(before, drop, 0.0))
+    open_ = jnp.sum(jnp.where(before, error, 0.0)) + unsure
+    return jnp.where(last, left, drop), jax.lax.stop_gradient(jnp.where(last, open_, error))
 
 
 def _learnt(eq: Equations, u: Unknowns) -> Any:

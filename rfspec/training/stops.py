@@ -38,7 +38,7 @@ CLOSE = 1e-4  # of which the last is this small: two more double its digits twic
 NEAR = 1 / 64  # of a bracket: as far as a last Newton step goes, which rounding may send anywhere
 BEND = 16  # errors of a loss that its second derivative is known to
 FLAT = 1e-13  # relative depth of a minimum below which it is rounding
-SMALLEST = 1e-16  # of the bound of the spectrum: nothing below it is learnt
+SMALLEST = 1e-16  # of the largest: no smaller eigenvalue learns
 
 
 def _time(v: Any, start: Any) -> Any:
@@ -64,8 +64,8 @@ class Scan(NamedTuple):
 def scan(eq: Equations) -> Scan:
     """Walk the whole training, from c = 0 to where nothing is left to learn; not differentiated."""
     eq = jax.lax.stop_gradient(eq)
-    lowest = jnp.maximum(eq.slowest, SMALLEST * eq.bound) + eq.decay
-    start = jnp.log(FIRST / eq.top)
+    lowest = jnp.maximum(eq.slowest, SMALLEST * eq.fastest) + eq.decay
+    start = jnp.log(FIRST / eq.fastest)
     at = jnp.append(start - 1.0, jnp.linspace(start, jnp.log(LAST / lowest), GRID - 1))
     c = _time(at, start)
     nodes = jax.vmap(lambda c: flow(c, eq.top, SCAN).nodes)(c) - eq.decay
@@ -74,8 +74,9 @@ def scan(eq: Equations) -> Scan:
         u = jax.vmap(lambda z, *u: towards(eq, u, z))(z, *u)
         return u, u
 
-    first = jax.vmap(partial(solve_off_axis, eq))(nodes[0])
-    _, path = jax.lax.scan(follow, first, nodes)
+    untrained, first = zip(*jax.vmap(jax.vmap(partial(solve_off_axis, eq)))(nodes[:2]), strict=True)
+    _, path = jax.lax.scan(follow, first, nodes[1:])
+    path = tuple(jnp.concatenate([a[None], b]) for a, b in zip(untrained, path, strict=True))
 
     def one(place: Any) -> tuple[Any, Any]:
         v, u = place
