@@ -15,17 +15,9 @@ if version("jaxlib").startswith("0.10."):
 
 import matplotlib as mpl
 import pytest
-from beartype import BeartypeConf, BeartypeDecorPlace
-from beartype.claw import beartype_package
 
-# what the package says of types is checked in every call, inside of jit and custom rules
-FIRST = BeartypeDecorPlace.FIRST
-beartype_package(
-    "rfspec", conf=BeartypeConf(claw_decoration_position_funcs=FIRST, claw_decoration_position_types=FIRST)
-)
-
-import rfspec as rf  # noqa: E402
-from rfspec.numerics.session import enter  # noqa: E402
+import rfspec as rf
+from rfspec.numerics.session import enter
 
 mpl.use("Agg")
 SLOW_PAGES = ("real_data.md", "score_exponent.md")

@@ -21,7 +21,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from ..numerics.holomorphic import reciprocal
-from .column_equations import Averages, ColumnEquations
+from .averages import Averages
+from .column_equations import ColumnEquations
 from .columns import Kind, Powers, Source
 
 

@@ -18,7 +18,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from .column_equations import Averages, ColumnEquations
+from .averages import Averages
+from .column_equations import ColumnEquations
 from .columns import Kind, Powers, Source
 
 Unknowns = tuple[Any, Any, Any]
