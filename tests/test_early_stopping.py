@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import WRONG_ONCE, ZOO, draw, sparing
+from problems import WRONG_ONCE, ZOO, draw, draw_wide, sparing, verdict_scan
 from scipy.optimize import brentq
 
 import rfspec as rf
@@ -126,6 +126,17 @@ def test_a_minimum_flatter_than_rounding(problem):
     assert near[1] - min(near) <= float(stop.error)
     for _ in range(4):
         judged(eqx.tree_at(lambda m: (m.psi_p, m.psi_n), problem.model, tuple(10.0 ** rng.uniform([1, 4], [7, 7]))))
+
+
+@pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
+@pytest.mark.parametrize("models", [1, pytest.param(12, marks=pytest.mark.slow)])
+def test_best_times_of_laws_without_an_end(models):
+    """The largest nodes of such a law are up to 10²⁰ times the others, and nobody stops by them."""
+    rng = np.random.default_rng(5)
+    for _ in range(models):
+        law = rf.PowerLaw(rng.uniform(0.6, 0.9))
+        model = eqx.tree_at(lambda m: m.covariance, draw_wide(rng, atoms=1), law)
+        assert verdict_scan(model) == ("right", ""), model
 
 
 @pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")

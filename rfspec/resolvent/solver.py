@@ -200,12 +200,6 @@ def towards(eq: Equations, u: Unknowns, z: Any) -> Unknowns:
     return jax.lax.fori_loop(0, NEAR_STEPS, step, u)
 
 
-def solve_near(eq: Equations, u: Unknowns, z: Any) -> Unknowns:
-    """Differentiable solution at z with Im z > 0 from one nearby."""
-    still, u, point = jax.lax.stop_gradient((eq, u, z))
-    return implicit(eq, towards(still, u, point), z - eq.origin)
-
-
 def left_of_origin(eq: Equations, z: Any) -> Any:
     """ζ of a real z to the left of the spectrum, at its origin a number that is 0 to rounding.
 

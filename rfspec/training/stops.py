@@ -23,7 +23,7 @@ import numpy as np
 
 from ..numerics.checks import namespace
 from ..resolvent.interface import Equations
-from ..resolvent.solver import solve_near, solve_off_axis, towards
+from ..resolvent.solver import solve_off_axis, towards
 from .contour import FINEST, flow
 from .losses import limit, losses, pairs_of
 
@@ -38,6 +38,7 @@ CLOSE = 1e-4  # of which the last is this small: two more double its digits twic
 NEAR = 1 / 64  # of a bracket: as far as a last Newton step goes, which rounding may send anywhere
 BEND = 16  # errors of a loss that its second derivative is known to
 FLAT = 1e-13  # relative depth of a minimum below which it is rounding
+MUCH = 10.0  # times the fastest eigenvalue, from which what the larger ones learn before the grid is not resolved
 SMALLEST = 1e-16  # of the largest: no smaller eigenvalue learns
 
 
@@ -109,9 +110,9 @@ def _root(
         return flow(_time(center, seen.start), eq.top, FINEST).nodes
 
     def once(carry: Any, guarded: Any) -> tuple[Any, Any]:
-        center, start, u = carry
+        center, start = carry
         around = _time(center, seen.start)
-        u = jax.vmap(lambda z, *u: solve_near(eq, u, z))(nodes(center) - eq.decay, *u)
+        u = jax.vmap(partial(solve_off_axis, eq))(nodes(center) - eq.decay)
         pairs = pairs_of(eq, u)
 
         def passed(eq: Equations, pairs: Any, level: Any, v: Any) -> tuple[Any, Any]:
@@ -145,12 +146,10 @@ def _root(
             return v + jnp.clip(-value / slope, -most, most), (v, told, at)
 
         found = _last(jax.lax.scan(refine, v, length=3))
-        v, u = jax.lax.stop_gradient((found[0], u))
-        return (v, v, u), found
+        v = jax.lax.stop_gradient(found[0])
+        return (v, v), found
 
-    still = jax.lax.stop_gradient(eq)
-    u = jax.vmap(partial(solve_off_axis, still))(nodes(high) - still.decay)
-    return _last(jax.lax.scan(once, (high, (low + high) / 2, u), jnp.array([GUARDED, 0])))
+    return _last(jax.lax.scan(once, (high, (low + high) / 2), jnp.array([GUARDED, 0])))
 
 
 def _last(scanned: tuple[Any, Any]) -> Any:
@@ -207,6 +206,7 @@ def stops(eq: Equations, tolerance: Any, threshold: Any) -> Stops:
     last_train, last_test, last_errors = limit(eq)
     end = jnp.stack([last_train, last_test])
     opened = threshold * (end[1] - end[0])
+    skipped = still(eq.top > MUCH * eq.fastest)
     depths, turns = jax.lax.top_k(-_lowest(seen), TURNS)
     index = jnp.arange(GRID)
     untrained = Candidate(0.0 * end[0], jnp.stack([eq.untrained, eq.untrained]), jnp.inf, 0.0)
@@ -227,9 +227,10 @@ def stops(eq: Equations, tolerance: Any, threshold: Any) -> Stops:
         inside = jnp.clip(bottom_at, low, high)  # a window may be narrower than the grid
         bracket = jnp.where(which == _UPPER, inside, low), jnp.where(which == _LOWER, inside, high)
         v, (slope, left), there = _root(eq, seen, bracket, weights, aim, which != _LOWER)
+        v = jnp.where(skipped & (place == 0), jnp.where(which == _UPPER, low, high), v)  # on the safe side
         c = _time(v, seen.start)
         slope = slope * jnp.where(v > seen.start, 1.0, still(c / jnp.exp(seen.start)))  # dv = d log c · c/c0
-        exists = (which < TURNS) & (depths[jnp.minimum(which, TURNS - 1)] > -jnp.inf)
+        exists = (which < TURNS) & (depths[jnp.minimum(which, TURNS - 1)] > -jnp.inf) & ~(skipped & (place == 0))
         turn = Candidate(jnp.where(exists, c, jnp.inf), jnp.where(exists, there, jnp.inf), slope, left)
         return _best_two(best, rival, turn), (c, slope, left, before >= 0, after < GRID)
 
