@@ -143,7 +143,7 @@ IDS = [p.name for p in ZOO]
 WRONG_ONCE = [
     # the peak of an eigenvalue lay between the nodes on its bulk: drops were off by 1e-12, 2e-9 and 1e-10
     problem(
-        "drops of twelve eigenvalues", 2383.1, 0.13284, 0.017121, activation="erf", target="data",
+        "drops of twelve eigenvalues", 2383.1, 0.13284, 0.017121, "drops", activation="erf", target="data",
         covariance=rf.Atoms(
             [0.34753, 3.4095, 0.074295, 1.4117, 9.4647e-05, 0.00049421, 0.00020868, 0.00045284, 0.01161, 0.40587,
              0.00024834, 0.58864],
@@ -152,11 +152,12 @@ WRONG_ONCE = [
         ),
     ),
     problem(
-        "drops of neighbouring peaks", 33226.0, 5.6441, 0.0020811, activation="sin", target="score", noise_draws=5,
+        "drops of neighbouring peaks", 33226.0, 5.6441, 0.0020811, "drops",
+        activation="sin", target="score", noise_draws=5,
         covariance=rf.Atoms([2.3798, 0.87042, 0.75895], [0.63888, 0.32082, 0.0403]),
     ),
     problem(
-        "drops of peaks of a polynomial", 31799.0, 3.9031, 0.0088674, target="velocity", noise_draws=2,
+        "drops of peaks of a polynomial", 31799.0, 3.9031, 0.0088674, "drops", target="velocity", noise_draws=2,
         activation=rf.Polynomial([0.058767, -1.6611, -0.8381, 0.56175, 0.34707, 0.32494]),
         covariance=rf.Atoms(
             [2.0034e-05, 1.0218, 2.4341e-07, 0.014773, 0.52807], [0.374254, 0.15302, 0.08496, 0.015936, 0.37183],
@@ -164,58 +165,71 @@ WRONG_ONCE = [
     ),
     # where the loss is flatter than rounding, Newton's method for the best time left its bracket
     problem(
-        "a plateau after an exponential", 35.554291355571685, 3859630.5825503916, 1.5901336325764275e-05, target="data",
+        "a plateau after an exponential", 35.554291355571685, 3859630.5825503916, 1.5901336325764275e-05, "plateau",
+        target="data",
         covariance=rf.Atoms([0.12449574193775183, 0.10077086473853379], [0.2268741444368344, 0.7731258555631656]),
     ),
     problem(
-        "a plateau of four draws", 7416126.848456946, 1746283.622836291, 1.3167195218156273, activation="gelu",
+        "a plateau of four draws", 7416126.848456946, 1746283.622836291, 1.3167195218156273, "plateau",
+        activation="gelu",
         noise_draws=4, covariance=rf.Atoms([0.0, 4.869288217303764], [0.9275226359379392, 0.07247736406206093]),
     ),
     # one error for both losses, that of a test loss of 5e8, said that a train loss of 11076 was known to 0.015
     problem(
-        "train loss beside a large test loss", 4.4949e5, 93912.0, 2.6824e-5, target="velocity",
+        "train loss beside a large test loss", 4.4949e5, 93912.0, 2.6824e-5, "losses", target="velocity",
         covariance=rf.Isotropic(6.6578),
     ),
     # continuous laws: edges closer to the ends of the law than rounding tells in (q, δ); roots of the other sheet in a
     # bulk; a drop in a layer between the nodes of its bulk; small eigenvalues that 64 Gauss nodes do not see
     problem(
-        "a root of the other sheet", 5.9188e6, 4239.9, 0.0717, activation="gelu", target="data",
+        "a root of the other sheet", 5.9188e6, 4239.9, 0.0717, "law", "edges", activation="gelu", target="data",
         covariance=rf.Exponential(7.557, 4.5575),
     ),
-    problem("edges at soft ends", 44940.0, 3.2112e5, 5.42e-5, activation="relu", covariance=rf.MarchenkoPastur(0.52)),
     problem(
-        "a layer of the population", 9054059.5, 4401248.8, 4.1023e-4, noise_draws=1, covariance=rf.Exponential(1.6, 2.1)
+        "edges at soft ends", 44940.0, 3.2112e5, 5.42e-5, "law", "edges",
+        activation="relu", covariance=rf.MarchenkoPastur(0.52),
+    ),
+    problem(
+        "a layer of the population", 9054059.5, 4401248.8, 4.1023e-4, "law", "drops",
+        noise_draws=1, covariance=rf.Exponential(1.6, 2.1)
     ),
     # z = 0 was approached to 10⁻⁶⁰ of the largest of 64 nodes, which was 10⁶⁵: the loss at the end was untrained
     problem(
-        "the end of training without a largest eigenvalue", 6.3575, 23.256, 0.065386, target="velocity", noise_draws=4,
+        "the end of training without a largest eigenvalue", 6.3575, 23.256, 0.065386, "law", "losses",
+        target="velocity", noise_draws=4,
         activation=rf.Polynomial([2.0902, -0.30053, 0.36919, -0.52415]),
         covariance=rf.PowerLaw(0.95).normalised(0.27727),
     ),
     problem(
-        "edges in a tail that is put lower", 1528154.86, 441004.92, 9.421e-5, activation="erf", target="score",
+        "edges in a tail that is put lower", 1528154.86, 441004.92, 9.421e-5, "law", "edges",
+        activation="erf", target="score",
         covariance=rf.PowerLaw(0.155).normalised(7.34),
     ),
     # the determinant vanishes at an end where the density of the law rises linearly, and an edge was found there
     problem(
-        "no edge at a linear end", 366.1113984, 360.9649327, 4.501517e-5, target="velocity",
+        "no edge at a linear end", 366.1113984, 360.9649327, 4.501517e-5, "law", "edges", target="velocity",
         covariance=rf.Density(
             lambda x: (x - 1) * (3 - x) ** 0.5 * 15 / 2**4.5, 1.0, 3.0, exponents=(1.0, 0.5)
         ).normalised(0.4360831525),
     ),
     problem(
-        "losses of nearly square white data", 1535.75, 6861.95, 2.12e-4, target="score", noise_draws=1,
+        "losses of nearly square white data", 1535.75, 6861.95, 2.12e-4, "law", "losses", target="score", noise_draws=1,
         covariance=rf.MarchenkoPastur(1.009, 0.313),
     ),
 ]  # fmt: skip
 
 
-def sparing(problems, every, first=0, rarely=()):
-    """The same problems as parameters of a test, all but every so-manyth of them slow, and those named."""
-    return [
-        pytest.param(p, id=p.name, marks=[] if i % every == first and p.name not in rarely else [pytest.mark.slow])
-        for i, p in enumerate(problems)
+def sparing(problems, nth=0, rarely=()):
+    """The same problems as parameters of a test: the n-th of each tag, and of those without, are not slow.
+
+    Those named `rarely` always are.
+    """
+    tags = [*sorted(set().union(*(p.tags for p in problems))), None]
+    often = [
+        [p.name for p in problems if p.name not in rarely and (tag in p.tags or not (tag or p.tags))] for tag in tags
     ]
+    always = {names[nth % len(names)] for names in often if names}
+    return [pytest.param(p, id=p.name, marks=[] if p.name in always else [pytest.mark.slow]) for p in problems]
 
 
 def model_of(reference):

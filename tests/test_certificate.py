@@ -27,7 +27,7 @@ def spectra():
     return Spectra()
 
 
-@pytest.mark.parametrize("problem", sparing(ZOO, 3, 1, DEAR))
+@pytest.mark.parametrize("problem", sparing(ZOO, 1, DEAR))
 def test_converged(problem, spectra):
     """Claimed errors are small: what the conditioning of the problem leaves of sixteen digits."""
     sp = spectra[problem.name]
@@ -37,7 +37,7 @@ def test_converged(problem, spectra):
     assert np.all(sp.edge_error < limit)
 
 
-@pytest.mark.parametrize("problem", sparing(ZOO, 3, 1, DEAR))
+@pytest.mark.parametrize("problem", sparing(ZOO, 1, DEAR))
 def test_honest(problem, spectra):
     """Every bulk was found and no claimed error is smaller than the true one, by the multi-precision twin."""
     certificate = rf.certify(spectra[problem.name])

@@ -38,7 +38,7 @@ RARELY = (  # programs of their own to be compiled
 )
 
 
-@pytest.mark.parametrize("problem", sparing(WRONG_ONCE, 3, rarely=RARELY))
+@pytest.mark.parametrize("problem", sparing(WRONG_ONCE, rarely=RARELY))
 def test_what_was_wrong_once(problem):
     assert verdict(problem.model) == ("right", "")
 

@@ -52,7 +52,7 @@ def test_fig4_parts_and_loss_drops(spectra):
     assert spectra["paper"].separated
 
 
-@pytest.mark.parametrize("problem", sparing(ZOO, 3))
+@pytest.mark.parametrize("problem", sparing(ZOO))
 def test_moments(problem, spectra):
     sp = spectra[problem.name]
     first, second = closed_moments(problem.model)
@@ -62,7 +62,7 @@ def test_moments(problem, spectra):
     assert float(sp.error) < 1e-8
 
 
-@pytest.mark.parametrize("problem", sparing(ZOO, 3))
+@pytest.mark.parametrize("problem", sparing(ZOO))
 def test_masses(problem, spectra):
     """The exact sums of ranks and weights and the integrated density agree, bulk by bulk, and add up."""
     sp, model = spectra[problem.name], problem.model
@@ -82,7 +82,7 @@ def test_masses(problem, spectra):
     assert total == pytest.approx(expected, rel=1e-10)
 
 
-@pytest.mark.parametrize("problem", sparing(ZOO, 3))
+@pytest.mark.parametrize("problem", sparing(ZOO))
 def test_parts_follow_the_tags(problem, spectra):
     sp = spectra[problem.name]
     if "separated" in problem.tags:
@@ -109,7 +109,7 @@ def test_distribution_beside_an_edge_is_the_mass_up_to_it(name, spectra):
     assert np.ptp(beside, axis=1).max() < 1e-14
 
 
-@pytest.mark.parametrize("problem", sparing(ZOO, 3))
+@pytest.mark.parametrize("problem", sparing(ZOO))
 def test_distribution_and_quantile_are_inverse(problem, spectra):
     sp = spectra[problem.name]
     u = float(sp.atom.mass) + (1 - float(sp.atom.mass)) * np.linspace(0.003, 0.997, 23)
