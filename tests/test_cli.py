@@ -397,6 +397,20 @@ def test_the_process_itself(tmp_path):
     assert result.stderr.startswith("error: data must be a numeric matrix")
 
 
+def test_one_case_of_a_small_demo(tmp_path):
+    from rfspec.cli import demo
+
+    outcome = demo.run_case(demo.cases(0.15)[0])
+    demo.write(outcome, tmp_path)
+    assert outcome.landing < 5e-3
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "isotropic.png",
+        "isotropic_density.csv",
+        "isotropic_curve.csv",
+    }
+    assert "population" in demo.table(outcome)
+
+
 @pytest.mark.slow
 def test_a_small_demo(tmp_path):
     from rfspec.cli import demo
