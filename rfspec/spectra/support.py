@@ -113,11 +113,8 @@ def cdf_at_one(eq: Equations, support: Support, zeta: Any) -> Any:
     safe = jnp.where(inside, zeta, -eq.bound)
     u = solve_real_axis(eq, safe, 0.02 * jnp.where(inside, distance, eq.bound))
     atom = jnp.where(zeta >= 0, eq.atom_mass, 0.0)
-    return jnp.where(
-        inside,
-        1.0 - eq.tail(u, safe),
-        atom + jnp.nansum(jnp.where(at >= still.upper - ON_EDGE * at, support.mass, 0)),
-    )
+    below = atom + jnp.nansum(jnp.where(at >= still.upper - ON_EDGE * at, support.mass, 0))
+    return jnp.where(inside, 1.0 - eq.tail(u, safe), jnp.minimum(below, 1.0))
 
 
 @jax.jit

@@ -17,7 +17,7 @@ from ..spectra.series import NODES, Series, angles, place, rule
 from ..spectra.support import Support
 from .losses import AT_ONCE
 
-PER_PIECE = 4 * NODES  # nodes for the drops on a piece of a bulk
+PER_PIECE = 8 * NODES  # nodes for the drops on a piece of a bulk
 
 
 CROWD = 0.02  # spacing of nodes at an edge, in units of the mean one

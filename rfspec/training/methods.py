@@ -76,7 +76,7 @@ class HeavyBall(NamedTuple):
         return train, test, errors
 
     def drops(self, modes: Modes) -> tuple[Any, Any]:
-        x, k = np.asarray(self.c * modes.values), np.where(np.isfinite(self.k), self.k, 1e300)
+        x, k = np.nan_to_num(np.asarray(self.c * modes.values)), np.where(np.isfinite(self.k), self.k, 1e300)
         found = [drop_of(modes, learned(x, float(steps), "momentum", self.mu)) for steps in k]
         drops, errors = (jnp.stack(column) for column in zip(*found, strict=True))
         return drops, errors
