@@ -9,6 +9,7 @@ from problems import WRONG_ONCE, ZOO, draw, draw_wide, sparing, verdict_scan
 from scipy.optimize import brentq
 
 import rfspec as rf
+from rfspec.resolvent.equations import averaged_equations
 from rfspec.training import early_stopping
 
 PAPER = ZOO[0].model
@@ -128,12 +129,25 @@ def test_a_minimum_flatter_than_rounding(problem):
         judged(eqx.tree_at(lambda m: (m.psi_p, m.psi_n), problem.model, tuple(10.0 ** rng.uniform([1, 4], [7, 7]))))
 
 
+def test_training_is_scanned_from_where_many_eigenvalues_learn():
+    """Not from the largest node of a law without an end, but from that of any other covariance."""
+    for law, few in (
+        (rf.PowerLaw(0.9), True),
+        (rf.PowerLaw(1.0, 0.01), False),
+        (rf.Atoms([1.0, 50.0], [0.99, 0.01]), False),
+    ):
+        model = rf.RandomFeatureModel(64.0, 8.0, 0.1, covariance=law)
+        eq = averaged_equations(model, rf.gaussian_equivalent(model))
+        assert (float(eq.fastest) < 1e-8 * float(eq.top)) == few
+        assert (float(eq.fastest) == float(eq.top)) != few
+
+
 @pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
-@pytest.mark.parametrize("models", [1, pytest.param(12, marks=pytest.mark.slow)])
-def test_best_times_of_laws_without_an_end(models):
+@pytest.mark.slow
+def test_best_times_of_laws_without_an_end():
     """The largest nodes of such a law are up to 10²⁰ times the others, and nobody stops by them."""
     rng = np.random.default_rng(5)
-    for _ in range(models):
+    for _ in range(12):
         law = rf.PowerLaw(rng.uniform(0.6, 0.9))
         model = eqx.tree_at(lambda m: m.covariance, draw_wide(rng, atoms=1), law)
         assert verdict_scan(model) == ("right", ""), model

@@ -128,7 +128,7 @@ def test_vmap_is_the_loop():
 
 
 def judge(activation, t, variance, truth, claimed=1e-9):
-    """The claim covers the distance from the true (μ0, Γμ1, v², s²), and is small."""
+    """The claim covers the distance from the true (μ0, Γμ1, v², s²), and is small unless a number is a difference."""
     model = rf.RandomFeatureModel(1.0, 1.0, t, activation=activation, covariance=rf.Isotropic(variance))
     ge, (gamma2, _) = rf.gaussian_equivalent(model), true_constants.variances(t, variance)
     mu0, linear, v2, s2 = truth
@@ -146,7 +146,9 @@ def judge(activation, t, variance, truth, claimed=1e-9):
             assert true < mp.mpf("1e-290") or (name in ("kappa2", "b2") and abs(linear) < 1e-10 * spread), name
     for name, error in errors.items():
         assert error <= float(ge.error), (name, float(error), float(ge.error))
-    assert float(ge.error) < claimed
+    sizes = (mu0**2 + spread**2, v2), (mu0**2 + spread**2, s2), (spread, abs(linear))
+    condition = max(size / number for size, number in sizes if number)
+    assert float(ge.error) < claimed + 16 * EPS * condition
 
 
 def log_uniform(rng, low, high):
