@@ -200,11 +200,6 @@ WRONG_ONCE = [
         activation=rf.Polynomial([2.0902, -0.30053, 0.36919, -0.52415]),
         covariance=rf.PowerLaw(0.95).normalised(0.27727),
     ),
-    problem(
-        "edges in a tail that is put lower", 1528154.86, 441004.92, 9.421e-5, "law", "edges",
-        activation="erf", target="score",
-        covariance=rf.PowerLaw(0.155).normalised(7.34),
-    ),
     # the determinant vanishes at an end where the density of the law rises linearly, and an edge was found there
     problem(
         "no edge at a linear end", 366.1113984, 360.9649327, 4.501517e-5, "law", "edges", target="velocity",

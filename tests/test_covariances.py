@@ -512,6 +512,18 @@ def test_an_unbounded_law_has_a_spectrum_without_an_end():
 
 
 @pytest.mark.slow
+def test_an_unbounded_law_has_no_edges_in_its_tail():
+    """Those between the first bulk and an atom, and of the last, lie anywhere in the tail that is put lower."""
+    law = rf.PowerLaw(0.15500342570545336).normalised(7.339531965746658)
+    model = rf.RandomFeatureModel(1528154.86, 441004.925, 9.420956084e-5, activation="erf", covariance=law)
+    sp = rf.spectrum(model)
+    assert [b.part for b in sp.bulks] == ["satellite", "sample", "population"]
+    assert sp.edges[0] == sp.atom.location
+    assert sp.edges[-1] == np.inf
+    assert sum(float(b.mass) for b in sp.bulks) + float(sp.atom.mass) == pytest.approx(1.0, rel=1e-13)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_drops_of_an_unbounded_law_are_those_of_many_eigenvalues(decay):
     """Beyond the tail that the spectrum puts lower, with 7·10⁻⁷ of the variance; at the end and on the way."""
