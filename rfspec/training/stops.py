@@ -227,10 +227,12 @@ def stops(eq: Equations, tolerance: Any, threshold: Any) -> Stops:
         inside = jnp.clip(bottom_at, low, high)  # a window may be narrower than the grid
         bracket = jnp.where(which == _UPPER, inside, low), jnp.where(which == _LOWER, inside, high)
         v, (slope, left), there = _root(eq, seen, bracket, weights, aim, which != _LOWER)
-        v = jnp.where(skipped & (place == 0), jnp.where(which == _UPPER, low, high), v)  # on the safe side
+        before_all = skipped & (place == 0)  # then the safe side, known to nothing
+        v = jnp.where(before_all, jnp.where(which == _UPPER, low, high), v)
+        slope, left = jnp.where(before_all, jnp.nan, slope), jnp.where(before_all, jnp.nan, left)
         c = _time(v, seen.start)
         slope = slope * jnp.where(v > seen.start, 1.0, still(c / jnp.exp(seen.start)))  # dv = d log c · c/c0
-        exists = (which < TURNS) & (depths[jnp.minimum(which, TURNS - 1)] > -jnp.inf) & ~(skipped & (place == 0))
+        exists = (which < TURNS) & (depths[jnp.minimum(which, TURNS - 1)] > -jnp.inf) & ~before_all
         turn = Candidate(jnp.where(exists, c, jnp.inf), jnp.where(exists, there, jnp.inf), slope, left)
         return _best_two(best, rival, turn), (c, slope, left, before >= 0, after < GRID)
 
