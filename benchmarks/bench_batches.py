@@ -1,4 +1,5 @@
-"""Peak memory of batches in every parameter, each in a process of its own, and their time beside a loop over models.
+"""Peak memory of batches in every parameter, each in a process of its own,
+and their time beside a loop over models.
 
 python benchmarks/bench_batches.py [--models 10000]
 """
@@ -58,9 +59,11 @@ BATCHES = [
     Batch("s of flow matching", "s", 0.1, 0.9),
     Batch("variance", "variance", 0.1, 1.2),
     Batch("gradient in t", "t", 1e-3, 3.0, gradient=True),
-    # here Γ² is too large for the Hermite sum of tanh, and its double integrals are dear, in a batch as in a loop
+    # here Γ² is too large for the Hermite sum of tanh, and its double integrals are dear, in a
+    # batch as in a loop
     Batch("variance, integrals", "variance", 2.0, 15.0, dear=True),
-    # what a model costs here is work, not the call, so that a batch is no faster than a loop; of a tenth of the models
+    # what a model costs here is work, not the call, so that a batch is no faster than a loop; of a
+    # tenth of the models
     Batch("losses at 20 times", "psi_n", 1.0, 100.0, of=losses, dear=True, share=0.1),
     Batch("their gradients", "psi_n", 1.0, 100.0, of=losses, gradient=True, dear=True, share=0.1),
     Batch("best times", "psi_n", 1.0, 100.0, of=best, dear=True, share=0.1),
@@ -68,7 +71,9 @@ BATCHES = [
 
 
 def measure(batch, models):
-    """Seconds a model in a batch and in a loop, compiled, and the peak memory of this process in GiB."""
+    """Seconds a model in a batch and in a loop, compiled,
+    and the peak memory of this process in GiB.
+    """
     f = lambda x: batch.of(model(**{batch.parameter: x}))
     f = jax.grad(f) if batch.gradient else f
 
@@ -80,11 +85,18 @@ def measure(batch, models):
 
     models = int(batch.share * models)
     values = jnp.geomspace(batch.low, batch.high, models)
-    looped = seconds(lambda values: [f(x) for x in values], [float(x) for x in values[:: max(1, models // LOOPED)]])
+    looped = seconds(
+        lambda values: [f(x) for x in values],
+        [float(x) for x in values[:: max(1, models // LOOPED)]],
+    )
     mapped = jax.vmap(f)
     if not batch.dear:
         jax.block_until_ready(mapped(values))
-    return seconds(mapped, values), looped, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return (
+        seconds(mapped, values),
+        looped,
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    )
 
 
 def main() -> int:
@@ -103,10 +115,14 @@ def main() -> int:
         mapped, looped, peak = map(float, out.split())
         good &= peak <= MOST_GIB and (batch.dear or mapped <= MOST_OF_A_LOOP * looped)
         print(
-            f"{batch.name:22}{1e6 * mapped:9.1f} µs a model, {mapped / looped:6.3f} of a loop's; peak {peak:.2f} GiB",
+            f"{batch.name:22}{1e6 * mapped:9.1f} µs a model, {mapped / looped:6.3f} of a loop's; "
+            f"peak {peak:.2f} GiB",
             flush=True,
         )
-    print(f"claimed: at most {MOST_GIB:g} GiB; by the paper's rule at most {MOST_OF_A_LOOP:g} of a loop's time")
+    print(
+        f"claimed: at most {MOST_GIB:g} GiB; by the paper's rule at most {MOST_OF_A_LOOP:g} of a "
+        "loop's time"
+    )
     print("claims hold" if good else "A CLAIM DOES NOT HOLD")
     return 0 if good else 1
 

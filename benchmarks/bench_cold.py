@@ -1,4 +1,5 @@
-"""A cold `rfspec spectrum` process, with nothing compiled beforehand, against `python -c "import jax"`.
+"""A cold `rfspec spectrum` process, with nothing compiled beforehand,
+against `python -c "import jax"`.
 
 python benchmarks/bench_cold.py [--runs 5]
 """
@@ -18,7 +19,9 @@ def seconds(arguments, cache):
     environment = {**os.environ, "XDG_CACHE_HOME": cache}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     start = time.perf_counter()
-    subprocess.run([sys.executable, *arguments], check=True, env=environment, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, *arguments], check=True, env=environment, stdout=subprocess.DEVNULL
+    )
     return time.perf_counter() - start
 
 
@@ -35,7 +38,10 @@ def main() -> int:
     jax, first, again = (statistics.median(t) for t in (imports, cold, warm))
     limit = 3 * jax + 3
     print(f"import jax                    {jax:6.2f} s (median of {runs})")
-    print(f"rfspec spectrum, cold         {first:6.2f} s  (claimed: under 3 × import jax + 3 s = {limit:.2f} s)")
+    print(
+        f"rfspec spectrum, cold         {first:6.2f} s  (claimed: under 3 × import jax + 3 s = "
+        f"{limit:.2f} s)"
+    )
     print(f"the same with kernels kept    {again:6.2f} s")
     print("claims hold" if first < limit else "A CLAIM DOES NOT HOLD")
     return 0 if first < limit else 1

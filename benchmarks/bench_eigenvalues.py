@@ -34,9 +34,14 @@ def main() -> int:
     few = parser.parse_args().fewest
     print(f"rf.spectrum at psi_p = 64, psi_n = 8, t = 0.01 on {jax.devices()[0].device_kind}")
     short, long = seconds(few), seconds(TIMES * few)
-    print(f"{few:6} eigenvalues {short:6.2f} s\n{TIMES * few:6} eigenvalues {long:6.2f} s, {long / short:.1f} times")
+    print(
+        f"{few:6} eigenvalues {short:6.2f} s\n{TIMES * few:6} eigenvalues {long:6.2f} s, "
+        f"{long / short:.1f} times"
+    )
     good = long <= MOST * short
-    print(f"claimed: at most {MOST:g} times\n" + ("claims hold" if good else "A CLAIM DOES NOT HOLD"))
+    print(
+        f"claimed: at most {MOST:g} times\n" + ("claims hold" if good else "A CLAIM DOES NOT HOLD")
+    )
     return 0 if good else 1
 
 

@@ -1,7 +1,9 @@
-"""Exact feature matrices against plain matrix products, and an exact loss curve against the steps it replaces.
+"""Exact feature matrices against plain matrix products,
+and an exact loss curve against the steps it replaces.
 
-The size is that of the published training script: d = 100, ψ_p = 64, ψ_n = 8, t = 0.01, 5·10⁶ steps of full-batch
-gradient descent. A step is timed on the same matrices in the same run, and the curve is checked against real steps.
+The size is that of the published training script: d = 100, ψ_p = 64, ψ_n = 8, t = 0.01, 5·10⁶ steps
+of full-batch gradient descent. A step is timed on the same matrices in the same run, and the curve
+is checked against real steps.
 
     python benchmarks/bench_empirical.py [--d 100]
 """
@@ -41,14 +43,21 @@ def main() -> int:
     print(f"{jax.devices()[0].device_kind}, d = {d}, p = {p}, n = {n}")
 
     layers, assemble = [], features._assemble
-    features._assemble = lambda rows, C, *rest: layers.append(sum(map(len, C))) or assemble(rows, C, *rest)
+    features._assemble = lambda rows, C, *rest: (
+        layers.append(sum(map(len, C))) or assemble(rows, C, *rest)
+    )
     exact = seconds(lambda: rf.empirical.features.correlation(key, model, d)[0], repeats=2)
     C, W = jax.random.normal(key, (p, n)), jax.random.normal(key, (p, d))
     product = jax.jit(lambda A: A @ A.T)
-    products = layers[-1] * seconds(lambda: product(C), repeats=2) + seconds(lambda: product(W), repeats=2)
+    products = layers[-1] * seconds(lambda: product(C), repeats=2) + seconds(
+        lambda: product(W), repeats=2
+    )
     ratio = exact / products
     print(f"exact U, {layers[-1]} layers   {exact:8.2f} s")
-    print(f"as many plain products  {products:8.2f} s, ratio {ratio:.2f}; claim: at most {MOST_PRODUCTS:g}")
+    print(
+        f"as many plain products  {products:8.2f} s, ratio {ratio:.2f}; claim: at most "
+        f"{MOST_PRODUCTS:g}"
+    )
 
     start = time.perf_counter()
     matrices = jax.block_until_ready(rf.empirical.sample(key, model, d))
@@ -65,14 +74,20 @@ def main() -> int:
     descend = lambda: rf.empirical.gradient_descent(matrices, first, eta)
     walked = descend()
     off = float(jnp.max(jnp.abs(walked.train - curve.train[: first.size])))
-    step = (seconds(descend) - seconds(lambda: rf.empirical.gradient_descent(matrices, [0], eta))) / first[-1]
+    step = (
+        seconds(descend) - seconds(lambda: rf.empirical.gradient_descent(matrices, [0], eta))
+    ) / first[-1]
     speedup = STEPS * step / total
     print(
-        f"exact curve             {total:8.1f} s: draw {drawn - start:.1f}, diagonalise {diagonalised - drawn:.1f}, ",
+        f"exact curve             {total:8.1f} s: draw {drawn - start:.1f}, diagonalise "
+        f"{diagonalised - drawn:.1f}, ",
         end="",
     )
     print(f"{wanted.size} points up to k = {STEPS:.0e} {end - diagonalised:.2f}")
-    print(f"one step                {step:8.4f} s, {STEPS:.0e} of them {STEPS * step / 86400:.1f} days")
+    print(
+        f"one step                {step:8.4f} s, {STEPS:.0e} of them {STEPS * step / 86400:.1f} "
+        "days"
+    )
     print(f"speed-up                {speedup:8.0f}; claim: at least {LEAST_SPEEDUP:g}")
     print(f"largest difference over the first {first[-1]} steps {off:.1e}")
     good = ratio <= MOST_PRODUCTS and speedup >= LEAST_SPEEDUP and off < 1e-10

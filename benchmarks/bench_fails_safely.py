@@ -1,20 +1,22 @@
 """How often an answer is right, says that it failed, or is silently wrong, over random models.
 
-Boxes: "usual" (ψ_p to 10⁴, ψ_n to 10⁵, t in [1e-4, 5], one to eight eigenvalues) and "wide" (ψ in [1e-2, 10⁷], t in
-[1e-6, 10], one to sixty eigenvalues with zeros and a condition of up to 10⁸, all activations and polynomials, all
-targets, draws of the noise, weight decay), and "laws" (the same with a continuous law for the eigenvalues). Judges,
-each of every so-manyth model:
+Boxes: "usual" (ψ_p to 10⁴, ψ_n to 10⁵, t in [1e-4, 5], one to eight eigenvalues) and "wide" (ψ in
+[1e-2, 10⁷], t in [1e-6, 10], one to sixty eigenvalues with zeros and a condition of up to 10⁸, all
+activations and polynomials, all targets, draws of the noise, weight decay), and "laws" (the same
+with a continuous law for the eigenvalues). Judges, each of every so-manyth model:
 
   spectrum     exact mass, first two moments, drops against the exact train loss at the end
   certificate  edges, masses, drops and densities recomputed in multi-precision arithmetic
-  losses       at τ = 0, between and ∞, against the multi-precision twin; of laws against those of 192 eigenvalues
+  losses       at τ = 0, between and ∞, against the multi-precision twin; of laws against those
+               of 192 eigenvalues
   stopping     the best time and its window against a dense curve
   derivatives  first and second of the test loss, reverse against forward mode
 
-Goal: none silently wrong; fewer than one in 10,000 flagged in the usual box, one in 1,000 in the others.
+Goal: none silently wrong; fewer than one in 10,000 flagged in the usual box, one in 1,000 in the
+others.
 
-    python benchmarks/bench_fails_safely.py [--models 20000] [--seed 1] [--box usual|wide|laws] [--draws 1,2,5,30]
-                                            [--shards 2 --shard 0]
+    python benchmarks/bench_fails_safely.py [--models 20000] [--seed 1] [--box usual|wide|laws]
+                                            [--draws 1,2,5,30] [--shards 2 --shard 0]
 """
 
 import argparse
@@ -30,7 +32,16 @@ from tqdm import tqdm
 import rfspec as rf
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from problems import draw, draw_law, draw_wide, verdict, verdict_derivatives, verdict_losses, verdict_scan, written
+from problems import (
+    draw,
+    draw_law,
+    draw_wide,
+    verdict,
+    verdict_derivatives,
+    verdict_losses,
+    verdict_scan,
+    written,
+)
 
 MOST_FLAGGED = {"usual": 1e-4, "wide": 1e-3, "laws": 1e-3}
 SORTS = {"right": "right", "flagged": "flagged", "wrong": "silently wrong"}
@@ -46,7 +57,11 @@ def certified(model):
         certificate = rf.certify(model)
     except (ValueError, rf.ConvergenceError):  # no linear part, or flagged already
         return None
-    return ("right", "") if certificate.honest else ("wrong", f"certificate, worst {certificate.worst}")
+    return (
+        ("right", "")
+        if certificate.honest
+        else ("wrong", f"certificate, worst {certificate.worst}")
+    )
 
 
 JUDGES = {
@@ -67,7 +82,9 @@ def judged(judge, model):
 
 
 def kind(model):
-    """Models of one kind share their compiled programs; a process has room for those of some kinds only."""
+    """Models of one kind share their compiled programs;
+    a process has room for those of some kinds only.
+    """
     size = 1 << (model.covariance.values.size - 1).bit_length()
     return size, bool(np.isfinite(model.noise_draws)), model.target in ("noise", "score")
 
@@ -77,12 +94,21 @@ def main() -> int:
     parser.add_argument("--models", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--box", choices=MOST_FLAGGED, default="usual")
-    parser.add_argument("--draws", default="inf", help="of the usual box: one of these numbers of draws for each model")
+    parser.add_argument(
+        "--draws",
+        default="inf",
+        help="of the usual box: one of these numbers of draws for each model",
+    )
     parser.add_argument("--atoms", type=int, help="so many eigenvalues for every model")
     parser.add_argument("--shards", type=int, default=1, help="of how many processes this is one")
     parser.add_argument("--shard", type=int, default=0, help="and which, from 0")
     for judge, every in EVERY.items():
-        parser.add_argument(f"--{judge}", type=int, default=every, help=f"every how many models, 0 for none ({every})")
+        parser.add_argument(
+            f"--{judge}",
+            type=int,
+            default=every,
+            help=f"every how many models, 0 for none ({every})",
+        )
     options = parser.parse_args()
     draws = [float(m) for m in options.draws.split(",")]
     make = {"wide": draw_wide, "laws": draw_law}.get(options.box, partial(draw, draws=draws))
@@ -91,7 +117,9 @@ def main() -> int:
     warnings.simplefilter("ignore", rf.SaturationWarning)  # small and large Γ² are meant
     models = [make(rng, atoms=options.atoms) for _ in range(options.models)]
     order = sorted(range(options.models), key=lambda i: kind(models[i]))
-    for i in tqdm(order[options.shard :: options.shards], unit="model", disable=None, mininterval=2):
+    for i in tqdm(
+        order[options.shard :: options.shards], unit="model", disable=None, mininterval=2
+    ):
         model = models[i]
         for judge in JUDGES:
             every = getattr(options, judge)
@@ -109,7 +137,10 @@ def main() -> int:
         print(f"{judge:<12} {found.total():6} models: {sorts}")
         allowed = MOST_FLAGGED[options.box] * found.total()
         good &= found["wrong"] == 0 and found["flagged"] <= max(allowed, 0)
-    print(f"box {options.box}, seed {options.seed}: " + ("claims hold" if good else "A CLAIM DOES NOT HOLD"))
+    print(
+        f"box {options.box}, seed {options.seed}: "
+        + ("claims hold" if good else "A CLAIM DOES NOT HOLD")
+    )
     return 0 if good else 1
 
 

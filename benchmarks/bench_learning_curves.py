@@ -1,4 +1,5 @@
-"""Exact learning curves, a phase diagram, and the curve of a sampled matrix beside the curve without one.
+"""Exact learning curves, a phase diagram,
+and the curve of a sampled matrix beside the curve without one.
 
 python benchmarks/bench_learning_curves.py [--side 128] [--d 40]
 """
@@ -27,26 +28,37 @@ def seconds(f, repeats=1):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--side", type=int, default=128, help="cells along each axis of the phase diagram")
+    parser.add_argument(
+        "--side", type=int, default=128, help="cells along each axis of the phase diagram"
+    )
     parser.add_argument("--d", type=int, default=40, help="dimension of the sampled matrix")
     side, d = (v := parser.parse_args()).side, v.d
     model, tau = rf.RandomFeatureModel(64.0, 8.0, 0.01), np.geomspace(1e-1, 1e7, 200)
     print(f"on {jax.devices()[0].device_kind}, {len(jax.devices())} device(s)")
 
-    curve = lambda: (lambda c: (c.train, c.test, c.score_error, c.error))(rf.learning_curve(model, tau))
+    curve = lambda: (lambda c: (c.train, c.test, c.score_error, c.error))(
+        rf.learning_curve(model, tau)
+    )
     cold = seconds(curve)
     warm = 1e3 * seconds(curve, 20)
-    print(f"three losses at {tau.size} times   {warm:8.1f} ms (claimed: at most {MOST_MS:g}; first call {cold:.1f} s)")
+    print(
+        f"three losses at {tau.size} times   {warm:8.1f} ms (claimed: at most {MOST_MS:g}; first "
+        f"call {cold:.1f} s)"
+    )
     stop = lambda: rf.early_stopping(model).tau
     cold = seconds(stop)
-    print(f"early stopping and window      {1e3 * seconds(stop, 20):8.1f} ms (first call {cold:.1f} s)")
+    print(
+        f"early stopping and window      {1e3 * seconds(stop, 20):8.1f} ms (first call {cold:.1f} "
+        "s)"
+    )
 
     sampled = lambda: rf.empirical.learning_curve(jax.random.key(0), model, tau, d).test
     sampled()
     theirs = seconds(sampled)
     ratio = 1e3 * theirs / warm
     print(
-        f"the same by one sampled matrix {theirs:8.2f} s at d = {d}, p = {64 * d}: {ratio:.0f} times "
+        f"the same by one sampled matrix {theirs:8.2f} s at d = {d}, p = {64 * d}: {ratio:.0f} "
+        "times "
         f"(claimed: at least {LEAST_SPEEDUP:g} at d = 40)"
     )
 
@@ -55,7 +67,8 @@ def main() -> int:
     compiled = seconds(lambda: diagram(1).test.values)
     whole = seconds(lambda: diagram(side).test.values)
     print(
-        f"{side}×{side} phase diagram          {whole:8.1f} s, {1e3 * whole / side**2:.2f} ms a cell "
+        f"{side}×{side} phase diagram          {whole:8.1f} s, {1e3 * whole / side**2:.2f} ms a "
+        "cell "
         f"(claimed: at most {MOST_S:g} s for 128×128; compiling {compiled:.0f} s)"
     )
     law = {"activation": "relu", "covariance": rf.PowerLaw(1.0, cutoff=0.01)}
@@ -63,7 +76,8 @@ def main() -> int:
     smooth(1)
     continuous = seconds(lambda: smooth(side))
     print(
-        f"the same for a power law       {continuous:8.1f} s, {1e3 * continuous / side**2:.2f} ms a cell "
+        f"the same for a power law       {continuous:8.1f} s, {1e3 * continuous / side**2:.2f} ms "
+        "a cell "
         f"(claimed: at most {MOST_S:g} s for 64×64)"
     )
     fast = max(whole * (128 / side) ** 2, continuous * (64 / side) ** 2) <= MOST_S

@@ -1,11 +1,13 @@
-"""Products with a U that is never formed against a plain matrix product with as many operations, and a whole run.
+"""Products with a U that is never formed against a plain matrix product with as many operations,
+and a whole run.
 
-The plain product multiplies a dense matrix from the right and from the left with as many vectors as there are probes,
-half of the operations each, as Uv does with its factors; its time is scaled to the operations of Uv: 4p(d + n) + 4nd
-for each probe in the Gaussian equivalent, 4pnd with features. Where the blocks are drawn anew in every product, the
-time of drawing them twice is added to it.
+The plain product multiplies a dense matrix from the right and from the left with as many vectors as
+there are probes, half of the operations each, as Uv does with its factors; its time is scaled to
+the operations of Uv: 4p(d + n) + 4nd for each probe in the Gaussian equivalent, 4pnd with features.
+Where the blocks are drawn anew in every product, the time of drawing them twice is added to it.
 
-    python benchmarks/bench_matrix_free.py [--p 8000] [--probes 4] [--order 80] [--kind gaussian] [--store yes|no]
+    python benchmarks/bench_matrix_free.py [--p 8000] [--probes 4] [--order 80] [--kind gaussian]
+    [--store yes|no]
 """
 
 import argparse
@@ -68,8 +70,14 @@ def main() -> int:
 
     need = matrix_free.predict(options.kind, d, n, p, options.order, 256, operators.mesh_of_all())
     store, group = need.plan(k, options.store and options.store == "yes", matrix_free._budget())
-    print(f"{options.kind}, p = {p}, n = {n}, d = {d}, on {len(jax.devices())} x {jax.devices()[0].device_kind}")
-    print(f"blocks {need.blocks / 2**30:.2f} GiB {'stored' if store else 'drawn anew'}, {group} probes together")
+    print(
+        f"{options.kind}, p = {p}, n = {n}, d = {d}, on {len(jax.devices())} x "
+        f"{jax.devices()[0].device_kind}"
+    )
+    print(
+        f"blocks {need.blocks / 2**30:.2f} GiB {'stored' if store else 'drawn anew'}, {group} "
+        "probes together"
+    )
 
     rate = plain_rate(n, group)
     operations = 4 * p * (d + n) + 4 * n * d if gaussian else 4 * p * n * d
@@ -84,19 +92,38 @@ def main() -> int:
     v = jnp.ones((p, group))
     seconds = best(lambda: operator(v), 1 if operations * group > 1e10 else 12)
     print(f"plain matmul       {plain:9.3f} s for as many operations, {rate / 1e9:.1f} Gflop/s")
-    print(f"one product        {seconds:9.3f} s for {group} probes, {group * operations / seconds / 1e9:.1f} Gflop/s")
-    print(f"ratio              {seconds / plain:9.2f}  (claimed: at most {MOST:g}{'' if gaussian else ', stored'})")
+    print(
+        f"one product        {seconds:9.3f} s for {group} probes, "
+        f"{group * operations / seconds / 1e9:.1f} Gflop/s"
+    )
+    print(
+        f"ratio              {seconds / plain:9.2f}  (claimed: at most "
+        f"{MOST:g}{'' if gaussian else ', stored'})"
+    )
 
     start = time.perf_counter()
     T = matrix_free.lanczos(jax.random.key(1), operator, k, options.order, group)
     sp = matrix_free.MatrixFreeSpectrum(
-        *matrix_free._gauss(*T), *T, model, d=d, p=p, kind=options.kind, error=operator.error, stored=store
+        *matrix_free._gauss(*T),
+        *T,
+        model,
+        d=d,
+        p=p,
+        kind=options.kind,
+        error=operator.error,
+        stored=store,
     )
-    print(f"{options.order} products, {k} probes {time.perf_counter() - start:9.1f} s with compilation")
+    print(
+        f"{options.order} products, {k} probes {time.perf_counter() - start:9.1f} s with "
+        "compilation"
+    )
     for low, high, mass, name in SHARES:
         share, error = sp.count(low, high)
         print(f"share of the {name:12} {share:9.6f} ± {error:.6f}, theory {mass:.6f}")
-    print(f"memory, at most    {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:9.2f} GiB of the host")
+    print(
+        f"memory, at most    {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:9.2f} "
+        "GiB of the host"
+    )
     good = seconds <= MOST * plain or not (gaussian or store)
     print("claims hold" if good else "A CLAIM DOES NOT HOLD")
     return 0 if good else 1

@@ -1,8 +1,8 @@
 """A spectrum with 400 densities against the published method, and the throughput of `solve`.
 
-The published method, written anew from its description: for one λ after another, the three complex equations of
-Theorem 3.1 as six real unknowns, scipy's `root(method="lm")`, Im z lowered through 113 values. Both are timed in one
-run on the same model and agree on the density.
+The published method, written anew from its description: for one λ after another, the three complex
+equations of Theorem 3.1 as six real unknowns, scipy's `root(method="lm")`, Im z lowered through 113
+values. Both are timed in one run on the same model and agree on the density.
 
     python benchmarks/bench_solver.py [--points 12]
 """
@@ -38,7 +38,9 @@ def published(ge, psi_p, psi_n, x):
 
     u = [0.0, 1 / HEIGHTS[0]] * 3
     for y in HEIGHTS:
-        u = root(equations, u, args=(x + 1j * y,), method="lm", options={"xtol": 1e-12, "ftol": 1e-12}).x
+        u = root(
+            equations, u, args=(x + 1j * y,), method="lm", options={"xtol": 1e-12, "ftol": 1e-12}
+        ).x
     return u[1] / np.pi
 
 
@@ -54,12 +56,17 @@ def best(f, repeats):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--points", type=int, default=12, help="densities timed by the published method")
+    parser.add_argument(
+        "--points", type=int, default=12, help="densities timed by the published method"
+    )
     points = parser.parse_args().points
     model = rf.RandomFeatureModel(64.0, 8.0, 0.01)
     sp = rf.spectrum(model)
     x = np.concatenate(
-        [np.linspace(b.lower, b.upper, n + 2)[1:-1] for b, n in zip(sp.bulks, (133, 133, 134), strict=True)]
+        [
+            np.linspace(b.lower, b.upper, n + 2)[1:-1]
+            for b, n in zip(sp.bulks, (133, 133, 134), strict=True)
+        ]
     )
 
     def ours():
@@ -74,8 +81,14 @@ def main() -> int:
     seconds = best(ours, 30)
     speedup = per_point * DENSITIES / seconds
     agreement = np.median(np.abs(theirs / np.asarray(sp.density(few)) - 1))
-    print(f"published method   {1e3 * per_point:9.2f} ms a point, {per_point * DENSITIES:.1f} s for {DENSITIES}")
-    print(f"rfspec             {1e3 * seconds:9.2f} ms for edges, parts, masses, loss drops and {DENSITIES} densities")
+    print(
+        f"published method   {1e3 * per_point:9.2f} ms a point, {per_point * DENSITIES:.1f} s for "
+        f"{DENSITIES}"
+    )
+    print(
+        f"rfspec             {1e3 * seconds:9.2f} ms for edges, parts, masses, loss drops and "
+        f"{DENSITIES} densities"
+    )
     print(f"ratio              {speedup:9.0f}  (claimed: at least {LEAST_SPEEDUP})")
     print(f"median relative difference of the densities {agreement:.1e}")
 
@@ -84,7 +97,8 @@ def main() -> int:
     rate = z.size / best(lambda: rf.solve(model, z).q, 8)
     device = jax.devices()[0].device_kind
     print(
-        f"solve              {rate:9.3g} points a second on {device}  (claimed: at least {LEAST_RATE:.0e} on two cores)"
+        f"solve              {rate:9.3g} points a second on {device}  (claimed: at least "
+        f"{LEAST_RATE:.0e} on two cores)"
     )
     good = speedup >= LEAST_SPEEDUP and rate >= LEAST_RATE and agreement < 1e-3
     print("claims hold" if good else "A CLAIM DOES NOT HOLD")

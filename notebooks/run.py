@@ -1,4 +1,6 @@
-"""Execute every notebook from top to bottom, keep the outputs in results/notebooks/, fail when a cell fails."""
+"""Execute every notebook from top to bottom, keep the outputs in results/notebooks/,
+fail when a cell fails.
+"""
 
 import sys
 import time

@@ -1,7 +1,8 @@
-"""Fig. 13 of arXiv 2505.17638: the smallest score error over training against ψ_n, and its running exponent.
+"""Fig. 13 of arXiv 2505.17638: the smallest score error over training against ψ_n,
+and its running exponent.
 
-t = 0.01. The paper fits ψ_n^{-0.59} to simulations at ψ_p = 32. The exact curves have no power law: the exponent runs,
-steepens with ψ_p, and returns to 0 where the features set the floor.
+t = 0.01. The paper fits ψ_n^{-0.59} to simulations at ψ_p = 32. The exact curves have no power law:
+the exponent runs, steepens with ψ_p, and returns to 0 where the features set the floor.
 """
 
 from pathlib import Path
@@ -33,10 +34,14 @@ def main(points: int = 61, d: int = 16, repeats: int = 4) -> None:
             left.plot(psi_n, found.score_error, color=color, label=rf"$\psi_p = {psi_p:g}$")
             left.axhline(float(found.floor), color=color, ls=":", lw=0.8)
             right.plot(psi_n, found.exponent, color=color)
-            table |= {f"score_error_{psi_p:g}": found.score_error, f"exponent_{psi_p:g}": found.exponent}
+            table |= {
+                f"score_error_{psi_p:g}": found.score_error,
+                f"exponent_{psi_p:g}": found.exponent,
+            }
         best = [lowest(n, d, repeats) for n in measured_n]
         left.errorbar(
-            measured_n, [m for m, _ in best], [e for _, e in best], fmt="o", ms=4, color="black", mfc="none",
+            measured_n, [m for m, _ in best], [e for _, e in best], fmt="o", ms=4, color="black",
+            mfc="none",
             label=rf"tanh features, $\psi_p = 32$, $d = {d}$",
         )  # fmt: skip
         reference = rf.score_exponent(rf.RandomFeatureModel(32.0, 1.0, 0.01), [16.0])
@@ -59,11 +64,13 @@ def main(points: int = 61, d: int = 16, repeats: int = 4) -> None:
 
 
 def lowest(psi_n: float, d: int, repeats: int) -> tuple[float, float]:
-    """Smallest score error of sampled tanh features over a grid of times, and its standard error."""
+    """Smallest score error of sampled tanh features on a grid of times, with standard error."""
     model = rf.RandomFeatureModel(32.0, psi_n, 0.01)
     tau = float(rf.early_stopping(model).tau) * np.geomspace(0.3, 3.0, 25)
     keys = jax.random.split(jax.random.key(0), repeats)
-    found = [float(np.min(rf.empirical.learning_curve(key, model, tau, d).score_error)) for key in keys]
+    found = [
+        float(np.min(rf.empirical.learning_curve(key, model, tau, d).score_error)) for key in keys
+    ]
     return float(np.mean(found)), float(np.std(found, ddof=1) / np.sqrt(repeats))
 
 

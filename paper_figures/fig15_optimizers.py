@@ -1,9 +1,9 @@
 """Fig. 15 of arXiv 2505.17638: memorisation takes a time proportional to n, whatever the method.
 
-t = 0.01, ψ_p = 64. The generalisation gap of sampled features over τ/n under gradient descent, heavy-ball momentum and
-Adam, for ψ_n = 4, 8, 16. The first two are exact at every step from one eigendecomposition, and their gap is a share of
-its limit τ → ∞; Adam takes its steps, ends elsewhere, and its gap is shown as it is. The band is one standard error
-over the draws.
+t = 0.01, ψ_p = 64. The generalisation gap of sampled features over τ/n under gradient descent,
+heavy-ball momentum and Adam, for ψ_n = 4, 8, 16. The first two are exact at every step from one
+eigendecomposition, and their gap is a share of its limit τ → ∞; Adam takes its steps, ends
+elsewhere, and its gap is shown as it is. The band is one standard error over the draws.
 """
 
 from pathlib import Path
@@ -38,7 +38,8 @@ def main(d: int = 12, repeats: int = 3) -> None:
                 model = rf.RandomFeatureModel(64.0, psi_n, 0.01)
                 tau = psi_n * np.geomspace(first, last, 25)
                 curve = rf.empirical.learning_curve(
-                    jax.random.key(0), model, tau, d, optimizer=method, learning_rate=rate, rows="spherical",
+                    jax.random.key(0), model, tau, d, optimizer=method, learning_rate=rate,
+                    rows="spherical",
                     repeats=repeats, progress=True,
                 )  # fmt: skip
                 end = 1.0

@@ -1,4 +1,6 @@
-"""Fig. 1 of arXiv 2505.17638: memorisation, early stopping and architectural regularisation over n and p, exactly."""
+"""Fig. 1 of arXiv 2505.17638: memorisation,
+early stopping and architectural regularisation over n and p, exactly.
+"""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
 """Fig. 4 of arXiv 2505.17638, middle and right panel: the density of U at ψ_p = 64, t = 0.01.
 
-Left: ψ_n = 8 over the eigenvalues of a sampled Gaussian-equivalent matrix and of tanh features, with the satellite,
-which the paper's theorem lumps with the sample bulk, marked. Right: ψ_n = 4, 8, 16, 32; the population bulk stays, the
-sample bulk moves with n.
+Left: ψ_n = 8 over the eigenvalues of a sampled Gaussian-equivalent matrix and of tanh features,
+with the satellite, which the paper's theorem lumps with the sample bulk, marked. Right: ψ_n = 4, 8,
+16, 32; the population bulk stays, the sample bulk moves with n.
 """
 
 from pathlib import Path
@@ -24,7 +24,9 @@ PSI_N = (4.0, 8.0, 16.0, 32.0)
 
 def lines(sp: rf.Spectrum) -> tuple[np.ndarray, np.ndarray]:
     """λ and λρ(λ) on all bulks, with a NaN between them."""
-    parts = [np.append(rf.plotting.inside(float(b.lower), float(b.upper), 300), np.nan) for b in sp.bulks]
+    parts = [
+        np.append(rf.plotting.inside(float(b.lower), float(b.upper), 300), np.nan) for b in sp.bulks
+    ]
     x = np.concatenate(parts)
     known = np.isfinite(x)
     y = np.full(x.shape, np.nan)
@@ -62,7 +64,12 @@ def right_panel(ax: plt.Axes) -> dict[str, np.ndarray]:
     table = {}
     for i, psi_n in enumerate(PSI_N):
         x, y = lines(rf.spectrum(rf.RandomFeatureModel(64.0, psi_n, 0.01)))
-        ax.plot(x, y, color=plt.get_cmap("viridis")(0.85 * i / (len(PSI_N) - 1)), label=rf"$\psi_n = {psi_n:g}$")
+        ax.plot(
+            x,
+            y,
+            color=plt.get_cmap("viridis")(0.85 * i / (len(PSI_N) - 1)),
+            label=rf"$\psi_n = {psi_n:g}$",
+        )
         table |= {f"lambda_psi_n_{psi_n:g}": x, f"lambda_density_psi_n_{psi_n:g}": y}
     ax.set_xscale("log")
     ax.set_ylim(0, None)

@@ -1,8 +1,9 @@
-"""The Gaussian prediction on data that are not Gaussian: the packaged 8×8 digits, three activations, three times.
+"""The Gaussian prediction on data that are not Gaussian: the packaged 8×8 digits,
+three activations, three times.
 
-Four fifths of the images train, one fifth tests. The theory knows only the covariance of the training images. Gaussian
-data of that covariance, in the same numbers, tell what the finite d = 64 does to it. Repeated over draws of the split
-and of the features.
+Four fifths of the images train, one fifth tests. The theory knows only the covariance of the
+training images. Gaussian data of that covariance, in the same numbers, tell what the finite d = 64
+does to it. Repeated over draws of the split and of the features.
 """
 
 from pathlib import Path
@@ -52,22 +53,35 @@ def main() -> None:
 
 
 def measure(key: jax.Array, activation: str, t: float) -> tuple[rf.HeldOut, rf.LearningCurve]:
-    """The digits, and Gaussian data with the eigenvalues of their training part; the key splits and draws."""
+    """The digits, and Gaussian data with the eigenvalues of their training part;
+    the key splits and draws.
+    """
     found = rf.held_out(key, digits(), PSI_P, t, TAU, activation=activation)
     covariance = rf.FromData(split(key, digits(), 0.2, None)[0])
-    model = rf.RandomFeatureModel(PSI_P, found.prediction.model.psi_n, t, activation=activation, covariance=covariance)
+    model = rf.RandomFeatureModel(
+        PSI_P, found.prediction.model.psi_n, t, activation=activation, covariance=covariance
+    )
     matrices = rf.empirical.sample(key, model, found.prediction.d, tolerance=EXACT)
     return found, rf.empirical.gradient_flow(matrices, TAU)
 
 
-def draw(ax: Axes, found: tuple[rf.HeldOut, ...], gaussian: tuple[rf.LearningCurve, ...], title: str) -> None:
+def draw(
+    ax: Axes, found: tuple[rf.HeldOut, ...], gaussian: tuple[rf.LearningCurve, ...], title: str
+) -> None:
     predicted = averaged([f.predicted for f in found])
     curves = {"predicted": predicted, "digits": averaged([f.measured for f in found])}
     rf.plotting.learning_curve(curves, ax, stop=found[0].prediction.stop)
     mean = averaged(list(gaussian))
     for kind in ("train", "test"):
         label = f"{kind} loss, Gaussian data" if kind == "test" else None
-        ax.errorbar(mean.tau, getattr(mean, kind), getattr(mean.standard_error, kind), fmt="k+", ms=4, label=label)
+        ax.errorbar(
+            mean.tau,
+            getattr(mean, kind),
+            getattr(mean.standard_error, kind),
+            fmt="k+",
+            ms=4,
+            label=label,
+        )
     ax.set_title(title)
     ax.get_legend().remove()
 
@@ -75,8 +89,8 @@ def draw(ax: Axes, found: tuple[rf.HeldOut, ...], gaussian: tuple[rf.LearningCur
 def numbers(
     found: tuple[rf.HeldOut, ...], gaussian: tuple[rf.LearningCurve, ...], activation: str, t: float
 ) -> dict[str, list]:
-    """Means over the draws and their standard errors: losses at decades of τ, the loss at the predicted best time and
-    the smallest; of the best times the geometric mean and the range.
+    """Means over the draws and their standard errors: losses at decades of τ, the loss at the
+    predicted best time and the smallest; of the best times the geometric mean and the range.
     """
     stops = [f.prediction.stop for f in found]
     each = {
@@ -93,7 +107,10 @@ def numbers(
         "measured_best_tau_most": max(f.tau for f in found),
     }
     for name, values in each.items():
-        best |= {name: float(np.mean(values)), f"{name}_error": float(np.std(values, ddof=1) / np.sqrt(len(values)))}
+        best |= {
+            name: float(np.mean(values)),
+            f"{name}_error": float(np.std(values, ddof=1) / np.sqrt(len(values))),
+        }
     curves = {
         "predicted": averaged([f.predicted for f in found]),
         "measured": averaged([f.measured for f in found]),
@@ -103,20 +120,36 @@ def numbers(
     for kind in ("train", "test"):
         for name, curve in curves.items():
             losses[f"{name}_{kind}"] = [float(x) for x in getattr(curve, kind)[::4]]
-            losses[f"{name}_{kind}_error"] = [float(x) for x in getattr(curve.standard_error, kind)[::4]]
+            losses[f"{name}_{kind}_error"] = [
+                float(x) for x in getattr(curve.standard_error, kind)[::4]
+            ]
     tau = [float(x) for x in TAU[::4]]
-    print(f"{activation}, t = {t:g}, n = {found[0].prediction.n}, {found[0].n_test} held out, {len(found)} draws")
+    print(
+        f"{activation}, t = {t:g}, n = {found[0].prediction.n}, {found[0].n_test} held out, "
+        f"{len(found)} draws"
+    )
     print(", ".join(f"{name} {value:.5g}" for name, value in best.items()), flush=True)
-    same = {"activation": activation, "t": t, "n_train": found[0].prediction.n, "n_test": found[0].n_test, **best}
+    same = {
+        "activation": activation,
+        "t": t,
+        "n_train": found[0].prediction.n,
+        "n_test": found[0].n_test,
+        **best,
+    }
     return {"tau": tau, **losses} | {name: [value] * len(tau) for name, value in same.items()}
 
 
 def tables(columns: dict[str, list]) -> str:
     """The page's two tables: losses at three times, and when to stop."""
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    names = [f"{name}_{kind}" for kind in ("train", "test") for name in ("predicted", "measured", "gaussian")]
+    names = [
+        f"{name}_{kind}"
+        for kind in ("train", "test")
+        for name in ("predicted", "measured", "gaussian")
+    ]
     lines = [
-        "| σ | t | τ | train, predicted | digits | Gaussian | test, predicted | digits | Gaussian |",
+        "| σ | t | τ | train, predicted | digits | Gaussian | test, predicted | digits | Gaussian "
+        "|",
         "| --- " * 9 + "|",
     ]
     for row in rows:
@@ -126,13 +159,15 @@ def tables(columns: dict[str, list]) -> str:
             lines.append(f"| {row['activation']} | {row['t']:g} | {POWERS[power]} | {losses} |")
     lines += [
         "",
-        "| σ | t | best τ, predicted | window | measured | test loss, predicted | measured there | smallest |",
+        "| σ | t | best τ, predicted | window | measured | test loss, predicted | measured there "
+        "| smallest |",
     ]
     lines.append("| --- " * 8 + "|")
     for row in rows[:: len(IN_TABLE)]:
         window = f"{time(row['window_lower'])} to {time(row['window_upper'])}"
         spread = f"{time(row['measured_best_tau_least'])} to {time(row['measured_best_tau_most'])}"
-        times = f"{time(row['predicted_best_tau'])} | {window} | {time(row['measured_best_tau'])} ({spread})"
+        predicted, measured = (time(row[f"{who}_best_tau"]) for who in ("predicted", "measured"))
+        times = f"{predicted} | {window} | {measured} ({spread})"
         losses = ("predicted_best_test", "measured_at_predicted_best", "measured_best_test")
         numbers = " | ".join(with_error(row, name) for name in losses)
         lines.append(f"| {row['activation']} | {row['t']:g} | {times} | {numbers} |")

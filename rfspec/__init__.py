@@ -4,7 +4,8 @@
     model = rf.RandomFeatureModel(psi_p=64.0, psi_n=8.0, t=0.01)
     rf.spectrum(model), rf.timescales(model, rule="spectrum")
 
-Each folder is a chapter and imports only from those before it; the arrows are the way of a model to its answers:
+Each folder is a chapter and imports only from those before it; the arrows are the way of a model to
+its answers:
 
     numerics ──> models ──> resolvent ──> spectra ──> training ──> surveys ──> plotting, cli
     files             │                                  │            │
@@ -116,7 +117,9 @@ __all__ = [
 ]
 
 
-_LAZY = {  # what needs matplotlib, sympy or optax is imported when it is first used: they cost more than the rest
+# what needs matplotlib, sympy or optax is imported when it is first used: they cost more than the
+# rest
+_LAZY = {
     "empirical": ("empirical", None),
     "compare": ("empirical.comparison", "compare"),
     "plotting": ("plotting", None),

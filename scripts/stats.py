@@ -1,4 +1,5 @@
-"""Counts that say how a package reads: sizes of files and functions, docstrings, comments, `Any`, width.
+"""Counts that say how a package reads: sizes of files and functions, docstrings, comments, `Any`,
+width.
 
 python scripts/stats.py [FOLDER ...]        # rfspec by default
 """
@@ -17,7 +18,11 @@ LONG_FILE, LONG_LINE, MANY_ARGUMENTS = 350, 100, 7
 def docstring(node):
     """The statement that is the docstring of a module, class or function."""
     first = node.body[0] if node.body else None
-    return first if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str) else None
+    return (
+        first
+        if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str)
+        else None
+    )
 
 
 def span(node):
@@ -54,18 +59,34 @@ def count(folder):
     commented = {path: comments(source) for path, source in files.items()}
     nodes = [(path, node) for path, tree in trees.items() for node in ast.walk(tree)]
     functions = [(path, node) for path, node in nodes if isinstance(node, FUNCTION)]
-    private = [node for _, node in functions if node.name.startswith("_") and not node.name.startswith("__")]
-    arguments = [a for _, f in functions for a in (*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs)]
+    private = [
+        node
+        for _, node in functions
+        if node.name.startswith("_") and not node.name.startswith("__")
+    ]
+    arguments = [
+        a for _, f in functions for a in (*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs)
+    ]
     annotated = [a.annotation for a in arguments if a.annotation]
     returns = [f.returns for _, f in functions if f.returns]
     classes = [node for _, node in nodes if isinstance(node, ast.ClassDef)]
     fields = [n.annotation for c in classes for n in c.body if isinstance(n, ast.AnnAssign)]
-    code = sorted(code_lines(node, files[path].split("\n"), commented[path]) for path, node in functions)
+    code = sorted(
+        code_lines(node, files[path].split("\n"), commented[path]) for path, node in functions
+    )
     most = quantiles(code, n=10)[-1]
-    documented = [n for _, n in nodes if isinstance(n, ast.Module | ast.ClassDef | FUNCTION) and docstring(n)]
-    wide = [line for source in files.values() for line in source.split("\n") if len(line) > LONG_LINE]
+    documented = [
+        n for _, n in nodes if isinstance(n, ast.Module | ast.ClassDef | FUNCTION) and docstring(n)
+    ]
+    wide = [
+        line for source in files.values() for line in source.split("\n") if len(line) > LONG_LINE
+    ]
     lambdas = [n for _, n in nodes if isinstance(n, ast.Assign) and isinstance(n.value, ast.Lambda)]
-    many = [f for _, f in functions if len((*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs)) > MANY_ARGUMENTS]
+    many = [
+        f
+        for _, f in functions
+        if len((*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs)) > MANY_ARGUMENTS
+    ]
     return {
         "files": len(files),
         "lines": total,
@@ -73,8 +94,12 @@ def count(folder):
         f"files of more than {LONG_FILE} lines": sum(size > LONG_FILE for size in sizes),
         "lines of docstrings": share(sum(span(docstring(node)) for node in documented), total),
         "lines with comments": share(sum(map(len, commented.values())), total),
-        "private functions with a docstring": share(sum(docstring(f) is not None for f in private), len(private)),
-        "code lines of a function: median / 9 of 10 / most": f"{median(code):.0f} / {most:.0f} / {code[-1]}",
+        "private functions with a docstring": share(
+            sum(docstring(f) is not None for f in private), len(private)
+        ),
+        "code lines of a function: median / 9 of 10 / most": (
+            f"{median(code):.0f} / {most:.0f} / {code[-1]}"
+        ),
         f"functions of more than {MANY_ARGUMENTS} arguments": len(many),
         "arguments that are Any": share(sum(map(is_any, annotated)), len(annotated)),
         "returns that are Any": share(sum(map(is_any, returns)), len(returns)),

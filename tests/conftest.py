@@ -8,8 +8,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = KERNELS.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
-# most of the suite's time is compiling, of which XLA's older emitters of CPU kernels take a third less; JAX 0.11 lost
-# them, and `make test-all` compiles as users do
+# most of the suite's time is compiling, of which XLA's older emitters of CPU kernels take a third
+# less; JAX 0.11 lost them, and `make test-all` compiles as users do
 if version("jaxlib").startswith("0.10."):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 

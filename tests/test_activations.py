@@ -1,4 +1,6 @@
-"""Polynomials, the table of constants, the outlier of a mean, and a warning where an activation saturates."""
+"""Polynomials, the table of constants, the outlier of a mean,
+and a warning where an activation saturates.
+"""
 
 import warnings
 
@@ -23,7 +25,9 @@ def test_polynomials_agree_with_the_quadrature(t, variance):
     )
     exact, general = map(rf.gaussian_equivalent, models)
     for name in NAMES:
-        assert float(getattr(exact, name)) == pytest.approx(float(getattr(general, name)), rel=1e-12), name
+        assert float(getattr(exact, name)) == pytest.approx(
+            float(getattr(general, name)), rel=1e-12
+        ), name
     assert float(exact.error) < 1e-13
 
 
@@ -40,28 +44,41 @@ def test_a_cubic_in_closed_form():
     assert float(f(a).mu1) == pytest.approx(2.5, rel=1e-14)
     assert float(f(a).v2) == pytest.approx(6 * a**2 * np.exp(-6 * t), rel=1e-14)
     assert float(f(a).s2) == pytest.approx(-6 * a**2 * np.expm1(-6 * t), rel=1e-14)
-    assert float(jax.grad(lambda a: f(a).s2)(a)) == pytest.approx(-12 * a * np.expm1(-6 * t), rel=1e-13)
+    assert float(jax.grad(lambda a: f(a).s2)(a)) == pytest.approx(
+        -12 * a * np.expm1(-6 * t), rel=1e-13
+    )
 
 
 def test_a_linear_activation_has_no_nonlinear_part():
-    ge = rf.gaussian_equivalent(rf.RandomFeatureModel(1.0, 1.0, 0.1, activation=rf.Polynomial([0.0, 2.0])))
+    ge = rf.gaussian_equivalent(
+        rf.RandomFeatureModel(1.0, 1.0, 0.1, activation=rf.Polynomial([0.0, 2.0]))
+    )
     assert float(ge.v2) == float(ge.s2) == 0.0
     assert float(ge.mu1) == 2.0
 
 
 def test_a_polynomial_of_high_degree_grows_as_it_likes():
-    model = rf.RandomFeatureModel(1.0, 1.0, 0.1, activation=rf.Polynomial(np.r_[0.0, 1.0, np.zeros(30), 1e-20]))
+    model = rf.RandomFeatureModel(
+        1.0, 1.0, 0.1, activation=rf.Polynomial(np.r_[0.0, 1.0, np.zeros(30), 1e-20])
+    )
     assert float(rf.gaussian_equivalent(model).error) < 1e-12
 
 
 def test_table_of_constants():
     ts = [0.01, 0.5]
-    table = rf.constants_table(ts, ["erf", rf.Polynomial([0.0, 1.0, 1.0])], covariance=rf.Isotropic(2.0))
+    table = rf.constants_table(
+        ts, ["erf", rf.Polynomial([0.0, 1.0, 1.0])], covariance=rf.Isotropic(2.0)
+    )
     assert table.v2.dims == ("activation", "t")
     assert table.activation.values.tolist() == ["erf", "polynomial"]
-    assert all({"units", "long_name"} <= set(table[name].attrs) for name in (*NAMES, "gamma2", "error", "t"))
+    assert all(
+        {"units", "long_name"} <= set(table[name].attrs)
+        for name in (*NAMES, "gamma2", "error", "t")
+    )
     for t in ts:
-        ge = rf.gaussian_equivalent(rf.RandomFeatureModel(9.0, 5.0, t, activation="erf", covariance=rf.Isotropic(2.0)))
+        ge = rf.gaussian_equivalent(
+            rf.RandomFeatureModel(9.0, 5.0, t, activation="erf", covariance=rf.Isotropic(2.0))
+        )
         for name in NAMES:
             assert float(table[name].sel(activation="erf", t=t)) == float(getattr(ge, name))
     assert np.allclose(table.gamma2, 1 + np.exp(-2 * np.array(ts)), rtol=1e-14)
@@ -78,7 +95,10 @@ KINKED = {
     "jump of a quotient": (lambda x: jnp.sign(3 * x - 1), (1 / 3,)),
     "jump and slope": (lambda x: jnp.where(x > np.pi, jnp.sin(x), x**2), (np.pi,)),
     "steps": (lambda x: jnp.floor(jnp.clip(x, -2.0, 2.0)), (-1.0, 0.0, 1.0, 2.0)),
-    "three": (lambda x: jnp.sign(x) + jnp.abs(x - 0.7) + jnp.maximum(x + 2.13, 0.0), (-2.13, 0.0, 0.7)),
+    "three": (
+        lambda x: jnp.sign(x) + jnp.abs(x - 0.7) + jnp.maximum(x + 2.13, 0.0),
+        (-2.13, 0.0, 0.7),
+    ),
     "second derivative": (jax.nn.elu, (0.0,)),
     "square": (lambda x: jnp.maximum(x - 0.1, 0.0) ** 2, (0.1,)),
     "cube": (lambda x: jnp.maximum(x - 0.1, 0.0) ** 3, (0.1,)),
@@ -99,22 +119,31 @@ def test_random_kinks_are_found(jumps):
         places = np.sort(rng.uniform(-2, 2, rng.integers(1, 4)))
         sizes = rng.normal(size=places.size)
         each = (lambda x: np.sign(x)) if jumps else (lambda x: np.abs(x))
-        found = _find_kinks(lambda x: 0.3 * x + sum(a * each(x - k) for k, a in zip(places, sizes, strict=True)))
+        found = _find_kinks(
+            lambda x: 0.3 * x + sum(a * each(x - k) for k, a in zip(places, sizes, strict=True))
+        )
         assert found == pytest.approx(places, rel=3e-16, abs=3e-16 if jumps else 1e-11)
 
 
 @pytest.mark.parametrize("scale", [1e-5, 1e6])
 def test_a_faint_kink_is_found(scale):
     """On a slope, and on a constant, that are 10⁵ and 10⁶ times as large."""
-    f = (lambda x: x + scale * jnp.abs(x - 1 / 9)) if scale < 1 else (lambda x: scale + jnp.abs(x - 1 / 9))
+    f = (
+        (lambda x: x + scale * jnp.abs(x - 1 / 9))
+        if scale < 1
+        else (lambda x: scale + jnp.abs(x - 1 / 9))
+    )
     assert rf.Activation(f).kinks == pytest.approx((1 / 9,), abs=1e-9)
 
 
-# -------------------------------------------------------------------------------------------- the mean
+# -------------------------------------------------------------------------------------------- the
+# mean
 
 
 def sampled_outlier(psi_p, psi_n, t, values, draws, seed):
-    """Largest eigenvalue of the relu features of Gaussian data, with a few draws of the noise for each sample."""
+    """Largest eigenvalue of the relu features of Gaussian data,
+    with a few draws of the noise for each sample.
+    """
     rng, d = np.random.default_rng(seed), len(values)
     W = rng.standard_normal((round(psi_p * d), d))
     X = np.tile(np.sqrt(values)[:, None] * rng.standard_normal((d, round(psi_n * d))), draws)
@@ -135,11 +164,18 @@ def test_outlier_of_sampled_relu_features(values):
     law = rf.Atoms(values, np.full(len(values), 1 / len(values)))
     model = rf.RandomFeatureModel(psi_p, psi_n, t, activation="relu", covariance=law)
     outlier, ge = rf.mean_outlier(model, d), rf.gaussian_equivalent(model)
-    found = [sampled_outlier(psi_p, psi_n, t, np.repeat(values, d // len(values)), m, seed) for seed in range(seeds)]
+    found = [
+        sampled_outlier(psi_p, psi_n, t, np.repeat(values, d // len(values)), m, seed)
+        for seed in range(seeds)
+    ]
     redrawn = psi_p / psi_n * float(ge.b2 + ge.s2) / m
     standard_error = float(outlier.deviation) / np.sqrt(seeds)
-    assert np.mean(found) == pytest.approx(float(outlier.location) + redrawn, abs=3 * standard_error)
-    assert abs(np.mean(found) - float(outlier.leading)) > 6 * standard_error  # the correction is seen
+    assert np.mean(found) == pytest.approx(
+        float(outlier.location) + redrawn, abs=3 * standard_error
+    )
+    assert (
+        abs(np.mean(found) - float(outlier.leading)) > 6 * standard_error
+    )  # the correction is seen
     assert np.std(found) == pytest.approx(float(outlier.deviation), rel=3 / np.sqrt(2 * seeds))
 
 
@@ -153,13 +189,16 @@ def test_outlier_of_relu_in_closed_form():
     assert float(outlier.location - outlier.leading) == pytest.approx(rest, rel=1e-10)
 
 
-# -------------------------------------------------------------------------------------------- saturation
+# --------------------------------------------------------------------------------------------
+# saturation
 
 
 @pytest.mark.parametrize(("variance", "effect"), [(100.0, "saturated"), (0.01, "nearly linear")])
 @pytest.mark.parametrize("name", ["tanh", "erf", "sin"])
 def test_saturation_is_said(name, variance, effect):
-    with pytest.warns(rf.SaturationWarning, match=f"Γ².*outside .*{name} is {effect}.*normalised") as caught:
+    with pytest.warns(
+        rf.SaturationWarning, match=f"Γ².*outside .*{name} is {effect}.*normalised"
+    ) as caught:
         rf.RandomFeatureModel(4.0, 2.0, 0.01, activation=name, covariance=rf.Isotropic(variance))
     assert caught[0].filename == __file__
 
@@ -169,4 +208,6 @@ def test_no_word_where_nothing_saturates():
         warnings.simplefilter("error")
         rf.RandomFeatureModel(4.0, 2.0, 0.01, covariance=rf.Isotropic(9.0))
         rf.RandomFeatureModel(4.0, 2.0, 0.01, activation="relu", covariance=rf.Isotropic(1e4))
-        jax.vmap(lambda v: rf.RandomFeatureModel(4.0, 2.0, 0.01, covariance=rf.Isotropic(v)).gamma2)(jnp.array([1e4]))
+        jax.vmap(
+            lambda v: rf.RandomFeatureModel(4.0, 2.0, 0.01, covariance=rf.Isotropic(v)).gamma2
+        )(jnp.array([1e4]))

@@ -1,4 +1,6 @@
-"""The ground truth against 25-digit values of others, against itself by independent routes, and against sympy."""
+"""The ground truth against 25-digit values of others, against itself by independent routes,
+and against sympy.
+"""
 
 import equinox as eqx
 import mpmath as mp
@@ -37,7 +39,9 @@ def test_reference(reference):
     assert len(edges) == len(expected)
     assert all(close(a, b, 23) for a, b in zip(edges, expected, strict=True))
     densities = algebraic.density(model, [x for x, _ in reference["density"]], 30)
-    assert all(close(a, mp.mpf(b), 20) for a, (_, b) in zip(densities, reference["density"], strict=True))
+    assert all(
+        close(a, mp.mpf(b), 20) for a, (_, b) in zip(densities, reference["density"], strict=True)
+    )
     for z, q, delta in reference["resolvent"]:
         point = algebraic.solve(model, mp.mpc(*map(mp.mpf, z)), 30)
         assert close(point.q, mp.mpc(*map(mp.mpf, q)), 23)
@@ -85,14 +89,18 @@ def test_the_resolvent_lies_on_the_curve(atoms):
 @pytest.mark.parametrize("activation", [None, lambda x: 2 * x + 1], ids=["tanh", "linear"])
 def test_at_the_atom_there_is_no_solution(activation):
     """The descent to the real axis has no height to end at there, and said nothing for ever."""
-    model = rf.RandomFeatureModel(64.0, 8.0, t=0.01, **({"activation": activation} if activation else {}))
+    model = rf.RandomFeatureModel(
+        64.0, 8.0, t=0.01, **({"activation": activation} if activation else {})
+    )
     place, _ = algebraic.atom(model, 30, activation=activation)
     with pytest.raises(ArithmeticError, match="it is the atom or an edge"):
         algebraic.solve(model, place, 30, activation=activation)
 
 
 def test_edges_are_roots_of_the_discriminant():
-    """sympy's discriminant in q of the isotropic curve has one factor of odd multiplicity, of degree 9 in z."""
+    """sympy's discriminant in q of the isotropic curve has one factor of odd multiplicity,
+    of degree 9 in z.
+    """
     curve = algebraic.curve(MODEL, 30)
     factors = sp.factor_list(sp.discriminant(curve.as_expr(), curve.gens[0]), curve.gens[1])[1]
     odd = [sp.Poly(f, curve.gens[1]) for f, m in factors if m % 2]
@@ -101,7 +109,9 @@ def test_edges_are_roots_of_the_discriminant():
     roots = [mp.mpf(str(r)) for r in discriminant.nroots(n=30, maxsteps=200) if r.is_real]
     for edge in algebraic.edges(MODEL, 30):
         assert min(abs(r / edge - 1) for r in roots) < 1e-24
-    assert len(roots) > len(algebraic.edges(MODEL, 30))  # the spurious ones have been told from the edges
+    assert len(roots) > len(
+        algebraic.edges(MODEL, 30)
+    )  # the spurious ones have been told from the edges
 
 
 @pytest.mark.parametrize("reference", REFERENCE, ids=lambda r: r["name"])
@@ -116,7 +126,9 @@ def test_atom(reference):
 def test_digits_are_those_asked_for(digits):
     """Fewer digits are a rounding of more."""
     more = algebraic.edges(MODEL, digits + 20)
-    assert all(close(a, b, digits) for a, b in zip(algebraic.edges(MODEL, digits), more, strict=True))
+    assert all(
+        close(a, b, digits) for a, b in zip(algebraic.edges(MODEL, digits), more, strict=True)
+    )
 
 
 def test_mass_by_multi_precision_quadrature():
@@ -126,7 +138,10 @@ def test_mass_by_multi_precision_quadrature():
     with mp.workdps(25):
         a, b = edges[2:4]
         f = lambda theta: (
-            algebraic.density(model, a + (b - a) * mp.sin(theta / 2) ** 2, 20) * (b - a) * mp.sin(theta) / 2
+            algebraic.density(model, a + (b - a) * mp.sin(theta / 2) ** 2, 20)
+            * (b - a)
+            * mp.sin(theta)
+            / 2
         )
         nodes = 24  # midpoint rule: geometric convergence for a smooth periodic integrand
         mass = mp.fsum(f((k + mp.mpf(1) / 2) * mp.pi / nodes) for k in range(nodes)) * mp.pi / nodes
@@ -160,7 +175,9 @@ def test_two_point_functions_are_derivatives_in_the_noise(covariance):
 
 
 def test_finite_draws_of_the_noise():
-    """q of another author's calculation; the limit of many draws; and one draw in Newton's method from elsewhere."""
+    """q of another author's calculation; the limit of many draws;
+    and one draw in Newton's method from elsewhere.
+    """
     kwargs = {"t": 0.1, "covariance": TWO}
     two = algebraic.solve(rf.RandomFeatureModel(6.0, 3.0, noise_draws=2, **kwargs), mp.mpc(1, 0.5))
     assert abs(complex(two.q) - (-0.65368 + 0.47605j)) < 1e-5
@@ -181,7 +198,10 @@ MANY = {
     "noise, two draws": {"noise_draws": 2},
 }
 
-SPARED = [name if name.startswith("velocity") else pytest.param(name, marks=pytest.mark.slow) for name in MANY]
+SPARED = [
+    name if name.startswith("velocity") else pytest.param(name, marks=pytest.mark.slow)
+    for name in MANY
+]
 
 
 def many_of(name):
@@ -194,11 +214,15 @@ def test_explained_twice_obeys_the_resolvent_identity(name):
     z1, z2 = mp.mpc("-1", "0.5"), mp.mpc("0.4", "0.3")
     S1, S2 = (algebraic.explained(model, z).sample for z in (z1, z2))
     assert close(algebraic.explained_twice(model, z1, z2, (1, 0, 0)), (S1 - S2) / (z1 - z2), 35)
-    assert close(algebraic.explained_twice(model, z1, z2), algebraic.explained_twice(model, z2, z1), 35)
+    assert close(
+        algebraic.explained_twice(model, z1, z2), algebraic.explained_twice(model, z2, z1), 35
+    )
 
 
 def test_what_is_explained_of_the_noise_is_a_trace():
-    """For the target "noise" with all of the noise V = bF: S = b²ψ_p s, and two-point functions with it."""
+    """For the target "noise" with all of the noise V = bF: S = b²ψ_p s,
+    and two-point functions with it.
+    """
     c, z = algebraic.constants(MODEL, 40), mp.mpc("0.1", "0.2")
     S, K = algebraic.explained(MODEL, z), algebraic.two_point(MODEL, z, -1)
     expected = 64 * c.b2 * algebraic.solve(MODEL, z).s
@@ -214,12 +238,16 @@ def sampled(rng, model, d, tau, z):
     kappa, b, v, s = (float(mp.sqrt(x)) for x in (c.kappa2, c.b2, c.v2, c.s2))
     alpha, beta = np.exp(-0.2), np.sqrt(-np.expm1(-0.4))
     signal, noise = {
-        "data": (1.0, 0.0), "velocity": (-alpha, alpha**2 / beta), "score": (0.0, -1 / beta), "noise": (0.0, -1.0),
+        "data": (1.0, 0.0), "velocity": (-alpha, alpha**2 / beta), "score": (0.0, -1 / beta),
+        "noise": (0.0, -1.0),
     }[model.target]  # fmt: skip
     pace = beta**2 if model.target == "noise" else 1.0
     p, n, m = 4 * d, 3 * d // 2, model.noise_draws
     spectrum = np.repeat([0.5, 1.5], d // 2)
-    F, X = rng.normal(size=(p, d)) / np.sqrt(d), np.sqrt(spectrum)[:, None] * rng.normal(size=(d, n))
+    F, X = (
+        rng.normal(size=(p, d)) / np.sqrt(d),
+        np.sqrt(spectrum)[:, None] * rng.normal(size=(d, n)),
+    )
     X *= np.sqrt(d * n) / np.linalg.norm(X)  # the loss untrained is its expectation
     G = kappa * F @ X + v * rng.normal(size=(p, n))
     U, V = np.zeros((p, p)), np.zeros((p, d))
@@ -235,9 +263,14 @@ def sampled(rng, model, d, tau, z):
     V_test = F * (signal * kappa * spectrum + noise * b)
     values, basis = np.linalg.eigh(U)
     rates = np.maximum(values, 0) + model.weight_decay / pace
-    A = basis @ ((-np.expm1(-2 * pace * tau / 4.0 * rates) / np.maximum(rates, 1e-12))[:, None] * (basis.T @ V))
+    A = basis @ (
+        (-np.expm1(-2 * pace * tau / 4.0 * rates) / np.maximum(rates, 1e-12))[:, None]
+        * (basis.T @ V)
+    )
     start = signal**2 + noise**2
-    losses = [start + (np.sum(A * (M @ A)) - 2 * np.sum(A * N)) / d for M, N in ((U, V), (U_test, V_test))]
+    losses = [
+        start + (np.sum(A * (M @ A)) - 2 * np.sum(A * N)) / d for M, N in ((U, V), (U_test, V_test))
+    ]
     return [*losses, np.sum(V * np.linalg.solve(U - z * np.eye(p), V)) / d]
 
 
@@ -248,7 +281,9 @@ def test_losses_against_sampled_matrices(name):
     rng = np.random.default_rng(1)
     draws = np.array([sampled(rng, model, 60, tau, -0.3) for _ in range(6)])
     at = algebraic.losses(model, tau, 10)
-    truth = np.array([float(at.train), float(at.test), float(algebraic.explained(model, -0.3, 10).sample.real)])
+    truth = np.array(
+        [float(at.train), float(at.test), float(algebraic.explained(model, -0.3, 10).sample.real)]
+    )
     error = draws.std(0, ddof=1) / np.sqrt(6)
     assert np.all(np.abs(draws.mean(0) - truth) < 4 * error + 0.006 * truth)
 
@@ -311,7 +346,9 @@ def test_polynomials_have_exact_constants():
     for name in ("mu0", "mu1", "kappa2", "b2", "v2", "s2"):
         assert close(getattr(summed, name), getattr(exact, name), 28)
         assert float(getattr(ge, name)) == pytest.approx(float(getattr(exact, name)), rel=1e-13)
-    linear = algebraic.constants(rf.RandomFeatureModel(8.0, 4.0, t=0.05, activation=rf.Polynomial([0.1, 2.0])), 30)
+    linear = algebraic.constants(
+        rf.RandomFeatureModel(8.0, 4.0, t=0.05, activation=rf.Polynomial([0.1, 2.0])), 30
+    )
     assert (linear.v2, linear.s2) == (0, 0)
 
 
@@ -322,14 +359,19 @@ def test_user_activation_needs_its_multi_precision_form():
     with pytest.raises(ValueError, match="known in double precision only: give activation="):
         algebraic.edges(model)
     known = algebraic.edges(MODEL, 20)
-    assert all(close(a, b, 20) for a, b in zip(algebraic.edges(model, 20, activation=mp.tanh), known, strict=True))
+    assert all(
+        close(a, b, 20)
+        for a, b in zip(algebraic.edges(model, 20, activation=mp.tanh), known, strict=True)
+    )
 
 
 def test_gelu_by_quadrature_against_its_hermite_sum():
     model = rf.RandomFeatureModel(8.0, 4.0, t=0.2, activation="gelu")
     ge, exact = rf.gaussian_equivalent(model), algebraic.constants(model, 30)
     for name in ("mu0", "mu1", "kappa2", "b2", "v2", "s2"):
-        assert float(getattr(ge, name)) == pytest.approx(float(getattr(exact, name)), rel=float(ge.error))
+        assert float(getattr(ge, name)) == pytest.approx(
+            float(getattr(exact, name)), rel=float(ge.error)
+        )
 
 
 def test_what_the_losses_refuse():

@@ -10,7 +10,12 @@ from problems import ZOO, sparing
 import rfspec as rf
 
 FACTOR = 1.0  # claimed error over true error has to be at least this
-DEAR = ["near the hard edge", "nearly split", "nearly split beside another", "few features"]  # many nodes
+DEAR = [
+    "near the hard edge",
+    "nearly split",
+    "nearly split beside another",
+    "few features",
+]  # many nodes
 
 
 class Spectra(dict):
@@ -39,7 +44,9 @@ def test_converged(problem, spectra):
 
 @pytest.mark.parametrize("problem", sparing(ZOO, 1, DEAR))
 def test_honest(problem, spectra):
-    """Every bulk was found and no claimed error is smaller than the true one, by the multi-precision twin."""
+    """Every bulk was found and no claimed error is smaller than the true one,
+    by the multi-precision twin.
+    """
     certificate = rf.certify(spectra[problem.name])
     assert certificate.complete
     for row in certificate.rows:
@@ -75,14 +82,18 @@ def test_a_users_activation_is_certified_with_its_multi_precision_form():
     assert rf.certify(model, activation=lambda x: x / mp.sqrt(1 + x**2)).honest
 
 
-DRAWN = rf.RandomFeatureModel(7.0, 3.0, t=0.1, covariance=rf.Atoms([0.5, 1.5], [0.5, 0.5]), noise_draws=2)
+DRAWN = rf.RandomFeatureModel(
+    7.0, 3.0, t=0.1, covariance=rf.Atoms([0.5, 1.5], [0.5, 0.5]), noise_draws=2
+)
 ONE_DRAW = rf.RandomFeatureModel(64.0, 8.0, t=0.01, noise_draws=1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", [DRAWN, ONE_DRAW], ids=["two", "one"])
 def test_spectra_of_finite_draws(model):
-    """Edges sought beside those found, and masses counted on both sides of every gap; a bulk left out is missed."""
+    """Edges sought beside those found, and masses counted on both sides of every gap;
+    a bulk left out is missed.
+    """
     sp = rf.spectrum(model)
     certificate = rf.certify(sp, 20)
     assert certificate.honest, certificate
@@ -102,10 +113,14 @@ CURVES = {
 }
 
 
-@pytest.mark.parametrize("name", [n if n == "plain" else pytest.param(n, marks=pytest.mark.slow) for n in CURVES])
+@pytest.mark.parametrize(
+    "name", [n if n == "plain" else pytest.param(n, marks=pytest.mark.slow) for n in CURVES]
+)
 def test_learning_curves(name):
     """Losses at finite τ within their claimed errors; a loss moved by 1e-9 is seen."""
-    curve = rf.learning_curve(CURVES[name], [0.0, 30.0] if name == "plain" else [0.0, 1.0, 30.0, 1e4])
+    curve = rf.learning_curve(
+        CURVES[name], [0.0, 30.0] if name == "plain" else [0.0, 1.0, 30.0, 1e4]
+    )
     certificate = rf.certify(curve)
     assert certificate.honest, certificate
     assert [row.name for row in certificate.rows[:2]] == ["train at τ = 0", "test at τ = 0"]
@@ -115,7 +130,9 @@ def test_learning_curves(name):
 
 def test_what_is_no_curve_of_gradient_flow():
     model = CURVES["plain"]
-    with pytest.raises(ValueError, match="must be the theory's, under gradient flow, to be certified"):
+    with pytest.raises(
+        ValueError, match="must be the theory's, under gradient flow, to be certified"
+    ):
         rf.certify(rf.learning_curve(model, [10.0], 1.0))
     with pytest.raises(ValueError, match="must be the theory's"):
         rf.certify(eqx.tree_at(lambda c: c.model, rf.learning_curve(model, [10.0]), None))
@@ -123,7 +140,9 @@ def test_what_is_no_curve_of_gradient_flow():
 
 @pytest.mark.slow
 def test_best_times():
-    """A minimum and its window; one that is moved, one that is none, and a window too wide are seen."""
+    """A minimum and its window; one that is moved, one that is none,
+    and a window too wide are seen.
+    """
     stop = rf.early_stopping(CURVES["plain"])
     certificate = rf.certify(stop)
     assert certificate.honest, certificate
@@ -142,10 +161,19 @@ def test_best_times():
 
 ORACLE_ONCE_WRONG = {
     "two rules for the drop of a bulk about to split agreed by chance": rf.RandomFeatureModel(
-        0.32045, 16.656, 0.018138, covariance=rf.Atoms([0.85699, 7.3999, 0.032188], [0.6144, 0.06625, 0.31935])
+        0.32045,
+        16.656,
+        0.018138,
+        covariance=rf.Atoms([0.85699, 7.3999, 0.032188], [0.6144, 0.06625, 0.31935]),
     ),
     "a gap seven thousand times wider than the place of its edge": rf.RandomFeatureModel(
-        122349.87, 0.06549, 3.14e-5, activation="erf", covariance=rf.Isotropic(0.60484), target="score", noise_draws=2
+        122349.87,
+        0.06549,
+        3.14e-5,
+        activation="erf",
+        covariance=rf.Isotropic(0.60484),
+        target="score",
+        noise_draws=2,
     ),
 }
 

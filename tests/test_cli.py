@@ -39,11 +39,15 @@ def run(*args):
          {"process": rf.DDPM(3, [0.1, 0.2, 0.3]), "noise_draws": 2}),
         (["--t", "0.1", "--covariance", "PowerLaw(1, cutoff=.1)", "--trace", "2"],
          {"t": 0.1, "covariance": rf.PowerLaw(1, 0.1).normalised(2.0)}),
-        (["--t", "0.1", "--covariance", "Mixture([Subspace(0.25), Isotropic(-2e-1 + 1)], (0.5, 0.5))"], None),
-        (["--t", "0.1", "--covariance", "Mixture([Subspace(0.25), Isotropic(3)], (0.5, 0.5))", "--weight-decay", "0.1"],
-         {"t": 0.1, "covariance": rf.Mixture([rf.Subspace(0.25), rf.Isotropic(3.0)], [0.5, 0.5]), "weight_decay": 0.1}),
+        (["--t", "0.1",
+          "--covariance", "Mixture([Subspace(0.25), Isotropic(-2e-1 + 1)], (0.5, 0.5))"], None),
+        (["--t", "0.1", "--covariance", "Mixture([Subspace(0.25), Isotropic(3)], (0.5, 0.5))",
+            "--weight-decay", "0.1"],
+         {"t": 0.1, "covariance": rf.Mixture([rf.Subspace(0.25), rf.Isotropic(3.0)], [0.5, 0.5]),
+             "weight_decay": 0.1}),
         (["--t", "0.1", "--activation", "Polynomial([0, 1, 0, -0.5])", "--variance", "2"],
-         {"t": 0.1, "activation": rf.Polynomial([0.0, 1.0, 0.0, -0.5]), "covariance": rf.Isotropic(2.0)}),
+         {"t": 0.1, "activation": rf.Polynomial([0.0, 1.0, 0.0, -0.5]),
+             "covariance": rf.Isotropic(2.0)}),
     ],
 )  # fmt: skip
 def test_every_model_has_options(options, model):
@@ -62,7 +66,9 @@ def test_every_model_has_options(options, model):
         return
     assert CliRunner().invoke(one, args, catch_exceptions=False).exit_code == 0
     expected = rf.RandomFeatureModel(8.0, 4.0, **model)
-    assert eqx.tree_equal(eqx.filter(seen[0], eqx.is_array_like), eqx.filter(expected, eqx.is_array_like), rtol=1e-15)
+    assert eqx.tree_equal(
+        eqx.filter(seen[0], eqx.is_array_like), eqx.filter(expected, eqx.is_array_like), rtol=1e-15
+    )
     assert repr(seen[0]) == repr(expected)
 
 
@@ -94,7 +100,12 @@ def test_spectrum_files(tmp_path):
     assert float(rows[-1]["cdf"]) == pytest.approx(1.0)
     assert json.loads((tmp_path / "folder" / "s.json").read_text())["bulks"]
     assert (tmp_path / "folder" / "s.png").read_bytes().startswith(b"\x89PNG")
-    assert sorted(p.name for p in (tmp_path / "folder").iterdir()) == ["s.csv", "s.json", "s.pdf", "s.png"]
+    assert sorted(p.name for p in (tmp_path / "folder").iterdir()) == [
+        "s.csv",
+        "s.json",
+        "s.pdf",
+        "s.png",
+    ]
 
 
 def test_timescales(tmp_path):
@@ -111,8 +122,13 @@ def test_data_files(tmp_path):
     X = np.random.default_rng(0).normal(size=(50, 4))
     np.save(tmp_path / "x.npy", X)
     np.savetxt(tmp_path / "x.csv", X, delimiter=",")
-    reports = [json.loads(run("spectrum", *MODEL, "--data", str(tmp_path / n), "--json")) for n in ("x.npy", "x.csv")]
-    assert [b["lower"] for b in reports[0]["bulks"]] == pytest.approx([b["lower"] for b in reports[1]["bulks"]])
+    reports = [
+        json.loads(run("spectrum", *MODEL, "--data", str(tmp_path / n), "--json"))
+        for n in ("x.npy", "x.csv")
+    ]
+    assert [b["lower"] for b in reports[0]["bulks"]] == pytest.approx(
+        [b["lower"] for b in reports[1]["bulks"]]
+    )
 
 
 def test_curve(tmp_path):
@@ -123,7 +139,9 @@ def test_curve(tmp_path):
     direct = rf.learning_curve(rf.RandomFeatureModel(64.0, 8.0, 0.01), np.geomspace(1, 1e5, 6))
     data = xarray.load_dataset(tmp_path / "c.nc", engine="h5netcdf")
     assert np.allclose(data.test, direct.test, rtol=1e-12)
-    assert np.allclose(data.drop_satellite + data.drop_sample + data.drop_population, 1 - data.train, atol=1e-10)
+    assert np.allclose(
+        data.drop_satellite + data.drop_sample + data.drop_population, 1 - data.train, atol=1e-10
+    )
     rows = list(csv.DictReader((tmp_path / "c.csv").read_text().splitlines()))
     assert [float(r["score_error"]) for r in rows] == list(data.score_error.values)
     report = json.loads(run("curve", *MODEL, *times, "--step", "10", "--json"))
@@ -136,7 +154,9 @@ def test_early_stopping(tmp_path):
     assert "window 10 times wider at psi_n = 53.44" in out
     (row,) = csv.DictReader((tmp_path / "e.csv").read_text().splitlines())
     assert float(row["window_upper"]) == pytest.approx(2906.66, rel=1e-5)
-    report = json.loads(run("early-stopping", "--psi-p", "8", "--psi-n", "300", "--t", "0.01", "--json"))
+    report = json.loads(
+        run("early-stopping", "--psi-p", "8", "--psi-n", "300", "--t", "0.01", "--json")
+    )
     assert report["window_upper"] == "Infinity"
     assert report["regularised"] is True
 
@@ -162,7 +182,9 @@ SMALL = ["--psi-p", "8", "--psi-n", "2", "--t", "0.05", "--d", "6"]
 
 
 def test_sample(tmp_path):
-    out = run("sample", *SMALL, "--repeats", "2", "--kind", "gaussian", "--out", str(tmp_path / "s.nc"))
+    out = run(
+        "sample", *SMALL, "--repeats", "2", "--kind", "gaussian", "--out", str(tmp_path / "s.nc")
+    )
     assert "in brackets the theory" in out
     data = xarray.load_dataset(tmp_path / "s.nc", engine="h5netcdf")
     assert data.eigenvalue.shape == (2, 48)
@@ -212,12 +234,27 @@ BAD = {
         ["sample", "--psi-p", "8", "--psi-n", "0.01", "--t", "1", "--d", "9"],
         "n = psi_n d rounds to 0",
     ),
-    "times": (["train", *SMALL, "--tau-min", "2", "--tau-max", "1"], "tau_min and tau_max must be ascending"),
+    "times": (
+        ["train", *SMALL, "--tau-min", "2", "--tau-max", "1"],
+        "tau_min and tau_max must be ascending",
+    ),
     "optimizer": (["train", *SMALL, "--optimizer", "lion"], "optimizer must be one of"),
-    "picture of a comparison": (["compare", *SMALL, "--out", "x.png"], "out must end in one of .csv, .json, .nc"),
-    "psi": (["spectrum", "--psi-p", "-1", "--psi-n", "8", "--t", "1"], "psi_p must be a finite real number"),
-    "grid": (["phase-diagram", "--t", "0.1", "--psi-n", "2:1:3"], "psi_n must be low:high:points with 0 < low < high"),
-    "grid of words": (["phase-diagram", "--t", "0.1", "--psi-n", "a:b"], "psi_n must be low:high:points or numbers"),
+    "picture of a comparison": (
+        ["compare", *SMALL, "--out", "x.png"],
+        "out must end in one of .csv, .json, .nc",
+    ),
+    "psi": (
+        ["spectrum", "--psi-p", "-1", "--psi-n", "8", "--t", "1"],
+        "psi_p must be a finite real number",
+    ),
+    "grid": (
+        ["phase-diagram", "--t", "0.1", "--psi-n", "2:1:3"],
+        "psi_n must be low:high:points with 0 < low < high",
+    ),
+    "grid of words": (
+        ["phase-diagram", "--t", "0.1", "--psi-n", "a:b"],
+        "psi_n must be low:high:points or numbers",
+    ),
     "budgets of a picture": (
         ["phase-diagram", "--t", "0.1", "--tau", "1,2", "--out", "x.png"],
         "tau must be one number for a picture",
@@ -233,13 +270,22 @@ BAD = {
     "step": (["curve", *MODEL, "--step", "1e9"], "step must be below"),
     "rule": (["timescales", *MODEL, "--rule", "x"], "rule must be one of"),
     "out": (["spectrum", *MODEL, "--out", "x.foo"], "out must end in one of"),
-    "picture of times": (["timescales", *MODEL, "--out", "x.png"], "out must end in one of .csv, .json"),
+    "picture of times": (
+        ["timescales", *MODEL, "--out", "x.png"],
+        "out must end in one of .csv, .json",
+    ),
     "values": (["spectrum", *MODEL, "--values", "a", "--weights", "1"], "values must be numbers"),
     "weights": (["spectrum", *MODEL, "--values", "1"], "values and weights go together"),
     "missing data": (["spectrum", *MODEL, "--data", "no.npy"], "data must be an existing file"),
     "points": (["spectrum", *MODEL, "--points", "1"], "points must be at least 2"),
-    "wider": (["early-stopping", *MODEL, "--wider", "-3"], "wider must be a finite real number greater than 0, got -3"),
-    "seed": (["sample", *SMALL, "--seed", "9" * 30], "seed must be an integer of 64 bits, got 9999"),
+    "wider": (
+        ["early-stopping", *MODEL, "--wider", "-3"],
+        "wider must be a finite real number greater than 0, got -3",
+    ),
+    "seed": (
+        ["sample", *SMALL, "--seed", "9" * 30],
+        "seed must be an integer of 64 bits, got 9999",
+    ),
     "scale": (["demo", "--scale", "0"], "scale must be in"),
 }
 
@@ -280,7 +326,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_options_are_one_sentence(name, capsys, monkeypatch):
-    error, status = failing(monkeypatch, capsys, ["spectrum", "--psi-p", "4", "--psi-n", "2", *HOSTILE[name]])
+    error, status = failing(
+        monkeypatch, capsys, ["spectrum", "--psi-p", "4", "--psi-n", "2", *HOSTILE[name]]
+    )
     assert status == 2
     assert len(error) < 1100
 
@@ -303,7 +351,9 @@ def failing(monkeypatch, capsys, args):
 def npy(shape, bytes_of_data=b""):
     """A file of numbers whose header claims this shape."""
     file = io.BytesIO()
-    np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "<f8", "fortran_order": False, "shape": shape}
+    )
     return file.getvalue() + bytes_of_data
 
 
@@ -340,13 +390,15 @@ DAMAGED = {
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_damaged_data_file_is_one_sentence(name, capsys, monkeypatch, tmp_path):
     (tmp_path / name).write_bytes(DAMAGED[name])
-    error, status = failing(monkeypatch, capsys, ["spectrum", *MODEL, "--data", str(tmp_path / name)])
+    error, status = failing(
+        monkeypatch, capsys, ["spectrum", *MODEL, "--data", str(tmp_path / name)]
+    )
     assert status == 2
     assert "data must be " in error or "X must be " in error
 
 
 def test_files_that_cannot_be_written(tmp_path, capsys, monkeypatch):
-    """A folder or a damaged run is found before anything is computed, a full disk when it is full."""
+    """A folder or a damaged run is found before any computing, a full disk when it is full."""
     (tmp_path / "folder.nc").mkdir()
     run_file = tmp_path / "d.nc.partial"
     run_file.write_bytes(b"PK\x03\x04 an archive")
@@ -356,7 +408,10 @@ def test_files_that_cannot_be_written(tmp_path, capsys, monkeypatch):
         for args, message in (
             ([*command, str(tmp_path / "folder.nc")], "out must be a file, got"),
             ([*command, str(run_file / "x.nc")], "out must lie in a folder, got"),
-            ([*command, str(tmp_path / "d.nc")], "checkpoint must be a file of this version of rfspec, got"),
+            (
+                [*command, str(tmp_path / "d.nc")],
+                "checkpoint must be a file of this version of rfspec, got",
+            ),
             (["demo", "--out", str(run_file)], "out must be a folder, got"),
         ):
             error, status = failing(patch, capsys, args)
@@ -369,7 +424,9 @@ def test_files_that_cannot_be_written(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     for name in ("t.csv", "t.json"):
-        error, status = failing(monkeypatch, capsys, ["timescales", *MODEL, "--out", str(tmp_path / name)])
+        error, status = failing(
+            monkeypatch, capsys, ["timescales", *MODEL, "--out", str(tmp_path / name)]
+        )
         assert status == 1
         assert error == f"error: {tmp_path / name} could not be written: No space left on device\n"
     assert (tmp_path / "t.csv").read_text() == "old"
@@ -390,8 +447,18 @@ def test_more_than_memory_holds_is_one_sentence(capsys, monkeypatch):
 
 def test_the_process_itself(tmp_path):
     (tmp_path / "bad.csv").write_text("1,2\nx,3\n")
-    command = [sys.executable, "-m", "rfspec", "spectrum", *MODEL, "--data", str(tmp_path / "bad.csv")]
-    result = subprocess.run(command, capture_output=True, text=True, env={"XDG_CACHE_HOME": str(tmp_path)}, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "rfspec",
+        "spectrum",
+        *MODEL,
+        "--data",
+        str(tmp_path / "bad.csv"),
+    ]
+    result = subprocess.run(
+        command, capture_output=True, text=True, env={"XDG_CACHE_HOME": str(tmp_path)}, check=False
+    )
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert result.stderr.startswith("error: data must be a numeric matrix")
@@ -427,6 +494,10 @@ def test_a_small_demo(tmp_path):
     assert len(outcomes[1].spectrum.bulks) == 5
     digits = outcomes[2]
     # eigenvalue quantiles of an independent calculation, theory and measured
-    assert np.allclose(digits.spectrum.quantile([0.94, 0.96, 0.98]), [0.874, 1.543, 3.776], rtol=2e-3)
-    assert np.allclose(np.quantile(digits.sampled.eigenvalues, [0.94, 0.96, 0.98]), [0.883, 1.537, 3.740], rtol=0.1)
+    assert np.allclose(
+        digits.spectrum.quantile([0.94, 0.96, 0.98]), [0.874, 1.543, 3.776], rtol=2e-3
+    )
+    assert np.allclose(
+        np.quantile(digits.sampled.eigenvalues, [0.94, 0.96, 0.98]), [0.883, 1.537, 3.740], rtol=0.1
+    )
     assert demo.summary(digits)["kolmogorov"] < 0.2

@@ -1,4 +1,6 @@
-"""Sampled spectra carry honest errors, land on the theory as d → ∞, and deviate by what finite d explains."""
+"""Sampled spectra carry honest errors, land on the theory as d → ∞,
+and deviate by what finite d explains.
+"""
 
 from functools import cache
 
@@ -48,7 +50,10 @@ def flow(rng, d, model, tau):
     U, U_test, V = matrices(rng, d, model)
     values, Q = np.linalg.eigh(U)
     a, M = Q.T @ V, Q.T @ U_test @ Q
-    h = -np.expm1(-2 * float(model.process.beta2) / float(model.psi_p) * values * tau[:, None]) / values
+    h = (
+        -np.expm1(-2 * float(model.process.beta2) / float(model.psi_p) * values * tau[:, None])
+        / values
+    )
     power = np.sum(a**2, axis=1)
     train = 1 + (values * h**2 - 2 * h) @ power / d
     test = 1 + (np.einsum("ti,ij,tj->t", h, M * (a @ a.T), h) - 2 * h @ power) / d
@@ -77,7 +82,8 @@ def made_up(repeats, seed=0, p=64):
     return EmpiricalSpectrum(MODEL, np.sort(values, axis=1), 8)
 
 
-# ----------------------------------------------------------------------------------------------------- nouns
+# --------------------------------------------------------------------------------------------------
+# nouns
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -85,10 +91,16 @@ def test_nouns_agree_with_the_theory(sizes, theory, seed):
     sampled = sizes[seed][-1]
     d = sampled.d
     assert [b.part for b in sampled.bulks] == [b.part for b in theory.bulks]
-    # soft edges stay inside by 1.8 to 3 units of the Tracy-Widom scale, here at most 5 % each of the bulk's own edge
-    assert np.all(np.abs(sampled.edges / theory.edges - 1) < 5 * sampled.edge_error / theory.edges + 3 * d ** (-2 / 3))
+    # soft edges stay inside by 1.8 to 3 units of the Tracy-Widom scale, here at most 5 % each of
+    # the bulk's own edge
+    assert np.all(
+        np.abs(sampled.edges / theory.edges - 1)
+        < 5 * sampled.edge_error / theory.edges + 3 * d ** (-2 / 3)
+    )
     for found, bulk in zip(sampled.bulks, theory.bulks, strict=True):
-        assert (found.lower, found.upper) == tuple(sampled.edges.reshape(-1, 2)[sampled.bulks.index(found)])
+        assert (found.lower, found.upper) == tuple(
+            sampled.edges.reshape(-1, 2)[sampled.bulks.index(found)]
+        )
         assert abs(found.mass - bulk.mass) <= 5 * found.mass_error + 1e-12
     atom = sampled.atom
     assert atom.location == pytest.approx(float(theory.atom.location), rel=1e-10)
@@ -102,12 +114,17 @@ def test_nouns_agree_with_the_theory(sizes, theory, seed):
 
 def test_errors_are_standard_errors_over_matrices(sizes):
     sampled = sizes[1][0]
-    each = [eqx.tree_at(lambda s: s.eigenvalues, sampled, sampled.eigenvalues[i : i + 1]) for i in range(6)]
+    each = [
+        eqx.tree_at(lambda s: s.eigenvalues, sampled, sampled.eigenvalues[i : i + 1])
+        for i in range(6)
+    ]
     edges = np.stack([one.edges for one in each])
     assert np.allclose(sampled.edges, edges.mean(axis=0), rtol=1e-14)
     assert np.allclose(sampled.edge_error, edges.std(axis=0, ddof=1) / np.sqrt(6), rtol=1e-12)
     masses = np.array([[b.mass for b in one.bulks] for one in each])
-    assert np.allclose([b.mass_error for b in sampled.bulks], masses.std(axis=0, ddof=1) / np.sqrt(6), atol=1e-16)
+    assert np.allclose(
+        [b.mass_error for b in sampled.bulks], masses.std(axis=0, ddof=1) / np.sqrt(6), atol=1e-16
+    )
     single = each[0]
     assert np.all(np.isnan(single.edge_error))
     assert all(np.isnan(b.mass_error) for b in single.bulks)
@@ -130,8 +147,8 @@ def test_density_estimates_the_continuous_part(sizes, theory):
     sampled = sizes[1][-1]
     x = np.geomspace(1e-4, 100, 4000)
     assert np.trapezoid(sampled.density(x), x) == pytest.approx(0.375, rel=1e-3)
-    # 288 eigenvalues on three units of ln λ: some 34 in a kernel of width 0.1, and eigenvalues scatter less than
-    # independent numbers
+    # 288 eigenvalues on three units of ln λ: some 34 in a kernel of width 0.1, and eigenvalues
+    # scatter less than independent numbers
     inside = np.array([1.0, 1.5, 2.0, 4.0])
     assert np.allclose(sampled.density(inside), theory.density(inside), rtol=34**-0.5)
     assert np.allclose(sampled.density(inside, width=0.1), theory.density(inside), rtol=34**-0.5)
@@ -141,11 +158,16 @@ def test_density_estimates_the_continuous_part(sizes, theory):
 
 def test_histogram_is_numpys(sizes):
     sampled, edges = sizes[1][0], np.geomspace(1e-3, 20, 30)
-    each = np.histogram(np.ravel(sampled.eigenvalues), edges)[0] / sampled.eigenvalues.size / np.diff(edges)
+    each = (
+        np.histogram(np.ravel(sampled.eigenvalues), edges)[0]
+        / sampled.eigenvalues.size
+        / np.diff(edges)
+    )
     assert np.allclose(sampled.histogram(edges), each, rtol=1e-12)
 
 
-# ----------------------------------------------------------------------------------------------------- bands
+# --------------------------------------------------------------------------------------------------
+# bands
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +177,9 @@ def many():
 
 @pytest.mark.parametrize("repeats", [2, 5])
 def test_bands_cover_at_their_level(many, repeats):
-    """As many samples of 2 or 5 matrices as the level says have the mean of 300 inside of their band."""
+    """As many samples of 2 or 5 matrices as the level says have the mean of 300 inside of their
+    band.
+    """
     x, edges, level = np.array([0.5, 1.0, 2.0]), np.array([0.3, 0.6, 1.2, 2.4]), 0.9
     density, histogram = many.density(x, width=0.2), many.histogram(edges)
     smooth, bars = [], []
@@ -174,7 +198,10 @@ def test_bands_cover_at_their_level(many, repeats):
 
 def test_bands_are_deterministic_and_widen_with_the_level():
     sampled, edges, x = made_up(4), np.array([0.2, 1.0, 3.0]), np.array([0.5, 1.0])
-    first, second = sampled.histogram_band(edges), sampled.histogram_band(edges, key=jax.random.key(0))
+    first, second = (
+        sampled.histogram_band(edges),
+        sampled.histogram_band(edges, key=jax.random.key(0)),
+    )
     assert np.array_equal(first, second)
     assert not np.array_equal(first, sampled.histogram_band(edges, key=jax.random.key(1)))
     assert np.array_equal(sampled.density_band(x), sampled.density_band(x))
@@ -194,7 +221,8 @@ def test_band_is_drawn_for_two_matrices_or_more(theory, sizes):
     assert not any("band" in label for label in labels[0])
 
 
-# ----------------------------------------------------------------------------------------------- extrapolation
+# -----------------------------------------------------------------------------------------------
+# extrapolation
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -214,7 +242,8 @@ def test_extrapolation_lands_on_the_theory(sizes, theory, seed):
 def test_extrapolation_is_exact_on_exact_laws():
     curve = LearningCurve(np.array([1.0, 2.0]), *[np.array([0.5, 0.25])] * 3, np.zeros(2))
     moved = {
-        d: LearningCurve(curve.tau, curve.train + 3 / d, curve.test - 2 / d, curve.test, 0.0) for d in (10, 20, 40)
+        d: LearningCurve(curve.tau, curve.train + 3 / d, curve.test - 2 / d, curve.test, 0.0)
+        for d in (10, 20, 40)
     }
     fits = extrapolate(curve, moved)
     assert np.allclose(fits.train.limit, curve.train, rtol=1e-12)
@@ -232,7 +261,9 @@ def test_a_mean_curve_counts_by_its_standard_error():
 
     theory = curve(np.full(3, 0.5))
     pairs = extrapolate(theory, {d: [curve(y) for y in ys] for d, ys in draws.items()}).train
-    means = {d: curve(ys.mean(axis=0), ys.std(axis=0, ddof=1) / np.sqrt(2)) for d, ys in draws.items()}
+    means = {
+        d: curve(ys.mean(axis=0), ys.std(axis=0, ddof=1) / np.sqrt(2)) for d, ys in draws.items()
+    }
     means = extrapolate(theory, means).train
     assert np.allclose(means.limit, pairs.limit, rtol=1e-12)
     assert np.allclose(means.limit_error, pairs.limit_error, rtol=1e-9)
@@ -240,7 +271,9 @@ def test_a_mean_curve_counts_by_its_standard_error():
 
 
 def test_error_of_the_limit_covers():
-    """Normal numbers of spread 1/d about 1 + 2/d: deviations in units of the limit's error are of size 1."""
+    """Normal numbers of spread 1/d about 1 + 2/d:
+    deviations in units of the limit's error are of size 1.
+    """
     rng, d = np.random.default_rng(0), np.array([16.0, 24.0, 32.0, 48.0])
     each = [1 + (2 + rng.normal(size=(6, 400))) / size for size in d]
     z = power_law(d, each, 1.0, 1.0).deviation
@@ -263,7 +296,10 @@ def test_learning_curves_land_on_the_numbers_of_the_notes():
     test = np.array([0.93125, 0.92315, 1.01260, 1.60831, 3.71482])
     theory = LearningCurve(tau, train, test, np.full(5, np.nan), np.zeros(5))
 
-    drawn = {d: [flow(np.random.default_rng(100 * d + i), d, MODEL, tau) for i in range(8)] for d in SIZES}
+    drawn = {
+        d: [flow(np.random.default_rng(100 * d + i), d, MODEL, tau) for i in range(8)]
+        for d in SIZES
+    }
     fits = extrapolate(theory, drawn)
     for fit in (fits.train, fits.test):
         assert np.all(np.abs(fit.deviation) < 4)
@@ -275,18 +311,25 @@ def test_learning_curves_land_on_the_numbers_of_the_notes():
         rf.compare(theory, drawn[32][0], finite_size=fits)
 
 
-# ------------------------------------------------------------------------------------------ expected deviations
+# ------------------------------------------------------------------------------------------
+# expected deviations
 
 
 def within(seen, expected, factor):
     """Whether a mean of deviations over seeds is of the expected size."""
-    return np.all(np.abs(seen) < factor * np.abs(expected)) and np.all(np.abs(expected) < factor * np.abs(seen))
+    return np.all(np.abs(seen) < factor * np.abs(expected)) and np.all(
+        np.abs(expected) < factor * np.abs(seen)
+    )
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "features"])
 def test_deviations_are_of_the_expected_size(theory, sizes, kind):
     d = 48
-    sampled = sizes[1][-1] if kind == "gaussian" else rf.empirical.spectrum(jax.random.key(1), MODEL, d, repeats=3)
+    sampled = (
+        sizes[1][-1]
+        if kind == "gaussian"
+        else rf.empirical.spectrum(jax.random.key(1), MODEL, d, repeats=3)
+    )
     comparison = rf.compare(theory, sampled, key=jax.random.key(0))
     expected = comparison.expected
     assert (comparison.d, comparison.repeats) == (d, sampled.repeats)
@@ -327,9 +370,13 @@ def test_nothing_is_expected_where_nothing_can_be_drawn(theory):
         assert np.isnan(expected.kolmogorov)
         assert np.all(np.isnan(expected.edges))
     X = np.random.default_rng(0).normal(size=(60, 16))
-    from_data = rf.empirical.spectrum(jax.random.key(0), rf.RandomFeatureModel(2.0, 1.0, 0.1), data=X)
+    from_data = rf.empirical.spectrum(
+        jax.random.key(0), rf.RandomFeatureModel(2.0, 1.0, 0.1), data=X
+    )
     assert not from_data.gaussian_data
-    assert np.isnan(rf.compare(from_data.theory, from_data, key=jax.random.key(0)).expected.wasserstein)
+    assert np.isnan(
+        rf.compare(from_data.theory, from_data, key=jax.random.key(0)).expected.wasserstein
+    )
 
 
 def test_comparison_has_standard_errors(theory, sizes):
@@ -339,7 +386,8 @@ def test_comparison_has_standard_errors(theory, sizes):
     assert np.isnan(rf.compare(theory, made_up(1)).error.kolmogorov)
 
 
-# ---------------------------------------------------------------------------------------------------- bad input
+# --------------------------------------------------------------------------------------------------
+# bad input
 
 CURVE = LearningCurve(np.array([1.0]), np.ones(1), np.ones(1), np.ones(1), np.zeros(1))
 LATE = LearningCurve(np.array([2.0]), np.ones(1), np.ones(1), np.ones(1), np.zeros(1))
@@ -347,7 +395,12 @@ LATE = LearningCurve(np.array([2.0]), np.ones(1), np.ones(1), np.ones(1), np.zer
 
 def like(d, **changes):
     one = made_up(2)
-    fields = {"model": one.model, "eigenvalues": one.eigenvalues, "d": d, "kind": "gaussian"} | changes
+    fields = {
+        "model": one.model,
+        "eigenvalues": one.eigenvalues,
+        "d": d,
+        "kind": "gaussian",
+    } | changes
     return EmpiricalSpectrum(**fields)
 
 
@@ -368,21 +421,51 @@ BAD = {
         lambda: extrapolate(law(), [like(8), like(9, rows="spherical")]),
         "of one kind, got .*spherical",
     ),
-    "no spectra": (lambda: extrapolate(law(), [1, 2]), "empiricals must be EmpiricalSpectrum, got int"),
-    "neither": (lambda: extrapolate(law(), {8: CURVE}), "extrapolate takes a Spectrum .*, got Spectrum and dict"),
-    "curve tau": (lambda: extrapolate(CURVE, {8: CURVE, 9: LATE}), "tau must be the same in both curves, got"),
-    "curve d": (lambda: extrapolate(CURVE, {8: CURVE, "9": CURVE}), "d must be an integer of at least 1, got '9'"),
-    "curve empty": (lambda: extrapolate(CURVE, {8: CURVE, 9: []}), "one or more LearningCurve for each d, got"),
-    "unsorted": (lambda: made_up(2).histogram([1.0, 0.5, 2.0]), "edges must be at least two ascending .*, got"),
+    "no spectra": (
+        lambda: extrapolate(law(), [1, 2]),
+        "empiricals must be EmpiricalSpectrum, got int",
+    ),
+    "neither": (
+        lambda: extrapolate(law(), {8: CURVE}),
+        "extrapolate takes a Spectrum .*, got Spectrum and dict",
+    ),
+    "curve tau": (
+        lambda: extrapolate(CURVE, {8: CURVE, 9: LATE}),
+        "tau must be the same in both curves, got",
+    ),
+    "curve d": (
+        lambda: extrapolate(CURVE, {8: CURVE, "9": CURVE}),
+        "d must be an integer of at least 1, got '9'",
+    ),
+    "curve empty": (
+        lambda: extrapolate(CURVE, {8: CURVE, 9: []}),
+        "one or more LearningCurve for each d, got",
+    ),
+    "unsorted": (
+        lambda: made_up(2).histogram([1.0, 0.5, 2.0]),
+        "edges must be at least two ascending .*, got",
+    ),
     "one edge": (lambda: made_up(2).histogram_band([1.0]), "edges must be at least two ascending"),
-    "level 0": (lambda: made_up(2).density_band(1.0, level=0.0), "level must be .* greater than 0, got 0.0"),
-    "level 1": (lambda: made_up(2).histogram_band([1.0, 2.0], level=1.0), "level must be less than 1, got 1.0"),
+    "level 0": (
+        lambda: made_up(2).density_band(1.0, level=0.0),
+        "level must be .* greater than 0, got 0.0",
+    ),
+    "level 1": (
+        lambda: made_up(2).histogram_band([1.0, 2.0], level=1.0),
+        "level must be less than 1, got 1.0",
+    ),
     "resamples": (
         lambda: made_up(2).density_band(1.0, resamples=0),
         "resamples must be an integer of at least 1, got 0",
     ),
-    "one matrix": (lambda: made_up(1).density_band(1.0), "repeats must be at least 2 for a band, got 1"),
-    "width": (lambda: made_up(2).density(1.0, width=0.0), "width must be .* greater than 0, got 0.0"),
+    "one matrix": (
+        lambda: made_up(1).density_band(1.0),
+        "repeats must be at least 2 for a band, got 1",
+    ),
+    "width": (
+        lambda: made_up(2).density(1.0, width=0.0),
+        "width must be .* greater than 0, got 0.0",
+    ),
     "repeats": (
         lambda: rf.empirical.spectrum(jax.random.key(0), MODEL, 4, repeats=True),
         "repeats must be .*, got True",
@@ -395,8 +478,14 @@ BAD = {
         lambda: rf.compare(law(), made_up(1), finite_size=1, key=jax.random.key(0)),
         "give at most one of finite_size and key",
     ),
-    "key of curves": (lambda: rf.compare(CURVE, CURVE, key=jax.random.key(0)), "key goes with spectra"),
-    "curve finite size": (lambda: rf.compare(CURVE, CURVE, finite_size=1), "finite_size must be a Curve.*, got int"),
+    "key of curves": (
+        lambda: rf.compare(CURVE, CURVE, key=jax.random.key(0)),
+        "key goes with spectra",
+    ),
+    "curve finite size": (
+        lambda: rf.compare(CURVE, CURVE, finite_size=1),
+        "finite_size must be a Curve.*, got int",
+    ),
     "d": (lambda: rf.compare(law(), made_up(1), d=9), "d must be that of the spectrum, 8, got 9"),
 }
 

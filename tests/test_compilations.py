@@ -1,4 +1,6 @@
-"""What has been compiled serves all values: models, times and points of the same or nearly the same number."""
+"""What has been compiled serves all values: models,
+times and points of the same or nearly the same number.
+"""
 
 import types
 from contextlib import contextmanager
@@ -68,7 +70,16 @@ QUICK = {(name, "plain") for name in ("solve", "learning_curve", "spectrum", "cl
     ("learning_curve", "grad"),
 }
 BUILT_OF_OTHERS = {  # or of NumPy, or of experiments
-    *("certify", "compare", "constants_table", "held_out", "over_time", "phase_diagram", "predict", "required"),
+    *(
+        "certify",
+        "compare",
+        "constants_table",
+        "held_out",
+        "over_time",
+        "phase_diagram",
+        "predict",
+        "required",
+    ),
     "score_exponent",
 }
 
@@ -130,18 +141,50 @@ ALIKE = {
     "eigenvalues": (lambda K: rf.solve(model(1.0, covariance=some_atoms(K)), 2 + 1j), 5, 6, 7, 8),
     "training times": (losses_at, 2, 3, 7, 8),
     "many training times": (losses_at, 41, 55, 80),
-    "steps": (lambda n: rf.learning_curve(model(1.0), np.geomspace(1.0, 100.0, n), 0.5).test, 2, 3, 8),
+    "steps": (
+        lambda n: rf.learning_curve(model(1.0), np.geomspace(1.0, 100.0, n), 0.5).test,
+        2,
+        3,
+        8,
+    ),
     "arguments": (lambda n: rf.solve(model(1.0), np.linspace(1.0, 2.0, n)).q, 3, 4),
     "processes": (
         lambda p: rf.gaussian_equivalent(rf.RandomFeatureModel(8.0, 2.0, process=p)).v2,
-        *(rf.FlowMatching(0.2), rf.OrnsteinUhlenbeck(0.3), rf.DDPM(100), rf.Cosine(0.3), rf.VarianceExploding(0.3)),
+        *(
+            rf.FlowMatching(0.2),
+            rf.OrnsteinUhlenbeck(0.3),
+            rf.DDPM(100),
+            rf.Cosine(0.3),
+            rf.VarianceExploding(0.3),
+        ),
     ),
 }
 ALIKE_SLOW = {
-    "steps with momentum": (lambda k: rf.learning_curve(model(1.0), [k / 2], 0.5, momentum=0.5).test, 33, 41, 64),
-    "eigenvalues of a spectrum": (lambda K: rf.spectrum(model(1.0, covariance=some_atoms(K))).edges, 5, 6, 7),
-    "eigenvalues of a curve": (lambda K: rf.learning_curve(model(1.0, covariance=some_atoms(K)), [10.0]), 5, 6, 7, 8),
-    "many eigenvalues": (lambda K: rf.learning_curve(model(1.0, covariance=some_atoms(K)), [10.0]), 513, 777, 1000),
+    "steps with momentum": (
+        lambda k: rf.learning_curve(model(1.0), [k / 2], 0.5, momentum=0.5).test,
+        33,
+        41,
+        64,
+    ),
+    "eigenvalues of a spectrum": (
+        lambda K: rf.spectrum(model(1.0, covariance=some_atoms(K))).edges,
+        5,
+        6,
+        7,
+    ),
+    "eigenvalues of a curve": (
+        lambda K: rf.learning_curve(model(1.0, covariance=some_atoms(K)), [10.0]),
+        5,
+        6,
+        7,
+        8,
+    ),
+    "many eigenvalues": (
+        lambda K: rf.learning_curve(model(1.0, covariance=some_atoms(K)), [10.0]),
+        513,
+        777,
+        1000,
+    ),
     "densities": (lambda n: spectrum(1.0).density(np.linspace(1.0, 2.0, n)), 3, 4),
     "distribution": (lambda n: spectrum(1.0).cdf(np.linspace(1.0, 2.0, n)), 3, 4),
     "quantiles": (lambda n: spectrum(1.0).quantile(np.linspace(0.5, 1.0, n)), 3, 4),
@@ -149,7 +192,9 @@ ALIKE_SLOW = {
 }
 
 
-@pytest.mark.parametrize("what", [*ALIKE, *(pytest.param(name, marks=pytest.mark.slow) for name in ALIKE_SLOW)])
+@pytest.mark.parametrize(
+    "what", [*ALIKE, *(pytest.param(name, marks=pytest.mark.slow) for name in ALIKE_SLOW)]
+)
 def test_what_is_alike_compiles_nothing(what):
     f, *sizes = (ALIKE | ALIKE_SLOW)[what]
     assert recompiled(f, *sizes) == 0

@@ -1,4 +1,6 @@
-"""Covariances: closed moments, sampled matrices, and the spectra of continuous laws against their own integrals."""
+"""Covariances: closed moments, sampled matrices,
+and the spectra of continuous laws against their own integrals.
+"""
 
 from itertools import product
 from math import comb
@@ -22,8 +24,12 @@ LAWS = {
     "soft edges": lambda K: rf.MarchenkoPastur(0.5, nodes=K),
     "hard edge": lambda K: rf.MarchenkoPastur(1.0, nodes=K),
     "atom and soft edges": lambda K: rf.MarchenkoPastur(2.0, 0.5, nodes=K),
-    "semicircle": lambda K: rf.Density(lambda x: 2 / np.pi * np.sqrt((x - 1) * (3 - x)), 1.0, 3.0, nodes=K),
-    "arcsine": lambda K: rf.Density(lambda x: 1 / (np.pi * np.sqrt(x * (2 - x))), 0.0, 2.0, nodes=K),
+    "semicircle": lambda K: rf.Density(
+        lambda x: 2 / np.pi * np.sqrt((x - 1) * (3 - x)), 1.0, 3.0, nodes=K
+    ),
+    "arcsine": lambda K: rf.Density(
+        lambda x: 1 / (np.pi * np.sqrt(x * (2 - x))), 0.0, 2.0, nodes=K
+    ),
     "uniform": lambda K: rf.Density(lambda x: 0.5 + 0 * x, 1.0, 3.0, nodes=K),
 }
 
@@ -39,7 +45,9 @@ def test_moments_of_marchenko_pastur_are_exact(ratio):
     for k in range(1, 16):
         exact = 2.0**k * sum(ratio**r / (r + 1) * comb(k, r) * comb(k - 1, r) for r in range(k))
         assert average(law, lambda x, k=k: x**k) == pytest.approx(exact, rel=1e-13)
-    assert average(law, lambda x: 1.0 * (x == 0)) == pytest.approx(max(0.0, 1 - 1 / ratio), abs=1e-15)
+    assert average(law, lambda x: 1.0 * (x == 0)) == pytest.approx(
+        max(0.0, 1 - 1 / ratio), abs=1e-15
+    )
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 2.5])
@@ -49,7 +57,9 @@ def test_marchenko_pastur_is_the_law_of_sample_covariances(ratio):
     found = np.linalg.eigvalsh(X @ X.T / X.shape[1])
     for x in (0.1, 1.0, 5.0):  # fluctuations of linear statistics are of order 1/d
         sampled = np.mean(found / (found + x))
-        assert average(rf.MarchenkoPastur(ratio), lambda v, x=x: v / (v + x)) == pytest.approx(sampled, abs=3 / d)
+        assert average(rf.MarchenkoPastur(ratio), lambda v, x=x: v / (v + x)) == pytest.approx(
+            sampled, abs=3 / d
+        )
 
 
 @pytest.mark.parametrize(("a", "cutoff"), [(0.5, 0.01), (1.0, 1e-3), (1.5, 0.1), (2.0, 0.01)])
@@ -58,7 +68,9 @@ def test_moments_of_the_power_law(a, cutoff):
     for k in (1, 2, 3):
         power = 1 - a * k
         integral = -np.log(cutoff) if power == 0 else (1 - cutoff**power) / power
-        assert average(law, lambda x, k=k: x**k) == pytest.approx(0.5**k * integral / (1 - cutoff), rel=1e-12)
+        assert average(law, lambda x, k=k: x**k) == pytest.approx(
+            0.5**k * integral / (1 - cutoff), rel=1e-12
+        )
 
 
 @pytest.mark.parametrize("a", [0.02, 0.2, 0.5, 0.8, 0.95, 0.99])
@@ -66,8 +78,12 @@ def test_power_law_without_a_cutoff(a):
     law = rf.PowerLaw(a)
     assert float(law.trace) == pytest.approx(1 / (1 - a), rel=1e-12)
     for x in (0.1, 1.0, 10.0):
-        exact, _ = integrate.quad(lambda u, x=x: 1 / (1 + x * u**a), 0, 1, epsabs=1e-13, epsrel=1e-13)
-        assert average(law, lambda v, x=x: v / (v + x)) == pytest.approx(exact, rel=max(1e-9, float(law.error)))
+        exact, _ = integrate.quad(
+            lambda u, x=x: 1 / (1 + x * u**a), 0, 1, epsabs=1e-13, epsrel=1e-13
+        )
+        assert average(law, lambda v, x=x: v / (v + x)) == pytest.approx(
+            exact, rel=max(1e-9, float(law.error))
+        )
 
 
 def test_the_finite_list_tends_to_the_power_law():
@@ -75,18 +91,23 @@ def test_the_finite_list_tends_to_the_power_law():
     f = lambda v: v / (v + x)
     gaps = [average(rf.PowerLaw.of_dimension(0.7, d).normalised(), f) for d in (100, 1000, 10000)]
     gaps = np.abs(np.array(gaps) - average(limit.normalised(), f))
-    assert np.all(gaps[1:] < gaps[:-1] / 1.5)  # the trace of what is missing at the top goes as d^(a-1)
+    assert np.all(
+        gaps[1:] < gaps[:-1] / 1.5
+    )  # the trace of what is missing at the top goes as d^(a-1)
     assert rf.PowerLaw.of_dimension(0.7, 100).atomic
 
 
 def test_moments_of_the_exponential_law():
     law = rf.Exponential(3.0, 2.0)
     for k in (1, 2, 5):
-        assert average(law, lambda x, k=k: x**k) == pytest.approx(2.0**k * -np.expm1(-3.0 * k) / (3.0 * k), rel=1e-13)
+        assert average(law, lambda x, k=k: x**k) == pytest.approx(
+            2.0**k * -np.expm1(-3.0 * k) / (3.0 * k), rel=1e-13
+        )
 
 
 @pytest.mark.parametrize(
-    ("name", "mean", "square"), [("semicircle", 2, 4.25), ("arcsine", 1, 1.5), ("uniform", 2, 13 / 3)]
+    ("name", "mean", "square"),
+    [("semicircle", 2, 4.25), ("arcsine", 1, 1.5), ("uniform", 2, 13 / 3)],
 )
 def test_densities_with_soft_hard_and_finite_ends(name, mean, square):
     law = LAWS[name](32)
@@ -123,14 +144,19 @@ def test_a_subspace_and_a_mixture():
     assert inner.values.size == 9  # one eigenvalue 0, not two
     assert inner.weights[0] == pytest.approx(0.75, abs=1e-15)
     assert not inner.atomic
-    mixed = rf.Mixture([rf.Isotropic(1.0), rf.Atoms([1.0, 3.0], [0.5, 0.5]), rf.Exponential(1.0)], [0.25, 0.25, 0.5])
+    mixed = rf.Mixture(
+        [rf.Isotropic(1.0), rf.Atoms([1.0, 3.0], [0.5, 0.5]), rf.Exponential(1.0)],
+        [0.25, 0.25, 0.5],
+    )
     assert mixed.weights[mixed.values == 1.0].sum() == pytest.approx(0.375, abs=1e-15)
     assert float(mixed.trace) == pytest.approx(0.25 + 0.5 - 0.5 * np.expm1(-1.0), rel=1e-13)
     assert mixed.values.size == 2 + rf.Exponential(1.0).values.size
     assert float(mixed.error) < 1e-12
 
 
-@pytest.mark.parametrize("law", [rf.Atoms([0.0, 2.0], [0.5, 0.5]), rf.PowerLaw(1.0, 0.05), rf.Subspace(0.1)])
+@pytest.mark.parametrize(
+    "law", [rf.Atoms([0.0, 2.0], [0.5, 0.5]), rf.PowerLaw(1.0, 0.05), rf.Subspace(0.1)]
+)
 def test_normalising_scales_and_nothing_else(law):
     scaled = law.normalised(3.0)
     assert type(scaled) is type(law)
@@ -148,7 +174,11 @@ GRADS = {
     "ratio": (lambda c: (m := rf.MarchenkoPastur(c)).weights @ m.values**2, 0.5, 1.0),
     "ratio with an atom": (lambda c: (m := rf.MarchenkoPastur(c)).weights @ m.values**2, 2.0, 1.0),
     "fraction": (lambda f: rf.Subspace(f, 2.0).trace, 0.5, 2.0),
-    "share": (lambda w: rf.Mixture([rf.Isotropic(1.0), rf.Isotropic(3.0)], jnp.stack([1 - w, w])).trace, 0.5, 2.0),
+    "share": (
+        lambda w: rf.Mixture([rf.Isotropic(1.0), rf.Isotropic(3.0)], jnp.stack([1 - w, w])).trace,
+        0.5,
+        2.0,
+    ),
     "density": (lambda b: rf.Density(lambda x: 1 / b + 0 * x, 0.0, b).trace, 2.0, 0.5),
     "normalised": (lambda s: rf.Atoms([1.0, 3.0], [0.5, 0.5]).normalised(s).values[1], 1.0, 1.5),
 }
@@ -158,10 +188,13 @@ GRADS = {
 def test_parameters_are_differentiable(name):
     f, at, exact = GRADS[name]
     assert float(jax.jit(jax.grad(f))(at)) == pytest.approx(exact, rel=1e-10)
-    assert float(jax.jit(jax.vmap(f))(jnp.array([at, 1.01 * at]))[0]) == pytest.approx(float(f(at)), rel=1e-12)
+    assert float(jax.jit(jax.vmap(f))(jnp.array([at, 1.01 * at]))[0]) == pytest.approx(
+        float(f(at)), rel=1e-12
+    )
 
 
-# ------------------------------------------------------------------------------------ the spectrum of U
+# ------------------------------------------------------------------------------------ the spectrum
+# of U
 
 
 PSI = 1.5, 0.75
@@ -195,7 +228,9 @@ def wigner(d, rng):
 
 
 class Rule:
-    """ρ_Σ on panels that shrink geometrically towards the ends and towards one place: no code of the package."""
+    """ρ_Σ on panels that shrink geometrically towards the ends and towards one place:
+    no code of the package.
+    """
 
     def __init__(self, pdf, low, high, atoms=()):
         self.pdf, self.low, self.high, self.atoms = pdf, low, high, atoms
@@ -203,7 +238,9 @@ class Rule:
     def at(self, place):
         low, high, width = self.low, self.high, self.high - self.low
         steps = width * 0.5 ** np.arange(1, 60)
-        ends = np.concatenate([[low, high], low + steps, high - steps, place + steps, place - steps, [place]])
+        ends = np.concatenate(
+            [[low, high], low + steps, high - steps, place + steps, place - steps, [place]]
+        )
         ends = np.unique(np.clip(ends, low, high))
         x, w = np.polynomial.legendre.leggauss(20)
         half = np.diff(ends)[:, None] / 2
@@ -222,16 +259,24 @@ def power_rule(a, cutoff):
 
 def sample_rule(c, mass=1.0, atoms=()):
     low, high = (1 - c**0.5) ** 2, (1 + c**0.5) ** 2
-    return Rule(lambda up, down: mass * np.sqrt(up * down) / (2 * np.pi * c * (low + up)), low, high, atoms)
+    return Rule(
+        lambda up, down: mass * np.sqrt(up * down) / (2 * np.pi * c * (low + up)), low, high, atoms
+    )
 
 
 TRUE = {
     "power law": (rf.PowerLaw(1.0, 0.05), power_rule(1.0, 0.05)),
     "steep power law": (rf.PowerLaw(1.5, 0.05), power_rule(1.5, 0.05)),
-    "exponential": (rf.Exponential(3.0), Rule(lambda up, _: 1 / (3 * (np.exp(-3.0) + up)), np.exp(-3.0), 1.0)),
+    "exponential": (
+        rf.Exponential(3.0),
+        Rule(lambda up, _: 1 / (3 * (np.exp(-3.0) + up)), np.exp(-3.0), 1.0),
+    ),
     "soft edges": (rf.MarchenkoPastur(0.5), sample_rule(0.5)),
     "hard edge": (rf.MarchenkoPastur(1.0), sample_rule(1.0)),
-    "semicircle": (LAWS["semicircle"](None), Rule(lambda up, down: 2 / np.pi * np.sqrt(up * down), 1.0, 3.0)),
+    "semicircle": (
+        LAWS["semicircle"](None),
+        Rule(lambda up, down: 2 / np.pi * np.sqrt(up * down), 1.0, 3.0),
+    ),
     "uniform": (LAWS["uniform"](None), Rule(lambda up, _: 0.5 + 0 * up, 1.0, 3.0)),
     "with an atom": (
         rf.Mixture([rf.Isotropic(4.0), rf.MarchenkoPastur(0.3)], [0.25, 0.75]),
@@ -241,8 +286,15 @@ TRUE = {
 
 
 def printed(model, q, delta, z, values, weights):
-    """Equations (1) and (2) of the module, or (10) and (11), as they are printed, and their derivatives in q and δ."""
-    ge, psi_p, psi_n, m = rf.gaussian_equivalent(model), float(model.psi_p), float(model.psi_n), model.noise_draws
+    """Equations (1) and (2) of the module, or (10) and (11), as they are printed,
+    and their derivatives in q and δ.
+    """
+    ge, psi_p, psi_n, m = (
+        rf.gaussian_equivalent(model),
+        float(model.psi_p),
+        float(model.psi_n),
+        model.noise_draws,
+    )
     kappa2, b2, v2, s2 = (float(x) for x in (ge.kappa2, ge.b2, ge.v2, ge.s2))
     if np.isinf(m):
         (d,) = delta
@@ -269,13 +321,17 @@ def pole(model, q, delta):
 
 @pytest.mark.parametrize("name", TRUE)
 def test_solutions_inside_the_bulks_are_those_of_the_law(name):
-    """The printed equations hold with integrals over the law itself, where its nodes would be seen one by one."""
+    """The printed equations hold with integrals over the law itself,
+    where its nodes would be seen one by one.
+    """
     law, rule = TRUE[name]
     rng = np.random.default_rng(sum(map(ord, name)))
     for psi_p, psi_n in np.exp(rng.uniform(np.log(2.0), np.log(1e4), (4, 2))):
         model = rf.RandomFeatureModel(psi_p, psi_n, 0.1, covariance=law)
         ge = rf.gaussian_equivalent(model)
-        x = float(ge.s2 + ge.v2 + psi_p * (ge.b2 + ge.kappa2 * float(law.trace))) * np.array([0.7, 1.0, 1.2])
+        x = float(ge.s2 + ge.v2 + psi_p * (ge.b2 + ge.kappa2 * float(law.trace))) * np.array(
+            [0.7, 1.0, 1.2]
+        )
         found = rf.solve(model, x)
         assert np.all(found.status == 0)
         for i in range(x.size):
@@ -289,13 +345,17 @@ def test_solutions_with_finite_draws_are_those_of_the_law():
     law, rule = TRUE["power law"]
     model = rf.RandomFeatureModel(500.0, 60.0, 0.1, covariance=law, noise_draws=2)
     x = np.array([100.0, 200.0, 400.0])
-    solved = jax.jit(jax.vmap(lambda z: unknowns_at(equations(model, rf.gaussian_equivalent(model)), z)[0]))(x + 0j)
+    solved = jax.jit(
+        jax.vmap(lambda z: unknowns_at(equations(model, rf.gaussian_equivalent(model)), z)[0])
+    )(x + 0j)
     for i in range(x.size):
         q, *delta = (complex(u[i]) for u in solved)
         assert q.imag > 1e-8
         ge = rf.gaussian_equivalent(model)
         f = 1 / (2 * (1 + delta[0])) + 0.5 / (1 + delta[1])
-        place = float((-(1 / (500.0 * q) + float(ge.b2) * f) * (1 + delta[0]) / float(ge.kappa2)).real)
+        place = float(
+            (-(1 / (500.0 * q) + float(ge.b2) * f) * (1 + delta[0]) / float(ge.kappa2)).real
+        )
         assert max(map(abs, printed(model, q, delta, x[i], *rule.at(place)))) < 1e-9
 
 
@@ -305,7 +365,9 @@ SLOWLY = [name if name in SOME else pytest.param(name, marks=pytest.mark.slow) f
 
 @pytest.mark.parametrize("name", SLOWLY)
 def test_edges_are_those_of_the_law(name):
-    """An edge is a maximum or minimum of z over real q: by Newton's method from the edge found, to all digits."""
+    """An edge is a maximum or minimum of z over real q: by Newton's method from the edge found,
+    to all digits.
+    """
     law, rule = TRUE[name]
     model = rf.RandomFeatureModel(60.0, 7.0, 0.1, covariance=law)
     sp = rf.spectrum(model)
@@ -323,7 +385,9 @@ def test_edges_are_those_of_the_law(name):
 
 
 def fold(model, rule, z):
-    """The fold of the two printed equations nearest to z, by Newton's method in (q, δ, z) with exact derivatives."""
+    """The fold of the two printed equations nearest to z, by Newton's method in (q, δ,
+    z) with exact derivatives.
+    """
     beside = rf.solve(model, np.array([z * (1 - 1e-7), z * (1 + 1e-7)]))
     i = int(np.argmin(np.abs(np.asarray(beside.q).imag)))
     ge, psi_p, psi_n = rf.gaussian_equivalent(model), float(model.psi_p), float(model.psi_n)
@@ -348,7 +412,10 @@ def fold(model, rule, z):
     v = np.array([q, delta, z])
     for _ in range(60):
         f, rows = system(v)
-        last = [(system(v + h)[0][2] - system(v - h)[0][2]) / (2 * h.sum()) for h in np.diag(1e-6 * np.abs(v))]
+        last = [
+            (system(v + h)[0][2] - system(v - h)[0][2]) / (2 * h.sum())
+            for h in np.diag(1e-6 * np.abs(v))
+        ]
         v = v - np.linalg.solve(np.vstack([rows, last]), f)
     return v[2]
 
@@ -385,8 +452,8 @@ def linear_law(scale):
 def extremes(model, ends, digits=50):
     """Every value at which z(x) is extreme, x the real zero of 1 + ψ_pTq off the law's interval.
 
-    (7) at given x is quadratic in q, and (6) then gives z: nothing is close to anything else, however close x is to the
-    end of the law.
+    (7) at given x is quadratic in q, and (6) then gives z: nothing is close to anything else,
+    however close x is to the end of the law.
     """
     with mp.workdps(digits):
         low, high, transform = ends()
@@ -397,7 +464,10 @@ def extremes(model, ends, digits=50):
     def z(x, which):
         g = 1 + x * transform(x)
         ratio = psi_p / psi_n
-        a, b = ratio * v2 * psi_p * b2, psi_p * b2 + x * psi_p * kappa2 + ratio * (v2 - kappa2 * x * g)
+        a, b = (
+            ratio * v2 * psi_p * b2,
+            psi_p * b2 + x * psi_p * kappa2 + ratio * (v2 - kappa2 * x * g),
+        )
         q = (-b + which * mp.sqrt(b * b - 4 * a)) / (2 * a)
         D = -(1 + psi_p * b2 * q) / (x * psi_p * kappa2 * q)
         return s2 + v2 * D - 1 / q + (1 + x * transform(x) / (1 + psi_p * b2 * q)) / (psi_p * q)
@@ -405,14 +475,22 @@ def extremes(model, ends, digits=50):
     found = []
     with mp.workdps(digits):
         for (start, sign), which in product(((low, -1), (0, -1), (0, 1), (high, 1)), (-1, 1)):
-            at = lambda y, start=start, sign=sign, which=which: z(start + sign * mp.exp(y), which)  # or complex
+            at = lambda y, start=start, sign=sign, which=which: z(
+                start + sign * mp.exp(y), which
+            )  # or complex
             ys = [mp.mpf(3 * k + 1) / 48 for k in range(-16 * 75, 16 * 25)]
             values = [at(y) for y in ys]
             for k in range(1, len(ys) - 1):
                 near = values[k - 1 : k + 2]
-                if all(mp.im(v) == 0 for v in near) and (near[1] - near[0]) * (near[2] - near[1]) < 0:
+                if (
+                    all(mp.im(v) == 0 for v in near)
+                    and (near[1] - near[0]) * (near[2] - near[1]) < 0
+                ):
                     found.append(float(mp.re(at(turn(at, ys[k - 1], ys[k + 1])))))
-            slopes = [abs((values[k + 1] - values[k]) / (mp.exp(ys[k + 1]) - mp.exp(ys[k]))) for k in (0, 16)]
+            slopes = [
+                abs((values[k + 1] - values[k]) / (mp.exp(ys[k + 1]) - mp.exp(ys[k])))
+                for k in (0, 16)
+            ]
             if (
                 start and mp.im(values[0]) == 0 and slopes[0] < slopes[1]
             ):  # they go on to fall: closer than all of these
@@ -430,10 +508,26 @@ def turn(f, left, right):
     return left
 
 
-LINEAR = rf.Density(lambda x: (x - 1) * (3 - x) ** 0.5 * 15 / 2**4.5, 1.0, 3.0, exponents=(1.0, 0.5))
+LINEAR = rf.Density(
+    lambda x: (x - 1) * (3 - x) ** 0.5 * 15 / 2**4.5, 1.0, 3.0, exponents=(1.0, 0.5)
+)
 ENDS = {
-    "a soft lower end": (44939.7, 321122.0, 5.42e-5, "relu", rf.MarchenkoPastur(0.52), lambda: root_law(0.52)),
-    "both ends of the sample": (2.297e6, 10065.0, 1.16e-3, "tanh", rf.MarchenkoPastur(0.3), lambda: root_law(0.3)),
+    "a soft lower end": (
+        44939.7,
+        321122.0,
+        5.42e-5,
+        "relu",
+        rf.MarchenkoPastur(0.52),
+        lambda: root_law(0.52),
+    ),
+    "both ends of the sample": (
+        2.297e6,
+        10065.0,
+        1.16e-3,
+        "tanh",
+        rf.MarchenkoPastur(0.3),
+        lambda: root_law(0.3),
+    ),
     "hard ends": (5.9188e6, 4239.9, 0.0717, "gelu", rf.Exponential(7.557), lambda: log_law(7.557)),
     # det ∂F/∂u vanishes at such an end wherever the edge is
     "a linear lower end": (366.11, 360.96, 4.5e-5, "tanh", LINEAR, lambda: linear_law(1)),
@@ -442,15 +536,21 @@ ENDS = {
 QUICK_ENDS = ("a linear lower end",)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK_ENDS else pytest.mark.slow) for n in ENDS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in QUICK_ENDS else pytest.mark.slow) for n in ENDS]
+)
 def test_edges_next_to_the_ends_of_a_law(name):
-    """At large ψ_p and ψ_n the zero of 1 + ψ_pTq comes as close to the ends of the law as 10⁻¹⁴ of them."""
+    """At large ψ_p and ψ_n the zero of 1 + ψ_pTq comes as close to the ends of the law as 10⁻¹⁴ of
+    them.
+    """
     psi_p, psi_n, t, activation, law, ends = ENDS[name]
     model = rf.RandomFeatureModel(psi_p, psi_n, t, activation=activation, covariance=law)
     sp = rf.spectrum(model)
     truth = extremes(model, ends)
     off = np.asarray(sp.edges)[:, None] - truth
-    claimed = sp.edge_error * (np.asarray(sp.edges) - float(sp.atom.location)) + 1e-15 * np.asarray(sp.edges)
+    claimed = sp.edge_error * (np.asarray(sp.edges) - float(sp.atom.location)) + 1e-15 * np.asarray(
+        sp.edges
+    )
     assert np.all(np.abs(off).min(1) <= claimed)
     assert np.all(sp.edge_error < 1e-7)
 
@@ -458,7 +558,9 @@ def test_edges_next_to_the_ends_of_a_law(name):
 @pytest.mark.slow
 def test_derivatives_of_edges_next_to_the_ends_of_a_law():
     psi_p, psi_n, t, activation, law, ends = ENDS["a soft lower end"]
-    make = lambda psi_p: rf.RandomFeatureModel(psi_p, psi_n, t, activation=activation, covariance=law)
+    make = lambda psi_p: rf.RandomFeatureModel(
+        psi_p, psi_n, t, activation=activation, covariance=law
+    )
     slopes = jax.jacfwd(lambda psi_p: rf.spectrum(make(psi_p)).edges)(psi_p)[:4]
     step = 1e-4 * psi_p
     up, down = (extremes(make(psi_p + h), ends) for h in (step, -step))
@@ -474,7 +576,11 @@ def test_two_resolvents_near_the_axis_see_the_law():
     found = rf.solve(model, z)
     u = found.q, found.delta
     eq = equations(model, rf.gaussian_equivalent(model))
-    K = jax.jit(jax.vmap(lambda q, d: eq.two_point(eq.at(tuple(a[0] for a in u)), eq.at((q, d)), SOURCES)[0]))(*u)
+    K = jax.jit(
+        jax.vmap(
+            lambda q, d: eq.two_point(eq.at(tuple(a[0] for a in u)), eq.at((q, d)), SOURCES)[0]
+        )
+    )(*u)
     assert np.allclose(K[1:], (found.s[0] - found.s[1:]) / (z[0] - z[1:]), rtol=1e-8, atol=0)
     h = 1e-2
     s = rf.solve(model, np.array([z[0] - h, z[0] + h])).s
@@ -491,7 +597,9 @@ def test_two_point_functions_of_a_law_and_their_errors():
 
 
 def test_an_unbounded_law_has_a_spectrum_without_an_end():
-    """PowerLaw(0.5): no nodes among the bulks, no upper edge, none between the first bulk and the atom."""
+    """PowerLaw(0.5): no nodes among the bulks, no upper edge,
+    none between the first bulk and the atom.
+    """
     model = rf.RandomFeatureModel(64.0, 8.0, 0.1, covariance=rf.PowerLaw(0.5))
     sp = rf.spectrum(model)
     assert [b.part for b in sp.bulks] == ["satellite", "sample", "population"]
@@ -500,7 +608,9 @@ def test_an_unbounded_law_has_a_spectrum_without_an_end():
     assert float(rf.timescales(sp, "spectrum").fast.population) == 0.0
     assert float(sp.quantile(1.0)) == np.inf
     ge = sp.equations.ge
-    assert float(sp.moment(1)) == pytest.approx(float(2 * ge.kappa2 + ge.b2 + ge.v2 + ge.s2), rel=1e-12)
+    assert float(sp.moment(1)) == pytest.approx(
+        float(2 * ge.kappa2 + ge.b2 + ge.v2 + ge.s2), rel=1e-12
+    )
     with pytest.raises(NotImplementedError, match="k ≤ 1"):
         sp.moment(2)
     far = Rule(lambda up, _: 2 * (1 + up) ** -3.0, 1.0, 1e9)
@@ -508,30 +618,42 @@ def test_an_unbounded_law_has_a_spectrum_without_an_end():
     found = rf.solve(model, x)
     for i in range(x.size):
         q, delta = complex(found.q[i]), complex(found.delta[i])
-        assert max(map(abs, printed(model, q, (delta,), x[i], *far.at(pole(model, q, delta))))) < 1e-9
+        assert (
+            max(map(abs, printed(model, q, (delta,), x[i], *far.at(pole(model, q, delta))))) < 1e-9
+        )
 
 
 @pytest.mark.slow
 def test_an_unbounded_law_has_no_edges_in_its_tail():
-    """Those between the first bulk and an atom, and of the last, lie anywhere in the tail that is put lower."""
+    """Those between the first bulk and an atom, and of the last,
+    lie anywhere in the tail that is put lower.
+    """
     law = rf.PowerLaw(0.15500342570545336).normalised(7.339531965746658)
-    model = rf.RandomFeatureModel(1528154.86, 441004.925, 9.420956084e-5, activation="erf", covariance=law)
+    model = rf.RandomFeatureModel(
+        1528154.86, 441004.925, 9.420956084e-5, activation="erf", covariance=law
+    )
     sp = rf.spectrum(model)
     assert [b.part for b in sp.bulks] == ["satellite", "sample", "population"]
     assert sp.edges[0] == sp.atom.location
     assert sp.edges[-1] == np.inf
-    assert sum(float(b.mass) for b in sp.bulks) + float(sp.atom.mass) == pytest.approx(1.0, rel=1e-13)
+    assert sum(float(b.mass) for b in sp.bulks) + float(sp.atom.mass) == pytest.approx(
+        1.0, rel=1e-13
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_drops_of_an_unbounded_law_are_those_of_many_eigenvalues(decay):
-    """Beyond the tail that the spectrum puts lower, with 7·10⁻⁷ of the variance; at the end and on the way."""
+    """Beyond the tail that the spectrum puts lower, with 7·10⁻⁷ of the variance;
+    at the end and on the way.
+    """
     tau = np.array([0.1, 100.0, 1e4])
     law = rf.PowerLaw(0.3).normalised()
     parts = []
     for covariance in (law, rf.Atoms(law.values, law.weights)):
-        model = rf.RandomFeatureModel(300.0, 40.0, 0.01, target="data", covariance=covariance, weight_decay=decay)
+        model = rf.RandomFeatureModel(
+            300.0, 40.0, 0.01, target="data", covariance=covariance, weight_decay=decay
+        )
         curve, ends = rf.learning_curve(model, tau), {}
         for bulk in rf.spectrum(model).bulks:
             drop, error = ends.get(bulk.part, (0.0, 0.0))
@@ -545,13 +667,18 @@ def test_drops_of_an_unbounded_law_are_those_of_many_eigenvalues(decay):
         assert np.all(error[part] + unsure[part] < 1e-7)
 
 
-SLOW_LOSSES = [pytest.param(name, marks=pytest.mark.slow) for name in ("summable power law", "hard edge", "soft edges")]
+SLOW_LOSSES = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("summable power law", "hard edge", "soft edges")
+]
 
 
 @pytest.mark.parametrize("name", ["power law", *SLOW_LOSSES, "semicircle"])
 def test_losses_take_few_nodes_and_know_their_error(name):
     taus = np.array([1.0, 100.0, 1e4, np.inf])
-    at = lambda K: rf.learning_curve(rf.RandomFeatureModel(64.0, 8.0, 0.1, covariance=LAWS[name](K)), taus)
+    at = lambda K: rf.learning_curve(
+        rf.RandomFeatureModel(64.0, 8.0, 0.1, covariance=LAWS[name](K)), taus
+    )
     few, rough, fine = at(None), at(8), at(64)
     most = 192 if name == "hard edge" else 64  # its own grid, where 64 do not serve
     assert len(few.model.covariance.values) <= most
@@ -563,9 +690,11 @@ def test_losses_take_few_nodes_and_know_their_error(name):
     assert float(rough.error.max()) > float(few.error.max())
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "mixture")) for n in SAMPLED])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "mixture")) for n in SAMPLED]
+)
 def test_sampled_matrices_tend_to_the_spectrum(name):
-    """U = GGᵀ/n + b²FFᵀ + s²I with Σ of a finite d: the distance in the distribution falls as 1/d."""
+    """U = GGᵀ/n + b²FFᵀ + s²I with Σ of a finite d: the distance of distributions falls as 1/d."""
     law = OTHERS[name] if name in OTHERS else LAWS[name](None)
     sp = rf.spectrum(rf.RandomFeatureModel(*PSI, 0.1, covariance=law.normalised()))
     ge = sp.equations.ge
@@ -577,8 +706,12 @@ def test_sampled_matrices_tend_to_the_spectrum(name):
         values = SAMPLED[name](d, rng)
         root = np.sqrt(np.maximum(values, 0.0) / np.mean(values))
         F = rng.standard_normal((p, d)) / np.sqrt(d)
-        G = np.sqrt(ge.kappa2) * (F * root) @ rng.standard_normal((d, n)) + np.sqrt(ge.v2) * rng.standard_normal((p, n))
-        found = (np.linalg.eigvalsh(G @ G.T / n + ge.b2 * F @ F.T) + float(ge.s2))[round(atom * p) :]
+        G = np.sqrt(ge.kappa2) * (F * root) @ rng.standard_normal((d, n)) + np.sqrt(
+            ge.v2
+        ) * rng.standard_normal((p, n))
+        found = (np.linalg.eigvalsh(G @ G.T / n + ge.b2 * F @ F.T) + float(ge.s2))[
+            round(atom * p) :
+        ]
         ranks = (round(atom * p) + np.arange(found.size) + 0.5) / p
         return np.abs(np.asarray(sp.cdf(np.resize(found, 400))) - np.resize(ranks, 400)).max()
 
@@ -591,19 +724,31 @@ def test_sampled_matrices_tend_to_the_spectrum(name):
 @pytest.mark.parametrize("law", [lambda a: rf.PowerLaw(a, 0.05), rf.Exponential])
 def test_a_solution_is_differentiable_in_the_parameter_of_a_law(law):
     """Inside a bulk, where its poles are near the nodes; and in a map."""
-    q = jax.jit(lambda a: rf.solve(rf.RandomFeatureModel(300.0, 200.0, 0.1, covariance=law(a)), np.array([150.0])).q[0])
+    q = jax.jit(
+        lambda a: rf.solve(
+            rf.RandomFeatureModel(300.0, 200.0, 0.1, covariance=law(a)), np.array([150.0])
+        ).q[0]
+    )
     h = 1e-4
     slope = jax.jit(lambda a: jax.jvp(q, (a,), (1.0,))[1])(0.6)
     assert complex(slope) == pytest.approx(complex(q(0.6 + h) - q(0.6 - h)) / (2 * h), rel=1e-5)
-    assert np.allclose(jax.vmap(q)(jnp.array([0.6, 0.7])), [complex(q(0.6)), complex(q(0.7))], rtol=1e-11)
+    assert np.allclose(
+        jax.vmap(q)(jnp.array([0.6, 0.7])), [complex(q(0.6)), complex(q(0.7))], rtol=1e-11
+    )
 
 
 @pytest.mark.slow
 def test_an_edge_and_a_loss_are_differentiable_in_the_exponent():
-    model = lambda a: rf.RandomFeatureModel(2.0, 1.5, 0.1, covariance=rf.PowerLaw(a, 0.05).normalised())
+    model = lambda a: rf.RandomFeatureModel(
+        2.0, 1.5, 0.1, covariance=rf.PowerLaw(a, 0.05).normalised()
+    )
     top = jax.jit(lambda a: rf.spectrum(model(a)).parts.upper[0])
     loss = jax.jit(lambda a: rf.learning_curve(model(a), np.array([30.0])).test[0])
     h = 1e-4
     for f in (top, loss):
-        assert float(jax.grad(f)(1.0)) == pytest.approx(float(f(1.0 + h) - f(1.0 - h)) / (2 * h), rel=1e-6)
-        assert np.allclose(jax.vmap(f)(jnp.array([1.0, 1.2])), [float(f(1.0)), float(f(1.2))], rtol=1e-12)
+        assert float(jax.grad(f)(1.0)) == pytest.approx(
+            float(f(1.0 + h) - f(1.0 - h)) / (2 * h), rel=1e-6
+        )
+        assert np.allclose(
+            jax.vmap(f)(jnp.array([1.0, 1.2])), [float(f(1.0)), float(f(1.2))], rtol=1e-12
+        )

@@ -1,4 +1,6 @@
-"""Derivatives of what follows from the solution: first and second, in every mode, at τ = 0 and ∞ too."""
+"""Derivatives of what follows from the solution: first and second, in every mode,
+at τ = 0 and ∞ too.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,7 @@ MODES = {  # of second derivatives; forward over forward is the one to compare w
 
 
 class Cubics:
-    """u1 = p + u2³/9, u2 = ζ + u1²/9: the solution is that of a polynomial, known to any precision."""
+    """u1 = p + u2³/9, u2 = ζ + u1²/9: the solution is a polynomial's, known to any precision."""
 
     def __init__(self, p):
         self.p = p
@@ -58,7 +60,7 @@ WRAPPED = {
 
 @pytest.mark.parametrize("wrapped", WRAPPED)
 def test_implicit_functions_in_every_mode(wrapped):
-    """In a loop, reverse over reverse mode once forgot that the solution depends on the parameters."""
+    """In a loop, reverse over reverse once forgot that the solution depends on the parameters."""
     f, p = WRAPPED[wrapped](solved), 0.7
     value, first, second, third = true_derivatives(p)
     assert float(f(jnp.float64(p))) == pytest.approx(value, rel=1e-14)
@@ -69,7 +71,8 @@ def test_implicit_functions_in_every_mode(wrapped):
     assert float(jax.grad(jax.grad(jax.grad(f)))(p)) == pytest.approx(third, rel=1e-12)
 
 
-# ------------------------------------------------------------------------------------------------- losses
+# -------------------------------------------------------------------------------------------------
+# losses
 
 
 def random_models(seed, count):
@@ -85,11 +88,15 @@ def differences(f, x, h=1e-4):
     """Gradient of f in log x by central differences of fourth order."""
     step = lambda *k: f(x * np.exp(h * np.asarray(k)))
     weights = {-2: 1 / 12, -1: -2 / 3, 1: 2 / 3, 2: -1 / 12}
-    return np.array([sum(w * step(*(k * e)) for k, w in weights.items()) / h for e in np.eye(x.size)])
+    return np.array(
+        [sum(w * step(*(k * e)) for k, w in weights.items()) / h for e in np.eye(x.size)]
+    )
 
 
 @pytest.mark.parametrize(
-    "tau", [pytest.param(np.inf, marks=pytest.mark.slow), [10.0, np.inf]], ids=["the end", "a time and the end"]
+    "tau",
+    [pytest.param(np.inf, marks=pytest.mark.slow), [10.0, np.inf]],
+    ids=["the end", "a time and the end"],
 )
 def test_gradients_at_the_end_of_training(tau):
     """They were NaN in reverse mode in ψ_p, or 0; a limit has the derivatives of a limit."""
@@ -113,7 +120,9 @@ def test_slopes_in_training_time_at_both_ends():
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_second_derivatives_of_losses(mode):
-    """Flow, descent, and the end of training: the same Hessian in every mode, symmetric, and that of differences."""
+    """Flow, descent, and the end of training: the same Hessian in every mode, symmetric,
+    and that of differences.
+    """
 
     def f(x):
         step = rf.learning_curve(rf.RandomFeatureModel(x[0], x[1], 0.1), 20.0, 1e-4).test
@@ -122,7 +131,12 @@ def test_second_derivatives_of_losses(mode):
     hessian = jax.jit(MODES[mode](f))
     for ratios in random_models(2, 3):
         found = np.asarray(hessian(ratios))
-        slopes = np.array([differences(lambda x, i=i: float(jax.grad(f)(x)[i]), ratios) / ratios for i in range(2)])
+        slopes = np.array(
+            [
+                differences(lambda x, i=i: float(jax.grad(f)(x)[i]), ratios) / ratios
+                for i in range(2)
+            ]
+        )
         assert np.allclose(found, found.T, rtol=1e-9, atol=1e-12)
         assert np.allclose(found, slopes, rtol=1e-5, atol=1e-9)
 
@@ -130,7 +144,7 @@ def test_second_derivatives_of_losses(mode):
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_second_derivatives_of_stopping_times(mode):
-    """Best time, window's ends and onset of the gap, over models at which all of them are finite."""
+    """Best time, window's ends and onset of the gap, over models at which all are finite."""
 
     def times(x):
         stop = rf.early_stopping(rf.RandomFeatureModel(x[0], x[1], 0.05))
@@ -141,7 +155,9 @@ def test_second_derivatives_of_stopping_times(mode):
     slope = jax.jit(jax.jacfwd(times))
     for ratios in (np.array([64.0, 8.0]), np.array([20.0, 3.0])):
         found = np.asarray(hessian(ratios))
-        slopes = np.array([differences(lambda x, i=i: float(slope(x)[i]), ratios) / ratios for i in range(2)])
+        slopes = np.array(
+            [differences(lambda x, i=i: float(slope(x)[i]), ratios) / ratios for i in range(2)]
+        )
         assert np.allclose(found, found.T, rtol=1e-7)
         assert np.allclose(found, slopes, rtol=1e-4, atol=1e-8)
 

@@ -16,13 +16,16 @@ POINTS, STARTS = 24, 8
 
 
 def close(u, other, relative):
-    return jnp.all(jnp.stack([jnp.abs(a - b) < relative * jnp.abs(b) for a, b in zip(u, other, strict=True)]), axis=0)
+    return jnp.all(
+        jnp.stack([jnp.abs(a - b) < relative * jnp.abs(b) for a, b in zip(u, other, strict=True)]),
+        axis=0,
+    )
 
 
 @jax.jit
 def roots(eq, key):
-    """At points along the axis the solution continued from above, and roots from starts that it is multiplied into:
-    whether each has settled, is certified, and is the solution.
+    """At points along the axis the solution continued from above, and roots from starts that it is
+    multiplied into: whether each has settled, is certified, and is the solution.
     """
 
     def settled(x, *u):
@@ -33,10 +36,14 @@ def roots(eq, key):
     def at(x, key):
         truth = descend(eq, x + 0j, 1e-16 * x)
         re, im = jax.random.normal(key, (2, STARTS, len(truth)))
-        started = tuple(v * (re[:, i] + 1j * im[:, i] * (jnp.arange(STARTS) % 2)) for i, v in enumerate(truth))
+        started = tuple(
+            v * (re[:, i] + 1j * im[:, i] * (jnp.arange(STARTS) % 2)) for i, v in enumerate(truth)
+        )
         u, found = jax.vmap(lambda *u: settled(x, *u))(*started)
         certified = jax.vmap(lambda *u: is_the_solution(eq, u, x))(*u)
-        same = close(u, truth, 1e-6) & (jax.vmap(lambda *u: is_inside(eq, u))(*u) == is_inside(eq, truth))
+        same = close(u, truth, 1e-6) & (
+            jax.vmap(lambda *u: is_inside(eq, u))(*u) == is_inside(eq, truth)
+        )
         return found, certified, same, is_the_solution(eq, truth, x)
 
     x = eq.bound * jnp.geomspace(1e-8, 1.0, POINTS)

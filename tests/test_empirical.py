@@ -37,20 +37,27 @@ def test_hermite_expansion_against_draws_of_the_noise(activation, seed):
     rng, batches = np.random.default_rng(100 + seed), []
     for _ in range(40):
         xi = rng.normal(size=(2000, d, X.shape[1]))
-        noisy = np.einsum("pd,bdn->bpn", np.asarray(W), alpha * np.asarray(X) + beta * xi) / np.sqrt(d)
+        noisy = np.einsum(
+            "pd,bdn->bpn", np.asarray(W), alpha * np.asarray(X) + beta * xi
+        ) / np.sqrt(d)
         phi = np.asarray(model.activation(noisy)) - float(mu0)
         batches.append((
             np.einsum("bpn,bqn->pq", phi, phi) / (2000 * X.shape[1]),
             np.einsum("bpn,bdn->pd", phi, xi) / (2000 * X.shape[1]),
         ))  # fmt: skip
-    for exact, drawn in ((U, np.array([b[0] for b in batches])), (V, np.array([b[1] for b in batches]))):
+    for exact, drawn in (
+        (U, np.array([b[0] for b in batches])),
+        (V, np.array([b[1] for b in batches])),
+    ):
         z = (drawn.mean(0) - np.asarray(exact)) / (drawn.std(0, ddof=1) / np.sqrt(40))
         assert np.abs(z).max() < 6.0  # t-distributed with 39 degrees of freedom, up to 576 entries
         assert np.sqrt(np.mean(z**2)) < 1.3
 
 
 def relu_kernel(y, width, R, mu0):
-    """E[(relu(a) - μ0)(relu(b) - μ0)] for means y, widths and correlation R: one average closed, one by panels."""
+    """E[(relu(a) - μ0)(relu(b) - μ0)] for means y, widths and correlation R: one average closed,
+    one by panels.
+    """
     nodes, weights = np.polynomial.legendre.leggauss(200)
     kink = np.clip(-y[0] / width[0], -9.0, 9.0)
     total = 0.0
@@ -76,7 +83,9 @@ def test_relu_layers_left_out_are_within_the_bound():
         for j in set(range(8)) - {i}:
             R = float(W[i] @ W[j]) / (8 * omega[i] * omega[j])
             pairs = ((y[i, v], y[j, v]) for v in range(y.shape[1]))
-            exact[i, j] = np.mean([relu_kernel(pair, beta * omega[[i, j]], R, float(mu0)) for pair in pairs])
+            exact[i, j] = np.mean(
+                [relu_kernel(pair, beta * omega[[i, j]], R, float(mu0)) for pair in pairs]
+            )
     assert np.allclose(U, exact, rtol=0, atol=1e-12 + error)
     loose, _, bound = _trained(model, W, X, mu0, 1e-3)
     off = np.linalg.norm(np.asarray(loose) - exact) / np.sqrt(8) / np.mean(np.diag(exact))
@@ -85,13 +94,17 @@ def test_relu_layers_left_out_are_within_the_bound():
 
 @pytest.mark.parametrize("activation", ["tanh", pytest.param("relu", marks=pytest.mark.slow)])
 def test_layers_are_chosen_by_their_bound(activation):
-    """A loose expansion differs from a tight one by no more than it says, and by more than rounding."""
+    """A loose expansion differs from a tight one by no more than it says,
+    and by more than rounding.
+    """
     model = rf.RandomFeatureModel(3.0, 1.5, 0.3, activation=activation)
     key = jax.random.key(0)
     tight = rf.empirical.sample(key, model, 24)
     for tolerance in (1e-2, 1e-4):
         loose = rf.empirical.sample(key, model, 24, tolerance=tolerance)
-        off = float(jnp.linalg.norm(loose.U - tight.U) / np.sqrt(72) / jnp.mean(jnp.diagonal(tight.U)))
+        off = float(
+            jnp.linalg.norm(loose.U - tight.U) / np.sqrt(72) / jnp.mean(jnp.diagonal(tight.U))
+        )
         assert loose.error <= tolerance + 1e-12
         assert 0.0 < off <= loose.error + tight.error
     assert tight.error < 1e-10
@@ -103,19 +116,26 @@ def test_wide_noise_is_integrated_with_finer_steps():
     matrices = rf.empirical.sample(jax.random.key(0), model, 12, rows="spherical")
     z, w = trapezoid(0.01)
     gamma = float(jnp.sqrt(model.gamma2))
-    assert np.allclose(jnp.diagonal(matrices.U_test), w @ np.tanh(gamma * z) ** 2, rtol=1e-10, atol=0)
+    assert np.allclose(
+        jnp.diagonal(matrices.U_test), w @ np.tanh(gamma * z) ** 2, rtol=1e-10, atol=0
+    )
 
 
 def test_spherical_rows_have_the_norm_of_the_mean():
     matrices = rf.empirical.sample(jax.random.key(0), CURVE, 20, rows="spherical")
     diagonal = np.asarray(jnp.diagonal(matrices.U_test))
     assert np.ptp(diagonal) < 1e-12
-    assert np.ptp(np.asarray(jnp.diagonal(rf.empirical.sample(jax.random.key(0), CURVE, 20).U_test))) > 0.1
+    assert (
+        np.ptp(np.asarray(jnp.diagonal(rf.empirical.sample(jax.random.key(0), CURVE, 20).U_test)))
+        > 0.1
+    )
 
 
 def test_arcsine_kernel_of_erf():
     """Ũ of erf features has a closed form: (2/π) arcsin(2K_ij/√((1 + 2K_ii)(1 + 2K_jj)))."""
-    model = rf.RandomFeatureModel(3.0, 1.5, 0.2, activation="erf", covariance=rf.Atoms([0.5, 1.5], [0.5, 0.5]))
+    model = rf.RandomFeatureModel(
+        3.0, 1.5, 0.2, activation="erf", covariance=rf.Atoms([0.5, 1.5], [0.5, 0.5])
+    )
     d = 80
     W = jnp.asarray(np.random.default_rng(0).normal(size=(60, d)))
     spread = jnp.sqrt(eigenvalues_of(model, d))
@@ -132,7 +152,9 @@ def test_arcsine_kernel_of_erf():
 
 @pytest.mark.parametrize("kind", ["features", "gaussian"])
 def test_learning_curve_of_the_design_notes(kind):
-    """Theory of an independent calculation at ψ_p = 8, ψ_n = 2, t = 0.05; samples deviate by O(1/d)."""
+    """Theory of an independent calculation at ψ_p = 8, ψ_n = 2, t = 0.05;
+    samples deviate by O(1/d).
+    """
     tau = np.array([10.0, 31.6, 100.0, 1000.0, 1e5])
     train = np.array([0.92529, 0.87418, 0.82869, 0.64765, 0.49186])
     test = np.array([0.93125, 0.92315, 1.01260, 1.60831, 3.71482])
@@ -154,8 +176,12 @@ def test_gradient_flow_solves_its_differential_equation():
         b = slope(M + h / 2 * a)
         c = slope(M + h / 2 * b)
         M = M + h / 6 * (a + 2 * b + 2 * c + slope(M + h * c))
-    train = 1 + (beta**2 * jnp.sum((M @ matrices.U) * M) + 2 * beta * jnp.sum(M * matrices.V.T)) / 10
-    assert float(rf.empirical.gradient_flow(matrices, 5.0).train) == pytest.approx(float(train), abs=1e-10)
+    train = (
+        1 + (beta**2 * jnp.sum((M @ matrices.U) * M) + 2 * beta * jnp.sum(M * matrices.V.T)) / 10
+    )
+    assert float(rf.empirical.gradient_flow(matrices, 5.0).train) == pytest.approx(
+        float(train), abs=1e-10
+    )
 
 
 def test_gradient_descent_lands_on_gradient_flow():
@@ -187,12 +213,17 @@ def test_gradient_descent_exactly_in_the_eigenbasis():
 
 @pytest.mark.parametrize("kind", [pytest.param("features", marks=pytest.mark.slow), "gaussian"])
 def test_distance_to_the_theory_falls_with_d(kind):
-    """As 1/d; finite tanh features also smear the atom over the lowest edge, as d^-½, which Kolmogorov sees."""
+    """As 1/d; finite tanh features also smear the atom over the lowest edge, as d^-½,
+    which Kolmogorov sees.
+    """
     model = rf.RandomFeatureModel(8.0, 2.0, 0.05)
     sp = rf.spectrum(model)
     off = []
     for d in (16, 64):
-        each = [rf.compare(sp, rf.empirical.spectrum(jax.random.key(s), model, d, kind=kind)) for s in SEEDS]
+        each = [
+            rf.compare(sp, rf.empirical.spectrum(jax.random.key(s), model, d, kind=kind))
+            for s in SEEDS
+        ]
         off.append((np.mean([c.kolmogorov for c in each]), np.mean([c.wasserstein for c in each])))
         assert each[0].d == d
         assert each[0].edges.shape == (2 * len(sp.bulks),)
@@ -209,7 +240,9 @@ def test_gaussian_equivalent_counts_are_exact():
     comparison = rf.compare(sp, sampled)
     assert np.abs(comparison.masses).max() < 1e-12
     assert comparison.atom_spread < 1e-10
-    mean, error = rf.empirical.spectrum(jax.random.key(3), model, 8, kind="gaussian", repeats=6).moment(1)
+    mean, error = rf.empirical.spectrum(
+        jax.random.key(3), model, 8, kind="gaussian", repeats=6
+    ).moment(1)
     assert abs(float(mean - sp.moment(1))) < 6 * float(error)
 
 
@@ -226,8 +259,14 @@ def test_held_out_data():
 
 
 def test_sigma_is_shared_out_by_its_weights():
-    model = rf.RandomFeatureModel(4.0, 2.0, 0.1, covariance=rf.Atoms([1.0, 2.0, 3.0], [0.5, 0.3, 0.2]))
+    model = rf.RandomFeatureModel(
+        4.0, 2.0, 0.1, covariance=rf.Atoms([1.0, 2.0, 3.0], [0.5, 0.3, 0.2])
+    )
     counts = np.unique(np.asarray(eigenvalues_of(model, 11)), return_counts=True)[1]
     assert counts.sum() == 11
     assert list(counts) in ([6, 3, 2], [5, 4, 2], [6, 4, 1], [5, 3, 3])
-    assert list(np.unique(np.asarray(eigenvalues_of(model, 10)), return_counts=True)[1]) == [5, 3, 2]
+    assert list(np.unique(np.asarray(eigenvalues_of(model, 10)), return_counts=True)[1]) == [
+        5,
+        3,
+        2,
+    ]

@@ -12,7 +12,9 @@ import rfspec as rf
 MODEL = rf.RandomFeatureModel(4.0, 2.0, 0.1)
 KEY = jax.random.key(0)
 SP = "rf.spectrum(MODEL)"
-NINE = rf.RandomFeatureModel(4.0, 2.0, 0.1, covariance=rf.Atoms(np.arange(1.0, 10.0), np.full(9, 1 / 9)))
+NINE = rf.RandomFeatureModel(
+    4.0, 2.0, 0.1, covariance=rf.Atoms(np.arange(1.0, 10.0), np.full(9, 1 / 9))
+)
 
 
 class Continuous(rf.Isotropic):

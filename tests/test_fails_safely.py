@@ -1,4 +1,6 @@
-"""Random models of the whole box: every number right within its claimed error, or an error that says so."""
+"""Random models of the whole box: every number right within its claimed error,
+or an error that says so.
+"""
 
 import numpy as np
 import pytest
@@ -6,19 +8,27 @@ from problems import WRONG_ONCE, draw, draw_law, draw_wide, sparing, verdict, ve
 
 import rfspec as rf
 
-pytestmark = pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")  # small and large Γ² are meant
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::rfspec.SaturationWarning"
+)  # small and large Γ² are meant
 
 
-@pytest.mark.parametrize(("seed", "models"), [(11, 80), pytest.param(12, 300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("seed", "models"), [(11, 80), pytest.param(12, 300, marks=pytest.mark.slow)]
+)
 def test_nothing_is_silently_wrong(seed, models):
     rng = np.random.default_rng(seed)
     found = [(model, *verdict(model)) for model in (draw(rng) for _ in range(models))]
     assert [(m, reason) for m, sort, reason in found if sort != "right"] == []
 
 
-@pytest.mark.parametrize(("seed", "models"), [(13, 6), pytest.param(14, 400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("seed", "models"), [(13, 6), pytest.param(14, 400, marks=pytest.mark.slow)]
+)
 def test_nothing_is_silently_wrong_in_the_wide_box(seed, models):
-    """All targets, draws of the noise, weight decay, eigenvalues of condition 10⁸ and zeros, ψ up to 10⁷."""
+    """All targets, draws of the noise, weight decay, eigenvalues of condition 10⁸ and zeros,
+    ψ up to 10⁷.
+    """
     rng = np.random.default_rng(seed)
     found = [(model, *verdict(model)) for model in (draw_wide(rng, atoms=2) for _ in range(models))]
     assert [(m, reason) for m, sort, reason in found if sort != "right"] == []
@@ -66,7 +76,7 @@ def test_the_verdict_sees_a_lost_bulk(monkeypatch):
 
 
 def test_the_judge_of_losses_sees_a_wrong_digit(monkeypatch):
-    """A test loss moved by a tenth of a billionth is called wrong, and one that says so is flagged."""
+    """A test loss moved by a tenth of a billionth is wrong, and one that says so is flagged."""
     import equinox as eqx
 
     model = rf.RandomFeatureModel(4.0, 2.0, t=0.1, weight_decay=0.1)
@@ -74,10 +84,14 @@ def test_the_judge_of_losses_sees_a_wrong_digit(monkeypatch):
     honest = rf.learning_curve
 
     def moved(model, tau):
-        return eqx.tree_at(lambda c: c.test, honest(model, tau), replace_fn=lambda test: test + 1e-10)
+        return eqx.tree_at(
+            lambda c: c.test, honest(model, tau), replace_fn=lambda test: test + 1e-10
+        )
 
     monkeypatch.setattr(rf, "learning_curve", moved)
     assert verdict_losses(model, 0)[0] == "wrong"
-    unsure = lambda *a: eqx.tree_at(lambda c: c.error, moved(*a), replace_fn=lambda error: error + 1e-3)
+    unsure = lambda *a: eqx.tree_at(
+        lambda c: c.error, moved(*a), replace_fn=lambda error: error + 1e-3
+    )
     monkeypatch.setattr(rf, "learning_curve", unsure)
     assert verdict_losses(model, 0)[0] == "flagged"

@@ -1,4 +1,6 @@
-"""The six constants: reference values, independent routes that must agree, and claimed errors that hold."""
+"""The six constants: reference values, independent routes that must agree,
+and claimed errors that hold.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +17,18 @@ from rfspec.numerics.quadrature import trapezoid
 from rfspec.numerics.rounding import EPS
 
 NAMES = ("mu1", "kappa2", "b2", "v2", "s2")
-pytestmark = pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")  # small and large Γ² are meant
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::rfspec.SaturationWarning"
+)  # small and large Γ² are meant
 
 
 @pytest.mark.parametrize("reference", REFERENCE, ids=lambda r: r["name"])
 def test_reference(reference):
     ge = rf.gaussian_equivalent(model_of(reference))
     for name in NAMES:
-        assert float(getattr(ge, name)) == pytest.approx(float(reference["constants"][name]), rel=1e-12), name
+        assert float(getattr(ge, name)) == pytest.approx(
+            float(reference["constants"][name]), rel=1e-12
+        ), name
     assert float(ge.mu0) == pytest.approx(float(reference["constants"]["mu0"]), abs=1e-15)
 
 
@@ -58,7 +64,9 @@ def _variances(model):
 def test_logarithm_of_the_correlation_is_exact_to_rounding():
     rest = np.concatenate([np.geomspace(1e-20, 0.5, 4001), np.linspace(0.3, 0.5, 4001)])
     exact = np.log1p(-rest.astype(np.longdouble))
-    assert np.abs(np.asarray(jax.jit(log_correlation)(1.0 - rest, rest)) / exact - 1.0).max() < 2 * EPS
+    assert (
+        np.abs(np.asarray(jax.jit(log_correlation)(1.0 - rest, rest)) / exact - 1.0).max() < 2 * EPS
+    )
 
 
 @pytest.mark.parametrize("variance", [0.04, 9.0, 100.0])
@@ -80,14 +88,18 @@ def test_averages_of_the_paper_at_moderate_t():
     """The definitions as differences of averages, by an unrelated adaptive quadrature."""
     model = rf.RandomFeatureModel(1.0, 1.0, 0.5)
     alpha, beta = float(model.process.alpha), float(model.process.beta)
-    gauss = lambda f: integrate.quad(lambda z: f(z) * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi), -9, 9)[0]
+    gauss = lambda f: integrate.quad(
+        lambda z: f(z) * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi), -9, 9
+    )[0]
     g = lambda u: gauss(lambda w: np.tanh(alpha * u + beta * w))
     mu1 = gauss(lambda z: 1 - np.tanh(z) ** 2)
     kappa2, b2 = alpha**2 * mu1**2, beta**2 * mu1**2
     v2 = gauss(lambda u: g(u) ** 2) - kappa2
     s2 = gauss(lambda z: np.tanh(z) ** 2) - kappa2 - v2 - b2
     ge = rf.gaussian_equivalent(model)
-    assert np.allclose([ge.mu1, ge.kappa2, ge.b2, ge.v2, ge.s2], [mu1, kappa2, b2, v2, s2], rtol=1e-8)
+    assert np.allclose(
+        [ge.mu1, ge.kappa2, ge.b2, ge.v2, ge.s2], [mu1, kappa2, b2, v2, s2], rtol=1e-8
+    )
 
 
 @pytest.mark.parametrize("problem", ZOO, ids=lambda p: p.name)
@@ -106,7 +118,9 @@ def test_constants_add_up_to_the_variance_of_the_feature(problem):
 
 def test_a_callable_relu_is_the_named_one():
     named = rf.gaussian_equivalent(rf.RandomFeatureModel(4.0, 2.0, 1e-4, activation="relu"))
-    own = rf.gaussian_equivalent(rf.RandomFeatureModel(4.0, 2.0, 1e-4, activation=lambda x: jnp.maximum(x, 0.0)))
+    own = rf.gaussian_equivalent(
+        rf.RandomFeatureModel(4.0, 2.0, 1e-4, activation=lambda x: jnp.maximum(x, 0.0))
+    )
     for name in ("mu0", *NAMES):
         assert float(getattr(own, name)) == pytest.approx(float(getattr(named, name)), rel=1e-12)
 
@@ -115,7 +129,9 @@ def test_a_callable_relu_is_the_named_one():
 def test_derivative_in_t(name):
     f = lambda t: rf.gaussian_equivalent(rf.RandomFeatureModel(1.0, 1.0, t, activation=name)).s2
     h = 1e-5
-    assert float(jax.grad(f)(0.1)) == pytest.approx(float(f(0.1 + h) - f(0.1 - h)) / (2 * h), rel=1e-7)
+    assert float(jax.grad(f)(0.1)) == pytest.approx(
+        float(f(0.1 + h) - f(0.1 - h)) / (2 * h), rel=1e-7
+    )
 
 
 def test_vmap_is_the_loop():
@@ -124,12 +140,17 @@ def test_vmap_is_the_loop():
     assert np.allclose(jax.vmap(f)(jnp.array(ts)), [f(t) for t in ts], rtol=1e-13)
 
 
-# ----------------------------------------------------------------------------- claimed errors against the truth
+# ----------------------------------------------------------------------------- claimed errors
+# against the truth
 
 
 def judge(activation, t, variance, truth, claimed=1e-9):
-    """The claim covers the distance from the true (μ0, Γμ1, v², s²), and is small unless a number is a difference."""
-    model = rf.RandomFeatureModel(1.0, 1.0, t, activation=activation, covariance=rf.Isotropic(variance))
+    """The claim covers the distance from the true (μ0, Γμ1, v², s²),
+    and is small unless a number is a difference.
+    """
+    model = rf.RandomFeatureModel(
+        1.0, 1.0, t, activation=activation, covariance=rf.Isotropic(variance)
+    )
     ge, (gamma2, _) = rf.gaussian_equivalent(model), true_constants.variances(t, variance)
     mu0, linear, v2, s2 = truth
     spread = mp.sqrt(linear**2 + v2 + s2)
@@ -143,7 +164,9 @@ def judge(activation, t, variance, truth, claimed=1e-9):
         if float(found):  # 0 are what rounding hides, and numbers under the smallest double
             errors[name] = abs(float(found) / true - 1)
         else:
-            assert true < mp.mpf("1e-290") or (name in ("kappa2", "b2") and abs(linear) < 1e-10 * spread), name
+            assert true < mp.mpf("1e-290") or (
+                name in ("kappa2", "b2") and abs(linear) < 1e-10 * spread
+            ), name
     for name, error in errors.items():
         assert error <= float(ge.error), (name, float(error), float(ge.error))
     sizes = (mu0**2 + spread**2, v2), (mu0**2 + spread**2, s2), (spread, abs(linear))
@@ -238,7 +261,10 @@ def test_claimed_errors_of_random_activations(seed):
             f = lambda x: sum(a * jnp.sign(x - k) for k, a in jumps)
             at, true = place(rng)
             judge(f, *at, true_constants.piecewise(jumps, [], 0, *true))
-            bends, slope = [(shift(), float(rng.normal())) for _ in range(rng.integers(1, 4))], float(rng.normal())
+            bends, slope = (
+                [(shift(), float(rng.normal())) for _ in range(rng.integers(1, 4))],
+                float(rng.normal()),
+            )
             f = lambda x: slope * x + sum(b * jnp.abs(x - k) for k, b in bends)
             at, true = place(rng)
             judge(f, *at, true_constants.piecewise([], bends, slope, *true), claimed=1e-7)
@@ -251,7 +277,9 @@ def test_claimed_errors_of_random_activations(seed):
 
 
 def test_kinks_that_are_given_are_kept_to():
-    """A bend too faint for the search, and for the differences between two steps of the Hermite sum."""
+    """A bend too faint for the search, and for the differences between two steps of the Hermite
+    sum.
+    """
     k, faint = 1 / 3, 1e-4
     f = lambda x: 0.5 * x + faint * jnp.abs(x - k)
     with mp.workdps(30):
@@ -269,7 +297,8 @@ def test_kinks_denied_are_a_matter_of_the_claim():
     assert abs(float(ge.v2) / float(truth[2]) - 1) < float(ge.error)
 
 
-# ------------------------------------------------------------------------------------ derivatives and batches
+# ------------------------------------------------------------------------------------ derivatives
+# and batches
 
 
 def _own_erf(x):
@@ -278,7 +307,9 @@ def _own_erf(x):
 
 def _constants(activation):
     def f(p):
-        model = rf.RandomFeatureModel(1.0, 1.0, p[0], activation=activation, covariance=rf.Isotropic(p[1]))
+        model = rf.RandomFeatureModel(
+            1.0, 1.0, p[0], activation=activation, covariance=rf.Isotropic(p[1])
+        )
         ge = rf.gaussian_equivalent(model)
         return jnp.stack([ge.mu1, ge.kappa2, ge.v2, ge.s2])
 
@@ -289,18 +320,31 @@ SECOND = {
     "forward": lambda f: jax.jacfwd(jax.jacfwd(f)),
     "reverse": lambda f: jax.jacrev(jax.jacrev(f)),
     "Hessian": jax.hessian,
-    "reverse of a loop": lambda f: jax.jacrev(jax.jacrev(lambda p: jax.lax.map(f, jnp.stack([p, p]))[1])),
-    "reverse, mapped": lambda f: lambda p: jax.vmap(jax.jacrev(jax.jacrev(f)))(jnp.stack([2 * p, p]))[1],
+    "reverse of a loop": lambda f: jax.jacrev(
+        jax.jacrev(lambda p: jax.lax.map(f, jnp.stack([p, p]))[1])
+    ),
+    "reverse, mapped": lambda f: (
+        lambda p: jax.vmap(jax.jacrev(jax.jacrev(f)))(jnp.stack([2 * p, p]))[1]
+    ),
 }
 
 
 @pytest.mark.parametrize(
-    "mode", [pytest.param(m, marks=[] if m in ("Hessian", "reverse of a loop") else [pytest.mark.slow]) for m in SECOND]
+    "mode",
+    [
+        pytest.param(m, marks=[] if m in ("Hessian", "reverse of a loop") else [pytest.mark.slow])
+        for m in SECOND
+    ],
 )
 def test_second_derivatives_of_the_integrals(mode):
-    """Those of erf by double integrals, where Γ² = 6 is too large for the Hermite sum, beside the closed form's."""
+    """Those of erf by double integrals, where Γ² = 6 is too large for the Hermite sum,
+    beside the closed form's.
+    """
     p = jnp.array([0.3, 9.0])
-    ours, exact = SECOND[mode](_constants(_own_erf))(p), jax.jacfwd(jax.jacfwd(_constants("erf")))(p)
+    ours, exact = (
+        SECOND[mode](_constants(_own_erf))(p),
+        jax.jacfwd(jax.jacfwd(_constants("erf")))(p),
+    )
     assert np.allclose(ours, exact, rtol=1e-11, atol=1e-13)
 
 
@@ -308,21 +352,31 @@ def test_derivative_across_a_jump():
     p, h = np.array([0.2, 1.5]), 1e-8
     slope = jax.jacfwd(_constants(jumping))(jnp.array(p))[2:]
     with mp.workdps(30):
-        f = lambda p: np.array(true_constants.piecewise(JUMPS, [], 0, *true_constants.variances(*p))[2:])
+        f = lambda p: np.array(
+            true_constants.piecewise(JUMPS, [], 0, *true_constants.variances(*p))[2:]
+        )
         for i, step in enumerate(mp.mpf(h) * np.eye(2, dtype=int)):
             exact = (f(p + step) - f(p - step)) / (2 * mp.mpf(h))
             assert np.allclose(np.asarray(slope[:, i]), exact.astype(float), rtol=1e-11)
 
 
 def test_memory_of_a_batch():
-    """A model takes some kilobytes, with the gradient too, whatever it is that differs between models."""
-    f = lambda t, v: rf.gaussian_equivalent(rf.RandomFeatureModel(1.0, 1.0, t, covariance=rf.Isotropic(v))).s2
+    """A model takes some kilobytes, with the gradient too,
+    whatever it is that differs between models.
+    """
+    f = lambda t, v: (
+        rf.gaussian_equivalent(rf.RandomFeatureModel(1.0, 1.0, t, covariance=rf.Isotropic(v))).s2
+    )
     batch, models = jax.grad(lambda *p: jnp.sum(jax.vmap(f)(*p)), argnums=(0, 1)), 2048
-    used = jax.jit(batch).lower(*2 * [jnp.ones(models)]).compile().memory_analysis().temp_size_in_bytes
+    used = (
+        jax.jit(batch).lower(*2 * [jnp.ones(models)]).compile().memory_analysis().temp_size_in_bytes
+    )
     assert used < 64 * 1024 * models
 
 
 def test_a_batch_of_which_some_need_integrals_is_the_loop():
-    f = lambda v: rf.gaussian_equivalent(rf.RandomFeatureModel(1.0, 1.0, 0.1, covariance=rf.Isotropic(v))).s2
+    f = lambda v: (
+        rf.gaussian_equivalent(rf.RandomFeatureModel(1.0, 1.0, 0.1, covariance=rf.Isotropic(v))).s2
+    )
     variances = [0.5, 1.0, 9.0, 2.0, 30.0]
     assert np.allclose(jax.vmap(f)(jnp.array(variances)), [f(v) for v in variances], rtol=1e-13)

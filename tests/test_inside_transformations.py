@@ -1,4 +1,6 @@
-"""Models of known numbers are built inside `jax.jit` as outside, and lists may mix known and traced numbers."""
+"""Models of known numbers are built inside `jax.jit` as outside,
+and lists may mix known and traced numbers.
+"""
 
 import warnings
 
@@ -26,9 +28,13 @@ ARGUMENTS = {
     "MarchenkoPastur": {"covariance": lambda: rf.MarchenkoPastur(0.5)},
     "Density": {"covariance": lambda: rf.Density(lambda x: 0.5 + 0.0 * x, 1.0, 3.0)},
     "Subspace": {"covariance": lambda: rf.Subspace(0.3, 2.0)},
-    "Mixture": {"covariance": lambda: rf.Mixture([rf.Isotropic(1.0), rf.Exponential(1.0)], [0.5, 0.5])},
+    "Mixture": {
+        "covariance": lambda: rf.Mixture([rf.Isotropic(1.0), rf.Exponential(1.0)], [0.5, 0.5])
+    },
     **{name: {"activation": name} for name in ("tanh", "erf", "sin", "relu", "gelu")},
-    "callable": {"activation": lambda: rf.Activation(lambda x: jnp.maximum(x, 0.1 * x) + jnp.tanh(x))},
+    "callable": {
+        "activation": lambda: rf.Activation(lambda x: jnp.maximum(x, 0.1 * x) + jnp.tanh(x))
+    },
     "polynomial": {"activation": lambda: rf.Polynomial([0.0, 1.0, 0.3])},
     **{target: {"target": target} for target in ("noise", "score", "data", "velocity")},
     "noise_draws": {"noise_draws": 3},
@@ -65,7 +71,9 @@ def test_a_known_model_is_computed_inside_jit():
 
 def test_warnings_are_the_same_inside_jit():
     with pytest.warns(rf.SaturationWarning):
-        jax.jit(lambda x: x * rf.RandomFeatureModel(8.0, 2.0, 0.1, covariance=rf.Isotropic(1e4)).gamma2)(1.0)
+        jax.jit(
+            lambda x: x * rf.RandomFeatureModel(8.0, 2.0, 0.1, covariance=rf.Isotropic(1e4)).gamma2
+        )(1.0)
 
 
 def test_a_process_of_ones_own_may_trace_known_numbers():
@@ -89,14 +97,20 @@ LISTS = {
     "tau": lambda x: rf.learning_curve(rf.RandomFeatureModel(8.0, 2.0, 0.05), x).test,
     "z": lambda x: rf.solve(rf.RandomFeatureModel(8.0, 2.0, 0.05), x).q.imag,
     "coefficients": lambda x: (
-        rf.gaussian_equivalent(rf.RandomFeatureModel(8.0, 2.0, 0.05, activation=rf.Polynomial(x))).v2
+        rf.gaussian_equivalent(
+            rf.RandomFeatureModel(8.0, 2.0, 0.05, activation=rf.Polynomial(x))
+        ).v2
     ),
-    "values": lambda x: rf.RandomFeatureModel(8.0, 2.0, 0.05, covariance=rf.Atoms(x, [0.3, 0.3, 0.4])).gamma2,
+    "values": lambda x: (
+        rf.RandomFeatureModel(8.0, 2.0, 0.05, covariance=rf.Atoms(x, [0.3, 0.3, 0.4])).gamma2
+    ),
     "betas": lambda x: rf.DDPM(2, [x[i] / 10 for i in range(3)]).alpha,
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "tau" else n for n in LISTS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "tau" else n for n in LISTS]
+)
 def test_lists_mix_known_and_traced_numbers(name):
     f = LISTS[name]
     known = f([2.0, 4.0, 3.0])
@@ -114,4 +128,6 @@ def test_lists_mix_known_and_traced_numbers(name):
 
 def test_a_list_of_unequal_rows_is_refused():
     with pytest.raises(ValueError, match="tau must be real numbers of at least 0"):
-        jax.jit(lambda a: rf.learning_curve(rf.RandomFeatureModel(8.0, 2.0, 0.05), [a, [1.0]]).test)(1.0)
+        jax.jit(
+            lambda a: rf.learning_curve(rf.RandomFeatureModel(8.0, 2.0, 0.05), [a, [1.0]]).test
+        )(1.0)

@@ -27,7 +27,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "result.txt"
     path.write_text("old")
     full_disk(monkeypatch)
-    with pytest.raises(OSError, match=r"^.*result\.txt could not be written: No space left on device$"):
+    with pytest.raises(
+        OSError, match=r"^.*result\.txt could not be written: No space left on device$"
+    ):
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["result.txt"]
@@ -59,7 +61,10 @@ def test_what_could_not_be_written_is_refused_before_computing(tmp_path, monkeyp
     for path, message in (
         (tmp_path / "folder.nc", "out must be a file, got .*, which is a folder"),
         (tmp_path / "file" / "x.nc", "out must lie in a folder, got .*file is a file"),
-        (tmp_path / ("x" * 300), "out must be a file that may be written, got .*: File name too long"),
+        (
+            tmp_path / ("x" * 300),
+            "out must be a file that may be written, got .*: File name too long",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             check_target("out", path)
@@ -67,7 +72,9 @@ def test_what_could_not_be_written_is_refused_before_computing(tmp_path, monkeyp
         check_target("out", tmp_path / "file", folder=True)
     check_target("out", tmp_path / "new" / "x.nc")
     monkeypatch.setattr(os, "access", lambda *_: False)  # of a read-only disk, also for its owner
-    with pytest.raises(ValueError, match=r"out must be a file that may be written, got .*file', which is read-only"):
+    with pytest.raises(
+        ValueError, match=r"out must be a file that may be written, got .*file', which is read-only"
+    ):
         check_target("out", tmp_path / "file")
     with pytest.raises(ValueError, match="out must lie in a folder that may be written, got"):
         check_target("out", tmp_path / "new" / "x.nc")
@@ -96,7 +103,11 @@ def test_a_run_killed_at_any_byte_goes_on(tmp_path):
         calls = []
         again = squares(Checkpoint(path, RUN), calls)
         assert calls == list(range(sum(size <= cut for size in sizes[1:]), 5))
-        assert all(np.array_equal(a[name], b[name]) for a, b in zip(whole, again, strict=True) for name in a)
+        assert all(
+            np.array_equal(a[name], b[name])
+            for a, b in zip(whole, again, strict=True)
+            for name in a
+        )
         assert path.read_bytes() == content
 
 
@@ -110,7 +121,8 @@ def test_a_damaged_run_is_refused(tmp_path):
         damaged[at] ^= 4
         path.write_bytes(damaged)
         with pytest.raises(
-            ValueError, match=r"checkpoint must be .*, got .*100% run.*: remove it or give another path"
+            ValueError,
+            match=r"checkpoint must be .*, got .*100% run.*: remove it or give another path",
         ):
             Checkpoint(path, RUN).load()
         assert path.read_bytes() == damaged
@@ -120,12 +132,14 @@ def test_runs_of_others_and_of_older_versions_are_refused(tmp_path):
     path = tmp_path / "run"
     squares(Checkpoint(path, fingerprint("another run")), [], 1)
     with pytest.raises(
-        ValueError, match=r"checkpoint must be of a run with the same arguments, got .*, of another one"
+        ValueError,
+        match=r"checkpoint must be of a run with the same arguments, got .*, of another one",
     ):
         Checkpoint(path, RUN).load()
     np.savez(tmp_path / "old.npz", identity=RUN)
     with pytest.raises(
-        ValueError, match=r"checkpoint must be a file of this version of rfspec, got .* of an older one"
+        ValueError,
+        match=r"checkpoint must be a file of this version of rfspec, got .* of an older one",
     ):
         Checkpoint(tmp_path / "old.npz", RUN).load()
     with pytest.raises(ValueError, match=r"checkpoint must be a file, got .*, which is a folder"):

@@ -1,4 +1,6 @@
-"""Exact learning curves: reference, limits, identities, sampled trajectories, contours, derivatives."""
+"""Exact learning curves: reference, limits, identities, sampled trajectories, contours,
+derivatives.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +23,16 @@ def test_reference_curves(reference):
     for name in ("train", "test"):
         off = np.abs(getattr(curve, name) - np.array(given[name]))
         assert np.all(off < 1e-11 * (1 + np.array(given["test"])))
-        assert np.all(off <= np.asarray(curve.error) + 1e-14 * np.array(given["test"]))  # the file's own rounding
+        assert np.all(
+            off <= np.asarray(curve.error) + 1e-14 * np.array(given["test"])
+        )  # the file's own rounding
     assert np.allclose(curve.score_error, given["score_error"], rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize("problem", sparing(ZOO, 3, rarely=["noise share of 0.41"]))
 def test_identities_over_the_zoo(problem):
-    """The gap is not negative, the drops of the bulks, integrated on the real axis, add up to what the contour says,
-    the train loss falls, and L_test = β² E_score + const.
+    """The gap is not negative, the drops of the bulks, integrated on the real axis,
+    add up to what the contour says, the train loss falls, and L_test = β² E_score + const.
     """
     model, curve = problem.model, rf.learning_curve(problem.model, TAU)
     error = np.asarray(curve.error)
@@ -48,13 +52,19 @@ def test_identities_over_the_zoo(problem):
 def test_table_of_one_curve():
     """Five digits from an independent calculation."""
     curve = rf.learning_curve(MODEL, [10.0, 10**1.5, 100.0, 1000.0, 1e5])
-    assert np.allclose(curve.train, [0.92529, 0.87418, 0.82869, 0.64765, 0.49186], rtol=0, atol=6e-6)
+    assert np.allclose(
+        curve.train, [0.92529, 0.87418, 0.82869, 0.64765, 0.49186], rtol=0, atol=6e-6
+    )
     assert np.allclose(curve.test, [0.93125, 0.92315, 1.01260, 1.60831, 3.71482], rtol=0, atol=6e-6)
 
 
 def test_drops_of_the_parts():
     drops = rf.learning_curve(ZOO[0].model, np.inf).drops
-    assert [round(float(drops[p]), 4) for p in ("satellite", "sample", "population")] == [0.6410, 0.0029, 0.0220]
+    assert [round(float(drops[p]), 4) for p in ("satellite", "sample", "population")] == [
+        0.6410,
+        0.0029,
+        0.0220,
+    ]
 
 
 def test_ends_of_time():
@@ -94,7 +104,8 @@ def test_the_error_says_what_a_coarser_contour_costs():
         assert np.all(off < tolerance * (1 + np.asarray(exact.test)))
 
 
-# ------------------------------------------------------------------------------------------------ contours
+# ------------------------------------------------------------------------------------------------
+# contours
 
 
 def value(path, x):
@@ -108,16 +119,20 @@ def test_the_parabola(count):
     x = np.geomspace(1e-6, 1.0, 200)
     for c in (1e-3, 1.0, 1e3, 1e9):
         path = contour.flow(c, max(1.0, 1.0 / c), count)  # with so large a bound there is no circle
-        assert np.allclose(value(path, x) * x, -np.expm1(-c * x), rtol=0, atol=8 * 2.85**-count + 1e-13)
+        assert np.allclose(
+            value(path, x) * x, -np.expm1(-c * x), rtol=0, atol=8 * 2.85**-count + 1e-13
+        )
 
 
 @pytest.mark.parametrize("count", [12, 20, 32])
 def test_the_circle_is_relatively_accurate_and_smooth_at_the_beginning(count):
-    """h(x) = (1 - e^{-cx})/x with dh/dc = e^{-cx}, down to c = 0, where the parabola has neither."""
+    """h(x) = (1 - e^{-cx})/x with dh/dc = e^{-cx}, down to c = 0 (of a parabola: neither)."""
     x = np.geomspace(1e-6, 1.0, 200)
     for c in (0.0, 1e-30, 1e-9, 0.2):
         h = -np.expm1(-c * x) / x
-        assert np.allclose(value(contour.flow(c, 1.0, count), x), h, rtol=8 * 4.0**-count + 1e-14, atol=0)
+        assert np.allclose(
+            value(contour.flow(c, 1.0, count), x), h, rtol=8 * 4.0**-count + 1e-14, atol=0
+        )
         moved = jax.jvp(lambda c: contour.flow(c, 1.0, count), (c,), (1.0,))[1]
         slope = value(contour.Contour(contour.flow(c, 1.0, count).nodes, moved.weights), x)
         assert np.allclose(slope, np.exp(-c * x), rtol=8 * 4.0**-count + 1e-14, atol=0)
@@ -127,7 +142,9 @@ def test_the_circle_is_relatively_accurate_and_smooth_at_the_beginning(count):
 def test_steps_up_to_the_limit_of_stability(most):
     x = most * np.geomspace(1e-6, 1.0, 200)
     for k in (0, 1, 2, 8, 9, 12, 50, 1000, 10**7):
-        assert np.allclose(value(contour.descent(1.0, k, 32), x) * x, learned(x, k, "gd", 0.0), rtol=0, atol=1e-11)
+        assert np.allclose(
+            value(contour.descent(1.0, k, 32), x) * x, learned(x, k, "gd", 0.0), rtol=0, atol=1e-11
+        )
 
 
 @pytest.mark.parametrize("mu", [0.5, 0.9, 0.99])
@@ -139,11 +156,14 @@ def test_momentum_up_to_the_limit_of_stability(mu):
 
 
 def test_too_much_momentum_for_so_many_steps():
-    with pytest.raises(ValueError, match=r"momentum must be below 0.98.* for 5000 steps .*, got 0.99"):
+    with pytest.raises(
+        ValueError, match=r"momentum must be below 0.98.* for 5000 steps .*, got 0.99"
+    ):
         contour.heavy_ball(1.0, 5000, 0.99, 32)
 
 
-# ------------------------------------------------------------------------------------------ sampled matrices
+# ------------------------------------------------------------------------------------------ sampled
+# matrices
 
 DATA = {
     "isotropic": rf.Isotropic(1.0),
@@ -154,13 +174,17 @@ DATA = {
 
 @pytest.mark.parametrize("name", DATA)
 def test_against_exact_trajectories_of_sampled_matrices(name):
-    """The Gaussian equivalent at two sizes; its mean deviates by less than its scatter, which falls like 1/d."""
+    """The Gaussian equivalent at two sizes; its mean deviates by less than its scatter,
+    which falls like 1/d.
+    """
     model = rf.RandomFeatureModel(6.0, 3.0, 0.1, covariance=DATA[name])
     tau = np.array([3.0, 30.0, 300.0, 1e12])
     exact = rf.learning_curve(model, tau)
     off = []
     for d in (16, 64):
-        drawn = rf.empirical.learning_curve(jax.random.key(0), model, tau, d, kind="gaussian", repeats=4)
+        drawn = rf.empirical.learning_curve(
+            jax.random.key(0), model, tau, d, kind="gaussian", repeats=4
+        )
         for kind in ("train", "test"):
             deviation = getattr(drawn, kind) - getattr(exact, kind)
             scatter = getattr(drawn.standard_error, kind)
@@ -171,10 +195,14 @@ def test_against_exact_trajectories_of_sampled_matrices(name):
 
 @pytest.mark.slow
 def test_features_agree_in_the_limit_of_large_d():
-    """Finite tanh features deviate by O(1/d): extrapolated from two sizes the deviation is within its error."""
+    """Finite tanh features deviate by O(1/d):
+    extrapolated from two sizes the deviation is within its error.
+    """
     tau = np.array([10.0, 100.0])
     exact = rf.learning_curve(MODEL, tau)
-    small, large = (rf.empirical.learning_curve(jax.random.key(1), MODEL, tau, d, repeats=8) for d in (20, 60))
+    small, large = (
+        rf.empirical.learning_curve(jax.random.key(1), MODEL, tau, d, repeats=8) for d in (20, 60)
+    )
     for kind in ("train", "test"):
         at = [getattr(c, kind) - getattr(exact, kind) for c in (small, large)]
         spread = [getattr(c.standard_error, kind) for c in (small, large)]
@@ -205,7 +233,9 @@ def test_steps_against_steps_of_a_sampled_matrix(optimizer, momentum):
 
 
 def test_the_end_of_training_against_minimum_norm_regression():
-    """A of least norm, from the pseudo-inverse of a sampled Gaussian equivalent; and 1 - b²ψ_p s(0)."""
+    """A of least norm, from the pseudo-inverse of a sampled Gaussian equivalent;
+    and 1 - b²ψ_p s(0).
+    """
     model, d = rf.RandomFeatureModel(6.0, 3.0, 0.1), 60
     curve, found = rf.learning_curve(model, np.inf), []
     for key in jax.random.split(jax.random.key(5), 4):
@@ -226,7 +256,9 @@ def test_the_end_of_training_against_minimum_norm_regression():
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 30])
 def test_drops_of_steps_at_the_limit_of_stability(count):
-    """On the real axis what the contour says, of many oscillations on a bulk and of modes that barely shrink."""
+    """On the real axis what the contour says,
+    of many oscillations on a bulk and of modes that barely shrink.
+    """
     rng = np.random.default_rng(count)
     for _ in range(count):
         psi_p, psi_n, t = np.exp(rng.uniform(np.log([0.1, 0.1, 1e-3]), np.log([300.0, 300.0, 2.0])))
@@ -240,7 +272,8 @@ def test_drops_of_steps_at_the_limit_of_stability(count):
             assert np.all(sum(curve.drop_errors.values()) < 1e-10 + 9 * np.asarray(curve.error))
 
 
-# ---------------------------------------------------------------------------------------------- derivatives
+# ----------------------------------------------------------------------------------------------
+# derivatives
 
 
 @pytest.mark.parametrize("rate", [None, pytest.param(2.0, marks=pytest.mark.slow)])
@@ -248,20 +281,31 @@ def test_gradients(rate):
     """In both ratios, the diffusion time, an eigenvalue of Σ and the training time."""
 
     def test_loss(psi_p, psi_n, t, value, tau):
-        model = rf.RandomFeatureModel(psi_p, psi_n, t, covariance=rf.Atoms([value, 1.5], [0.5, 0.5]))
+        model = rf.RandomFeatureModel(
+            psi_p, psi_n, t, covariance=rf.Atoms([value, 1.5], [0.5, 0.5])
+        )
         return rf.learning_curve(model, tau, rate).test
 
     at, h = (8.0, 2.0, 0.05, 0.5, 20.0), 1e-5
     grads = jax.grad(test_loss, argnums=range(4) if rate else range(5))(*at)
     for i, g in enumerate(grads):
-        up, down = (test_loss(*(x * (1 + s * h) if i == j else x for j, x in enumerate(at))) for s in (1, -1))
+        up, down = (
+            test_loss(*(x * (1 + s * h) if i == j else x for j, x in enumerate(at)))
+            for s in (1, -1)
+        )
         assert float(g) == pytest.approx(float(up - down) / (2 * h * at[i]), rel=1e-6)
 
 
 @pytest.mark.slow
 def test_maps_over_models():
-    many = jax.vmap(lambda n: rf.learning_curve(rf.RandomFeatureModel(8.0, n, 0.05), jnp.array([10.0, 100.0])).test)
-    assert np.allclose(many(jnp.array([2.0, 4.0]))[0], rf.learning_curve(MODEL, [10.0, 100.0]).test, rtol=1e-13)
+    many = jax.vmap(
+        lambda n: (
+            rf.learning_curve(rf.RandomFeatureModel(8.0, n, 0.05), jnp.array([10.0, 100.0])).test
+        )
+    )
+    assert np.allclose(
+        many(jnp.array([2.0, 4.0]))[0], rf.learning_curve(MODEL, [10.0, 100.0]).test, rtol=1e-13
+    )
 
 
 def test_a_linear_activation_learns_to_the_end():
@@ -272,5 +316,7 @@ def test_a_linear_activation_learns_to_the_end():
 
 
 def test_without_a_linear_part_nothing_is_learnt():
-    curve = rf.learning_curve(rf.RandomFeatureModel(4.0, 2.0, 0.1, activation=jnp.cos), [1.0, np.inf])
+    curve = rf.learning_curve(
+        rf.RandomFeatureModel(4.0, 2.0, 0.1, activation=jnp.cos), [1.0, np.inf]
+    )
     assert np.array_equal(curve.train, [1.0, 1.0])

@@ -1,4 +1,6 @@
-"""Spectra from products alone, against the eigenvalues of the same matrices; one answer on any number of devices."""
+"""Spectra from products alone, against the eigenvalues of the same matrices;
+one answer on any number of devices.
+"""
 
 import os
 import socket
@@ -40,10 +42,14 @@ def dense(kind, op):
         ge, F = op.constants, W / np.sqrt(W.shape[1])
         G = np.sqrt(ge.kappa2) * F @ X + np.sqrt(ge.v2) * whole(op.Omega)
         return G @ G.T / X.shape[1] + ge.b2 * F @ F.T + ge.s2 * np.eye(W.shape[0])
-    C = np.moveaxis(np.asarray(op.layers), (2, 0), (0, 3)).reshape(2, -1, op.layers.shape[0] * op.X.block)
+    C = np.moveaxis(np.asarray(op.layers), (2, 0), (0, 3)).reshape(
+        2, -1, op.layers.shape[0] * op.X.block
+    )
     C = C[:, : op.W.rows, : op.X.rows]
     unit = W / np.linalg.norm(W, axis=1, keepdims=True)
-    return (C[0] @ C[0].T + (unit @ unit.T) * (C[1] @ C[1].T)) / op.X.rows + np.diag(op.W.join(op.diagonal))
+    return (C[0] @ C[0].T + (unit @ unit.T) * (C[1] @ C[1].T)) / op.X.rows + np.diag(
+        op.W.join(op.diagonal)
+    )
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -52,7 +58,9 @@ def large(request):
     kind = request.param
     model = rf.RandomFeatureModel(40.0, 5.0, 0.05, covariance=MODEL.covariance)
     sp = matrix_free_spectrum(KEY, model, 50, kind=kind, order=60, store=True)
-    op = (gaussian_operator if kind == "gaussian" else feature_operator)(jax.random.fold_in(KEY, 0), model, 50)
+    op = (gaussian_operator if kind == "gaussian" else feature_operator)(
+        jax.random.fold_in(KEY, 0), model, 50
+    )
     return sp, np.linalg.eigvalsh(dense(kind, op))
 
 
@@ -72,7 +80,11 @@ def test_products_are_those_of_the_matrix(kind):
 def test_layers_left_out_are_what_the_error_says():
     """Against all layers for the same W and X, at p = 240; the error comes from 64 rows."""
     op = operator("features", MODEL, 12, block=100, store=True)
-    exact = np.asarray(_trained(MODEL, jnp.asarray(whole(op.W)), jnp.asarray((op.spread * whole(op.X)).T), op.mu0)[0])
+    exact = np.asarray(
+        _trained(MODEL, jnp.asarray(whole(op.W)), jnp.asarray((op.spread * whole(op.X)).T), op.mu0)[
+            0
+        ]
+    )
     U = dense("features", op)
     off = np.linalg.norm(exact - U) / np.sqrt(op.W.rows)
     assert np.abs(np.diag(exact - U)).max() < 1e-13
@@ -85,7 +97,9 @@ def test_distribution_moments_and_densities_are_within_their_errors(large):
     x = np.geomspace(1e-3, 40.0, 200)
     scores.append((sp.cdf(x), np.searchsorted(values, x, side="right") / values.size))
     for width in (0.1, 0.3):
-        kernel = np.exp(-(np.log(x[:, None] / values) ** 2) / (2 * width**2)) / (np.sqrt(2 * np.pi) * width)
+        kernel = np.exp(-(np.log(x[:, None] / values) ** 2) / (2 * width**2)) / (
+            np.sqrt(2 * np.pi) * width
+        )
         scores.append((sp.density(x, width), kernel.mean(1) / x))
     for (value, error), exact in scores:
         z = (value - exact) / (error + 1e-12 * np.max(np.abs(exact)))
@@ -97,7 +111,9 @@ def test_distribution_moments_and_densities_are_within_their_errors(large):
 
 
 def test_kernel_polynomial_has_the_moments_of_the_matrix(large):
-    """The same damped Chebyshev series from the eigenvalues; only the probes' scatter separates the two."""
+    """The same damped Chebyshev series from the eigenvalues;
+    only the probes' scatter separates the two.
+    """
     sp, values = large
     low, high = sp.nodes.min(), sp.nodes.max()
     c, h = (low + high) / 2, 0.51 * (high - low)
@@ -115,7 +131,9 @@ def test_kernel_polynomial_has_the_moments_of_the_matrix(large):
 
 
 def test_shares_between_gaps(large):
-    """Atom (smeared for features) and bulks: between them nothing is left open but the scatter of the probes."""
+    """Atom (smeared for features) and bulks:
+    between them nothing is left open but the scatter of the probes.
+    """
     sp, values = large
     wide = np.argsort(np.diff(np.log(values)))[-1]
     cut = np.sqrt(values[wide] * values[wide + 1])
@@ -144,9 +162,11 @@ def signs(rng, size):
 
 
 def test_bound_of_the_distribution_function():
-    """|F_v - S| ≤ 1/Σ p_k² at every x, for Lanczos written out on a measure known exactly; tight at a node."""
+    """|F_v - S| ≤ 1/Σ p_k² at every x, for Lanczos on a measure known exactly; tight at a node."""
     rng = np.random.default_rng(0)
-    points = np.sort(np.concatenate([np.full(200, 0.01), rng.uniform(1, 2, 80), rng.uniform(30, 50, 20)]))
+    points = np.sort(
+        np.concatenate([np.full(200, 0.01), rng.uniform(1, 2, 80), rng.uniform(30, 50, 20)])
+    )
     a, b = lanczos(points, signs(rng, points.size), 12)
     nodes, weights = (part[0] for part in gauss(a[None], b[None]))
     x = np.geomspace(5e-3, 60.0, 4000)
@@ -159,17 +179,23 @@ def test_bound_of_the_distribution_function():
 
 
 def test_bounds_of_negative_moments():
-    """On random measures, with an atom at the floor or far above it: the truth lies between value and value + error."""
+    """On random measures, with an atom at the floor or far above it:
+    the truth lies between value and value + error.
+    """
     rng, widest = np.random.default_rng(1), 0.0
     for _ in range(60):
         wide, order = rng.uniform(0.5, 9.0), int(rng.integers(4, 40))
-        points = np.exp(rng.uniform(0.0, wide, 300)) * np.where(rng.random(300) < rng.random(), 1.0, np.exp(-wide))
+        points = np.exp(rng.uniform(0.0, wide, 300)) * np.where(
+            rng.random(300) < rng.random(), 1.0, np.exp(-wide)
+        )
         points[: int(rng.choice([0, 1, 150]))] = points.min()
         a, b = lanczos(points, v := signs(rng, points.size), order)
         T = np.stack([a, a]), np.stack([b, b])
         below = rng.choice([1.0, 0.9, 0.1])
         known = {"d": 1, "p": 300, "kind": "gaussian", "error": 0.0, "stored": True}
-        sp = matrix_free.MatrixFreeSpectrum(*gauss(*T), *T, MODEL, **known, floor=float(below * points.min()))
+        sp = matrix_free.MatrixFreeSpectrum(
+            *gauss(*T), *T, MODEL, **known, floor=float(below * points.min())
+        )
         for k in (-1, -2, -3):
             exact, (value, error) = np.sum(v**2 * points**k), sp.moment(k)
             assert value * (1 - 1e-10) <= exact <= (value + error) * (1 + 1e-10)
@@ -205,7 +231,8 @@ import rfspec as rf
 from rfspec.empirical.matrix_free import matrix_free_spectrum
 model, x, out = rf.RandomFeatureModel(16.0, 4.0, 0.05), np.geomspace(2e-2, 30.0, 20), []
 for kind in kinds:
-    sp = matrix_free_spectrum(jax.random.key(3), model, 12, kind=kind, probes=3, order=24, block=16, store=port != "0")
+    sp = matrix_free_spectrum(jax.random.key(3), model, 12, kind=kind, probes=3, order=24, block=16,
+        store=port != "0")
     out += [sp.cdf(x).value, sp.density(x, 0.3).value, sp.kernel_polynomial(x).value]
     out += [np.array([sp.moment(k).value for k in (-1, 1, 2, 3)]), sp.nodes[:, -3:].ravel()]
 if rank == 0:
@@ -215,11 +242,21 @@ print(len(jax.devices()))
 
 
 def started(out, port, rank, kinds, flags=""):
-    # without optimisation compiling takes less than half the time, and that is what these runs spend it on
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags + " --xla_backend_optimization_level=0"}
+    # without optimisation compiling takes less than half the time, and that is what these runs
+    # spend it on
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": flags + " --xla_backend_optimization_level=0",
+    }
     command = [sys.executable, "-c", RUN, str(out), str(port), str(rank), *kinds]
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=out.parent
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=out.parent,
     )
 
 
@@ -279,7 +316,9 @@ def test_probes_in_groups_are_the_same_probes(monkeypatch):
 def test_what_does_not_fit_into_memory_is_refused_or_drawn_anew(kind, monkeypatch):
     model = rf.RandomFeatureModel(64.0, 8.0, 0.01)
     monkeypatch.setattr(memory_plan, "available", lambda: 2e9)
-    with pytest.raises(ValueError, match=r"memory must hold .* GiB .* got 1\.86 GiB free: take store=False"):
+    with pytest.raises(
+        ValueError, match=r"memory must hold .* GiB .* got 1\.86 GiB free: take store=False"
+    ):
         matrix_free_spectrum(KEY, model, 2000, kind=kind, store=True)
     monkeypatch.setattr(memory_plan, "available", lambda: 2e7)
     with pytest.raises(ValueError, match="take a smaller d, order or block, or more devices"):
@@ -313,7 +352,10 @@ def test_bad_input():
         (lambda: sp.cdf([np.nan]), "x must be finite real numbers, got nan"),
         (lambda: sp.count(2.0, 1.0), "b must be greater than a = 2, got 1"),
         (lambda: sp.moment(1.5), "k must be an integer, got 1.5"),
-        (lambda: gaussian_operator(KEY, MODEL, 5)(np.ones(7)), r"v must be of shape \(p,\) or \(p, k\) with p = 100"),
+        (
+            lambda: gaussian_operator(KEY, MODEL, 5)(np.ones(7)),
+            r"v must be of shape \(p,\) or \(p, k\) with p = 100",
+        ),
     ]:
         with pytest.raises(ValueError, match=text):
             call()

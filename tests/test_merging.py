@@ -1,4 +1,6 @@
-"""Lines on which parts merge, against the discriminant of the discriminant and the spectra on both sides."""
+"""Lines on which parts merge, against the discriminant of the discriminant and the spectra on both
+sides.
+"""
 
 import jax
 import numpy as np
@@ -32,14 +34,19 @@ def test_the_parts_are_apart_on_one_side_only(pair, lines):
     line = getattr(lines, pair)
     column = [0.4, 8.0].index(psi_n)
     (psi_p,) = np.asarray(line.psi_p)[:, column][~np.isnan(np.asarray(line.psi_p)[:, column])]
-    sides = [merged(rf.RandomFeatureModel(psi_p * f, psi_n, t=0.3), first, second) for f in (1 - 1e-4, 1 + 1e-4)]
+    sides = [
+        merged(rf.RandomFeatureModel(psi_p * f, psi_n, t=0.3), first, second)
+        for f in (1 - 1e-4, 1 + 1e-4)
+    ]
     assert sides[0] != sides[1]
     assert np.nanmax(line.error) < 1e-12
 
 
 @pytest.mark.parametrize("pair", SIDES)
 def test_lines_are_zeros_of_the_discriminant_of_the_discriminant(pair, lines):
-    """The discriminant in t of R(t), itself the discriminant of the curve, changes sign there, exactly computed."""
+    """The discriminant in t of R(t), itself the discriminant of the curve, changes sign there,
+    exactly computed.
+    """
     _, _, psi_n = SIDES[pair]
     column = [0.4, 8.0].index(psi_n)
     psi_p = float(np.nanmin(np.asarray(getattr(lines, pair).psi_p)[:, column]))
@@ -73,14 +80,22 @@ def test_closed_lines(lines):
 def test_slopes_in_t_and_in_a_variance():
     def place(t, variance):
         model = rf.RandomFeatureModel(1.0, 1.0, t=t, covariance=rf.Isotropic(variance))
-        return rf.merging_lines(model, psi_n=[8.0], psi_p=(20.0, 200.0), search=8).sample_satellite.psi_p[0, 0]
+        return rf.merging_lines(
+            model, psi_n=[8.0], psi_p=(20.0, 200.0), search=8
+        ).sample_satellite.psi_p[0, 0]
 
     in_time, in_variance = jax.grad(place, argnums=(0, 1))(0.3, 0.7)
     h = 1e-5
-    assert float(in_time) == pytest.approx(float(place(0.3 + h, 0.7) - place(0.3 - h, 0.7)) / (2 * h), rel=1e-6)
-    assert float(in_variance) == pytest.approx(float(place(0.3, 0.7 + h) - place(0.3, 0.7 - h)) / (2 * h), rel=1e-6)
+    assert float(in_time) == pytest.approx(
+        float(place(0.3 + h, 0.7) - place(0.3 - h, 0.7)) / (2 * h), rel=1e-6
+    )
+    assert float(in_variance) == pytest.approx(
+        float(place(0.3, 0.7 + h) - place(0.3, 0.7 - h)) / (2 * h), rel=1e-6
+    )
 
 
 def test_no_crossing_is_an_empty_line():
-    lines = rf.merging_lines(rf.RandomFeatureModel(1.0, 1.0, t=0.01, covariance=TWO), psi_n=[8.0], psi_p=(60.0, 70.0))
+    lines = rf.merging_lines(
+        rf.RandomFeatureModel(1.0, 1.0, t=0.01, covariance=TWO), psi_n=[8.0], psi_p=(60.0, 70.0)
+    )
     assert lines.population_sample.psi_p.shape == (0, 1)

@@ -1,4 +1,6 @@
-"""Finite draws of the noise: the spectrum against multi-precision numbers, exact moments, samples and its limit."""
+"""Finite draws of the noise: the spectrum against multi-precision numbers, exact moments,
+samples and its limit.
+"""
 
 import mpmath as mp
 import numpy as np
@@ -15,7 +17,8 @@ MODELS = {
         (2.0, 5.0, 0.3), {"noise_draws": 3, "activation": "relu", "covariance": SIGMA},
     ),
     "three scales": (
-        (30.0, 4.0, 0.02), {"noise_draws": 2, "covariance": rf.Atoms([0.02, 0.3, 4.0], [0.5, 0.3, 0.2])},
+        (30.0, 4.0, 0.02), {"noise_draws": 2, "covariance": rf.Atoms([0.02, 0.3, 4.0],
+            [0.5, 0.3, 0.2])},
     ),
 }  # fmt: skip
 
@@ -26,14 +29,20 @@ def model_of(name="two atoms", **kwargs):
 
 
 class Twin:
-    """(q, δ1, δ2) in 30 digits: Newton's method with numerical derivatives on the equations as they come out of the
-    rotation, from far above the axis down to z.
+    """(q, δ1, δ2) in 30 digits: Newton's method with numerical derivatives on the equations as they
+    come out of the rotation, from far above the axis down to z.
     """
 
     def __init__(self, model):
-        self.m, self.p, self.n = (mp.mpf(float(x)) for x in (model.noise_draws, model.psi_p, model.psi_n))
+        self.m, self.p, self.n = (
+            mp.mpf(float(x)) for x in (model.noise_draws, model.psi_p, model.psi_n)
+        )
         plain = rf.RandomFeatureModel(
-            model.psi_p, model.psi_n, model.t, activation=model.activation, covariance=model.covariance
+            model.psi_p,
+            model.psi_n,
+            model.t,
+            activation=model.activation,
+            covariance=model.covariance,
         )
         self.c = rf.algebraic.constants(plain, digits=30)
         pairs = zip(model.covariance.values, model.covariance.weights, strict=True)
@@ -65,7 +74,9 @@ class Twin:
         total = (1 - whole) / m * noise**2 + (1 - 1 / m) * (1 - rest) * noise**2
         for x, w in self.atoms:
             g = w * q / (1 + p * (c.kappa2 * x * whole + c.b2 * both) * q)
-            total += c.b2 * p * g * (noise * both + signal * share * x * whole) ** 2 + signal**2 * w * x * (1 - whole)
+            total += c.b2 * p * g * (
+                noise * both + signal * share * x * whole
+            ) ** 2 + signal**2 * w * x * (1 - whole)
         return total.real
 
     def solve(self, z, floor):
@@ -92,14 +103,22 @@ class Twin:
         raise ArithmeticError(f"Newton's method did not settle at {z}")
 
 
-@pytest.mark.parametrize("name", [n if n == "two atoms" else pytest.param(n, marks=pytest.mark.slow) for n in MODELS])
+@pytest.mark.parametrize(
+    "name", [n if n == "two atoms" else pytest.param(n, marks=pytest.mark.slow) for n in MODELS]
+)
 def test_against_multi_precision(name):
-    """Resolvents and densities within their claimed errors; beside every edge a density on one side only."""
+    """Resolvents and densities within their claimed errors;
+    beside every edge a density on one side only.
+    """
     model = model_of(name)
     twin, sp = Twin(model), rf.spectrum(model)
     for z in (1 + 0.5j, 0.1 + 0.01j):
         exact, found = twin.solve(z, 1e-3)[0], rf.solve(model, z)
-        assert abs(complex(found.q) - complex(exact)) <= float(found.error) * abs(complex(exact)) < 1e-12
+        assert (
+            abs(complex(found.q) - complex(exact))
+            <= float(found.error) * abs(complex(exact))
+            < 1e-12
+        )
     edges = np.asarray(sp.edges)
     for low, high in edges.reshape(-1, 2):
         for share in (0.1, 0.6):
@@ -112,24 +131,31 @@ def test_against_multi_precision(name):
                 < 1e-10 * float(sp.density(x)) + 1e-12
             )
         for edge, inward in ((low, 1e-5), (high, -1e-5)):
-            inside, outside = (twin.solve(edge * (1 + h), 1e-7 * edge)[0] for h in (inward, -inward))
+            inside, outside = (
+                twin.solve(edge * (1 + h), 1e-7 * edge)[0] for h in (inward, -inward)
+            )
             assert mp.im(inside) > 1e-4 * abs(mp.re(inside))
             assert abs(mp.im(outside)) < 1e-20 * abs(mp.re(outside))
 
 
 @pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
-@pytest.mark.parametrize(("models", "atoms"), [(20, 2), pytest.param(200, None, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("models", "atoms"), [(20, 2), pytest.param(200, None, marks=pytest.mark.slow)]
+)
 def test_nothing_is_silently_wrong(models, atoms):
     """Mass and the first two moments, which are known exactly, of models from the whole box."""
     rng = np.random.default_rng(1)
-    found = [(model, *verdict(model)) for model in (draw(rng, (1.0, 2.0, 5.0, 30.0), atoms) for _ in range(models))]
+    found = [
+        (model, *verdict(model))
+        for model in (draw(rng, (1.0, 2.0, 5.0, 30.0), atoms) for _ in range(models))
+    ]
     assert [(m, reason) for m, sort, reason in found if sort != "right"] == []
 
 
 @pytest.mark.parametrize("target", ["noise", pytest.param("data", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("draws", [1, 3])
 def test_drops_add_up_to_what_all_modes_explain(target, draws):
-    """Under weight decay, E(-γ) + γE'(-γ) of E(z) = Tr Vᵀ(U - z)⁻¹V/d, by multi-precision numbers."""
+    """Under weight decay, E(-γ) + γE'(-γ) of E(z) = Tr Vᵀ(U - z)⁻¹V/d, in multi-precision."""
     decay = 0.01
     model = model_of(noise_draws=draws, target=target, weight_decay=decay)
     ratio = float(model.process.alpha / model.process.beta)
@@ -140,11 +166,17 @@ def test_drops_add_up_to_what_all_modes_explain(target, draws):
         slope = (twin.explained(z * (1 + h), y) - twin.explained(z * (1 - h), y)) / (2 * z * h)
         exact = twin.explained(z, y) - z * slope
     assert all(b.loss_drop > 0 for b in bulks)
-    assert abs(sum(b.loss_drop for b in bulks) - float(exact)) <= sum(b.loss_drop_error for b in bulks) < 1e-11
+    assert (
+        abs(sum(b.loss_drop for b in bulks) - float(exact))
+        <= sum(b.loss_drop_error for b in bulks)
+        < 1e-11
+    )
 
 
 def test_against_features():
-    """q of tanh features at d = 200, from an independent calculation; and of this package's theory, to five digits."""
+    """q of tanh features at d = 200, from an independent calculation; and of this package's theory,
+    to five digits.
+    """
     q = rf.solve(model_of(noise_draws=2), 1 + 0.5j).q
     assert abs(complex(q) - (-0.65368 + 0.47605j)) < 1e-5
     assert abs(complex(q) - (-0.65362 + 0.47570j)) < 1e-3
@@ -152,8 +184,10 @@ def test_against_features():
 
 @pytest.mark.parametrize("draws", [1, 2])
 def test_against_sampled_spectra(draws):
-    """Masses of the bulks and the atom, exactly, and moments, on one sampled Gaussian equivalent."""
-    model = rf.RandomFeatureModel(6.0, 3.0, process=rf.FlowMatching(0.3), covariance=SIGMA, noise_draws=draws)
+    """Masses of bulks and atom, exactly, and moments, on one sampled Gaussian equivalent."""
+    model = rf.RandomFeatureModel(
+        6.0, 3.0, process=rf.FlowMatching(0.3), covariance=SIGMA, noise_draws=draws
+    )
     sp = rf.spectrum(model)
     assert float(sp.atom.mass) == max(0.0, 1 - 3 * draws / 6)
     assert float(sp.atom.location) == 0.0

@@ -28,13 +28,17 @@ def test_every_time_is_its_own_model(along):
         assert float(row.test_star) == pytest.approx(float(stop.test), abs=1e-12)
         for rule in ("paper", "spectrum", "loss"):
             times = rf.timescales(model, rule)
-            assert float(row.tau_mem.sel(rule=rule)) == pytest.approx(float(times.tau_mem), rel=1e-10, nan_ok=True)
+            assert float(row.tau_mem.sel(rule=rule)) == pytest.approx(
+                float(times.tau_mem), rel=1e-10, nan_ok=True
+            )
     assert along.weight.values.tolist() == [0.25, 0.5, 0.25]
 
 
 def test_the_shared_stopping_time_is_the_best_one(along):
     tau, share = float(along.tau_shared), along.weight.values
-    grid = np.append(np.geomspace(tau / 100, tau * 100, 400), [tau * (1 + x) for x in (-1e-3, 1e-3)])
+    grid = np.append(
+        np.geomspace(tau / 100, tau * 100, 400), [tau * (1 + x) for x in (-1e-3, 1e-3)]
+    )
     curves = [rf.learning_curve(rf.RandomFeatureModel(8.0, 2.0, t), grid) for t in TS]
     mean = share @ np.array([c.test for c in curves])
     assert np.all(mean >= float(along.loss_shared) - 1e-12)
@@ -58,7 +62,17 @@ def test_other_processes_have_times_too():
 
 
 def test_the_command_and_the_picture(along, tmp_path):
-    args = ["over-time", "--psi-p", "8", "--psi-n", "2", "--ts", "0.03,0.1,0.4", "--loss-weights", "1,2,1"]
+    args = [
+        "over-time",
+        "--psi-p",
+        "8",
+        "--psi-n",
+        "2",
+        "--ts",
+        "0.03,0.1,0.4",
+        "--loss-weights",
+        "1,2,1",
+    ]
 
     def run(*more):
         result = CliRunner().invoke(app, [*args, *more], catch_exceptions=False)
@@ -69,10 +83,14 @@ def test_the_command_and_the_picture(along, tmp_path):
     assert report["tau_star"] == pytest.approx(list(along.tau_star.values), rel=1e-12)
     assert report["cost"] == pytest.approx(float(along.cost), abs=1e-12)
     assert report["tau_mem_spectrum"][2] is None
-    assert xarray.load_dataset(tmp_path / "t.nc", engine="h5netcdf").tau_shared == float(along.tau_shared)
+    assert xarray.load_dataset(tmp_path / "t.nc", engine="h5netcdf").tau_shared == float(
+        along.tau_shared
+    )
     assert "costs 0.00" in run("--out", str(tmp_path / "t.csv"))
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
-    assert [float(row["tau_star"]) for row in rows] == pytest.approx(list(along.tau_star.values), rel=1e-12)
+    assert [float(row["tau_star"]) for row in rows] == pytest.approx(
+        list(along.tau_star.values), rel=1e-12
+    )
     run("--out", str(tmp_path / "t.png"))
     ax = rf.plotting.over_time(along)
     assert [line.get_label() for line in ax.lines][-1] == "one time for all"

@@ -1,4 +1,6 @@
-"""Phase diagrams: every cell is what the single functions say; regions, flags, resuming, files, devices, picture."""
+"""Phase diagrams: every cell is what the single functions say; regions, flags, resuming, files,
+devices, picture.
+"""
 
 import os
 import subprocess
@@ -13,7 +15,11 @@ import rfspec as rf
 from rfspec.files.io import write_dataset
 from rfspec.surveys import phase
 
-PSI_P, PSI_N, TAU = np.array([64.0, 2.0, 8.0]), np.array([0.5, 300.0, -1.0, 8.0, np.nan]), np.array([1e3, 1.0, np.inf])
+PSI_P, PSI_N, TAU = (
+    np.array([64.0, 2.0, 8.0]),
+    np.array([0.5, 300.0, -1.0, 8.0, np.nan]),
+    np.array([1e3, 1.0, np.inf]),
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,7 +56,9 @@ def test_a_cell_is_what_the_single_functions_say(diagram, psi_p, psi_n):
     for rule in ("paper", "spectrum", "loss"):
         times = rf.timescales(model, rule)
         for name in ("tau_gen", "tau_mem"):
-            assert np.allclose(cell[name].sel(rule=rule), getattr(times, name), rtol=1e-9, equal_nan=True)
+            assert np.allclose(
+                cell[name].sel(rule=rule), getattr(times, name), rtol=1e-9, equal_nan=True
+            )
     spectrum = rf.timescales(model, "spectrum")
     assert np.allclose(cell.tau_satellite, spectrum.satellite, rtol=1e-9, equal_nan=True)
     assert bool(cell.separated) == bool(spectrum.separated)
@@ -59,7 +67,9 @@ def test_a_cell_is_what_the_single_functions_say(diagram, psi_p, psi_n):
     claims = {"tau_star": stop.tau_error, "tau_mem": stop.onset_error}
     claims |= {f"window_{end}": getattr(stop.window_error, end) for end in ("lower", "upper")}
     for name, claim in claims.items():  # rounding is not the same twice, its size is
-        assert 0.1 * float(claim) <= float(cell[f"{name}_error"]) <= 10 * float(claim) + 1e-15 < 1e-6
+        assert (
+            0.1 * float(claim) <= float(cell[f"{name}_error"]) <= 10 * float(claim) + 1e-15 < 1e-6
+        )
 
 
 LAWS = rf.PowerLaw(1.0, 0.05), rf.PowerLaw(0.5), rf.Exponential(3.0), rf.MarchenkoPastur(0.5)
@@ -76,7 +86,9 @@ def test_times_of_continuous_laws_are_those_of_their_spectra(law):
         cell = found.sel(psi_p=psi_p, psi_n=psi_n)
         for name in ("tau_gen", "tau_mem"):
             exact = float(getattr(times, name))
-            assert float(cell[name].sel(rule="spectrum")) == pytest.approx(exact, rel=1e-6, nan_ok=True)
+            assert float(cell[name].sel(rule="spectrum")) == pytest.approx(
+                exact, rel=1e-6, nan_ok=True
+            )
 
 
 def test_cells_outside_the_theory_are_flagged(diagram):
@@ -95,7 +107,9 @@ def test_regions_follow_their_rule(diagram):
     known = diagram.status == 0
     assert bool((((diagram.region == 0) == (diagram.tau < lower)) | ~known).all())
     assert bool((((diagram.region == 2) == (diagram.tau > upper)) | ~known).all())
-    assert bool((((diagram.region == 3) == ((diagram.tau >= lower) & np.isinf(upper))) | ~known).all())
+    assert bool(
+        (((diagram.region == 3) == ((diagram.tau >= lower) & np.isinf(upper))) | ~known).all()
+    )
     assert set(np.unique(diagram.region)) == {-1, 0, 1, 2, 3}
     end = np.isinf(upper) == (diagram.test_limit <= diagram.test_star + 0.01)
     assert bool((end | ~known).all())
@@ -111,13 +125,19 @@ def test_merged_parts(diagram):
 
 
 def test_several_times_and_other_models():
-    found = rf.phase_diagram([8.0], [2.0], [0.05, 0.2], [10.0], activation="relu", covariance=rf.Isotropic(2.0))
+    found = rf.phase_diagram(
+        [8.0], [2.0], [0.05, 0.2], [10.0], activation="relu", covariance=rf.Isotropic(2.0)
+    )
     assert found.test.dims == ("t", "psi_p", "psi_n", "tau")
     model = rf.RandomFeatureModel(8.0, 2.0, 0.2, activation="relu", covariance=rf.Isotropic(2.0))
-    assert float(found.test[1, 0, 0, 0]) == pytest.approx(float(rf.learning_curve(model, 10.0).test), abs=1e-12)
+    assert float(found.test[1, 0, 0, 0]) == pytest.approx(
+        float(rf.learning_curve(model, 10.0).test), abs=1e-12
+    )
     flow = rf.phase_diagram([8.0], [2.0], tau=10.0, process=rf.FlowMatching(0.3))
     model = rf.RandomFeatureModel(8.0, 2.0, process=rf.FlowMatching(0.3))
-    assert float(flow.test.squeeze()) == pytest.approx(float(rf.learning_curve(model, 10.0).test), abs=1e-12)
+    assert float(flow.test.squeeze()) == pytest.approx(
+        float(rf.learning_curve(model, 10.0).test), abs=1e-12
+    )
     assert "t" not in flow.coords
 
 
@@ -162,9 +182,13 @@ shared = cells.Shared(eq, eq, model.pace, 0.01, 0.1)
 
 
 def in_four_devices(script):
-    flags = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"}
+    flags = {
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    }
     command = [sys.executable, "-c", SHARED + script]
-    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | flags, check=True)
+    run = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | flags, check=True
+    )
     return [float(x) for x in run.stdout.split()]
 
 
@@ -172,17 +196,24 @@ def test_cells_spread_over_devices():
     """Losses of eight cells on four devices are those of single models."""
     psi_n = np.array([0.5, 1.0, 2.0, 5.0, 20.0, 100.0, 300.0, 1e3])
     found = in_four_devices(
-        f"n = np.array({psi_n.tolist()}); c = np.full((8, 1), 5.0); assert len(jax.devices()) == 4\n"
-        "print(*cells._sweep(cells._cell_losses, shared, 0 * n + 8, n, c, devices=tuple(jax.devices()))[1].ravel())"
+        f"n = np.array({psi_n.tolist()}); c = np.full((8, 1), 5.0); assert len(jax.devices()) == "
+        "4\n"
+        "print(*cells._sweep(cells._cell_losses, shared, 0 * n + 8, n, c, "
+        "devices=tuple(jax.devices()))[1].ravel())"
     )
     tau = 5.0 * 8.0 / (2 * float(rf.OrnsteinUhlenbeck(0.01).beta2))
-    single = [float(rf.learning_curve(rf.RandomFeatureModel(8.0, n, 0.01), tau).test) for n in psi_n]
+    single = [
+        float(rf.learning_curve(rf.RandomFeatureModel(8.0, n, 0.01), tau).test) for n in psi_n
+    ]
     assert np.allclose(found, single, rtol=0, atol=1e-12)
 
 
 @pytest.mark.slow
 def test_a_diagram_on_four_devices():
-    script = "d = rf.phase_diagram([8.0], [2.0, 5.0, 300.0], 0.01, 1e3); print(*d.tau_star.values.ravel())"
+    script = (
+        "d = rf.phase_diagram([8.0], [2.0, 5.0, 300.0], 0.01, 1e3)\n"
+        "print(*d.tau_star.values.ravel())"
+    )
     one = rf.phase_diagram([8.0], [2.0, 5.0, 300.0], 0.01, 1e3)
     assert np.allclose(in_four_devices(script), one.tau_star.values.ravel(), rtol=1e-10)
 
@@ -191,15 +222,19 @@ def test_picture(diagram):
     measured = {"psi_n": [2.0, 8.0], "psi_p": [4.0, 8.0], "flag": ["interpolated", "censored"]}
     ax = rf.plotting.phase_diagram(diagram.sel(tau=1e3), measured=measured)
     labels = [t.get_text() for t in ax.get_legend().get_texts()]
-    assert {"memorisation", "architectural regularisation", "measured, interpolated", "measured, censored"} <= set(
-        labels
-    )
+    assert {
+        "memorisation",
+        "architectural regularisation",
+        "measured, interpolated",
+        "measured, censored",
+    } <= set(labels)
     assert ax.get_xscale() == ax.get_yscale() == "log"
     for times in ("window_upper", "tau_mem", None):
         rf.plotting.phase_diagram(diagram.sel(tau=np.inf), times=times, rule="loss")
     bad = {**measured, "flag": ["guessed", "censored"]}
     with pytest.raises(
-        ValueError, match=r"flag must be one of interpolated, on grid, censored, out of range, got .guessed."
+        ValueError,
+        match=r"flag must be one of interpolated, on grid, censored, out of range, got .guessed.",
     ):
         rf.plotting.phase_diagram(diagram.sel(tau=1e3), measured=bad)
     with pytest.raises(ValueError, match=r"several of tau: take one by .sel"):

@@ -1,4 +1,6 @@
-"""Predictions from data: covariance estimates, files, what a held-out part measures, how bad input fails."""
+"""Predictions from data: covariance estimates, files, what a held-out part measures,
+how bad input fails.
+"""
 
 import csv
 import json
@@ -28,7 +30,8 @@ def run(*args):
     return result.output
 
 
-# ------------------------------------------------------------------------------------------------- covariance
+# -------------------------------------------------------------------------------------------------
+# covariance
 
 
 def moments(covariance, orders):
@@ -43,7 +46,9 @@ def test_shrinkage_is_that_of_scikit_learn(name, shape):
     estimate = {"ledoit_wolf": reference.LedoitWolf, "oas": reference.OAS}[name]().fit(data)
     found = rf.FromData(data, shrinkage=name)
     counts = np.round(found.weights * shape[1]).astype(int)
-    assert np.allclose(np.repeat(found.values, counts), np.linalg.eigvalsh(estimate.covariance_), rtol=1e-11)
+    assert np.allclose(
+        np.repeat(found.values, counts), np.linalg.eigvalsh(estimate.covariance_), rtol=1e-11
+    )
     assert found.shrinkage == pytest.approx(estimate.shrinkage_, rel=1e-12)
     assert found.trace == pytest.approx(data.var(axis=0).mean(), rel=1e-12)
     assert found.n_points == shape[0]
@@ -63,8 +68,8 @@ def test_nothing_is_rescaled_unless_asked():
 
 
 def test_data_of_any_size():
-    """From the smallest to the largest doubles: with a trace all is as at size 1, without one what has no squares is
-    refused.
+    """From the smallest to the largest doubles: with a trace all is as at size 1,
+    without one what has no squares is refused.
     """
     rng, key = np.random.default_rng(3), jax.random.key(3)
     for exponent in [-990, 990, *rng.integers(-990, 990, 40)]:
@@ -73,12 +78,18 @@ def test_data_of_any_size():
         for shrinkage in (None, "oas"):
             expected = rf.FromData(X, shrinkage, trace=2.0).values
             assert np.array_equal(rf.FromData(scaled, shrinkage, trace=2.0).values, expected)
-        parts = zip(prediction.split(key, X, 0.3, 2.0), prediction.split(key, scaled, 0.3, 2.0), strict=True)
+        parts = zip(
+            prediction.split(key, X, 0.3, 2.0), prediction.split(key, scaled, 0.3, 2.0), strict=True
+        )
         assert all(np.array_equal(a, b) for a, b in parts)
         if abs(exponent) < 220:
-            assert np.array_equal(rf.FromData(scaled).values, np.ldexp(rf.FromData(X).values, 2 * exponent))
+            assert np.array_equal(
+                rf.FromData(scaled).values, np.ldexp(rf.FromData(X).values, 2 * exponent)
+            )
         elif abs(exponent) > 250:
-            with pytest.raises(ValueError, match=r"X must vary by 1e-70 to 1e.70, .* or come with a trace, got "):
+            with pytest.raises(
+                ValueError, match=r"X must vary by 1e-70 to 1e.70, .* or come with a trace, got "
+            ):
                 rf.FromData(scaled)
         if exponent > 250:
             with pytest.raises(ValueError, match=r"data must be at most 1e.70 in size, .* got "):
@@ -94,7 +105,9 @@ def test_gauss_nodes_keep_2k_moments(nodes):
     angle = lambda c: np.arccos(np.clip(2 * c.values / full.values.max() - 1, -1, 1))
     mean = lambda c, degree: c.weights @ np.cos(degree * angle(c))
     off = [abs(mean(few, degree) - mean(full, degree)) for degree in range(2 * nodes + 1)]
-    assert max(off[:-1]) < 1e-13  # Chebyshev polynomials tell what powers of the largest eigenvalue hide
+    assert (
+        max(off[:-1]) < 1e-13
+    )  # Chebyshev polynomials tell what powers of the largest eigenvalue hide
     assert off[-1] > 10 * max(off[:-1])
     assert few.values.min() >= full.values.min()
     assert few.values.max() <= full.values.max()
@@ -132,7 +145,8 @@ def test_losses_of_a_compressed_covariance():
     assert test[1] == pytest.approx(test[0], rel=1e-8)
 
 
-# ------------------------------------------------------------------------------------------------- prediction
+# -------------------------------------------------------------------------------------------------
+# prediction
 
 
 def test_prediction_is_that_of_the_model():
@@ -141,11 +155,15 @@ def test_prediction_is_that_of_the_model():
     assert (found.n, found.d, found.sigma.rank) == (60, 6, 6)
     values = np.linalg.eigvalsh(np.cov(X.T, bias=True))
     assert found.sigma.condition == pytest.approx(values[-1] / values[0], rel=1e-9)
-    assert found.sigma.effective_rank == pytest.approx(values.sum() ** 2 / (values**2).sum(), rel=1e-9)
+    assert found.sigma.effective_rank == pytest.approx(
+        values.sum() ** 2 / (values**2).sum(), rel=1e-9
+    )
     stop = rf.early_stopping(model)
     assert float(found.stop.tau) == pytest.approx(float(stop.tau), rel=1e-12)
     for rule in ("paper", "spectrum", "loss"):
-        assert float(found.times[rule].tau_mem) == pytest.approx(float(rf.timescales(model, rule).tau_mem), nan_ok=True)
+        assert float(found.times[rule].tau_mem) == pytest.approx(
+            float(rf.timescales(model, rule).tau_mem), nan_ok=True
+        )
     assert float(found.wider.stop.width) == pytest.approx(2 * float(stop.width), rel=1e-6)
     assert found.more == int(np.ceil(found.wider.value * 6)) - 60
 
@@ -158,7 +176,7 @@ def test_a_window_without_end_needs_no_more_samples():
 
 
 def test_gaussian_data_obey_the_prediction():
-    """At d = 12 the losses on held-out rows agree to O(1/d), and the best time to a factor of two."""
+    """At d = 12 losses on held-out rows agree to O(1/d), and the best time to a factor of two."""
     data = np.random.default_rng(2).normal(size=(240, 12))
     found = rf.held_out(jax.random.key(0), data, 4.0, 0.1, share=0.4, nodes=4)
     assert (found.prediction.n, found.n_test) == (144, 96)
@@ -190,7 +208,8 @@ def test_the_held_out_part_is_never_seen():
     assert np.array_equal(split(jax.random.key(0), other, 0.2, 2.0)[0], train)
 
 
-# ------------------------------------------------------------------------------------------------------ files
+# --------------------------------------------------------------------------------------------------
+# files
 
 
 def test_every_file_holds_the_same_samples(tmp_path):
@@ -198,9 +217,14 @@ def test_every_file_holds_the_same_samples(tmp_path):
     np.savez(tmp_path / "one.npz", X)
     np.savez(tmp_path / "two.npz", a=X[:3], b=X)
     np.savetxt(tmp_path / "plain.csv", X, delimiter=",", fmt="%.17g")
-    np.savetxt(tmp_path / "header.csv", X, delimiter=",", fmt="%.17g", header="a,b,c,d,e,f", comments="")
-    (tmp_path / "mark.csv").write_text("\ufeff" + (tmp_path / "plain.csv").read_text(), encoding="utf-8")
-    for name, key in (("x.npy", None), ("one.npz", None), ("two.npz", "b"), ("plain.csv", None), ("header.csv", None),
+    np.savetxt(
+        tmp_path / "header.csv", X, delimiter=",", fmt="%.17g", header="a,b,c,d,e,f", comments=""
+    )
+    (tmp_path / "mark.csv").write_text(
+        "\ufeff" + (tmp_path / "plain.csv").read_text(), encoding="utf-8"
+    )
+    for name, key in (("x.npy", None), ("one.npz", None), ("two.npz", "b"), ("plain.csv", None),
+        ("header.csv", None),
                       ("mark.csv", None)):  # fmt: skip
         assert np.array_equal(read_samples(tmp_path / name, key), X)
 
@@ -208,12 +232,18 @@ def test_every_file_holds_the_same_samples(tmp_path):
 def test_report_and_files(tmp_path):
     np.save(tmp_path / "x.npy", X)
     out = run(tmp_path / "x.npy", *ARGS, "--out", tmp_path / "p.csv")
-    for words in ("n = 60, d = 6, psi_n = 10", "compressed to 4 eigenvalues", "best training time", "more samples"):
+    for words in (
+        "n = 60, d = 6, psi_n = 10",
+        "compressed to 4 eigenvalues",
+        "best training time",
+        "more samples",
+    ):
         assert words in out
     rows = list(csv.DictReader((tmp_path / "p.csv").read_text().splitlines()))
     assert len(rows) == 25
     assert float(rows[0]["test"]) > float(rows[8]["test"])
-    report = json.loads(run(tmp_path / "x.npy", *ARGS, "--normalise", "--shrinkage", "oas", "--json", "--out",
+    report = json.loads(run(tmp_path / "x.npy", *ARGS, "--normalise", "--shrinkage", "oas",
+        "--json", "--out",
                             tmp_path / "p.json"))  # fmt: skip
     assert report == json.loads((tmp_path / "p.json").read_text())
     assert report["sigma"]["trace"] == pytest.approx(1.0)
@@ -236,7 +266,8 @@ def test_check(tmp_path):
     assert np.allclose(report["check"]["curve"]["measured_test"], found.measured.test, rtol=1e-12)
 
 
-# -------------------------------------------------------------------------------------------------- bad input
+# --------------------------------------------------------------------------------------------------
+# bad input
 
 FILES = {
     "text.csv": ("a,b\n1,2\nx,3\n", "could not convert string 'x' to float64 at line 3, column 1"),
@@ -278,24 +309,40 @@ def test_bad_options(tmp_path):
     assert "key goes with a .npz file" in fails(tmp_path / "x.npy", *ARGS, "--key", "a")
     assert "data must be an existing file" in fails(tmp_path / "none.npy", *ARGS)
     assert "out must end in one of" in fails(tmp_path / "x.npy", *ARGS, "--out", "p.txt")
-    assert "give one of normalise and trace" in fails(tmp_path / "x.npy", *ARGS, "--normalise", "--trace", "2")
-    assert "shrinkage must be None or one of" in fails(tmp_path / "x.npy", *ARGS, "--shrinkage", "half")
-    assert "share must be between 0 and 1" in fails(tmp_path / "x.npy", *ARGS, "--check", "--share", "1.5")
-    assert "nodes must be an integer of at least 1, got -1" in fails(tmp_path / "x.npy", *ARGS[:-1], "-1")
+    assert "give one of normalise and trace" in fails(
+        tmp_path / "x.npy", *ARGS, "--normalise", "--trace", "2"
+    )
+    assert "shrinkage must be None or one of" in fails(
+        tmp_path / "x.npy", *ARGS, "--shrinkage", "half"
+    )
+    assert "share must be between 0 and 1" in fails(
+        tmp_path / "x.npy", *ARGS, "--check", "--share", "1.5"
+    )
+    assert "nodes must be an integer of at least 1, got -1" in fails(
+        tmp_path / "x.npy", *ARGS[:-1], "-1"
+    )
 
 
 CASES = {
-    "shrinkage": (lambda: rf.FromData(X, "half"), "shrinkage must be None or one of ledoit_wolf, oas, got 'half'"),
+    "shrinkage": (
+        lambda: rf.FromData(X, "half"),
+        "shrinkage must be None or one of ledoit_wolf, oas, got 'half'",
+    ),
     "trace": (lambda: rf.FromData(X, trace=0.0), "trace must be .* greater than 0, got 0.0"),
     "nodes": (lambda: rf.FromData(X, nodes=0), "nodes must be an integer of at least 1, got 0"),
     "nodes true": (lambda: rf.FromData(X, nodes=True), "nodes must be an integer .*, got True"),
     "nodes real": (lambda: rf.FromData(X).compressed(2.0), "nodes must be an integer .*, got 2.0"),
-    "nodes with zeros": (lambda: rf.FromData(X * (SPREAD > 1), nodes=1), "at least 2, one for the eigenvalues 0"),
-    "rows": (lambda: rf.held_out(jax.random.key(0), X[:3], 4.0, 0.1), "X must have at least four rows"),
-    "share": (lambda: rf.held_out(jax.random.key(0), X, 4.0, 0.1, share=1.0), "share must be between 0 and 1, got 1.0"),
-    "wider": (lambda: rf.predict(X, 4.0, 0.1, wider=1.0), "wider must be .* greater than 1, got 1.0"),
+    "nodes with zeros": (lambda: rf.FromData(X * (SPREAD > 1), nodes=1),
+        "at least 2, one for the eigenvalues 0"),
+    "rows": (lambda: rf.held_out(jax.random.key(0), X[:3], 4.0, 0.1),
+        "X must have at least four rows"),
+    "share": (lambda: rf.held_out(jax.random.key(0), X, 4.0, 0.1, share=1.0),
+        "share must be between 0 and 1, got 1.0"),
+    "wider": (lambda: rf.predict(X, 4.0, 0.1, wider=1.0),
+        "wider must be .* greater than 1, got 1.0"),
     "held_out alone": (
-        lambda: rf.empirical.sample(jax.random.key(0), rf.RandomFeatureModel(2.0, 2.0, 0.1), 6, held_out=X),
+        lambda: rf.empirical.sample(jax.random.key(0), rf.RandomFeatureModel(2.0, 2.0, 0.1), 6,
+            held_out=X),
         "held_out goes with data",
     ),
     "held_out columns": (

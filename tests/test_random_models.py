@@ -8,7 +8,9 @@ from problems import closed_moments
 
 import rfspec as rf
 
-pytestmark = pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")  # small and large Γ² are meant
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::rfspec.SaturationWarning"
+)  # small and large Γ² are meant
 
 
 def log_uniform(low, high):
@@ -54,7 +56,9 @@ def test_mass_and_trace(model):
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 @given(models())
 def test_mass_and_trace_of_many(model):
     check(model)

@@ -1,4 +1,6 @@
-"""Sampled matrices of every model: targets, noise that is drawn, weight decay. By averages, limits and other routes."""
+"""Sampled matrices of every model: targets, noise that is drawn, weight decay. By averages,
+limits and other routes.
+"""
 
 import equinox as eqx
 import jax
@@ -28,12 +30,17 @@ def test_drawn_noise_has_the_expectation_as_its_mean(kind, target):
     model = model_of(target=target, noise_draws=50)
     draw = drawn(KEY, model, 6, kind=kind, data=None, rows="gaussian", matrices=2)
     once = lambda key: _of_draws(
-        model, rf.gaussian_equivalent(model), eqx.tree_at(lambda d: d.noise, draw, key), kind == "gaussian"
+        model,
+        rf.gaussian_equivalent(model),
+        eqx.tree_at(lambda d: d.noise, draw, key),
+        kind == "gaussian",
     )
     each = jax.vmap(once)(jax.random.split(jax.random.key(1), 40))
     for several, integral in zip(each, (exact.U, exact.V, exact.untrained), strict=True):
         z = (several.mean(0) - integral) / (several.std(0, ddof=1) / np.sqrt(40))
-        assert float(jnp.abs(z).max()) < 6.0  # Student's law, 39 degrees of freedom, up to 576 entries
+        assert (
+            float(jnp.abs(z).max()) < 6.0
+        )  # Student's law, 39 degrees of freedom, up to 576 entries
         assert z.ndim == 0 or float(jnp.sqrt(jnp.mean(z**2))) < 1.6  # entries go together
     one = rf.empirical.sample(KEY, model, 6, kind=kind)
     assert np.array_equal(one.U, once(draw.noise)[0])
@@ -65,7 +72,9 @@ def test_correlations_of_features_with_the_data():
 
 
 def test_fewer_columns_than_features_interpolate():
-    """One draw, p > n: the train loss falls to 0, U has p - n zeros, and nothing is learnt along them."""
+    """One draw, p > n: the train loss falls to 0, U has p - n zeros,
+    and nothing is learnt along them.
+    """
     model = model_of(noise_draws=1)
     matrices = rf.empirical.sample(KEY, model, 10)
     basis = rf.empirical.eigenbasis(matrices)
@@ -90,15 +99,27 @@ def test_every_way_of_training_goes_the_same_way(kwargs):
     """Steps with the gradient, the spectral formula, and a line of numpy on the same matrices."""
     model = model_of(**kwargs)
     m, steps, eta = rf.empirical.sample(KEY, model, 6), np.array([0, 1, 20, 400]), 2.0
-    walked, jumped = (f(m, steps, eta) for f in (rf.empirical.gradient_descent, rf.empirical.trajectory))
+    walked, jumped = (
+        f(m, steps, eta) for f in (rf.empirical.gradient_descent, rf.empirical.trajectory)
+    )
     assert np.allclose(walked.train, jumped.train, rtol=0, atol=1e-11)
     assert np.allclose(walked.test, jumped.test, rtol=0, atol=1e-11)
     omega2 = 0.09 if model.target == "noise" else 1.0
     A, U, V = np.zeros((6, m.p)), np.asarray(m.U), np.asarray(m.V)
     for _ in range(20):
-        gradient = 2 / 6 * (A @ (omega2 * U + model.weight_decay * np.eye(m.p)) / m.p + np.sqrt(omega2 / m.p) * V.T)
+        gradient = (
+            2
+            / 6
+            * (
+                A @ (omega2 * U + model.weight_decay * np.eye(m.p)) / m.p
+                + np.sqrt(omega2 / m.p) * V.T
+            )
+        )
         A = A - eta * gradient
-    loss = m.untrained + (omega2 / m.p * np.sum((A @ U) * A) + 2 * np.sqrt(omega2 / m.p) * np.sum(A * V.T)) / 6
+    loss = (
+        m.untrained
+        + (omega2 / m.p * np.sum((A @ U) * A) + 2 * np.sqrt(omega2 / m.p) * np.sum(A * V.T)) / 6
+    )
     assert float(walked.train[2]) == pytest.approx(float(loss), abs=1e-11)
     flow = rf.empirical.gradient_flow(m, walked.tau)
     fine = rf.empirical.trajectory(m, steps * 10**5, eta / 10**5)
@@ -111,8 +132,13 @@ def test_weight_decay_is_a_shift_of_the_matrix():
     m = rf.empirical.sample(KEY, model, 6)
     A = np.linalg.solve(np.asarray(m.U) + 0.2 * np.eye(m.p), np.asarray(m.V))
     end = rf.empirical.gradient_flow(m, 1e9)
-    for loss, start, U, V in ((end.train, m.untrained, m.U, m.V), (end.test, m.untrained_test, m.U_test, m.V_test)):
-        assert float(loss) == pytest.approx(float(start + (np.sum(A * (U @ A)) - 2 * np.sum(A * V)) / 6), rel=1e-12)
+    for loss, start, U, V in (
+        (end.train, m.untrained, m.U, m.V),
+        (end.test, m.untrained_test, m.U_test, m.V_test),
+    ):
+        assert float(loss) == pytest.approx(
+            float(start + (np.sum(A * (U @ A)) - 2 * np.sum(A * V)) / 6), rel=1e-12
+        )
 
 
 def test_drawn_gradients_have_the_exact_mean():
@@ -129,7 +155,9 @@ def test_drawn_gradients_have_the_exact_mean():
 
 
 def test_spectra_of_features_with_drawn_noise():
-    """σ itself, not its Gaussian equivalent: the atom of p - nm zeros, and the bulks' masses and edges."""
+    """σ itself, not its Gaussian equivalent: the atom of p - nm zeros,
+    and the bulks' masses and edges.
+    """
     model = model_of(noise_draws=1)
     sampled = rf.empirical.spectrum(KEY, model, 60, repeats=2)
     theory = rf.spectrum(model)
@@ -144,7 +172,9 @@ def test_spectra_of_features_with_drawn_noise():
 def test_what_cannot_be_sampled():
     with pytest.raises(ValueError, match="noise_draws must be at most 10000 to be sampled"):
         rf.empirical.sample(KEY, model_of(noise_draws=20000), 6)
-    with pytest.raises(ValueError, match="goes with a model of noise_draws=inf; this one has its 2 drawn"):
+    with pytest.raises(
+        ValueError, match="goes with a model of noise_draws=inf; this one has its 2 drawn"
+    ):
         rf.empirical.train(KEY, model_of(noise_draws=2), [1], 6, optimizer="sgd", learning_rate=1.0)
     with pytest.raises(NotImplementedError, match="exists for noise_draws=inf only"):
         rf.empirical.matrix_free_spectrum(KEY, model_of(noise_draws=2), 6)

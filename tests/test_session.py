@@ -1,4 +1,6 @@
-"""Long sessions: compiled programs are forgotten before memory mappings run out, and single precision is refused."""
+"""Long sessions: compiled programs are forgotten before memory mappings run out,
+and single precision is refused.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,9 @@ import rfspec as rf
 from rfspec.numerics import session
 
 SMOOTH = [lambda x: jnp.tanh(x) + 0.1 * x, lambda x: jnp.sin(2 * x) * jnp.exp(-(x**2))]
-linux = pytest.mark.skipif(not session.mappings_in_use(), reason="the system does not count memory mappings")
+linux = pytest.mark.skipif(
+    not session.mappings_in_use(), reason="the system does not count memory mappings"
+)
 
 
 @pytest.fixture
@@ -54,7 +58,9 @@ def test_no_room_at_all_is_an_error(monkeypatch):
 @pytest.mark.parametrize("under", [lambda f: f, jax.grad], ids=["plain", "grad"])
 def test_another_activation_takes_few_mappings(under):
     """Its own values have to be compiled, and nothing that follows from them."""
-    models = [lambda t, k=k: rf.RandomFeatureModel(8.0, 2.0, t, activation=SMOOTH[k]) for k in (0, 1)]
+    models = [
+        lambda t, k=k: rf.RandomFeatureModel(8.0, 2.0, t, activation=SMOOTH[k]) for k in (0, 1)
+    ]
     constant = [under(lambda t, m=m: rf.gaussian_equivalent(m(t)).v2) for m in models]
     constant[0](0.1)
     models[1](0.1)
@@ -83,9 +89,13 @@ def a_long_one(rounds):
     for i in range(rounds):
         a = 1.0 + 0.01 * i
         slope = float(1 + i % 5)
-        yield jax.grad(lambda n: rf.learning_curve(rf.RandomFeatureModel(8.0, n, 0.05), 10.0).test)(2.0 * a)
+        yield jax.grad(lambda n: rf.learning_curve(rf.RandomFeatureModel(8.0, n, 0.05), 10.0).test)(
+            2.0 * a
+        )
         yield jax.grad(lambda n: rf.spectrum(rf.RandomFeatureModel(8.0, n, 0.05)).edges[0])(2.0 * a)
-        yield rf.gaussian_equivalent(model(1.0, activation=lambda x, slope=slope: jnp.tanh(slope * x))).v2
+        yield rf.gaussian_equivalent(
+            model(1.0, activation=lambda x, slope=slope: jnp.tanh(slope * x))
+        ).v2
         yield rf.learning_curve(model(1.0, covariance=some_atoms(1 + i % 6)), [10.0]).test[0]
         yield rf.learning_curve(model(1.0), np.geomspace(1.0, 100.0, 1 + i % 6)).test[-1]
 
@@ -160,5 +170,8 @@ ENTRIES = {
 def test_single_precision_is_refused(name):
     m = model(1.0)
     sp = rf.spectrum(m)
-    with jax.enable_x64(False), pytest.raises(RuntimeError, match="double precision, which was switched off"):
+    with (
+        jax.enable_x64(False),
+        pytest.raises(RuntimeError, match="double precision, which was switched off"),
+    ):
         ENTRIES[name](m, sp)

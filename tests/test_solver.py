@@ -25,7 +25,9 @@ def test_reference(reference):
 
 @pytest.mark.parametrize("problem", sparing(ZOO, 2))
 def test_physical_branch_and_the_papers_equations(problem):
-    """All three equations of Theorem 3.1 as the paper prints them, which the package never evaluates."""
+    """All three equations of Theorem 3.1 as the paper prints them,
+    which the package never evaluates.
+    """
     model = problem.model
     ge = rf.gaussian_equivalent(model)
     sol = rf.solve(model, HALF_PLANE)
@@ -67,7 +69,9 @@ def test_shape_and_scalar():
     solution = rf.solve(model, z)
     assert solution.q.shape == solution.residual.shape == solution.status.shape == (2, 2)
     assert rf.solve(model, 1 + 1j).q.shape == ()
-    assert complex(solution.q[1, 0]) == pytest.approx(complex(rf.solve(model, z[1, 0]).q), rel=1e-13)
+    assert complex(solution.q[1, 0]) == pytest.approx(
+        complex(rf.solve(model, z[1, 0]).q), rel=1e-13
+    )
 
 
 def test_vmap_over_models_is_the_loop():
@@ -79,9 +83,13 @@ def test_vmap_over_models_is_the_loop():
 def test_first_and_second_derivative():
     f = lambda p: rf.solve(rf.RandomFeatureModel(p, 8.0, 0.01), 20.0 + 0.5j).q.imag
     h = 1e-3
-    assert float(jax.grad(f)(64.0)) == pytest.approx(float(f(64.0 + h) - f(64.0 - h)) / (2 * h), rel=1e-7)
+    assert float(jax.grad(f)(64.0)) == pytest.approx(
+        float(f(64.0 + h) - f(64.0 - h)) / (2 * h), rel=1e-7
+    )
     slope = jax.grad(f)
-    assert float(jax.hessian(f)(64.0)) == pytest.approx(float(slope(64.0 + h) - slope(64.0 - h)) / (2 * h), rel=1e-6)
+    assert float(jax.hessian(f)(64.0)) == pytest.approx(
+        float(slope(64.0 + h) - slope(64.0 - h)) / (2 * h), rel=1e-6
+    )
 
 
 def test_statuses_stay_with_their_points():

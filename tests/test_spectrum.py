@@ -44,7 +44,9 @@ def test_reference(reference):
 
 
 def test_fig4_parts_and_loss_drops(spectra):
-    """Numbers of an independent calculation: satellite 0.641, sample 0.0029, population 0.0220; sum 0.66582."""
+    """Numbers of an independent calculation: satellite 0.641, sample 0.0029, population 0.0220;
+    sum 0.66582.
+    """
     bulks = spectra["paper"].bulks
     assert [b.part for b in bulks] == ["satellite", "sample", "population"]
     assert np.allclose([b.loss_drop for b in bulks], [0.641, 0.0029, 0.0220], atol=6e-4)
@@ -64,9 +66,13 @@ def test_moments(problem, spectra):
 
 @pytest.mark.parametrize("problem", sparing(ZOO))
 def test_masses(problem, spectra):
-    """The exact sums of ranks and weights and the integrated density agree, bulk by bulk, and add up."""
+    """The exact sums of ranks and weights and the integrated density agree, bulk by bulk,
+    and add up.
+    """
     sp, model = spectra[problem.name], problem.model
-    assert sum(float(b.mass) for b in sp.bulks) + float(sp.atom.mass) == pytest.approx(1.0, abs=1e-14)
+    assert sum(float(b.mass) for b in sp.bulks) + float(sp.atom.mass) == pytest.approx(
+        1.0, abs=1e-14
+    )
     for bulk in sp.bulks:
         low, width = float(bulk.lower), float(bulk.upper - bulk.lower)
         substituted = lambda a, low=low, width=width: (
@@ -100,7 +106,9 @@ def test_parts_follow_the_tags(problem, spectra):
     "name", ["paper", "fewer data and features than dimensions", "hard edge", "near the hard edge"]
 )
 def test_distribution_beside_an_edge_is_the_mass_up_to_it(name, spectra):
-    """It grows as the 3/2 power of the distance, by nothing over a few doubles; the equations are singular there."""
+    """It grows as the 3/2 power of the distance, by nothing over a few doubles;
+    the equations are singular there.
+    """
     sp = spectra[name]
     ulps = np.arange(-40, 41) * np.finfo(float).eps
     edges = np.asarray(sp.edges)
@@ -116,22 +124,30 @@ def test_distribution_and_quantile_are_inverse(problem, spectra):
     first, *x, last = np.asarray(sp.quantile(np.concatenate([[0.0], u, [1.0]])))
     x, enough = np.array(x), max(1e-12, 10 * float(sp.error))
     # next to the atom neighbouring doubles x may be far apart in the distribution
-    below, above = (np.asarray(sp.cdf(x * (1 + 2 * sign * np.finfo(float).eps))) for sign in (-1, 1))
+    below, above = (
+        np.asarray(sp.cdf(x * (1 + 2 * sign * np.finfo(float).eps))) for sign in (-1, 1)
+    )
     assert np.all((below - enough <= u) & (u <= above + enough))
     assert "narrow" in problem.tags or np.allclose(sp.cdf(x), u, atol=enough)
     edges = np.asarray(sp.edges)
     assert last == edges[-1]
     assert first == (float(sp.atom.location) if sp.atom.mass > 0 else edges[0])
-    along = np.asarray(sp.cdf(np.concatenate([[-1.0], np.linspace(edges[0], edges[-1], 21), [10 * edges[-1]]])))
+    along = np.asarray(
+        sp.cdf(np.concatenate([[-1.0], np.linspace(edges[0], edges[-1], 21), [10 * edges[-1]]]))
+    )
     assert (along[0], along[-1]) == (0.0, 1.0)
     assert np.all(np.diff(along) >= -1e-12)
 
 
 def drops_of_all(model):
-    """What the train loss falls by, E(-γ) + γE'(-γ) of E(z) = Tr Vᵀ(U - z)⁻¹V/d, by the twin in 60 digits."""
+    """What the train loss falls by, E(-γ) + γE'(-γ) of E(z) = Tr Vᵀ(U - z)⁻¹V/d,
+    by the twin in 60 digits.
+    """
     process, sigma = model.process, model.covariance
     beta = float(process.beta)
-    signal, noise = {"noise": (0, 1), "score": (0, 1 / beta), "data": (1, 0)}.get(model.target) or process.velocity
+    signal, noise = {"noise": (0, 1), "score": (0, 1 / beta), "data": (1, 0)}.get(
+        model.target
+    ) or process.velocity
     slope = float(signal) * float(process.alpha) / beta
     gamma = float(model.weight_decay) / (beta**2 if model.target == "noise" else 1.0)
     c = rf.algebraic.constants(model, 60)
@@ -147,13 +163,19 @@ def drops_of_all(model):
 
     with mp.workdps(60):
         h = mp.mpf(10) ** -20
-        slope_at = (explained(-gamma * (1 + h)) - explained(-gamma * (1 - h))) / (-2 * gamma * h) if gamma else 0
+        slope_at = (
+            (explained(-gamma * (1 + h)) - explained(-gamma * (1 - h))) / (-2 * gamma * h)
+            if gamma
+            else 0
+        )
         return float(explained(-gamma) + gamma * slope_at)
 
 
 @pytest.mark.parametrize("models", [2, pytest.param(12, marks=pytest.mark.slow)])
 def test_no_mass_is_too_small_to_be_counted(models):
-    """Up to ψ_p = 10⁹ and with weights down to 10⁻¹², every bulk has its mass relative to itself, and a part."""
+    """Up to ψ_p = 10⁹ and with weights down to 10⁻¹², every bulk has its mass relative to itself,
+    and a part.
+    """
     rng = np.random.default_rng(3)
     log = lambda low, high: float(10 ** rng.uniform(low, high))
     for _ in range(models):
@@ -180,12 +202,15 @@ def test_no_mass_is_too_small_to_be_counted(models):
 @pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
 @pytest.mark.parametrize("models", [12, pytest.param(150, marks=pytest.mark.slow)])
 def test_drops_add_up_to_what_all_modes_explain(models):
-    """Of all targets, with and without weight decay, by the twin left of the spectrum; and none is negative."""
+    """Of all targets, with and without weight decay, by the twin left of the spectrum;
+    and none is negative.
+    """
     rng = np.random.default_rng(8)
     for _ in range(models):
         plain = draw(rng, atoms=2)
         model = rf.RandomFeatureModel(
-            plain.psi_p, plain.psi_n, plain.t, activation=plain.activation, covariance=plain.covariance,
+            plain.psi_p, plain.psi_n, plain.t, activation=plain.activation,
+            covariance=plain.covariance,
             target=str(rng.choice(["noise", "score", "data", "velocity"])),
             weight_decay=float(rng.choice([0.0, 10 ** rng.uniform(-6, 1)])),
         )  # fmt: skip
@@ -215,7 +240,9 @@ def test_stieltjes_is_the_transform_of_the_density(spectra):
     z = -0.3 + 0.2j
     for part in ("real", "imag"):
         total = sum(
-            integrate.quad(lambda x: float(sp.density(x)) * getattr(1 / (x - z), part), b.lower, b.upper)[0]
+            integrate.quad(
+                lambda x: float(sp.density(x)) * getattr(1 / (x - z), part), b.lower, b.upper
+            )[0]
             for b in sp.bulks
         )
         assert getattr(complex(sp.stieltjes(z)), part) == pytest.approx(total, rel=1e-6)
@@ -223,7 +250,9 @@ def test_stieltjes_is_the_transform_of_the_density(spectra):
 
 def test_scaling_the_activation_scales_the_spectrum():
     one = rf.spectrum(rf.RandomFeatureModel(16.0, 4.0, 0.05))
-    three = rf.spectrum(rf.RandomFeatureModel(16.0, 4.0, 0.05, activation=lambda x: 3.0 * jnp.tanh(x)))
+    three = rf.spectrum(
+        rf.RandomFeatureModel(16.0, 4.0, 0.05, activation=lambda x: 3.0 * jnp.tanh(x))
+    )
     assert np.allclose(three.edges, 9.0 * np.asarray(one.edges), rtol=1e-11)
     x = np.array([0.3, 2.0, 8.0])
     assert np.allclose(9.0 * three.density(9.0 * x), one.density(x), rtol=1e-10)
@@ -231,7 +260,9 @@ def test_scaling_the_activation_scales_the_spectrum():
 
 def test_splitting_an_atom_of_sigma_changes_nothing():
     one = rf.spectrum(rf.RandomFeatureModel(16.0, 4.0, 0.05))
-    split = rf.spectrum(rf.RandomFeatureModel(16.0, 4.0, 0.05, covariance=rf.Atoms([1.0, 1.0], [0.3, 0.7])))
+    split = rf.spectrum(
+        rf.RandomFeatureModel(16.0, 4.0, 0.05, covariance=rf.Atoms([1.0, 1.0], [0.3, 0.7]))
+    )
     assert np.allclose(split.edges, one.edges, rtol=1e-12)
 
 
@@ -241,7 +272,9 @@ def test_samples_follow_the_distribution(seed, spectra):
     draws = np.sort(np.asarray(sp.sample(jax.random.key(seed), (4000,))))
     continuous = draws[draws > float(sp.atom.location)]
     share = continuous.size / draws.size
-    assert share == pytest.approx(1 - float(sp.atom.mass), abs=5 * np.sqrt(share * (1 - share) / 4000))
+    assert share == pytest.approx(
+        1 - float(sp.atom.mass), abs=5 * np.sqrt(share * (1 - share) / 4000)
+    )
     rank = (np.arange(continuous.size) + 0.5) / continuous.size
     u = (np.asarray(sp.cdf(continuous)) - float(sp.atom.mass)) / (1 - float(sp.atom.mass))
     assert np.abs(u - rank).max() < 1.95 / np.sqrt(continuous.size)  # Kolmogorov-Smirnov at 1e-3
@@ -252,30 +285,38 @@ def test_vmap_is_the_loop():
     batch = jax.vmap(f)(jnp.array([4.0, 8.0]))
     for i, n in enumerate((4.0, 8.0)):
         one = f(n)
-        assert np.allclose(batch.support.lower[i] + batch.atom.location[i], one.edges[::2], rtol=1e-12)
+        assert np.allclose(
+            batch.support.lower[i] + batch.atom.location[i], one.edges[::2], rtol=1e-12
+        )
         assert np.allclose(batch.support.drop[i], [b.loss_drop for b in one.bulks], rtol=1e-9)
         assert np.allclose(batch.parts.lower[i], one.parts.lower, rtol=1e-12)
 
 
 SLOPES = {
-    "edge in psi_p": (lambda p: rf.spectrum(rf.RandomFeatureModel(p, 8.0, 0.01)).edges[2], 64.0, 1e-3),
+    "edge in psi_p": (lambda p: rf.spectrum(rf.RandomFeatureModel(p, 8.0, 0.01)).edges[2], 64.0,
+        1e-3),
     "edge in t": (lambda t: rf.spectrum(rf.RandomFeatureModel(64.0, 8.0, t)).edges[2], 0.01, 1e-6),
     "edge in a variance": (
         lambda a: rf.spectrum(
-            rf.RandomFeatureModel(64.0, 8.0, 0.01, covariance=rf.Atoms(jnp.array([a, 1.5]), [0.5, 0.5]))
+            rf.RandomFeatureModel(64.0, 8.0, 0.01, covariance=rf.Atoms(jnp.array([a, 1.5]),
+                [0.5, 0.5]))
         ).edges[4],
         0.5,
         1e-5,
     ),
     "tau_mem in psi_n": (
-        lambda n: rf.timescales(rf.RandomFeatureModel(64.0, n, 0.01), "spectrum").tau_mem, 8.0, 1e-4,
+        lambda n: rf.timescales(rf.RandomFeatureModel(64.0, n, 0.01), "spectrum").tau_mem, 8.0,
+        1e-4,
     ),
-    "paper's tau_gen in t": (lambda t: rf.timescales(rf.RandomFeatureModel(64.0, 8.0, t)).tau_gen, 0.01, 1e-6),
+    "paper's tau_gen in t": (lambda t: rf.timescales(rf.RandomFeatureModel(64.0, 8.0, t)).tau_gen,
+        0.01, 1e-6),
     "loss drop in psi_p": (
         lambda p: rf.spectrum(rf.RandomFeatureModel(p, 8.0, 0.01)).bulks[0].loss_drop, 64.0, 1e-3,
     ),
-    "density in psi_p": (lambda p: rf.spectrum(rf.RandomFeatureModel(p, 8.0, 0.01)).density(20.0), 64.0, 1e-3),
-    "distribution in psi_p": (lambda p: rf.spectrum(rf.RandomFeatureModel(p, 8.0, 0.01)).cdf(20.0), 64.0, 1e-3),
+    "density in psi_p": (lambda p: rf.spectrum(rf.RandomFeatureModel(p, 8.0, 0.01)).density(20.0),
+        64.0, 1e-3),
+    "distribution in psi_p": (lambda p: rf.spectrum(rf.RandomFeatureModel(p, 8.0, 0.01)).cdf(20.0),
+        64.0, 1e-3),
 }  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""The folders are the chapters of one argument: each imports only from those before it, and no module from itself."""
+"""The folders are the chapters of one argument: each imports only from those before it,
+and no module from itself.
+"""
 
 import ast
 import inspect
@@ -36,7 +38,9 @@ def imported(module):
     for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if not isinstance(node, ast.ImportFrom) or not node.level:
             continue
-        base = module[: len(module) - node.level] + tuple(node.module.split(".") if node.module else ())
+        base = module[: len(module) - node.level] + tuple(
+            node.module.split(".") if node.module else ()
+        )
         inside = {(*base, alias.name) for alias in node.names} & set(MODULES)
         yield from inside or [base if base in MODULES else (*base, "__init__")]
 
@@ -48,7 +52,10 @@ def test_every_module_lies_in_a_chapter():
 def test_chapters_import_only_from_those_before_them():
     for module in MODULES:
         for other in imported(module):
-            assert CHAPTERS.index(chapter(other)) <= CHAPTERS.index(chapter(module)), (module, other)
+            assert CHAPTERS.index(chapter(other)) <= CHAPTERS.index(chapter(module)), (
+                module,
+                other,
+            )
 
 
 def test_no_module_imports_itself_through_others():
@@ -70,7 +77,11 @@ def test_the_core_does_not_draw():
 def test_no_chapter_is_named_as_something_public():
     """Else the name would be the chapter's or the function's, whichever was imported last."""
     chapters = {name for name in CHAPTERS if (PACKAGE / name).is_dir()}
-    assert chapters & set(rfspec.__all__) == {"algebraic", "empirical", "plotting"}  # which are public as they are
+    assert chapters & set(rfspec.__all__) == {
+        "algebraic",
+        "empirical",
+        "plotting",
+    }  # which are public as they are
 
 
 def test_what_solves_knows_no_equations():
@@ -86,5 +97,7 @@ def test_what_is_public_is_documented():
         assert inspect.getdoc(thing), name
         if inspect.isclass(thing):
             for member, value in vars(thing).items():
-                if not member.startswith("_") and (inspect.isfunction(value) or isinstance(value, property)):
+                if not member.startswith("_") and (
+                    inspect.isfunction(value) or isinstance(value, property)
+                ):
                     assert inspect.getdoc(value), f"{name}.{member}"

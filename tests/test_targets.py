@@ -1,4 +1,6 @@
-"""Targets, finite draws of the noise and weight decay: sampled matrices, limits, identities, derivatives."""
+"""Targets, finite draws of the noise and weight decay: sampled matrices, limits, identities,
+derivatives.
+"""
 
 import jax
 import numpy as np
@@ -33,7 +35,7 @@ def coefficients(model):
 
 
 def regression(model, d, seed):
-    """Losses at TAU of one sampled Gaussian equivalent, column by column, by dense linear algebra."""
+    """Losses at TAU of one sampled Gaussian equivalent, column by column, by dense matrices."""
     ge, rng = rf.gaussian_equivalent(model), np.random.default_rng(seed)
     kappa, b, v, s = (float(np.sqrt(x)) for x in (ge.kappa2, ge.b2, ge.v2, ge.s2))
     cx, cn, pace = coefficients(model)
@@ -57,7 +59,9 @@ def regression(model, d, seed):
     values = np.maximum(values, 0.0) + float(model.weight_decay) / pace
     found = []
     for tau in TAU:
-        h = -np.expm1(-2 * pace * tau / float(model.psi_p) * values) / np.where(values < 1e-13, np.inf, values)
+        h = -np.expm1(-2 * pace * tau / float(model.psi_p) * values) / np.where(
+            values < 1e-13, np.inf, values
+        )
         A = V.T @ (basis * h) @ basis.T
         loss = lambda U, V, start, A=A: start + (np.trace(A @ U @ A.T) - 2 * np.trace(A @ V)) / d
         found.append([loss(U, V, untrained), loss(U_test, V_test, cx**2 * sigma.mean() + cn**2)])
@@ -75,9 +79,13 @@ CASES = {
 RARELY = ("score, weight decay", "one draw", "three draws, weight decay")
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in RARELY else n for n in CASES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in RARELY else n for n in CASES]
+)
 def test_against_regression_on_sampled_matrices(name):
-    """At two sizes: the mean over draws deviates by O(1/d²) at most, and the scatter falls like 1/d."""
+    """At two sizes: the mean over draws deviates by O(1/d²) at most,
+    and the scatter falls like 1/d.
+    """
     model = model_of(**CASES[name])
     curve = rf.learning_curve(model, TAU)
     exact = np.array([curve.train, curve.test])
@@ -97,7 +105,9 @@ def test_the_drops_add_up():
         model = model_of(**kwargs)
         curve = rf.learning_curve(model, TAU)
         cx, cn, _ = coefficients(model)
-        assert np.allclose(sum(curve.drops.values()), cx**2 + cn**2 - curve.train, rtol=0, atol=1e-10)
+        assert np.allclose(
+            sum(curve.drops.values()), cx**2 + cn**2 - curve.train, rtol=0, atol=1e-10
+        )
 
 
 def test_many_draws_are_their_expectation():
@@ -109,20 +119,27 @@ def test_many_draws_are_their_expectation():
 def test_score_and_noise_are_one_regression():
     """The score target is the noise target over β², with a clock β² times slower."""
     beta2 = 0.3**2
-    noise, score = rf.learning_curve(model_of(), TAU), rf.learning_curve(model_of(target="score"), TAU * beta2)
+    noise, score = (
+        rf.learning_curve(model_of(), TAU),
+        rf.learning_curve(model_of(target="score"), TAU * beta2),
+    )
     assert np.allclose(noise.test, beta2 * score.test, rtol=1e-12)
     assert np.allclose(noise.score_error, score.score_error, rtol=1e-10)
 
 
 @pytest.mark.parametrize("target", ["noise", "score", "data", "velocity"])
 def test_losses_and_score_errors_of_any_linear_predictor(target):
-    """Per eigenvalue λ of Σ the predictor B x_t of y stands for the score (B - c_x/α)/ρ x_t; both errors by hand."""
+    """Per eigenvalue λ of Σ the predictor B x_t of y stands for the score (B - c_x/α)/ρ x_t;
+    both errors by hand.
+    """
     model = model_of(target=target)
     (cx, cn, pace), (alpha, beta) = coefficients(model), (0.7, 0.3)
     rho = cx * beta**2 / alpha - cn * beta
     values, B = np.array([0.5, 1.5]), np.array([0.8, -0.3])
     variance = alpha**2 * values + beta**2
-    loss = np.mean(cx**2 * values + cn**2 - 2 * B * (cx * alpha * values + cn * beta) + B**2 * variance)
+    loss = np.mean(
+        cx**2 * values + cn**2 - 2 * B * (cx * alpha * values + cn * beta) + B**2 * variance
+    )
     score = np.mean(((B - cx / alpha) / rho + 1 / variance) ** 2 * variance)
     assert float(score_error(model, loss)) == pytest.approx(score, rel=1e-12)
     assert float(model.pace) == pytest.approx(pace, rel=1e-14)
@@ -141,7 +158,8 @@ def test_weight_decay_in_the_times():
 
 
 @pytest.mark.parametrize(
-    "name", ["weight_decay", *(pytest.param(n, marks=pytest.mark.slow) for n in ("target", "noise_draws"))]
+    "name",
+    ["weight_decay", *(pytest.param(n, marks=pytest.mark.slow) for n in ("target", "noise_draws"))],
 )
 def test_stopping_early_for_every_model(name):
     for kwargs in ({name: {"target": "velocity", "weight_decay": 0.01, "noise_draws": 2}[name]},):
@@ -154,9 +172,13 @@ def test_stopping_early_for_every_model(name):
 
 @pytest.mark.slow
 def test_the_gradient_of_a_velocity_curve():
-    f = lambda s: rf.learning_curve(model_of(process=rf.FlowMatching(s), target="velocity"), 3.0).test
+    f = lambda s: (
+        rf.learning_curve(model_of(process=rf.FlowMatching(s), target="velocity"), 3.0).test
+    )
     h = 1e-5
-    assert float(jax.grad(f)(0.3)) == pytest.approx(float(f(0.3 + h) - f(0.3 - h)) / (2 * h), rel=1e-6)
+    assert float(jax.grad(f)(0.3)) == pytest.approx(
+        float(f(0.3 + h) - f(0.3 - h)) / (2 * h), rel=1e-6
+    )
 
 
 @pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
@@ -164,7 +186,8 @@ def test_the_gradient_of_a_velocity_curve():
 def test_what_is_explained_far_from_the_spectrum_keeps_its_digits(models):
     """There columns hardly fluctuate: 1 - D, which multiplies the variance of the target, is tiny.
 
-    As a difference it lost them all, and train losses early in training up to a thousand times their rounding.
+    As a difference it lost them all, and train losses early in training up to a thousand times
+    their rounding.
     """
     rng = np.random.default_rng(4)
 
@@ -180,4 +203,6 @@ def test_what_is_explained_far_from_the_spectrum_keeps_its_digits(models):
         z = -1e6 * float(eq.top)
         exact = complex(rf.algebraic.explained(model, z, 20).sample)
         found, moved = explained(eq, z + 0j)
-        assert abs(complex(found) - exact) <= 1e-14 * abs(exact) + (4 * EPS + float(eq.accuracy)) * float(moved), model
+        assert abs(complex(found) - exact) <= 1e-14 * abs(exact) + (
+            4 * EPS + float(eq.accuracy)
+        ) * float(moved), model

@@ -1,4 +1,6 @@
-"""docs/theory.md is what the code cites: its equations are numbered once, its symbols and tests exist."""
+"""docs/theory.md is what the code cites: its equations are numbered once,
+its symbols and tests exist.
+"""
 
 import ast
 import importlib
@@ -10,7 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "theory.md").read_text()
 CODE = {path: path.read_text() for path in (ROOT / "rfspec").rglob("*.py")}
-NUMBERED = re.compile(r"^ {4}.*\((\d+)\)[,.:]?$", re.MULTILINE)  # formulas stand in blocks, with a number at the end
+NUMBERED = re.compile(
+    r"^ {4}.*\((\d+)\)[,.:]?$", re.MULTILINE
+)  # formulas stand in blocks, with a number at the end
 
 
 def equations():
@@ -26,12 +30,20 @@ def prose(source):
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = [token.string for token in tokens if token.type == tokenize.COMMENT]
     nodes = (ast.Module, ast.ClassDef, ast.FunctionDef)
-    docs = [ast.get_docstring(node) or "" for node in ast.walk(ast.parse(source)) if isinstance(node, nodes)]
+    docs = [
+        ast.get_docstring(node) or ""
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, nodes)
+    ]
     return "\n".join(comments + docs)
 
 
 def test_the_code_cites_every_equation_and_no_other():
-    cited = {int(n) for source in CODE.values() for n in re.findall(r"(?<![\w\])])\((\d{1,2})\)", prose(source))}
+    cited = {
+        int(n)
+        for source in CODE.values()
+        for n in re.findall(r"(?<![\w\])])\((\d{1,2})\)", prose(source))
+    }
     assert cited == set(equations())
 
 
@@ -49,7 +61,10 @@ def test_references_to_modules_lead_somewhere():
 
 
 def test_every_test_that_the_page_names_exists():
-    tests = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "tests").glob("test_*.py")}
+    tests = {
+        path.relative_to(ROOT).as_posix(): path.read_text()
+        for path in (ROOT / "tests").glob("test_*.py")
+    }
     named = re.findall(r"`((?:tests/)?test_[\w/.:]*)`", PAGE)
     assert len(named) > 40
     for name in named:

@@ -35,7 +35,9 @@ def test_papers_rule_in_closed_form():
     ge, ts = rf.gaussian_equivalent(PAPER), rf.timescales(PAPER, "paper")
     scale = 64.0 / float(PAPER.process.beta2)
     floor = float(ge.v2 + ge.s2)
-    assert float(ts.tau_gen) == pytest.approx(scale / (floor + float(ge.mu1) ** 2 * 49.0), rel=1e-12)
+    assert float(ts.tau_gen) == pytest.approx(
+        scale / (floor + float(ge.mu1) ** 2 * 49.0), rel=1e-12
+    )
     low = float(ge.s2 + ge.v2 * (1 - np.sqrt(8.0)) ** 2)
     assert float(ts.tau_mem) == pytest.approx(scale / low, rel=1e-12)
     assert np.isnan(float(ts.satellite))
@@ -46,8 +48,16 @@ def test_exact_rule_is_the_edges():
     sp, ts = rf.spectrum(PAPER), rf.timescales(PAPER, "spectrum")
     edges = np.asarray(sp.edges)
     times = 64.0 / float(PAPER.process.beta2) / edges
-    assert [float(ts.slow.satellite), float(ts.slow.sample), float(ts.slow.population)] == pytest.approx(times[::2])
-    assert [float(ts.fast.satellite), float(ts.fast.sample), float(ts.fast.population)] == pytest.approx(times[1::2])
+    assert [
+        float(ts.slow.satellite),
+        float(ts.slow.sample),
+        float(ts.slow.population),
+    ] == pytest.approx(times[::2])
+    assert [
+        float(ts.fast.satellite),
+        float(ts.fast.sample),
+        float(ts.fast.population),
+    ] == pytest.approx(times[1::2])
     assert ts.separated
     assert ts.reason == ""
     assert float(ts.error) < 1e-12
@@ -65,7 +75,9 @@ def test_exact_times_approach_the_papers_for_large_ratios():
 
 
 def test_tau_mem_grows_with_n_and_tau_gen_does_not():
-    few, many = (rf.timescales(rf.RandomFeatureModel(1e5, n, 0.01), "spectrum") for n in (500.0, 1000.0))
+    few, many = (
+        rf.timescales(rf.RandomFeatureModel(1e5, n, 0.01), "spectrum") for n in (500.0, 1000.0)
+    )
     assert float(many.tau_mem / few.tau_mem) == pytest.approx(2.0, rel=0.2)
     assert float(many.tau_gen / few.tau_gen) == pytest.approx(1.0, abs=0.05)
 
@@ -74,7 +86,9 @@ def test_a_merged_part_has_no_time():
     ts = rf.timescales(rf.RandomFeatureModel(1.5, 3.0, 0.01), "spectrum")
     assert not ts.separated
     assert np.isnan(float(ts.tau_gen))
-    assert np.isfinite(float(ts.tau_mem))  # the sample's slow end is the lower edge of the merged bulk
+    assert np.isfinite(
+        float(ts.tau_mem)
+    )  # the sample's slow end is the lower edge of the merged bulk
     assert "population and sample have merged" in ts.reason
     none = rf.timescales(rf.RandomFeatureModel(16.0, 0.5, 0.05), "spectrum")
     assert np.isnan(float(none.tau_mem))
@@ -90,7 +104,11 @@ def test_a_time_that_is_missing_has_a_reason():
         psi_p = float(plain.psi_p) * float(rng.choice([1.0, 1e8]))
         ts = rf.timescales(
             rf.RandomFeatureModel(
-                psi_p, plain.psi_n, plain.t, covariance=plain.covariance, noise_draws=plain.noise_draws
+                psi_p,
+                plain.psi_n,
+                plain.t,
+                covariance=plain.covariance,
+                noise_draws=plain.noise_draws,
             ),
             "spectrum",
         )
@@ -110,7 +128,9 @@ def times_and_drops(x):
 
 @pytest.mark.parametrize("models", [6, pytest.param(60, marks=pytest.mark.slow)])
 def test_gradients_are_finite_where_times_are(models):
-    """And are differences of the times there; NaN where a time is. Each is asked for beside the others."""
+    """And are differences of the times there; NaN where a time is.
+    Each is asked for beside the others.
+    """
     rng, h, missing = np.random.default_rng(5), 1e-5, 0
     for x in np.exp(rng.uniform(*BOX, (models, 4))):
         values, pull = jax.vjp(times_and_drops, jnp.asarray(x))
@@ -122,7 +142,9 @@ def test_gradients_are_finite_where_times_are(models):
         assert np.all(np.isnan(slopes[~finite])), x
         assert np.all(np.isfinite(slopes[finite])), x
         assert slopes[finite] @ (x * along) == pytest.approx(
-            np.asarray(ahead - behind)[finite] / (2 * h), rel=1e-5, abs=1e-8 * float(np.nanmax(values))
+            np.asarray(ahead - behind)[finite] / (2 * h),
+            rel=1e-5,
+            abs=1e-8 * float(np.nanmax(values)),
         )
     assert missing
 
@@ -131,11 +153,14 @@ def test_gradients_are_finite_where_times_are(models):
 def test_second_derivatives_of_times_both_ways():
     """Forward over reverse, reverse over reverse and forward over forward agree, and are symmetric.
 
-    Reverse over reverse multiplies the infinite cotangents of what is missing by 0: it is asked for the others alone.
+    Reverse over reverse multiplies the infinite cotangents of what is missing by 0: it is asked for
+    the others alone.
     """
     where = jax.jit(times_and_drops)
     both = jax.jit(jax.jacfwd(jax.jacrev(times_and_drops)))
-    back = jax.jit(jax.jacrev(jax.jacrev(lambda x, known: jnp.where(known, times_and_drops(x), 0.0))))
+    back = jax.jit(
+        jax.jacrev(jax.jacrev(lambda x, known: jnp.where(known, times_and_drops(x), 0.0)))
+    )
     ahead = jax.jit(jax.jacfwd(jax.jacfwd(times_and_drops)))
     rng = np.random.default_rng(6)
     for x in np.exp(rng.uniform(*BOX, (20, 4))):
@@ -151,5 +176,10 @@ def test_clock_goes_both_ways():
     steps = np.array([0.0, 10.0, 1e6])
     for convention in ("theory", "script"):
         tau = rf.clock(PAPER, 100, steps=steps, learning_rate=0.5, convention=convention)
-        assert np.allclose(rf.clock(PAPER, 100, tau=tau, learning_rate=0.5, convention=convention), steps)
-    assert float(rf.clock(PAPER, 100, steps=1, learning_rate=0.5, convention="script")) == 0.5 * 64 / 100
+        assert np.allclose(
+            rf.clock(PAPER, 100, tau=tau, learning_rate=0.5, convention=convention), steps
+        )
+    assert (
+        float(rf.clock(PAPER, 100, steps=1, learning_rate=0.5, convention="script"))
+        == 0.5 * 64 / 100
+    )

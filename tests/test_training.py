@@ -1,4 +1,6 @@
-"""Trajectories: exact ones against explicit steps, stepwise ones against each other, and runs that are killed."""
+"""Trajectories: exact ones against explicit steps, stepwise ones against each other,
+and runs that are killed.
+"""
 
 import os
 import signal
@@ -62,12 +64,26 @@ def test_exact_trajectories_against_explicit_steps(method, share):
 
 
 def test_residual_polynomials_at_double_roots_and_both_ends_of_stability():
-    """Against the recurrences in 60 digits; an error of one rounding of x moves r_k by |r_k'| of it."""
+    """Against the recurrences in 60 digits;
+    an error of one rounding of x moves r_k by |r_k'| of it.
+    """
     rng = np.random.default_rng(0)
-    for method, mu in [("gd", 0.0)] + [(m, mu) for m in ("momentum", "nesterov") for mu in (0.0, 1e-3, 0.5, 0.9)]:
-        most = {"gd": 2.0, "momentum": 2 * (1 + mu), "nesterov": 2 * (1 + mu) / (1 + 2 * mu)}[method]
-        at = [(1 - np.sqrt(mu)) ** 2, (1 + np.sqrt(mu)) ** 2, ((1 - mu) / (1 + mu)) ** 2, 1.0, 1 + mu]
-        x = np.array([s * (1 + e) for s in at for e in (0.0, 1e-15, -1e-13, 1e-9, -1e-6, 1e-4, -1e-2)])
+    for method, mu in [("gd", 0.0)] + [
+        (m, mu) for m in ("momentum", "nesterov") for mu in (0.0, 1e-3, 0.5, 0.9)
+    ]:
+        most = {"gd": 2.0, "momentum": 2 * (1 + mu), "nesterov": 2 * (1 + mu) / (1 + 2 * mu)}[
+            method
+        ]
+        at = [
+            (1 - np.sqrt(mu)) ** 2,
+            (1 + np.sqrt(mu)) ** 2,
+            ((1 - mu) / (1 + mu)) ** 2,
+            1.0,
+            1 + mu,
+        ]
+        x = np.array(
+            [s * (1 + e) for s in at for e in (0.0, 1e-15, -1e-13, 1e-9, -1e-6, 1e-4, -1e-2)]
+        )
         x = np.concatenate([x, most * np.exp(rng.uniform(-25, 0, 20))])
         x = x[(x > 0) & (x < most)]
         for k in (0, 1, 2, 3, 50):
@@ -87,7 +103,11 @@ def residual(x, k, method, mu):
     if method == "gd" or k == 0:
         return (1 - x) ** k
     for _ in range(k - 1):
-        step = (1 + mu - x) * now - mu * before if method == "momentum" else (1 - x) * ((1 + mu) * now - mu * before)
+        step = (
+            (1 + mu - x) * now - mu * before
+            if method == "momentum"
+            else (1 - x) * ((1 + mu) * now - mu * before)
+        )
         before, now = now, step
     return now
 
@@ -98,16 +118,22 @@ def test_a_billion_steps_are_gradient_flow():
     flow = rf.empirical.gradient_flow(basis(), descent.tau)
     assert float(descent.test[0]) == pytest.approx(float(flow.test[0]), rel=1e-6)
     slow = rf.empirical.trajectory(basis(), [10**9], eta * 0.1, optimizer="momentum", momentum=0.9)
-    assert float(slow.test[0]) == pytest.approx(float(flow.test[0]), rel=1e-5)  # μ = 0.9 is ten times as fast
+    assert float(slow.test[0]) == pytest.approx(
+        float(flow.test[0]), rel=1e-5
+    )  # μ = 0.9 is ten times as fast
 
 
 def test_stepwise_descent_is_the_exact_one():
     eta = 0.5 / rate(drawn(), 1.0) / float(basis().eigenvalues[-1])
     steps = [0, 5, 80]
     exact = rf.empirical.trajectory(basis(), steps, eta)
-    assert np.allclose(rf.empirical.gradient_descent(drawn(), steps, eta).test, exact.test, rtol=0, atol=1e-10)
+    assert np.allclose(
+        rf.empirical.gradient_descent(drawn(), steps, eta).test, exact.test, rtol=0, atol=1e-10
+    )
     key = jax.random.key(3)
-    walked = rf.empirical.train(key, MODEL, steps, 8, optimizer=optax.sgd(30.0, 0.9), learning_rate=30.0)
+    walked = rf.empirical.train(
+        key, MODEL, steps, 8, optimizer=optax.sgd(30.0, 0.9), learning_rate=30.0
+    )
     matrices = rf.empirical.sample(key, MODEL, 8)
     heavy = rf.empirical.trajectory(matrices, steps, 30.0, optimizer="momentum", momentum=0.9)
     assert np.allclose(walked.train, heavy.train, rtol=0, atol=1e-10)
@@ -132,15 +158,23 @@ def test_adam_against_its_own_formula():
 
 @pytest.mark.parametrize("draws", [{"noise_draws": 1}, {"noise_draws": 3, "batch_size": 5}])
 def test_drawn_gradients_have_the_exact_mean(draws):
-    """One step of SGD moves A by -η times the drawn gradient; its mean over keys is the exact one."""
+    """One step of SGD moves A by -η times the drawn gradient; its mean over keys is exact."""
     from rfspec.empirical.draws import drawn
     from rfspec.empirical.features import matrices_of
     from rfspec.empirical.steps import Run
 
-    draw = drawn(jax.random.key(0), MODEL, 6, kind="features", data=None, rows="gaussian", matrices=2)
+    draw = drawn(
+        jax.random.key(0), MODEL, 6, kind="features", data=None, rows="gaussian", matrices=2
+    )
     matrices = matrices_of(MODEL, draw, "features")
     A = jnp.asarray(np.random.default_rng(0).normal(size=(6, matrices.p)))
-    run = Run(matrices, (draw.W, draw.X, 0.0), optax.sgd(1.0), draws["noise_draws"], draws.get("batch_size"))
+    run = Run(
+        matrices,
+        (draw.W, draw.X, 0.0),
+        optax.sgd(1.0),
+        draws["noise_draws"],
+        draws.get("batch_size"),
+    )
     each = jax.vmap(lambda key: run.gradient(key, A))(jax.random.split(jax.random.key(1), 4000))
     exact = Run(matrices, None, optax.sgd(1.0), None, None).gradient(jax.random.key(0), A)
     z = (each.mean(0) - exact) / (each.std(0) / np.sqrt(4000))
@@ -153,16 +187,23 @@ def test_drawn_gradients_have_the_exact_mean(draws):
     [("gradient_flow", None, 1.0), ("gd", 30.0, 1.0), ("momentum", 3.0, 0.1), ("adam", 0.02, 1e-6)],
 )
 def test_memorisation_takes_as_long_as_there_are_samples(optimizer, learning_rate, unit):
-    """The paper's Fig. 15, t = 0.01 and ψ_p = 64, in small: the gap opens in twice the time at twice n.
+    """The paper's Fig. 15, t = 0.01 and ψ_p = 64, in small:
+    the gap opens in twice the time at twice n.
 
-    By a tenth of its limit; Adam has another limit than gradient flow, so its gap is taken as it is.
+    By a tenth of its limit; Adam has another limit than gradient flow, so its gap is taken as it
+    is.
     """
     tau, reached = unit * np.geomspace(3e3, 3e5, 25), []
     for psi_n in (4.0, 8.0):
         model = rf.RandomFeatureModel(64.0, psi_n, 0.01)
         settings = {"d": 8, "rows": "spherical"}
         curve = rf.empirical.learning_curve(
-            jax.random.key(2), model, tau, optimizer=optimizer, learning_rate=learning_rate, **settings
+            jax.random.key(2),
+            model,
+            tau,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            **settings,
         )
         limit = rf.empirical.learning_curve(jax.random.key(2), model, [1e12], **settings).gap[0]
         share = np.asarray(curve.gap / (3.0 if optimizer == "adam" else limit))
@@ -177,15 +218,20 @@ def test_standard_errors_over_draws():
     each = [rf.empirical.learning_curve(k, MODEL, tau, 8) for k in keys]
     mean = rf.empirical.learning_curve(jax.random.key(0), MODEL, tau, 8, repeats=3)
     assert np.allclose(mean.test, np.mean([c.test for c in each], axis=0))
-    assert np.allclose(mean.standard_error.test, np.std([c.test for c in each], axis=0, ddof=1) / np.sqrt(3))
+    assert np.allclose(
+        mean.standard_error.test, np.std([c.test for c in each], axis=0, ddof=1) / np.sqrt(3)
+    )
     assert np.all(np.isnan(each[0].standard_error.test))
 
 
-# -------------------------------------------------------------------------------------------------- killed runs
+# --------------------------------------------------------------------------------------------------
+# killed runs
 
 TRAIN = [
-    "train", "--psi-p", "8", "--psi-n", "2", "--t", "0.05", "--d", "10", "--optimizer", "adam", "--learning-rate",
-    "0.001", "--noise-draws", "2", "--batch-size", "7", "--tau-min", "0.01", "--tau-max", "0.3", "--points", "12",
+    "train", "--psi-p", "8", "--psi-n", "2", "--t", "0.05", "--d", "10", "--optimizer", "adam",
+    "--learning-rate",
+    "0.001", "--noise-draws", "2", "--batch-size", "7", "--tau-min", "0.01", "--tau-max", "0.3",
+    "--points", "12",
     "--seed", "3",
 ]  # fmt: skip
 
@@ -251,7 +297,8 @@ def test_an_interrupted_library_call_resumes(tmp_path, monkeypatch):
 
 def test_functions_of_one_name_are_different_runs(tmp_path):
     first, second = (
-        rf.RandomFeatureModel(4.0, 2.0, 0.1, activation=lambda x, a=a: jnp.tanh(a * x)) for a in (1.0, 2.0)
+        rf.RandomFeatureModel(4.0, 2.0, 0.1, activation=lambda x, a=a: jnp.tanh(a * x))
+        for a in (1.0, 2.0)
     )
     rf.empirical.spectrum(jax.random.key(0), first, 5, checkpoint=tmp_path / "run")
     with pytest.raises(ValueError, match="checkpoint must be of a run with the same arguments"):
@@ -269,7 +316,9 @@ def test_sampled_spectra_resume(tmp_path):
 
 def test_netcdf_has_axes_and_units(tmp_path):
     path = write_netcdf(
-        tmp_path / "x.nc", {"tau": (("tau",), [1.0, 2.0], "1"), "loss": (("tau",), [3.0, 4.0], "1")}, {}
+        tmp_path / "x.nc",
+        {"tau": (("tau",), [1.0, 2.0], "1"), "loss": (("tau",), [3.0, 4.0], "1")},
+        {},
     )
     loaded = xarray.load_dataset(path, engine="h5netcdf")
     assert float(loaded.loss.sel(tau=2.0)) == 4.0
@@ -280,12 +329,16 @@ def test_memory_of_the_eigenbasis_is_predicted(monkeypatch):
     from rfspec.empirical import memory
 
     monkeypatch.setattr(memory, "available", lambda: 2**16)
-    with pytest.raises(ValueError, match=r"memory must hold [\d.]+ GiB for the eigenbasis of U at p = 96, got"):
+    with pytest.raises(
+        ValueError, match=r"memory must hold [\d.]+ GiB for the eigenbasis of U at p = 96, got"
+    ):
         rf.empirical.eigenbasis(drawn())
 
 
 def train(**kwargs):
-    return rf.empirical.train(jax.random.key(0), MODEL, kwargs.pop("steps", [1]), 6, **{"learning_rate": 1.0, **kwargs})
+    return rf.empirical.train(
+        jax.random.key(0), MODEL, kwargs.pop("steps", [1]), 6, **{"learning_rate": 1.0, **kwargs}
+    )
 
 
 def curve(**kwargs):
@@ -293,12 +346,18 @@ def curve(**kwargs):
 
 
 BAD = {
-    "optimizer of train": (lambda: train(optimizer="lion"), r"optimizer must be one of adam, sgd or an optax"),
+    "optimizer of train": (
+        lambda: train(optimizer="lion"),
+        r"optimizer must be one of adam, sgd or an optax",
+    ),
     "optimizer of trajectory": (
         lambda: rf.empirical.trajectory(basis(), [1], 1.0, optimizer="adam"),
         "optimizer must be one of gd, momentum, nesterov, got 'adam'",
     ),
-    "optimizer of curve": (lambda: curve(optimizer="lion"), "optimizer must be one of gradient_flow, gd, momentum"),
+    "optimizer of curve": (
+        lambda: curve(optimizer="lion"),
+        "optimizer must be one of gradient_flow, gd, momentum",
+    ),
     "unstable": (
         lambda: rf.empirical.trajectory(basis(), [1], 1e9),
         r"learning_rate must be below [\d.]+ to be stable",
@@ -311,26 +370,54 @@ BAD = {
         lambda: rf.empirical.trajectory(basis(), [1], 1.0, optimizer="momentum", momentum=1.0),
         r"momentum must be a number in \[0, 1\), got 1.0",
     ),
-    "half a step": (lambda: rf.empirical.trajectory(basis(), [0.5], 1.0), "steps must be integers of at least 0"),
+    "half a step": (
+        lambda: rf.empirical.trajectory(basis(), [0.5], 1.0),
+        "steps must be integers of at least 0",
+    ),
     "descending": (lambda: train(steps=[2, 1]), "steps must be ascending integers"),
-    "steps without end": (lambda: train(steps=[1, 1e300]), r"steps must be at most 9.00\d+e.15 .*, got 1e.300"),
+    "steps without end": (
+        lambda: train(steps=[1, 1e300]),
+        r"steps must be at most 9.00\d+e.15 .*, got 1e.300",
+    ),
     "draws": (lambda: train(noise_draws=0), "noise_draws must be an integer of at least 1, got 0"),
     "batch": (lambda: train(batch_size=2), "batch_size needs noise_draws"),
     "transformation": (
         lambda: train(optimizer=optax.sgd(1.0), checkpoint="x"),
         "checkpoint goes with a named optimizer",
     ),
-    "large batch": (lambda: train(noise_draws=1, batch_size=13), "batch_size must be at most n = 12, got 13"),
-    "gaussian noise": (lambda: train(noise_draws=1, kind="gaussian"), 'noise_draws goes with kind="features"'),
-    "rate without method": (lambda: curve(learning_rate=1.0), "learning_rate goes with every optimizer but"),
-    "method without rate": (lambda: curve(optimizer="gd"), "learning_rate goes with every optimizer but"),
-    "draws of gd": (lambda: curve(optimizer="gd", learning_rate=1.0, noise_draws=1), "noise_draws and batch_size go"),
+    "large batch": (
+        lambda: train(noise_draws=1, batch_size=13),
+        "batch_size must be at most n = 12, got 13",
+    ),
+    "gaussian noise": (
+        lambda: train(noise_draws=1, kind="gaussian"),
+        'noise_draws goes with kind="features"',
+    ),
+    "rate without method": (
+        lambda: curve(learning_rate=1.0),
+        "learning_rate goes with every optimizer but",
+    ),
+    "method without rate": (
+        lambda: curve(optimizer="gd"),
+        "learning_rate goes with every optimizer but",
+    ),
+    "draws of gd": (
+        lambda: curve(optimizer="gd", learning_rate=1.0, noise_draws=1),
+        "noise_draws and batch_size go",
+    ),
     "repeats": (lambda: curve(repeats=0), "repeats must be an integer of at least 1, got 0"),
-    "d": (lambda: curve(optimizer="adam", learning_rate=1.0, data=np.ones((30, 6))), "data must vary from row to row"),
-    "rows": (lambda: curve(rows="orthogonal"), "rows must be one of gaussian, spherical, got 'orthogonal'"),
+    "d": (
+        lambda: curve(optimizer="adam", learning_rate=1.0, data=np.ones((30, 6))),
+        "data must vary from row to row",
+    ),
+    "rows": (
+        lambda: curve(rows="orthogonal"),
+        "rows must be one of gaussian, spherical, got 'orthogonal'",
+    ),
     "memory": (
         lambda: rf.empirical.sample(jax.random.key(0), MODEL, 100_000),
-        r"memory must hold [\d.]+ GiB for U at p = 800000, n = 200000, got [\d.]+ GiB free: take a smaller d",
+        r"memory must hold [\d.]+ GiB for U at p = 800000, n = 200000, got [\d.]+ GiB free: take "
+        r"a smaller d",
     ),
 }
 

@@ -26,21 +26,30 @@ def test_at_equal_arguments_it_is_the_derivative():
     assert np.allclose(rf.two_point(MODEL, z, z).I.real, slope, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["paper", "hard edge", "less data than dimensions", "zero eigenvalue", "late"])
+@pytest.mark.parametrize(
+    "name", ["paper", "hard edge", "less data than dimensions", "zero eigenvalue", "late"]
+)
 def test_against_the_twin_within_the_claimed_error(name):
     (model,) = [p.model for p in ZOO if p.name == name]
-    z1, z2 = np.array([0.3 + 0.2j, -1e-3, 1e-4 + 1e-5j, 2j]), np.array([0.7 + 0.1j, -1e-3, -1e-8, 40 + 0.1j])
+    z1, z2 = (
+        np.array([0.3 + 0.2j, -1e-3, 1e-4 + 1e-5j, 2j]),
+        np.array([0.7 + 0.1j, -1e-3, -1e-8, 40 + 0.1j]),
+    )
     found = rf.two_point(model, z1, z2)
     assert np.all(np.asarray(found.error) < 1e-9)
     for i in range(z1.size):
         exact = rf.algebraic.two_point(model, complex(z1[i]), complex(z2[i]), 25)
         for key in ("I", "FFT", "FSFT"):
             value = complex(getattr(found, key)[i])
-            assert abs(value - complex(exact[key])) <= float(found.error[i]) * abs(complex(exact[key]))
+            assert abs(value - complex(exact[key])) <= float(found.error[i]) * abs(
+                complex(exact[key])
+            )
 
 
 def resolvents(model, d, seed, z1, z2):
-    """Tr FFᵀG(z1)MG(z2)/p of one sampled Gaussian equivalent, for M = I, FFᵀ, FΣFᵀ, by dense linear algebra."""
+    """Tr FFᵀG(z1)MG(z2)/p of one sampled Gaussian equivalent, for M = I, FFᵀ, FΣFᵀ,
+    by dense linear algebra.
+    """
     ge, rng = rf.gaussian_equivalent(model), np.random.default_rng(seed)
     p, n = round(float(model.psi_p) * d), round(float(model.psi_n) * d)
     sigma = np.repeat(model.covariance.values, d // 2)
@@ -70,5 +79,7 @@ def test_against_sampled_resolvents_of_two_sizes():
 def test_maps_and_gradients():
     f = lambda n: rf.two_point(rf.RandomFeatureModel(6.0, n, 0.1), -0.5, -0.5).FFT.real
     h = 1e-4
-    assert float(jax.grad(f)(3.0)) == pytest.approx(float(f(3.0 + h) - f(3.0 - h)) / (2 * h), rel=1e-7)
+    assert float(jax.grad(f)(3.0)) == pytest.approx(
+        float(f(3.0 + h) - f(3.0 - h)) / (2 * h), rel=1e-7
+    )
     assert jax.vmap(f)(jnp.array([2.0, 3.0])).shape == (2,)

@@ -1,7 +1,8 @@
-"""(μ0, Γμ1, v², s²) of activations with known kernels K(c) = E[σ(Γz)σ(Γz')], to 40 digits by mpmath.
+"""(μ0, Γμ1, v², s²) of activations with known kernels K(c) = E[σ(Γz)σ(Γz')],
+to 40 digits by mpmath.
 
-By Price's theorem K^(m)(c) = Γ^2m E[σ^(m)σ^(m)], which is a sum of bivariate normal densities as soon as σ^(m) is
-one of delta functions. Nothing is shared with the package.
+By Price's theorem K^(m)(c) = Γ^2m E[σ^(m)σ^(m)], which is a sum of bivariate normal densities as
+soon as σ^(m) is one of delta functions. Nothing is shared with the package.
 """
 
 import mpmath as mp
@@ -15,12 +16,16 @@ def variances(t, variance):
 
 
 def piecewise(jumps, bends, slope, gamma2, c):
-    """σ = slope x + Σ a sign(x - k) or Σ b |x - k|, of (k, a) in jumps or (k, b) in bends: one of the two."""
+    """σ = slope x + Σ a sign(x - k) or Σ b |x - k|, of (k, a) in jumps or (k, b) in bends:
+    one of the two.
+    """
     gamma = mp.sqrt(gamma2)
     places = [(mp.mpf(k) / gamma, mp.mpf(a)) for k, a in jumps or bends]
 
     def pairs(w):
-        """4ΣΣ a a times the density at both places, times -du/dw, where u = 1 - w² is the correlation."""
+        """4ΣΣ a a times the density at both places, times -du/dw,
+        where u = 1 - w² is the correlation.
+        """
         return (
             4
             / (mp.pi * mp.sqrt(2 - w * w))
@@ -42,7 +47,9 @@ def piecewise(jumps, bends, slope, gamma2, c):
     if jumps:
         linear = 2 * sum(a * mp.npdf(x) for x, a in places)
         mean = sum(a * (1 - 2 * mp.ncdf(x)) for x, a in places)
-        v2, s2 = (integral(lambda w: pairs(w) - 2 * w * linear**2, *ends) for ends in ((0, c), (c, 1)))
+        v2, s2 = (
+            integral(lambda w: pairs(w) - 2 * w * linear**2, *ends) for ends in ((0, c), (c, 1))
+        )
         return mean, linear + slope * gamma, v2, s2
     mean = gamma * sum(b * (2 * mp.npdf(x) + x * (2 * mp.ncdf(x) - 1)) for x, b in places)
     linear = gamma * (slope + sum(b * (1 - 2 * mp.ncdf(x)) for x, b in places))
@@ -66,7 +73,12 @@ def polynomial(coefficients, gamma2, c):
     for j, a in enumerate(coefficients):
         for m in range(j // 2 + 1):
             k = j - 2 * m
-            h[k] += mp.mpf(a) * gamma**j * mp.factorial(j) / (2**m * mp.factorial(m) * mp.sqrt(mp.factorial(k)))
+            h[k] += (
+                mp.mpf(a)
+                * gamma**j
+                * mp.factorial(j)
+                / (2**m * mp.factorial(m) * mp.sqrt(mp.factorial(k)))
+            )
     return h[0], h[1], _sum(h, lambda k: c**k), _sum(h, lambda k: 1 - c**k)
 
 
@@ -82,12 +94,19 @@ def by_kernel(mean, linear, kernel, c):
 
 def erf(gamma2, c):
     a = 2 * gamma2 / (1 + 2 * gamma2)
-    return by_kernel(0, 2 * mp.sqrt(gamma2 / (mp.pi * (1 + 2 * gamma2))), lambda c: 2 / mp.pi * mp.asin(a * c), c)
+    return by_kernel(
+        0, 2 * mp.sqrt(gamma2 / (mp.pi * (1 + 2 * gamma2))), lambda c: 2 / mp.pi * mp.asin(a * c), c
+    )
 
 
 def sin(gamma2, c):
     with mp.workdps(int(mp.mp.dps + gamma2)):
-        return by_kernel(0, mp.sqrt(gamma2) * mp.exp(-gamma2 / 2), lambda c: mp.exp(-gamma2) * mp.sinh(gamma2 * c), c)
+        return by_kernel(
+            0,
+            mp.sqrt(gamma2) * mp.exp(-gamma2 / 2),
+            lambda c: mp.exp(-gamma2) * mp.sinh(gamma2 * c),
+            c,
+        )
 
 
 def power(n, growth, gamma2, c):
@@ -111,4 +130,6 @@ def power(n, growth, gamma2, c):
         return gamma2**n / (2 * mp.pi) * mp.quad(f, mp.linspace(theta - mp.pi / 2, mp.pi / 2, 5))
 
     unit = gamma**n / mp.sqrt(2 * mp.pi)
-    return by_kernel(unit * radial(n, growth * gamma), unit * radial(n + 1, growth * gamma), kernel, c)
+    return by_kernel(
+        unit * radial(n, growth * gamma), unit * radial(n + 1, growth * gamma), kernel, c
+    )

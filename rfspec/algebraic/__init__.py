@@ -1,4 +1,5 @@
-"""Ground truth: the exact algebraic curve of the resolvent and a multi-precision twin of the solver.
+"""Ground truth: the exact algebraic curve of the resolvent and a multi-precision twin of the
+solver.
 
 Nothing here shares code with the JAX core; both only read the numbers a model was made from.
 """

@@ -1,4 +1,6 @@
-"""Edges of the exact curve: the real branch points on the physical sheet, and the masses between them."""
+"""Edges of the exact curve: the real branch points on the physical sheet,
+and the masses between them.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,9 @@ class Fold(NamedTuple):
 def edges(model: RandomFeatureModel, digits: int = 50, *, activation: Any = None) -> list[Any]:
     r"""Edges of the spectrum to any precision, ascending, as mpmath numbers.
 
-    The real branch points of the curve, isolated by exact root counting in t, of which the edges are the ones on
-    the physical sheet. At ψ_p = 1 + ψ_n the lowest is the hard edge s². The atom is no edge; see
-    ``atom``.
+    The real branch points of the curve, isolated by exact root counting in t, of which the edges
+    are the ones on the physical sheet. At ψ_p = 1 + ψ_n the lowest is the hard edge s². The atom is
+    no edge; see ``atom``.
 
     Parameters
     ----------
@@ -83,20 +85,24 @@ def folds(numbers: Numbers, digits: int) -> list[Fold]:
             break
         working = 2 * working
         if working > 100 * (digits + 40):
-            raise ArithmeticError("the edges did not settle: two of them agree to more digits than were asked for")
+            raise ArithmeticError(
+                "the edges did not settle: two of them agree to more digits than were asked for"
+            )
     candidates += sorted(found, key=lambda f: f.zeta)
     uppers = [f.upper for f in candidates]
     if uppers != [bool(i % 2) for i in range(len(uppers))] or len(uppers) % 2 or not uppers:
-        raise ArithmeticError("the edges do not alternate: two of them agree to more digits than were asked for")
+        raise ArithmeticError(
+            "the edges do not alternate: two of them agree to more digits than were asked for"
+        )
     return candidates
 
 
 def branch_polynomial(c: Numbers) -> tuple[sp.Poly, sp.Poly, sp.Poly]:
     r"""R(t), the discriminant without double points, and α, β with Q = -β/α at its roots.
 
-    With h = κ²ψ_n/t - κ²∫λ/(1+λt) - v² - ψ_n b² equation (25) is v²b²Q² - hQ + ψ_n = 0. The Hessian of Φ, times
-    Q²A², is a cubic in Q; reduced by (25) it is αQ + β, and R their resultant. Factors t and 1 + λt come from
-    denominators.
+    With h = κ²ψ_n/t - κ²∫λ/(1+λt) - v² - ψ_n b² equation (25) is v²b²Q² - hQ + ψ_n = 0. The Hessian
+    of Φ, times Q²A², is a cubic in Q; reduced by (25) it is αQ + β, and R their resultant. Factors
+    t and 1 + λt come from denominators.
     """
     poly = lambda e: sp.Poly(e, _T)
     t, one = poly(_T), poly(1)
@@ -116,7 +122,8 @@ def branch_polynomial(c: Numbers) -> tuple[sp.Poly, sp.Poly, sp.Poly]:
     h, d = L * (k * n) - t * M1 * k - t * L * (v + n * b), t * L  # h over d
     S = L**2 * n - t**2 * M2  # ∂²Φ/∂t², over d²
     last = (h * h - d * d * (4 * a * n)) * (1 / k**2)  # (∂²Φ/∂Q∂t)²Q², over d²
-    # [2t(h - aQ)A²/κ² + (ψ_p - ψ_n)A² - (1 - ψ_n)b⁴Q²] S - (h² - 4aψ_n)A²/κ⁴, by powers of Q, over d³
+    # [2t(h - aQ)A²/κ² + (ψ_p - ψ_n)A² - (1 - ψ_n)b⁴Q²] S - (h² - 4aψ_n)A²/κ⁴, by powers of Q, over
+    # d³
     square = [1, 2 * b, b * b]
     bracket = [poly(0)] * 4
     for i, s in enumerate(square):
@@ -162,7 +169,9 @@ def _coefficients(p: sp.Poly) -> list[Any]:
 
 
 def _isolated(R: sp.Poly, low: Any, high: Any) -> Any:
-    """The one root of R in an isolating interval, to about twenty digits: bisection and Newton's method."""
+    """The one root of R in an isolating interval, to about twenty digits:
+    bisection and Newton's method.
+    """
     bits = max(int(abs(c)).bit_length() for c in R.all_coeffs())
     with mp.workprec(bits + 200):
         p, slope = _coefficients(R), _coefficients(R.diff(_T))
@@ -191,15 +200,25 @@ def _refined(p: list[Any], slope: list[Any], t: Any) -> Any:
 
 
 def _fold(c: Numbers, t: Any, beta: Any, alpha: Any) -> Fold | None:
-    """The edge at a branch point with Q = -β/α, or None where it is at infinity or not on the physical sheet."""
+    """The edge at a branch point with Q = -β/α,
+    or None where it is at infinity or not on the physical sheet.
+    """
     if alpha == 0:
         return None
     Q = -beta / alpha
     A = 1 + c.b2 * Q
     if Q == 0 or A == 0 or t == 0:
         return None
-    zeta = t / c.kappa2 * (c.v2 * c.b2 - c.psi_n / Q**2) + (c.psi_n - c.psi_p) / Q + (1 - c.psi_n) * c.b2 / A
-    QQ = 2 * t * c.psi_n / (c.kappa2 * Q**3) + (c.psi_p - c.psi_n) / Q**2 - (1 - c.psi_n) * c.b2**2 / A**2
+    zeta = (
+        t / c.kappa2 * (c.v2 * c.b2 - c.psi_n / Q**2)
+        + (c.psi_n - c.psi_p) / Q
+        + (1 - c.psi_n) * c.b2 / A
+    )
+    QQ = (
+        2 * t * c.psi_n / (c.kappa2 * Q**3)
+        + (c.psi_p - c.psi_n) / Q**2
+        - (1 - c.psi_n) * c.b2**2 / A**2
+    )
     Qt = (c.v2 * c.b2 - c.psi_n / Q**2) / c.kappa2
     slope = -QQ / Qt  # dt/dQ along the null direction of the Hessian
     if not c.kappa2 / (t * A**2) * (1 - Q * A / t * slope) > 0:  # dδ/dQ
@@ -213,7 +232,11 @@ def _curvature(c: Numbers, Q: Any, t: Any, slope: Any) -> Any:
     The third derivative of Φ along the null direction (1, dt/dQ).
     """
     A = 1 + c.b2 * Q
-    QQQ = -6 * t * c.psi_n / (c.kappa2 * Q**4) - 2 * (c.psi_p - c.psi_n) / Q**3 + 2 * (1 - c.psi_n) * c.b2**3 / A**3
+    QQQ = (
+        -6 * t * c.psi_n / (c.kappa2 * Q**4)
+        - 2 * (c.psi_p - c.psi_n) / Q**3
+        + 2 * (1 - c.psi_n) * c.b2**3 / A**3
+    )
     QQt = 2 * c.psi_n / (c.kappa2 * Q**3)
     ttt = -2 * c.psi_n / t**3 + 2 * mp.fsum(
         w * (x / (1 + x * t)) ** 3 for x, w in zip(c.values, c.weights, strict=True)
@@ -230,6 +253,8 @@ def mass_left_of(c: Numbers, edge: Fold) -> Any:
     if edge.Q is None:
         return mp.mpf(0)
     A = 1 + c.b2 * edge.Q
-    negative = mp.fsum(w for x, w in zip(c.values, c.weights, strict=True) if A * (1 + x * edge.t) < 0)
+    negative = mp.fsum(
+        w for x, w in zip(c.values, c.weights, strict=True) if A * (1 + x * edge.t) < 0
+    )
     data = c.psi_n if edge.Q / (edge.t * A) < 0 else mp.mpf(0)
     return (edge.Q < 0) - (data + negative) / c.psi_p

@@ -1,20 +1,22 @@
-r"""What the features explain of the target, and the losses along training, in multi-precision arithmetic.
+r"""What the features explain of the target, and the losses along training,
+in multi-precision arithmetic.
 
-Columns φ_j of U come with the target's y_j, d numbers of variance v_i and, given F, covariance bF(a_i0 + a_i1Σ) with
-φ_j; V = Σ φ_jy_jᵀ. With the target as more rows of the columns, (φ_j, εy_j), and an argument -1 for the new rows, the
-logarithm of the determinant of U - z has Tr (Y - Vᵀ(U - z)⁻¹V) as its derivative in ε², Y = Σ y_jy_jᵀ. The limit of
-that logarithm is stationary in the unknowns of ``rfspec.algebraic.twin``, and depends on ε² through the Schur
-complement Σ n_iD_iv_i - V̄ᵀ(U - z)⁻¹V̄ alone, V̄ = bFP(Σ), P = P_0 + Σ n_iD_ia_i, P_0 what does not fluctuate; so that
+Columns φ_j of U come with the target's y_j, d numbers of variance v_i and, given F, covariance
+bF(a_i0 + a_i1Σ) with φ_j; V = Σ φ_jy_jᵀ. With the target as more rows of the columns, (φ_j, εy_j),
+and an argument -1 for the new rows, the logarithm of the determinant of U - z has Tr (Y - Vᵀ(U -
+z)⁻¹V) as its derivative in ε², Y = Σ y_jy_jᵀ. The limit of that logarithm is stationary in the
+unknowns of ``rfspec.algebraic.twin``, and depends on ε² through the Schur complement Σ n_iD_iv_i -
+V̄ᵀ(U - z)⁻¹V̄ alone, V̄ = bFP(Σ), P = P_0 + Σ n_iD_ia_i, P_0 what does not fluctuate; so that
 
-    Tr Vᵀ(U - z)⁻¹V/d = Σ n_i(1 - D_i)v_i + b²ψ_p ∫ P qE P,        Tr Ṽᵀ(U - z)⁻¹V/d = b²ψ_p ∫ P̃ qE P
+    Tr Vᵀ(U - z)⁻¹V/d = Σ n_i(1 - D_i)v_i + b²ψ_p ∫ P qE P,   Tr Ṽᵀ(U - z)⁻¹V/d = b²ψ_p ∫ P̃ qE P
 
-with factors in this order, and for triangular matrices -Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d stands above the diagonal. With
-h(λ) = (1 - e^{-c(λ+γ)})/(λ+γ), c = 2ω²τ/ψ_p, and y_0 the loss untrained,
+with factors in this order, and for triangular matrices -Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d stands above
+the diagonal. With h(λ) = (1 - e^{-c(λ+γ)})/(λ+γ), c = 2ω²τ/ψ_p, and y_0 the loss untrained,
 
     L_train = y_0 - Tr Vᵀ(2h - Uh²)V/d,      L_test = y_0 - 2 Tr ṼᵀhV/d + Tr Vᵀh Ũ hV/d
 
-are integrals around the spectrum, here on the cotangent contour of Talbot and Weideman, where N nodes err by 3.89^{-N}
-(Trefethen, Weideman, Schmelzer, BIT 46, 653, 2006). Beyond arXiv 2505.17638.
+are integrals around the spectrum, here on the cotangent contour of Talbot and Weideman, where N
+nodes err by 3.89^{-N} (Trefethen, Weideman, Schmelzer, BIT 46, 653, 2006). Beyond arXiv 2505.17638.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ FEWER = 6  # nodes less, of the integral that the error is estimated by
 EARLIEST = 1e-2  # cλ of the fastest mode where a scan of the training begins,
 LATEST = 40.0  # and of the slowest where it ends
 SMALLEST = 1e-16  # of the fastest mode: slower ones are not waited for
-END = 40  # decimal digits, beyond those asked for, by which z = 0 is approached at the end of training
+# decimal digits, beyond those asked for, by which z = 0 is approached at the end of training
+END = 40
 
 
 class Explained(NamedTuple):
@@ -50,11 +53,13 @@ class Losses(NamedTuple):
     Attributes
     ----------
     train, test : mpmath.mpf
-        L_train and L_test; L_test = ∞ at τ = ∞ where there are as many features as columns (p = nm).
+        L_train and L_test; L_test = ∞ at τ = ∞ where there are as many features as columns (p =
+        nm).
     slope, bend : mpmath.mpf
         First and second derivative of L_test in log τ.
     error : mpmath.mpf
-        Of the losses, absolute: the difference between two numbers of nodes; at τ = ∞ between two distances from z = 0.
+        Of the losses, absolute: the difference between two numbers of nodes; at τ = ∞ between two
+        distances from z = 0.
     """
 
     train: Any
@@ -65,7 +70,11 @@ class Losses(NamedTuple):
 
 
 def explained(
-    model: RandomFeatureModel, z: Any, digits: int = 40, *, activation: Callable[[Any], Any] | None = None
+    model: RandomFeatureModel,
+    z: Any,
+    digits: int = 40,
+    *,
+    activation: Callable[[Any], Any] | None = None,
 ) -> Explained:
     r"""What the features explain of the target, Tr Vᵀ(U - z)⁻¹V/d, at one z.
 
@@ -85,7 +94,8 @@ def explained(
     Returns
     -------
     Explained
-        ``.sample``, and ``.population`` with Ṽᵀ, the average over fresh samples, on the left; mpmath numbers.
+        ``.sample``, and ``.population`` with Ṽᵀ, the average over fresh samples, on the left;
+            mpmath numbers.
 
     Raises
     ------
@@ -171,7 +181,11 @@ def explained_twice(
 
 
 def losses(
-    model: RandomFeatureModel, tau: Any, digits: int = 30, *, activation: Callable[[Any], Any] | None = None
+    model: RandomFeatureModel,
+    tau: Any,
+    digits: int = 30,
+    *,
+    activation: Callable[[Any], Any] | None = None,
 ) -> Any:
     r"""Losses of the infinite model under gradient flow, to any precision.
 
@@ -239,7 +253,9 @@ def losses_of(of: Regression, tau: Any, digits: int) -> Losses:
             return Losses(end[0], mp.inf, zero, zero, abs(end[0] - near[0]))
         return Losses(*end, zero, zero, max(abs(a - b) for a, b in zip(near, end, strict=True)))
     c = 2 * of.pace * tau / of.equations.psi_p
-    with mp.workdps(mp.mp.dps + int(max(0, mp.log10(c * of.size)))):  # next to a hard edge at 0 digits are lost
+    with mp.workdps(
+        mp.mp.dps + int(max(0, mp.log10(c * of.size)))
+    ):  # next to a hard edge at 0 digits are lost
         return _checked(of, c, digits)
 
 
@@ -256,7 +272,9 @@ def scanned(of: Regression, tau: Any, digits: int) -> tuple[Any, Any, Any, Any]:
 
 
 def times_to_scan(of: Regression, count: int) -> list[Any]:
-    """Training times from where nothing is learnt yet to where nothing is left to learn, evenly in log τ."""
+    """Training times from where nothing is learnt yet to where nothing is left to learn,
+    evenly in log τ.
+    """
     eq, c = of.equations, of.equations.c
     features, columns = (1 + mp.sqrt(eq.psi_p)) ** 2, 1 + mp.sqrt(eq.psi_p / eq.psi_n)
     fastest = ((c.kappa2 * max(eq.values) + c.b2) * features + c.v2 + c.s2) * columns**2 + of.decay
@@ -277,8 +295,9 @@ def _checked(of: Regression, c: Any, digits: int) -> Losses:
 def _flowed(of: Regression, c: Any, digits: int, count: int) -> tuple[Any, Any, Any, Any]:
     r"""L_train, L_test and its first two derivatives in log c, by `count` nodes.
 
-    h(U) = (1/2πi)∮ e^{-cy}/y (U + γ - y)⁻¹ dy, y = -s/c, around y = 0 too, and with L = λ + γ
-    2h - λh² = (1 + γ/L - 2e^{-cL}γ/L - e^{-2cL}λ/L)/L, of which the terms without exponential are the residues at 0.
+    h(U) = (1/2πi)∮ e^{-cy}/y (U + γ - y)⁻¹ dy, y = -s/c, around y = 0 too, and with L = λ + γ 2h -
+    λh² = (1 + γ/L - 2e^{-cL}γ/L - e^{-2cL}λ/L)/L, of which the terms without exponential are the
+    residues at 0.
     """
     s, w = contour(count)
     solver = Solver(of.equations, digits)
@@ -292,7 +311,9 @@ def _flowed(of: Regression, c: Any, digits: int, count: int) -> tuple[Any, Any, 
     bend = 2 * (nodes.twice(second, w) + nodes.twice(first, first) - linear[2])
 
     doubled = Nodes(of, solver, [x / 2 - of.decay for x in y], twice=False)
-    train = of.untrained - doubled.once([a * (1 - 2 * of.decay / x) for a, x in zip(w, y, strict=True)], doubled.sample)
+    train = of.untrained - doubled.once(
+        [a * (1 - 2 * of.decay / x) for a, x in zip(w, y, strict=True)], doubled.sample
+    )
     if of.decay:
         train -= nodes.once([a * 2 * of.decay / x for a, x in zip(w, y, strict=True)], nodes.sample)
     return train, test, slope, bend

@@ -1,6 +1,7 @@
 r"""Train-loss drops of the bulks of a spectrum in multi-precision arithmetic.
 
-With E(z) = Tr Vᵀ(U - z)⁻¹V/d, V = bF(c_ξ + c_xαΣD/β) + (what it does not know of x), and γ' the weight decay on U,
+With E(z) = Tr Vᵀ(U - z)⁻¹V/d, V = bF(c_ξ + c_xαΣD/β) + (what it does not know of x), and γ' the
+weight decay on U,
 
     E(z) = b²ψ_p ∫ dρ_Σ (c_ξ + c_xαλD/β)² q/(1 + ψ_pTq) + c_x² (Tr Σ/d) (1 - D),
     drop = (1/π) ∫ dλ Im E(λ) (λ + 2γ')/(λ + γ')²
@@ -18,7 +19,10 @@ from ..models.model import RandomFeatureModel
 from . import curves, regression, twin
 
 FIRST, MANY, MOST = 32, 300, 10_000  # midpoints of a bulk
-AGREED = (1e-6, 1e-10)  # shares to which two rules have to agree; the second where the sum of all drops is not met
+AGREED = (
+    1e-6,
+    1e-10,
+)  # shares to which two rules have to agree; the second where the sum of all drops is not met
 SUM = 1e-14  # relative error of that sum
 
 
@@ -34,7 +38,9 @@ class _Explained:
         return regression.Nodes(self.of, self.solver, [mp.mpc(z)], twice=False).sample[0]
 
 
-def between(model: RandomFeatureModel, bulks: list[tuple[Any, Any]], digits: int, activation: Any = None) -> list[Any]:
+def between(
+    model: RandomFeatureModel, bulks: list[tuple[Any, Any]], digits: int, activation: Any = None
+) -> list[Any]:
     """The drop of each bulk, given the edges of all bulks in ζ = z - s².
 
     Of a bulk that is about to split what the others leave of all of it.
@@ -54,14 +60,18 @@ def between(model: RandomFeatureModel, bulks: list[tuple[Any, Any]], digits: int
 
 
 def _drop(task: _Explained, ends: tuple[Any, Any], most: int, agreed: float) -> Any:
-    """One bulk by the midpoint rule in θ, ζ = a(b/a)^{sin²(θ/2)}, thrice as many nodes at a time; None beyond `most`.
+    """One bulk by the midpoint rule in θ, ζ = a(b/a)^{sin²(θ/2)}, thrice as many nodes at a time;
+    None beyond `most`.
 
-    The error falls geometrically: where the last two sums agree to a share x, the last is good to x³, unless they agree
-    by chance, as sums of what oscillates may.
+    The error falls geometrically: where the last two sums agree to a share x, the last is good to
+    x³, unless they agree by chance, as sums of what oscillates may.
     """
     nodes, before = FIRST, None
     while nodes <= most:
-        total = mp.fsum(_term(task, ends, (j + mp.mpf(1) / 2) * mp.pi / nodes) for j in range(nodes)) / nodes
+        total = (
+            mp.fsum(_term(task, ends, (j + mp.mpf(1) / 2) * mp.pi / nodes) for j in range(nodes))
+            / nodes
+        )
         if before is not None and abs(total - before) <= agreed * abs(total):
             return total
         before, nodes = total, 3 * nodes

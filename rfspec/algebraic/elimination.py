@@ -1,19 +1,23 @@
-r"""The algebraic curve P(q, z) = 0 of the resolvent for a Σ with finitely many eigenvalues, and what follows from it.
+r"""The algebraic curve P(q, z) = 0 of the resolvent for a Σ with finitely many eigenvalues,
+and what follows from it.
 
-With Q = ψ_p q, ζ = z - s², A = 1 + b²Q and t = κ²Q/((1+δ)A), equations (6) and (7) of docs/theory.md become
+With Q = ψ_p q, ζ = z - s², A = 1 + b²Q and t = κ²Q/((1+δ)A), equations (6) and (7) of
+docs/theory.md become
 
-    v²b²Q + ψ_n/Q + v² + ψ_n b² = κ²ψ_n/t - κ² ∫ dρ_Σ λ/(1 + λt)                                    (25)
-    ζ = (t/κ²)(v²b² - ψ_n/Q²) + (ψ_n - ψ_p)/Q + (1 - ψ_n) b²/A                                       (26)
+    v²b²Q + ψ_n/Q + v² + ψ_n b² = κ²ψ_n/t - κ² ∫ dρ_Σ λ/(1 + λt)                                (25)
+    ζ = (t/κ²)(v²b² - ψ_n/Q²) + (ψ_n - ψ_p)/Q + (1 - ψ_n) b²/A                                  (26)
 
-Equation (26) is linear in t. Eliminated from (25), t leaves, with G = v²b²Q² - ψ_n and N = (ζQ - 1 + ψ_p)A + 1 - ψ_n,
+Equation (26) is linear in t. Eliminated from (25), t leaves, with G = v²b²Q² - ψ_n and N = (ζQ - 1
++ ψ_p)A + 1 - ψ_n,
 
-    (1 - ψ_n)v²Q + (ζQ - 1 + ψ_p)(v²Q + ψ_n) = G² ∫ dρ_Σ 1/(AG + λκ²QN)                                (27)
+    (1 - ψ_n)v²Q + (ζQ - 1 + ψ_p)(v²Q + ψ_n) = G² ∫ dρ_Σ 1/(AG + λκ²QN)                         (27)
 
-which for k nonzero eigenvalues is a polynomial of degree 3k + 2 in q and k + 1 in z. Equations (25) and (26) say that
-Φ(Q, t) is stationary; a branch point is where its Hessian vanishes, and eliminating Q, quadratic in (25), leaves one
-polynomial of degree 7k + 2 in t: the discriminant of P without its double points. Its real roots are isolated exactly.
-For Im z > 0 exactly one root has Im q > 0 and Im δ > 0, so of the real branch points the edges of the spectrum are
-those at which dδ/dq > 0 along the curve. None of this is in arXiv 2505.17638.
+which for k nonzero eigenvalues is a polynomial of degree 3k + 2 in q and k + 1 in z. Equations (25)
+and (26) say that Φ(Q, t) is stationary; a branch point is where its Hessian vanishes, and
+eliminating Q, quadratic in (25), leaves one polynomial of degree 7k + 2 in t: the discriminant of P
+without its double points. Its real roots are isolated exactly. For Im z > 0 exactly one root has Im
+q > 0 and Im δ > 0, so of the real branch points the edges of the spectrum are those at which dδ/dq
+> 0 along the curve. None of this is in arXiv 2505.17638.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ _NAMES = ("psi_p", "psi_n", "kappa2", "b2", "v2", "s2")
 
 
 class Numbers(NamedTuple):
-    """Everything that (25) and (26) depend on: symbols, exact rationals or multi-precision numbers."""
+    """What (25) and (26) depend on: symbols, exact rationals or multi-precision numbers."""
 
     psi_p: Any
     psi_n: Any
@@ -46,19 +50,22 @@ class Numbers(NamedTuple):
     weights: list[Any]
 
 
-# ------------------------------------------------------------------------------------------------- the curve
+# -------------------------------------------------------------------------------------------------
+# the curve
 
 
 def curve(model: RandomFeatureModel, digits: int = 40) -> sp.Poly:
-    r"""The polynomial P(q, z) with P(q(z), z) = 0 for the resolvent q(z) of a model, with exact rational coefficients.
+    r"""The polynomial P(q, z) with P(q(z), z) = 0 for the resolvent q(z) of a model,
+    with exact rational coefficients.
 
-    Equation (27), multiplied by its denominators; degree 3k + 2 in q and k + 1 in z for k nonzero eigenvalues of Σ.
+    Equation (27), multiplied by its denominators; degree 3k + 2 in q and k + 1 in z for k nonzero
+    eigenvalues of Σ.
 
     Parameters
     ----------
     model : RandomFeatureModel
-        Its Σ must have at most ``MAX_ATOMS`` distinct eigenvalues. ψ_p, ψ_n and Σ are taken for the exact numbers
-        that their doubles are.
+        Its Σ must have at most ``MAX_ATOMS`` distinct eigenvalues. ψ_p, ψ_n and Σ are taken for the
+        exact numbers that their doubles are.
     digits : int
         Decimal digits to which the Gaussian-equivalent constants are rounded to rationals.
 
@@ -100,7 +107,11 @@ def symbolic_curve(atoms: int = 1) -> sp.Poly:
     >>> P.degree_list(), len(P.terms())
     ((5, 2), 14)
     """
-    if isinstance(atoms, bool) or not isinstance(atoms, int | np.integer) or not 1 <= atoms <= MAX_ATOMS:
+    if (
+        isinstance(atoms, bool)
+        or not isinstance(atoms, int | np.integer)
+        or not 1 <= atoms <= MAX_ATOMS
+    ):
         raise ValueError(f"atoms must be an integer from 1 to {MAX_ATOMS}, got {atoms!r}")
     values = list(sp.symbols(f"lambda_1:{atoms + 1}"))
     weights = list(sp.symbols(f"w_1:{atoms + 1}")) if atoms > 1 else [sp.Integer(1)]
@@ -126,7 +137,11 @@ def _assemble(c: Numbers) -> sp.Poly:
             if i != j:
                 term = term * b
         left = left - term
-    return left.exquo(sp.Poly(c.psi_p, _Q, _Z)).primitive()[1] if c.psi_p.is_Symbol else left.primitive()[1]
+    return (
+        left.exquo(sp.Poly(c.psi_p, _Q, _Z)).primitive()[1]
+        if c.psi_p.is_Symbol
+        else left.primitive()[1]
+    )
 
 
 def model_numbers(model: RandomFeatureModel, digits: int, activation: Any = None) -> Numbers:
@@ -135,14 +150,16 @@ def model_numbers(model: RandomFeatureModel, digits: int, activation: Any = None
     covariance = model.covariance
     if not covariance.atomic:
         raise ValueError(
-            f"covariance must be a list of eigenvalues, such as rf.Atoms, for the algebraic curve, got "
+            "covariance must be a list of eigenvalues, such as rf.Atoms, for the algebraic "
+            "curve, got "
             f"{type(covariance).__name__}, a continuous law; rf.spectrum takes it"
         )
     with mp.workdps(digits + GUARD):
         values, weights = atoms(covariance)
         if len(values) > MAX_ATOMS:
             raise ValueError(
-                f"covariance must have at most {MAX_ATOMS} distinct eigenvalues for the algebraic curve, got "
+                f"covariance must have at most {MAX_ATOMS} distinct eigenvalues for the algebraic "
+                "curve, got "
                 f"{len(values)}; rf.spectrum takes any number"
             )
         c: Constants = constants(model, digits, activation)
@@ -158,11 +175,15 @@ def rational(c: Numbers) -> Numbers:
     """The same numbers as exact binary fractions."""
 
     def exact(x: Any) -> sp.Rational:
-        sign, mantissa, exponent, _ = x._mpf_  # mp.mpf(x) would round to the precision of the moment
+        sign, mantissa, exponent, _ = (
+            x._mpf_
+        )  # mp.mpf(x) would round to the precision of the moment
         return sp.Integer((-1) ** sign * int(mantissa)) * sp.Rational(2) ** exponent
 
     plain = {name: exact(getattr(c, name)) for name in _NAMES}
-    return Numbers(values=list(map(exact, c.values)), weights=_normalised(list(map(exact, c.weights))), **plain)
+    return Numbers(
+        values=list(map(exact, c.values)), weights=_normalised(list(map(exact, c.weights))), **plain
+    )
 
 
 def _normalised(weights: list[Any]) -> list[Any]:
@@ -172,7 +193,8 @@ def _normalised(weights: list[Any]) -> list[Any]:
 def atom(model: RandomFeatureModel, digits: int = 50, *, activation: Any = None) -> tuple[Any, Any]:
     r"""Place s² and mass of the atom, (0 where there is none), as mpmath numbers.
 
-    Mass max(0, 1 - r/ψ_p), where r d is the number of columns of U: r = 1 + ψ_n, or 1 if σ is exactly linear.
+    Mass max(0, 1 - r/ψ_p), where r d is the number of columns of U: r = 1 + ψ_n, or 1 if σ is
+    exactly linear.
 
     Parameters
     ----------
@@ -208,7 +230,8 @@ def atom_mass(c: Numbers) -> Any:
     return max(mp.mpf(0), 1 - ((1 if c.b2 else 0) + (c.psi_n if c.v2 else 0)) / c.psi_p)
 
 
-# ------------------------------------------------------------------------------------------------- density
+# -------------------------------------------------------------------------------------------------
+# density
 
 
 def density(model: RandomFeatureModel, x: Any, digits: int = 40, *, activation: Any = None) -> Any:
@@ -234,8 +257,8 @@ def density(model: RandomFeatureModel, x: Any, digits: int = 40, *, activation: 
     Raises
     ------
     ValueError
-        If x is not real and finite, Σ has too many eigenvalues or is no list of eigenvalues, or digits is out of
-        range.
+        If x is not real and finite, Σ has too many eigenvalues or is no list of eigenvalues, or
+        digits is out of range.
 
     Examples
     --------

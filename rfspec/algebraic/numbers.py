@@ -1,8 +1,10 @@
-"""What a model is made of, as multi-precision numbers, and the Gaussian-equivalent constants from them.
+"""What a model is made of, as multi-precision numbers,
+and the Gaussian-equivalent constants from them.
 
-Every double a user gave is taken for exactly what it is. For σ and c = α²σ_x²/Γ² the kernel
-K(c) = E[σ(Γz_1)σ(Γz_2)], z_1 and z_2 standard normal with correlation c, is E_u[g(u)²]; v² and s² are the paper's
-differences K(c) - μ0² - κ²σ_x² and K(1) - μ0² - κ²σ_x² - v² - b², with as many digits more as they cancel.
+Every double a user gave is taken for exactly what it is. For σ and c = α²σ_x²/Γ² the kernel K(c) =
+E[σ(Γz_1)σ(Γz_2)], z_1 and z_2 standard normal with correlation c, is E_u[g(u)²]; v² and s² are the
+paper's differences K(c) - μ0² - κ²σ_x² and K(1) - μ0² - κ²σ_x² - v² - b², with as many digits more
+as they cancel.
 """
 
 from __future__ import annotations
@@ -35,7 +37,11 @@ class Constants(NamedTuple):
 
 def check_digits(digits: Any) -> int:
     """A number of decimal digits that can be asked for."""
-    if isinstance(digits, bool) or not isinstance(digits, int | np.integer) or not 1 <= digits <= MAX_DIGITS:
+    if (
+        isinstance(digits, bool)
+        or not isinstance(digits, int | np.integer)
+        or not 1 <= digits <= MAX_DIGITS
+    ):
         raise ValueError(f"digits must be an integer from 1 to {MAX_DIGITS}, got {digits!r}")
     return int(digits)
 
@@ -48,7 +54,9 @@ def ratios(model: RandomFeatureModel) -> tuple[Any, Any]:
 def atoms(covariance: Covariance) -> tuple[list[Any], list[Any]]:
     """Distinct eigenvalues of Σ, ascending, and their weights, which sum to 1."""
     found: dict[float, Any] = {}
-    for value, weight in zip(np.asarray(covariance.values), np.asarray(covariance.weights), strict=True):
+    for value, weight in zip(
+        np.asarray(covariance.values), np.asarray(covariance.weights), strict=True
+    ):
         found[float(value)] = found.get(float(value), mp.mpf(0)) + mp.mpf(float(weight))
     total = mp.fsum(found.values())
     return [mp.mpf(v) for v in sorted(found)], [found[v] / total for v in sorted(found)]
@@ -90,7 +98,9 @@ def target_numbers(model: RandomFeatureModel) -> TargetNumbers:
     return TargetNumbers(signal, noise, alpha / beta, one)
 
 
-def constants(model: RandomFeatureModel, digits: int = 40, activation: Callable[[Any], Any] | None = None) -> Constants:
+def constants(
+    model: RandomFeatureModel, digits: int = 40, activation: Callable[[Any], Any] | None = None
+) -> Constants:
     r"""Gaussian-equivalent constants of a model to any precision.
 
     Parameters
@@ -99,8 +109,8 @@ def constants(model: RandomFeatureModel, digits: int = 40, activation: Callable[
     digits : int
         Correct decimal digits asked for, 1 to 500.
     activation : callable, optional
-        The model's σ for mpmath numbers, analytic on the real line; needed where σ is not one of the package's
-        own, which are known here.
+        The model's σ for mpmath numbers, analytic on the real line; needed where σ is not one of
+        the package's own, which are known here.
 
     Returns
     -------
@@ -114,8 +124,8 @@ def constants(model: RandomFeatureModel, digits: int = 40, activation: Callable[
 
     Notes
     -----
-    arXiv 2505.17638, section 3, as printed there: differences of averages, with working precision raised
-    until the digits asked for are left.
+    arXiv 2505.17638, section 3, as printed there: differences of averages, with working precision
+    raised until the digits asked for are left.
 
     Examples
     --------
@@ -131,7 +141,9 @@ def constants(model: RandomFeatureModel, digits: int = 40, activation: Callable[
         with mp.workdps(digits + GUARD):
             alpha2, beta2 = amplitudes(model.process)
             slope, zero = activation(mp.mpf(1)) - activation(mp.mpf(0)), mp.mpf(0)
-            return Constants(activation(zero), slope, alpha2 * slope**2, beta2 * slope**2, zero, zero)
+            return Constants(
+                activation(zero), slope, alpha2 * slope**2, beta2 * slope**2, zero, zero
+            )
     lost = 0
     while True:
         with mp.workdps(digits + GUARD + lost):
@@ -149,7 +161,8 @@ def constants(model: RandomFeatureModel, digits: int = 40, activation: Callable[
             if small >= floor or lost > 2 * digits + 60:
                 # what stays below rounding however precise the average: σ is linear
                 return result._replace(
-                    v2=v2 if abs(v2) >= floor else mp.mpf(0), s2=s2 if abs(s2) >= floor else mp.mpf(0)
+                    v2=v2 if abs(v2) >= floor else mp.mpf(0),
+                    s2=s2 if abs(s2) >= floor else mp.mpf(0),
                 )
             lost += digits + 30
 
@@ -165,7 +178,9 @@ def _is_affine(sigma: Callable[[Any], Any], digits: int) -> bool:
     return True
 
 
-def _averages(model: RandomFeatureModel, activation: Callable[[Any], Any] | None) -> Callable[[Any, Any], Any]:
+def _averages(
+    model: RandomFeatureModel, activation: Callable[[Any], Any] | None
+) -> Callable[[Any, Any], Any]:
     """A function of Γ² and 1 - c that returns E[σ], E[σ'], E[σ²] and K(c)."""
     sigma = model.activation
     if isinstance(sigma, Polynomial):
@@ -175,7 +190,8 @@ def _averages(model: RandomFeatureModel, activation: Callable[[Any], Any] | None
         return lambda gamma2, rest: _by_sums(activation, gamma2, rest)
     if not sigma.named:
         raise ValueError(
-            f"activation {sigma.name!r} is known in double precision only: give activation=, the same function "
+            f"activation {sigma.name!r} is known in double precision only: give activation=, the "
+            "same function "
             "for mpmath numbers"
         )
     return _KNOWN[sigma.name]
@@ -198,13 +214,22 @@ def _relu(gamma2: Any, rest: Any) -> tuple[Any, ...]:
 
 
 def _polynomial(coefficients: list[Any], gamma2: Any, rest: Any) -> tuple[Any, ...]:
-    """By moments: E[x^i y^j] = Σ_k (i over k)(j over k) k! cᵏ (i-k-1)!! (j-k-1)!! of a pair with correlation c."""
+    """By moments: E[x^i y^j] = Σ_k (i over k)(j over k) k! cᵏ (i-k-1)!! (j-k-1)!! of a pair with
+    correlation c.
+    """
     pairings = lambda n: 0 if n % 2 else mp.fac2(n - 1) if n else 1
     scaled = [a * mp.sqrt(gamma2) ** j for j, a in enumerate(coefficients)]
 
     def kernel(c: Any) -> Any:
         return mp.fsum(
-            a * b * mp.binomial(i, k) * mp.binomial(j, k) * mp.factorial(k) * c**k * pairings(i - k) * pairings(j - k)
+            a
+            * b
+            * mp.binomial(i, k)
+            * mp.binomial(j, k)
+            * mp.factorial(k)
+            * c**k
+            * pairings(i - k)
+            * pairings(j - k)
             for i, a in enumerate(scaled)
             for j, b in enumerate(scaled)
             for k in range(min(i, j) + 1)
@@ -220,9 +245,11 @@ def _tanh(gamma2: Any, rest: Any) -> tuple[Any, ...]:
 
 
 def _gelu(gamma2: Any, rest: Any) -> tuple[Any, ...]:
-    """Off the real axis each of two σ(sz) grows like exp(s²y²/2), and the Gaussian like exp(y²/2)."""
+    """Off the real axis each of two σ(sz) grows like exp(s²y²/2), the Gaussian like exp(y²/2)."""
     sigma = lambda x: x * mp.ncdf(x)
-    return _sums(sigma, gamma2, rest, lambda spread: mp.pi * mp.sqrt(2 / (_nats() * (1 + 2 * spread**2))))
+    return _sums(
+        sigma, gamma2, rest, lambda spread: mp.pi * mp.sqrt(2 / (_nats() * (1 + 2 * spread**2)))
+    )
 
 
 _KNOWN = {"erf": _erf, "sin": _sin, "relu": _relu, "tanh": _tanh, "gelu": _gelu}
@@ -234,10 +261,16 @@ def _by_sums(sigma: Callable[[Any], Any], gamma2: Any, rest: Any) -> tuple[Any, 
     goal = mp.mpf(10) ** (-mp.mp.dps + GUARD // 2)
     while width > 0.02:
         found = _sums(sigma, gamma2, rest, _step_of(width))
-        if last is not None and max(abs(a - b) for a, b in zip(found, last, strict=True)) < goal * found[2]:
+        if (
+            last is not None
+            and max(abs(a - b) for a, b in zip(found, last, strict=True)) < goal * found[2]
+        ):
             return found
         last, width = found, width * 3 / 5
-    raise ValueError("activation must be analytic on the real line: its averages do not settle as the step shrinks")
+    raise ValueError(
+        "activation must be analytic on the real line: its averages do not settle as the step "
+        "shrinks"
+    )
 
 
 def _nats() -> Any:
@@ -245,21 +278,28 @@ def _nats() -> Any:
 
 
 def _step_of(width: Any) -> Callable[[Any], Any]:
-    """The step that a Gaussian average of σ(sz), σ analytic within `width` of the real line, needs at each s."""
+    """The step that a Gaussian average of σ(sz), σ analytic within `width` of the real line,
+    needs at each s.
+    """
     return lambda spread: _step(width / spread)
 
 
 def _step(width: Any) -> Any:
-    """Step of the trapezoid rule for a Gaussian average analytic in |Im z| < width: exp(-2πd/h + d²/2) is its error."""
+    """Step of the trapezoid rule for a Gaussian average analytic in |Im z| < width:
+    exp(-2πd/h + d²/2) is its error.
+    """
     d = min(width, mp.sqrt(2 * _nats()))
     return 2 * mp.pi * d / (_nats() + d**2 / 2)
 
 
-def _sums(sigma: Callable[[Any], Any], gamma2: Any, rest: Any, step: Callable[[Any], Any]) -> tuple[Any, Any, Any, Any]:
+def _sums(
+    sigma: Callable[[Any], Any], gamma2: Any, rest: Any, step: Callable[[Any], Any]
+) -> tuple[Any, Any, Any, Any]:
     r"""The averages by trapezoid sums, in integers of fixed point.
 
-    With z_1,2 = a ± e, a and e independent of variance (1 ± c)/2, K(c) is a sum over a product lattice whose points all
-    lie on one line of arguments, where σ is tabulated. `step(s)` is the step that the average of σ(sz)² needs.
+    With z_1,2 = a ± e, a and e independent of variance (1 ± c)/2, K(c) is a sum over a product
+    lattice whose points all lie on one line of arguments, where σ is tabulated. `step(s)` is the
+    step that the average of σ(sz)² needs.
     """
     c = 1 - rest
     gamma = mp.sqrt(gamma2)
@@ -275,16 +315,26 @@ def _sums(sigma: Callable[[Any], Any], gamma2: Any, rest: Any, step: Callable[[A
     fixed = lambda x: int(mp.nint(mp.ldexp(x, bits)))
     table = np.array([fixed(sigma(unit * k)) for k in range(-size, size + 1)], object)
     bell = lambda many, h, s: np.array(
-        [fixed(mp.exp(-((h * k / s) ** 2) / 2) * h / (s * mp.sqrt(2 * mp.pi))) for k in range(-many, many + 1)], object
+        [
+            fixed(mp.exp(-((h * k / s) ** 2) / 2) * h / (s * mp.sqrt(2 * mp.pi)))
+            for k in range(-many, many + 1)
+        ],
+        object,
     )
     weight_a, weight_e = bell(many_a, a, wide), bell(many_e, e, thin)
     place = size + stride_a * np.arange(-many_a, many_a + 1)
     total = 0
     for k, w in zip(range(-many_e, many_e + 1), weight_e, strict=True):
-        total += w * (np.dot(weight_a, table[place + k * stride_e] * table[place - k * stride_e]) >> bits)
+        total += w * (
+            np.dot(weight_a, table[place + k * stride_e] * table[place - k * stride_e]) >> bits
+        )
     kernel = mp.ldexp(mp.mpf(int(total)), -3 * bits)
 
-    h = unit * int(step(gamma) * gamma / unit) if step(gamma) * gamma > unit else step(gamma) * gamma
+    h = (
+        unit * int(step(gamma) * gamma / unit)
+        if step(gamma) * gamma > unit
+        else step(gamma) * gamma
+    )
     many = int(reach * gamma / h) + 1
     z = [h * k / gamma for k in range(-many, many + 1)]
     w = [mp.exp(-(x**2) / 2) * h / (gamma * mp.sqrt(2 * mp.pi)) for x in z]

@@ -1,4 +1,6 @@
-"""What training explains of a target, in multi-precision arithmetic: the numbers of the regression and a contour."""
+"""What training explains of a target, in multi-precision arithmetic:
+the numbers of the regression and a contour.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ RATE = 3.89  # the error of the contour falls by this factor a node
 
 
 class Regression(NamedTuple):
-    """A model's numbers: `fixed` (P_0 as two coefficients), (a_i0, a_i1) and v_i of each kind, and P̃."""
+    """A model's numbers: `fixed` (P_0 as two coefficients), (a_i0, a_i1) and v_i of each kind,
+    and P̃.
+    """
 
     equations: Equations
     fixed: tuple[Any, Any]
@@ -67,7 +71,9 @@ def regression(model: RandomFeatureModel, digits: int, activation: Any = None) -
     fresh = (y.noise, seen)
     known = (data + y.noise**2, y.pace, mp.mpf(float(model.weight_decay)) / y.pace)
     if m == mp.inf:
-        return Regression(eq, (y.noise, mp.mpf(0)), [(mp.mpf(0), seen / n)], [data / n], fresh, *known)
+        return Regression(
+            eq, (y.noise, mp.mpf(0)), [(mp.mpf(0), seen / n)], [data / n], fresh, *known
+        )
     size = m * n
     cross = [(y.noise / size, m * seen / size), (y.noise / size, mp.mpf(0))]
     variance = [(m * data + y.noise**2) / size, y.noise**2 / size]
@@ -76,16 +82,21 @@ def regression(model: RandomFeatureModel, digits: int, activation: Any = None) -
 
 
 class Nodes:
-    """One- and two-point functions at points z, each of which stands for itself and its complex conjugate.
+    """One- and two-point functions at points z,
+    each of which stands for itself and its complex conjugate.
 
-    `fresh` of a pair (j, k) is Tr Vᵀ(U - z_j)⁻¹Ũ(U - z_k)⁻¹V/d, [with z_k, with its conjugate], j ≤ k.
+    `fresh` of a pair (j, k) is Tr Vᵀ(U - z_j)⁻¹Ũ(U - z_k)⁻¹V/d, [with z_k, with its conjugate], j ≤
+        k.
     """
 
     def __init__(self, of: Regression, solver: Solver, z: Sequence[Any], *, twice: bool = True):
         system = solver.exact
         many = [kind.many for kind in system.columns]
         states = [solver.at(x) for x in z]
-        at = [of.explained(many, [1 / (1 + d) for d in s.u[1:]], [s.u[0] * mean for mean in s.means]) for s in states]
+        at = [
+            of.explained(many, [1 / (1 + d) for d in s.u[1:]], [s.u[0] * mean for mean in s.means])
+            for s in states
+        ]
         self.sample, self.population = ([pair[k] for pair in at] for k in range(2))
         self.fresh: dict[tuple[int, int], tuple[Any, Any]] = {}
         if not twice:
@@ -99,14 +110,19 @@ class Nodes:
             for k in range(j, len(z)):
                 two = states[k]
                 conjugate = State(*([mp.conj(v) for v in part] for part in two))
-                self.fresh[j, k] = both(one, two, z[j], z[k]), both(one, conjugate, z[j], mp.conj(z[k]))
+                self.fresh[j, k] = (
+                    both(one, two, z[j], z[k]),
+                    both(one, conjugate, z[j], mp.conj(z[k])),
+                )
 
     def once(self, weights: Sequence[Any], function: Sequence[Any]) -> Any:
         """Σ w_j f_j over the points and their conjugates."""
         return 2 * mp.re(mp.fdot(weights, function))
 
     def twice(self, left: Sequence[Any], right: Sequence[Any]) -> Any:
-        """Σ l_j r_k Tr VᵀG_jŨG_kV/d over the pairs of points and conjugates; transposed the trace is the same."""
+        """Σ l_j r_k Tr VᵀG_jŨG_kV/d over the pairs of points and conjugates;
+        transposed the trace is the same.
+        """
         total = mp.mpf(0)
         for (j, k), (same, other) in self.fresh.items():
             total += mp.re(left[j] * (right[k] * same + mp.conj(right[k]) * other))
@@ -116,7 +132,9 @@ class Nodes:
 
 
 def contour(count: int) -> tuple[list[Any], list[Any]]:
-    """Points s and weights w of (1/2πi)∫ e^s f(s)/s ds ≃ Σ [w f(s) + c.c.] around the negative axis, Im s < 0."""
+    """Points s and weights w of (1/2πi)∫ e^s f(s)/s ds ≃ Σ [w f(s) + c.c.] around the negative
+    axis, Im s < 0.
+    """
     a, b, c, d = (mp.mpf(x) for x in ("0.5017", "0.6407", "-0.6122", "0.2645"))
     points, weights = [], []
     for k in range(count // 2):

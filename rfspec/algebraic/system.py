@@ -44,7 +44,9 @@ class Equations(NamedTuple):
             kinds = [Columns(self.psi_n, (m * v2 + s2) / size, b2 / size, m * kappa2 / size)]
             if m > 1:
                 kinds.append(Columns((m - 1) * self.psi_n, s2 / size, b2 / size, mp.mpf(0)))
-        powers = [[w * x**k for x, w in zip(self.values, self.weights, strict=True)] for k in range(4)]
+        powers = [
+            [w * x**k for x, w in zip(self.values, self.weights, strict=True)] for k in range(4)
+        ]
         return System(
             number(self.psi_p),
             [number(x) for x in self.values],
@@ -63,7 +65,9 @@ class State(NamedTuple):
 
 
 class Response(NamedTuple):
-    """At two points, as triangular matrices: what vanishes, D_i, and Tr FΣᵏFᵀ(U - z)⁻¹/p for k = 0, 1, 2."""
+    """At two points, as triangular matrices: what vanishes, D_i, and Tr FΣᵏFᵀ(U - z)⁻¹/p for k = 0,
+    1, 2.
+    """
 
     off: list[Triangular]
     D: list[Triangular]
@@ -89,12 +93,18 @@ class System(NamedTuple):
         E = [1 / (1 + low + high * x) for x in self.values]
         return State(u, E, [_dot(self.powers[k], E) for k in range(3)])
 
-    def response(self, one: State, two: State, z1: Any, z2: Any, source: Source = (0, 0, 0)) -> Response:
-        """The equations at two points, above the diagonal along each unknown and, last, along the source."""
+    def response(
+        self, one: State, two: State, z1: Any, z2: Any, source: Source = (0, 0, 0)
+    ) -> Response:
+        """The equations at two points, above the diagonal along each unknown and, last,
+        along the source.
+        """
         size = len(one.u) + 1
         unit = lambda i: tuple(int(i == k) for k in range(size))
         known = lambda x: Triangular(0, tuple(x * k for k in unit(size - 1)), 0)
-        q, *deltas = (Triangular(a, unit(i), b) for i, (a, b) in enumerate(zip(one.u, two.u, strict=True)))
+        q, *deltas = (
+            Triangular(a, unit(i), b) for i, (a, b) in enumerate(zip(one.u, two.u, strict=True))
+        )
         D = [(1 + delta).inverse() for delta in deltas]
         iota = Triangular(self.fixed[0] - z1, (0,) * size, self.fixed[0] - z2) + known(source[0])
         low, high = self.fixed[1] + known(source[1]), known(source[2])
@@ -107,7 +117,9 @@ class System(NamedTuple):
         below = list(zip((low * q).above, (high * q).above, strict=True))  # E' = -E (1 + ψ_pTq)' E
         means = [
             Triangular(
-                one.means[k], tuple(-self.psi_p * (a * moments[k] + b * moments[k + 1]) for a, b in below), two.means[k]
+                one.means[k],
+                tuple(-self.psi_p * (a * moments[k] + b * moments[k + 1]) for a, b in below),
+                two.means[k],
             )
             for k in range(3)
         ]
@@ -135,24 +147,37 @@ class System(NamedTuple):
         off = self.response(here, here, z, z).off
         return solved([list(row.above[:-1]) for row in off], [u[0], *(0 * v for v in u[1:])])
 
-    def moved(self, one: State, two: State, z1: Any, z2: Any, source: Source) -> tuple[Response, list[Any]]:
-        """The response, and the shares of its directions at which the equations hold with the source."""
+    def moved(
+        self, one: State, two: State, z1: Any, z2: Any, source: Source
+    ) -> tuple[Response, list[Any]]:
+        """The response, and the shares of its directions at which the equations hold with the
+        source.
+        """
         found = self.response(one, two, z1, z2, source)
         rows = [list(row.above[:-1]) for row in found.off]
         return found, [*solved(rows, [-row.above[-1] for row in found.off]), 1]
 
 
 def _dot(a: list[Any], b: list[Any]) -> Any:
-    return sum(x * y for x, y in zip(a, b, strict=True)) if isinstance(b[0], complex) else mp.fdot(a, b)
+    return (
+        sum(x * y for x, y in zip(a, b, strict=True))
+        if isinstance(b[0], complex)
+        else mp.fdot(a, b)
+    )
 
 
 def equations(model: RandomFeatureModel, digits: int, activation: Any = None) -> Equations:
     """The equations of a model with constants to `digits`."""
     return Equations(
-        *ratios(model), constants(model, digits, activation), *atoms(model.covariance), mp.mpf(model.noise_draws)
+        *ratios(model),
+        constants(model, digits, activation),
+        *atoms(model.covariance),
+        mp.mpf(model.noise_draws),
     )
 
 
 def from_numbers(c: Any) -> Equations:
     """The equations of numbers that are known already."""
-    return Equations(c.psi_p, c.psi_n, Constants(None, None, c.kappa2, c.b2, c.v2, c.s2), c.values, c.weights)
+    return Equations(
+        c.psi_p, c.psi_n, Constants(None, None, c.kappa2, c.b2, c.v2, c.s2), c.values, c.weights
+    )

@@ -1,9 +1,10 @@
-r"""Upper triangular 2×2 matrices as numbers: two points of a function, and what a source between them does to it.
+r"""Upper triangular 2×2 matrices as numbers: two points of a function,
+and what a source between them does to it.
 
-The inverse of [[U - z1, M], [0, U - z2]] has G1, G2 and -G1MG2 as its blocks, G_i = (U - z_i)⁻¹. Whatever holds for the
-resolvent of U, derived without exchanging factors, holds for it with 2×2 matrices in place of numbers. They are
-triangular and do not commute; the element above the diagonal is linear in the source, and here stands for several
-directions at once.
+The inverse of [[U - z1, M], [0, U - z2]] has G1, G2 and -G1MG2 as its blocks, G_i = (U - z_i)⁻¹.
+Whatever holds for the resolvent of U, derived without exchanging factors, holds for it with 2×2
+matrices in place of numbers. They are triangular and do not commute; the element above the diagonal
+is linear in the source, and here stands for several directions at once.
 """
 
 from __future__ import annotations
@@ -32,8 +33,12 @@ class Triangular:
 
     def __mul__(self, other: Any) -> Triangular:
         if not isinstance(other, Triangular):
-            return Triangular(self.first * other, tuple(a * other for a in self.above), self.second * other)
-        above = tuple(self.first * b + a * other.second for a, b in zip(self.above, other.above, strict=True))
+            return Triangular(
+                self.first * other, tuple(a * other for a in self.above), self.second * other
+            )
+        above = tuple(
+            self.first * b + a * other.second for a, b in zip(self.above, other.above, strict=True)
+        )
         return Triangular(self.first * other.first, above, self.second * other.second)
 
     def __rmul__(self, number: Any) -> Triangular:
@@ -54,7 +59,9 @@ def solved(rows: list[list[Any]], right: list[Any]) -> list[Any]:
     """A few linear equations by elimination, for any complex numbers."""
     rows = [[*row, value] for row, value in zip(rows, right, strict=True)]
     for i in range(len(rows)):
-        pivot = max(range(i, len(rows)), key=lambda k: abs(rows[k][i]) / max(map(abs, rows[k][:-1])))
+        pivot = max(
+            range(i, len(rows)), key=lambda k: abs(rows[k][i]) / max(map(abs, rows[k][:-1]))
+        )
         rows[i], rows[pivot] = rows[pivot], rows[i]
         for k in range(len(rows)):
             if k != i:

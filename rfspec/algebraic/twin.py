@@ -1,16 +1,17 @@
 r"""The fixed point and the two-point functions in multi-precision arithmetic.
 
-Given F, the matrix U is a fixed part and a sum of independent columns over d, of a few kinds: N_i = n_id of them with
-covariance C_i = ι_iI + β_iFFᵀ + γ_iFΣFᵀ. With all of the noise there are ψ_nd columns κFx + vω, divided by √ψ_n, and
-b²FFᵀ + s²I is fixed; with m draws of it, rotated, ψ_nd columns √m(κFx + vω) + bFξ + sω' and (m - 1)ψ_nd of
-bFξ + sω', divided by √(mψ_n). With D_i = 1/(1+δ_i), T = β_0 + Σ n_iD_i(β_i + γ_iλ) and E = 1/(1 + ψ_pTq)
+Given F, the matrix U is a fixed part and a sum of independent columns over d, of a few kinds: N_i =
+n_id of them with covariance C_i = ι_iI + β_iFFᵀ + γ_iFΣFᵀ. With all of the noise there are ψ_nd
+columns κFx + vω, divided by √ψ_n, and b²FFᵀ + s²I is fixed; with m draws of it, rotated, ψ_nd
+columns √m(κFx + vω) + bFξ + sω' and (m - 1)ψ_nd of bFξ + sω', divided by √(mψ_n). With D_i =
+1/(1+δ_i), T = β_0 + Σ n_iD_i(β_i + γ_iλ) and E = 1/(1 + ψ_pTq)
 
     1/q = ι_0 - z + Σ n_iD_iι_i + ∫ E T,    δ_i = ψ_p (ι_iq + β_i ∫ qE + γ_i ∫ λqE),
 
 which for m = ∞ is 1/q = s² - z + v²/(1+δ) + ∫ T/(1+ψ_pTq), δ = (ψ_p/ψ_n)[v²q + κ² ∫ λq/(1+ψ_pTq)]
-(arXiv 2505.17638, Theorem 3.1). They are written down once, with factors in the order of their derivation: for
-triangular matrices (``rfspec.algebraic.triangular``) the same lines give derivatives, for Newton's method, and
-two-point functions.
+(arXiv 2505.17638, Theorem 3.1). They are written down once, with factors in the order of their
+derivation: for triangular matrices (``rfspec.algebraic.triangular``) the same lines give
+derivatives, for Newton's method, and two-point functions.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ LOST = 10  # digits of an imaginary part that rounding may have taken
 
 
 class Point(NamedTuple):
-    """The resolvent q, the second unknown δ and the traces r and s at one z; of finite draws of the noise δ is δ_1."""
+    """The resolvent q, the second unknown δ and the traces r and s at one z;
+    of finite draws of the noise δ is δ_1.
+    """
 
     q: Any
     delta: Any
@@ -77,18 +80,24 @@ def solve(model: RandomFeatureModel, z: Any, digits: int = 40, *, activation: An
     """
     digits = check_digits(digits)
     with mp.workdps(digits + GUARD):
-        return solve_equations(equations(model, digits + GUARD, activation), mp.mpmathify(z), digits)
+        return solve_equations(
+            equations(model, digits + GUARD, activation), mp.mpmathify(z), digits
+        )
 
 
 def solve_equations(eq: Equations, z: Any, digits: int) -> Point:
-    """The same for given equations, at the working precision of the caller plus what is near an edge."""
+    """The same for given equations, at the working precision of the caller plus what is near an
+    edge.
+    """
     state = Solver(eq, digits).at(spectral_argument(z))
     s, r = (state.u[0] * mean for mean in state.means[:2])
     return Point(state.u[0], state.u[1], r, s)
 
 
 class Solver:
-    """Solutions at one z after another: in double precision to start with, and from the last one where that serves."""
+    """Solutions at one z after another: in double precision to start with,
+    and from the last one where that serves.
+    """
 
     def __init__(self, eq: Equations, digits: int):
         self.eq, self.digits = eq, digits
@@ -96,7 +105,9 @@ class Solver:
         self.last: list[Any] | None = None
 
     def at(self, z: Any) -> State:
-        """The state at Im z ≥ 0. Exactly one root has Im u > 0 in all unknowns, and at z < 0 exactly one u > 0."""
+        """The state at Im z ≥ 0. Exactly one root has Im u > 0 in all unknowns,
+        and at z < 0 exactly one u > 0.
+        """
         for start in (self._near, self._quick):
             u = self._polished(start(z), z)
             if u is not None and self._certain(u, z):
@@ -105,18 +116,27 @@ class Solver:
             u = self._polished(self._continued(self.exact, z), z)
             if u is None:
                 raise ArithmeticError(
-                    f"the fixed point did not settle at z = {mp.nstr(z, 12)}: it is the atom or an edge"
+                    f"the fixed point did not settle at z = {mp.nstr(z, 12)}: it is the atom or "
+                    "an edge"
                 )
             small = -(mp.mpf(10) ** (-self.digits // 2))
             if any(mp.im(v) < small * abs(v) for v in u):
-                raise ArithmeticError(f"the fixed point at z = {mp.nstr(z, 12)} left the physical branch")
+                raise ArithmeticError(
+                    f"the fixed point at z = {mp.nstr(z, 12)} left the physical branch"
+                )
         self.last = u
         return self.exact.state(u)
 
     def _certain(self, u: list[Any], z: Any) -> bool:
-        """By signs beyond rounding; in a gap of the real axis, where u is real, Im u > 0 above it if du/dz > 0."""
-        zero = [kind.iota == kind.beta == kind.gamma == 0 for kind in self.exact.columns]  # its δ_i is 0
-        keep = lambda values: [v for v, empty in zip(values, [False, *zero], strict=True) if not empty]
+        """By signs beyond rounding; in a gap of the real axis, where u is real,
+        Im u > 0 above it if du/dz > 0.
+        """
+        zero = [
+            kind.iota == kind.beta == kind.gamma == 0 for kind in self.exact.columns
+        ]  # its δ_i is 0
+        keep = lambda values: [
+            v for v, empty in zip(values, [False, *zero], strict=True) if not empty
+        ]
         small = mp.mpf(10) ** (LOST - mp.mp.dps)
         if z.real < 0:
             return all(mp.re(v) > 0 and mp.im(v) > -small * abs(v) for v in keep(u))
@@ -163,7 +183,8 @@ class Solver:
         return None
 
     def _continued(self, system: System, z: Any) -> list[Any] | None:
-        """From far above, the height over the real axis divided by 2 at each level, to well below the distance to s².
+        """From far above, the height over the real axis divided by 2 at each level,
+        to well below the distance to s².
 
         Left of the spectrum a height of the size of z will do; at s² itself no height does.
         """
@@ -193,17 +214,24 @@ class Solver:
 def gap_share(system: System, state: State) -> Any:
     r"""Share of the eigenvalues left of a gap, exactly, from the signs of q, 1+δ_i and E there.
 
-    θ(-q) - (1/ψ_p) [ Σ n_i θ(-1-δ_i) + ∫ dρ_Σ θ(-E) ]: the imaginary part over π of the logarithm of det(U - z).
+    θ(-q) - (1/ψ_p) [ Σ n_i θ(-1-δ_i) + ∫ dρ_Σ θ(-E) ]: the imaginary part over π of the logarithm
+    of det(U - z).
     """
     q, *deltas = (mp.re(v) for v in state.u)
-    columns = mp.fsum(kind.many for kind, delta in zip(system.columns, deltas, strict=True) if 1 + delta < 0)
+    columns = mp.fsum(
+        kind.many for kind, delta in zip(system.columns, deltas, strict=True) if 1 + delta < 0
+    )
     below = mp.fsum(w for w, e in zip(system.powers[0], state.E, strict=True) if mp.re(e) < 0)
     return (q < 0) - (columns + below) / system.psi_p
 
 
 def edge_near(solver: Solver, edge: Any, gap: Any) -> Any:
-    """The edge that an approximation to it means, sought from the side of the gap; NaN where none is there."""
-    away = max(-abs(edge), min(abs(edge), gap - edge))  # a gap may be thousands of times wider than its edge's place
+    """The edge that an approximation to it means, sought from the side of the gap;
+    NaN where none is there.
+    """
+    away = max(
+        -abs(edge), min(abs(edge), gap - edge)
+    )  # a gap may be thousands of times wider than its edge's place
     for decades in range(2, 16, 2):
         outside = edge + away * mp.mpf(10) ** -decades
         found = _fold(solver, outside, edge)

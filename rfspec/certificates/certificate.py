@@ -1,4 +1,5 @@
-"""A certificate: what was returned beside the same numbers from the ground truth, and the true errors.
+"""A certificate: what was returned beside the same numbers from the ground truth,
+and the true errors.
 
 Of a spectrum, of a learning curve, of a best training time.
 """
@@ -23,14 +24,18 @@ from ..training.learning_curves import LearningCurve
 
 DIGITS, DIGITS_OF_LOSSES = 40, 20
 SCANNED, SCAN = 10, 40  # digits of a scan of the training, and its number of times
-INSIDE = (0.05, 0.5, 0.95)  # places in each bulk, as shares of its width, at which densities are compared
+INSIDE = (
+    0.05,
+    0.5,
+    0.95,
+)  # places in each bulk, as shares of its width, at which densities are compared
 
 
 class Row(NamedTuple):
     """One number: what was returned, what is true, and the true and the claimed error.
 
-    Errors are relative, to the larger of the two numbers; of an edge, to its distance from s². Those of masses and
-    losses are absolute, since exact values may be 0.
+    Errors are relative, to the larger of the two numbers; of an edge, to its distance from s².
+    Those of masses and losses are absolute, since exact values may be 0.
     """
 
     name: str
@@ -51,11 +56,13 @@ class Certificate(NamedTuple):
     Attributes
     ----------
     rows : tuple of Row
-        Of a spectrum constants, edges, masses, train-loss drops, densities; of a curve both losses at each τ; of a best
-        time the losses there and at the ends, the time itself and the ends of its window.
+        Of a spectrum constants, edges, masses, train-loss drops, densities; of a curve both losses
+        at each τ; of a best time the losses there and at the ends, the time itself and the ends of
+        its window.
     complete : bool
-        Whether nothing is missing: every bulk of a spectrum; no time better than the best, nor one in its window that
-        is worse than the window allows, among 40 times from 0 to ∞ and the minima between them.
+        Whether nothing is missing: every bulk of a spectrum; no time better than the best, nor one
+        in its window that is worse than the window allows, among 40 times from 0 to ∞ and the
+        minima between them.
     digits : int
         Decimal digits of the truth.
     remark : str
@@ -76,13 +83,17 @@ class Certificate(NamedTuple):
     @property
     def worst(self) -> Row:
         """The row whose true error is largest beside the claimed one."""
-        return max(self.rows, key=lambda r: r.error / r.claimed_error if r.claimed_error else float(r.error > 0))
+        return max(
+            self.rows,
+            key=lambda r: r.error / r.claimed_error if r.claimed_error else float(r.error > 0),
+        )
 
     def __str__(self) -> str:
         lines = [f"{self.model!r}, checked to {self.digits} digits"]
         lines.append(f"{'':<22}{'value':>24}{'true error':>12}{'claimed':>10}")
         lines += [
-            f"{r.name:<22}{r.value:24.16e}{r.error:12.1e}{r.claimed_error:10.1e}{'' if r.honest else '  TOO SMALL'}"
+            f"{r.name:<22}{r.value:24.16e}{r.error:12.1e}{r.claimed_error:10.1e}"
+            f"{'' if r.honest else '  TOO SMALL'}"
             for r in self.rows
         ]
         lines.append(self.remark)
@@ -95,22 +106,25 @@ def certify(
     *,
     activation: Callable[[Any], Any] | None = None,
 ) -> Certificate:
-    r"""Recompute a result in multi-precision arithmetic and return the true errors beside the claimed ones.
+    r"""Recompute a result in multi-precision arithmetic and return the true errors beside the
+    claimed ones.
 
-    Of a spectrum: constants by averages in mpmath; edges as roots of the exact discriminant; masses as the exact sums
-    of ranks and weights that the signs of q and δ at those edges give; train-loss drops by integrals between these
-    edges, and densities at three places of each bulk, from the twin solver. With finite draws of the noise edges are
-    sought next to those found, and masses are counted on both sides of every gap. Of curves and best times: losses by
-    the twin's contour integrals, and where they are stationary. None of it shares code with the JAX core.
+    Of a spectrum: constants by averages in mpmath; edges as roots of the exact discriminant; masses
+    as the exact sums of ranks and weights that the signs of q and δ at those edges give; train-loss
+    drops by integrals between these edges, and densities at three places of each bulk, from the
+    twin solver. With finite draws of the noise edges are sought next to those found, and masses are
+    counted on both sides of every gap. Of curves and best times: losses by the twin's contour
+    integrals, and where they are stationary. None of it shares code with the JAX core.
 
     Parameters
     ----------
     result : RandomFeatureModel, Spectrum, LearningCurve or EarlyStopping
-        Of a model, its spectrum is certified. With all of the noise the Σ of a spectrum must have at most
-        ``rf.algebraic.MAX_ATOMS`` distinct eigenvalues. A curve must be the theory's, under gradient flow.
+        Of a model, its spectrum is certified. With all of the noise the Σ of a spectrum must have
+        at most ``rf.algebraic.MAX_ATOMS`` distinct eigenvalues. A curve must be the theory's, under
+        gradient flow.
     digits : int, optional
-        Decimal digits of the recomputation, 20 to 500: 40 for spectra and 20 for losses, a few seconds for each τ and
-        half a minute for a best time.
+        Decimal digits of the recomputation, 20 to 500: 40 for spectra and 20 for losses, a few
+        seconds for each τ and half a minute for a best time.
     activation : callable, optional
         σ for mpmath numbers, needed where it is a function of the user's.
 
@@ -122,8 +136,8 @@ def certify(
     Raises
     ------
     ValueError
-        If digits is out of range, Σ has too many eigenvalues, σ is not known to mpmath, or a curve was not computed
-        from a model or was trained in steps.
+        If digits is out of range, Σ has too many eigenvalues, σ is not known to mpmath, or a curve
+        was not computed from a model or was trained in steps.
     ConvergenceError
         If ``rf.spectrum`` itself reports a failure.
 
@@ -137,7 +151,9 @@ def certify(
     True
     """
     losses = isinstance(result, LearningCurve | EarlyStopping)
-    digits = (DIGITS_OF_LOSSES if losses else DIGITS) if digits is None else numbers.check_digits(digits)
+    digits = (
+        (DIGITS_OF_LOSSES if losses else DIGITS) if digits is None else numbers.check_digits(digits)
+    )
     if digits < 20:
         raise ValueError(f"digits must be at least 20 to check doubles, got {digits}")
     if isinstance(result, LearningCurve | EarlyStopping):
@@ -147,14 +163,21 @@ def certify(
         with mp.workdps(digits + numbers.GUARD):
             of = regression.regression(model, digits + numbers.GUARD, activation)
             if isinstance(result, LearningCurve):
-                return Certificate(model, tuple(_losses(result, of, digits)), True, digits, "both losses at every time")
+                return Certificate(
+                    model,
+                    tuple(_losses(result, of, digits)),
+                    True,
+                    digits,
+                    "both losses at every time",
+                )
             rows, missing = _stopping(result, of, digits)
-        return Certificate(model, tuple(rows), not missing, digits, missing or "no time is better than the best")
+        return Certificate(
+            model, tuple(rows), not missing, digits, missing or "no time is better than the best"
+        )
     model = result.model if isinstance(result, Spectrum) else result
     sp = result if isinstance(result, Spectrum) else spectrum(result)
-    rows, complete = _of_draws(sp, digits, activation) if np.isfinite(model.noise_draws) else _of_all(
-        sp, digits, activation
-    )  # fmt: skip
+    certify_rows = _of_draws if np.isfinite(model.noise_draws) else _of_all
+    rows, complete = certify_rows(sp, digits, activation)
     remark = "every bulk was found" if complete else "THE NUMBER OF BULKS IS WRONG"
     return Certificate(sp.model, tuple(rows), complete, digits, remark)
 
@@ -195,13 +218,17 @@ def _atom(sp: Spectrum, mass: Any) -> Iterator[Row]:
 
 
 def _edges(sp: Spectrum, truth: list[Any]) -> Iterator[Row]:
-    for i, (exact_zeta, zeta, error) in enumerate(zip(truth, _ends(sp), sp.edge_error, strict=True)):
+    for i, (exact_zeta, zeta, error) in enumerate(
+        zip(truth, _ends(sp), sp.edge_error, strict=True)
+    ):
         yield _row(f"edge {i + 1} - s²", zeta, exact_zeta, error)
 
 
 def _ends(sp: Spectrum) -> np.ndarray:
     """Edges in ζ, shape [2B]."""
-    return np.stack([np.asarray(sp.support.lower), np.asarray(sp.support.upper)], 1)[: sp.count].ravel()
+    return np.stack([np.asarray(sp.support.lower), np.asarray(sp.support.upper)], 1)[
+        : sp.count
+    ].ravel()
 
 
 def _masses(sp: Spectrum, truth: Any, folds: list[branch_points.Fold]) -> Iterator[Row]:
@@ -211,12 +238,19 @@ def _masses(sp: Spectrum, truth: Any, folds: list[branch_points.Fold]) -> Iterat
         yield _row(f"mass of bulk {i + 1}", bulk.mass, b - a, 8 * EPS, absolute=True)
 
 
-def _drops(sp: Spectrum, folds: list[branch_points.Fold], digits: int, activation: Any) -> Iterator[Row]:
+def _drops(
+    sp: Spectrum, folds: list[branch_points.Fold], digits: int, activation: Any
+) -> Iterator[Row]:
     ends = [(a.zeta, b.zeta) for a, b in zip(folds[::2], folds[1::2], strict=True)]
     found = drops.between(sp.model, ends, digits, activation)
     for i, (bulk, drop) in enumerate(zip(sp.bulks, found, strict=True)):
         size = max(abs(drop), abs(bulk.loss_drop))
-        yield _row(f"drop of bulk {i + 1}", bulk.loss_drop, drop, bulk.loss_drop_error / size if size else 0.0)
+        yield _row(
+            f"drop of bulk {i + 1}",
+            bulk.loss_drop,
+            drop,
+            bulk.loss_drop_error / size if size else 0.0,
+        )
 
 
 def _densities(sp: Spectrum, eq: Any, digits: int) -> Iterator[Row]:
@@ -227,17 +261,24 @@ def _densities(sp: Spectrum, eq: Any, digits: int) -> Iterator[Row]:
         for share in INSIDE:
             x = location + float(low) + share * float(high - low)
             point = twin.solve_equations(eq, mp.mpf(x), digits)
-            here = solve(sp.model, np.array([x]))  # an array, since next to the atom few digits are left
+            here = solve(
+                sp.model, np.array([x])
+            )  # an array, since next to the atom few digits are left
             q = complex(here.q[0])
-            claimed = float(here.error[0]) * abs(q) / q.imag if q.imag and here.status[0] != 2 else np.inf
+            claimed = (
+                float(here.error[0]) * abs(q) / q.imag if q.imag and here.status[0] != 2 else np.inf
+            )
             yield _row(f"density in bulk {i + 1}", sp.density(x), mp.im(point.q) / mp.pi, claimed)
 
 
-# ------------------------------------------------------------------------------------- finite draws of the noise
+# ------------------------------------------------------------------------------------- finite draws
+# of the noise
 
 
 def _of_draws(sp: Spectrum, digits: int, activation: Any) -> tuple[list[Row], bool]:
-    """Rows of a spectrum with finite draws, and whether the masses on both sides of every gap agree."""
+    """Rows of a spectrum with finite draws,
+    and whether the masses on both sides of every gap agree.
+    """
     with mp.workdps(digits + numbers.GUARD):
         eq = system.equations(sp.model, digits + numbers.GUARD, activation)
         solver, ends = twin.Solver(eq, digits), [mp.mpf(float(x)) for x in _ends(sp)]
@@ -250,7 +291,13 @@ def _of_draws(sp: Spectrum, digits: int, activation: Any) -> tuple[list[Row], bo
         for i, edge in enumerate(ends):
             upper = i % 2 == 1
             beyond = (
-                ends[i + 1] if upper and i + 1 < len(ends) else 2 * edge if upper else ends[i - 1] if i else 0 * edge
+                ends[i + 1]
+                if upper and i + 1 < len(ends)
+                else 2 * edge
+                if upper
+                else ends[i - 1]
+                if i
+                else 0 * edge
             )
             if edge == 0:
                 truth.append(edge if rank == eq.psi_p else mp.nan)
@@ -263,19 +310,27 @@ def _of_draws(sp: Spectrum, digits: int, activation: Any) -> tuple[list[Row], bo
         for i, (bulk, a, b) in enumerate(zip(sp.bulks, left, right, strict=True)):
             rows.append(_row(f"mass of bulk {i + 1}", bulk.mass, b - a, 8 * EPS, absolute=True))
         rows += _densities(sp, eq, digits)
-        complete = all(abs(a - b) < mp.mpf(10) ** -digits for a, b in zip([empty, *right], [*left, 1], strict=True))
+        complete = all(
+            abs(a - b) < mp.mpf(10) ** -digits
+            for a, b in zip([empty, *right], [*left, 1], strict=True)
+        )
     return rows, complete
 
 
-# -------------------------------------------------------------------------------------------------------- losses
+# --------------------------------------------------------------------------------------------------
+# losses
 
 
 def _losses(curve: LearningCurve, of: regression.Regression, digits: int) -> Iterator[Row]:
     columns = (curve.tau, curve.train, curve.test, curve.train_error, curve.error)
-    for tau, train, test, train_error, test_error in zip(*(np.ravel(np.asarray(a)) for a in columns), strict=True):
+    for tau, train, test, train_error, test_error in zip(
+        *(np.ravel(np.asarray(a)) for a in columns), strict=True
+    ):
         truth = curves.losses_of(of, mp.mpf(float(tau)), digits)
         for name, value, error in (("train", train, train_error), ("test", test, test_error)):
-            yield _row(f"{name} at τ = {tau:.6g}", value, getattr(truth, name), error, absolute=True)
+            yield _row(
+                f"{name} at τ = {tau:.6g}", value, getattr(truth, name), error, absolute=True
+            )
 
 
 def _stopping(stop: EarlyStopping, of: regression.Regression, digits: int) -> tuple[list[Row], str]:
@@ -300,12 +355,18 @@ def _stopping(stop: EarlyStopping, of: regression.Regression, digits: int) -> tu
         edge = mp.mpf(float(getattr(stop.window, name)))
         if 0 < edge < mp.inf:
             place, _ = _root(of, edge, digits, lambda at: (at.test - level, at.slope))
-            rows.append(_row(f"{name} end of window", edge, place, getattr(stop.window_error, name)))
+            rows.append(
+                _row(f"{name} end of window", edge, place, getattr(stop.window_error, name))
+            )
     return rows, _better(stop, of, end, level)
 
 
-def _root(of: regression.Regression, tau: Any, digits: int, condition: Callable[[Any], tuple[Any, Any]]) -> Any:
-    """Where a condition on the losses vanishes near τ, by Newton's method in log τ, and L_test there."""
+def _root(
+    of: regression.Regression, tau: Any, digits: int, condition: Callable[[Any], tuple[Any, Any]]
+) -> Any:
+    """Where a condition on the losses vanishes near τ, by Newton's method in log τ,
+    and L_test there.
+    """
     for _ in range(8):
         at = curves.losses_of(of, tau, digits)
         value, slope = condition(at)
@@ -319,13 +380,20 @@ def _root(of: regression.Regression, tau: Any, digits: int, condition: Callable[
 
 
 def _better(stop: EarlyStopping, of: regression.Regression, end: Any, level: Any) -> str:
-    """A time better than the best, or one inside the window that is too bad, in words; else nothing."""
+    """A time better than the best, or one inside the window that is too bad, in words;
+    else nothing.
+    """
     seen = [(mp.mpf(0), of.untrained, 0), *_minima(of), (mp.inf, end.test, 0)]
-    margin = mp.mpf(float(stop.error)) + mp.mpf(10) ** (1 - SCANNED) * of.untrained * mp.mpf("0.001")
+    margin = mp.mpf(float(stop.error)) + mp.mpf(10) ** (1 - SCANNED) * of.untrained * mp.mpf(
+        "0.001"
+    )
     tau, test, _ = min(seen, key=lambda x: x[1])
     if test < mp.mpf(float(stop.test)) - margin:
         return f"A BETTER TIME IS {mp.nstr(tau, 6)}, WITH L_test = {mp.nstr(test, 12)}"
-    low, high = (mp.mpf(float(x)) * (1 + sign * mp.mpf("1e-6")) for x, sign in zip(stop.window, (1, -1), strict=True))
+    low, high = (
+        mp.mpf(float(x)) * (1 + sign * mp.mpf("1e-6"))
+        for x, sign in zip(stop.window, (1, -1), strict=True)
+    )
     worst = max((x for x in seen if low <= x[0] <= high), key=lambda x: x[1], default=None)
     if worst is not None and worst[1] > level + margin:
         return f"INSIDE THE WINDOW, AT {mp.nstr(worst[0], 6)}, L_test IS {mp.nstr(worst[1], 12)}"
@@ -333,7 +401,9 @@ def _better(stop: EarlyStopping, of: regression.Regression, end: Any, level: Any
 
 
 def _minima(of: regression.Regression) -> list[tuple[Any, Any, Any]]:
-    """(τ, L_test, its slope in log τ) over the whole training, and at the minima between two of these times."""
+    """(τ, L_test, its slope in log τ) over the whole training,
+    and at the minima between two of these times.
+    """
     look = lambda tau: (tau, *curves.scanned(of, tau, SCANNED)[1:3])
     with mp.workdps(SCANNED + numbers.GUARD):
         seen = [look(tau) for tau in curves.times_to_scan(of, SCAN)]

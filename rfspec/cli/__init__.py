@@ -19,7 +19,9 @@ LONGEST = 1000  # characters of a message
 
 
 def _keep_compiled() -> None:
-    """Keep compiled kernels between processes, which halves the time of a short command, unless told otherwise."""
+    """Keep compiled kernels between processes, which halves the time of a short command,
+    unless told otherwise.
+    """
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rfspec"
         jax.config.update("jax_compilation_cache_dir", str(cache))
@@ -29,20 +31,29 @@ def _keep_compiled() -> None:
 def main() -> None:
     """Run the command.
 
-    What is wrong with the input is one sentence on stderr and exit status 2; what only the numbers, the disk or the
-    memory can tell is one and exit status 1. A warning is a sentence too.
+    What is wrong with the input is one sentence on stderr and exit status 2; what only the numbers,
+    the disk or the memory can tell is one and exit status 1. A warning is a sentence too.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are no text
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # names of files may hold bytes that are no text
     _keep_compiled()
-    warnings.showwarning = lambda message, *_: typer.echo(f"warning: {_sentence(message)}", err=True)
+    warnings.showwarning = lambda message, *_: typer.echo(
+        f"warning: {_sentence(message)}", err=True
+    )
     try:
         app()
     except ConvergenceError as e:
         _fail(str(e), 1)
     except OSError as e:
-        _fail(str(e) if e.errno is None else f"{e.filename or 'the output'} could not be used: {e.strerror}", 1)
+        _fail(
+            str(e)
+            if e.errno is None
+            else f"{e.filename or 'the output'} could not be used: {e.strerror}",
+            1,
+        )
     except (ValueError, NotImplementedError) as e:
         _fail(str(e), 2)
     except MemoryError as e:

@@ -1,4 +1,6 @@
-"""The demonstration: three models, each as exact theory, as sampled features, and as real training steps."""
+"""The demonstration: three models, each as exact theory, as sampled features,
+and as real training steps.
+"""
 
 from __future__ import annotations
 
@@ -64,13 +66,21 @@ def digits() -> np.ndarray:
 
 
 def cases(scale: float = 1.0) -> list[Case]:
-    """The paper's Fig. 4 model, the same with two data variances, and the digits; `scale` shrinks the samples."""
+    """The paper's Fig. 4 model, the same with two data variances, and the digits;
+    `scale` shrinks the samples.
+    """
     images = digits()
     two = Atoms([0.5, 1.5], [0.5, 0.5])
     d, steps = max(4, round(40 * scale)), max(100, round(MOST_STEPS * scale**3))
     return [
         Case("isotropic", "Fig. 4 model, Σ = I", RandomFeatureModel(64.0, 8.0, t=0.01), d, steps),
-        Case("two_atoms", "Σ = ½δ(0.5) + ½δ(1.5)", RandomFeatureModel(64.0, 8.0, t=0.01, covariance=two), d, steps),
+        Case(
+            "two_atoms",
+            "Σ = ½δ(0.5) + ½δ(1.5)",
+            RandomFeatureModel(64.0, 8.0, t=0.01, covariance=two),
+            d,
+            steps,
+        ),
         Case(
             "digits",
             "8×8 digit images",
@@ -100,7 +110,9 @@ def run_case(case: Case, seed: int = 0, tick: Callable[[str], Any] = lambda _: N
     times, paper = timescales(sp, "spectrum"), timescales(sp, "paper")
     tick(f"{case.title}: sampled features")
     with _timed(seconds, "sample"):
-        matrices = jax.block_until_ready(sample(jax.random.key(seed), case.model, case.d, data=case.data))
+        matrices = jax.block_until_ready(
+            sample(jax.random.key(seed), case.model, case.d, data=case.data)
+        )
     tick(f"{case.title}: diagonalise")
     with _timed(seconds, "diagonalise"):
         basis = jax.block_until_ready(eigenbasis(matrices))
@@ -113,16 +125,22 @@ def run_case(case: Case, seed: int = 0, tick: Callable[[str], Any] = lambda _: N
     fastest = float(case.model.time_unit / basis.eigenvalues[-1])
     with _timed(seconds, "gradient descent"):
         steps = np.unique(np.geomspace(1, case.steps, 20).astype(int))
-        descent = jax.block_until_ready(gradient_descent(matrices, steps, fastest / 3 * matrices.d**2))
+        descent = jax.block_until_ready(
+            gradient_descent(matrices, steps, fastest / 3 * matrices.d**2)
+        )
     landing = compare(gradient_flow(basis, descent.tau), descent)
     worst = max(landing.train, landing.test)
     return Outcome(case, sp, times, paper, sampled, comparison, flow, descent, worst, seconds)
 
 
-def run(out: str | Path = "results/demo", *, scale: float = 1.0, progress: bool = True) -> list[Outcome]:
+def run(
+    out: str | Path = "results/demo", *, scale: float = 1.0, progress: bool = True
+) -> list[Outcome]:
     """Run all cases, write a PNG and CSVs for each into `out`, and return what they yield."""
     out, outcomes = Path(out), []
-    with tqdm(total=12, disable=not progress, bar_format="{n_fmt}/{total_fmt} {bar:24} {desc}") as bar:
+    with tqdm(
+        total=12, disable=not progress, bar_format="{n_fmt}/{total_fmt} {bar:24} {desc}"
+    ) as bar:
 
         def tick(text: str) -> None:
             bar.set_description_str(text)
@@ -143,7 +161,9 @@ def write(outcome: Outcome, out: Path) -> None:
 
     name = outcome.case.name
     curves = {"gradient flow": outcome.flow, "gradient descent": outcome.descent}
-    figure = spectrum_and_training(outcome.spectrum, outcome.sampled, curves, outcome.times, outcome.case.title)
+    figure = spectrum_and_training(
+        outcome.spectrum, outcome.sampled, curves, outcome.times, outcome.case.title
+    )
     write_figure(out / f"{name}.png", figure)
     plt.close(figure)
     edges = np.asarray(outcome.spectrum.edges).reshape(-1, 2)
@@ -180,7 +200,8 @@ def table(outcome: Outcome) -> str:
     p = round(float(case.model.psi_p) * case.d)
     lines = [
         f"{case.title}: {case.model!r}",
-        f"  {'part':<20}{'lower edge':>13}{'upper edge':>13}{'mass':>10}{'loss drop':>11}{'share':>7}"
+        "  "
+        f"{'part':<20}{'lower edge':>13}{'upper edge':>13}{'mass':>10}{'loss drop':>11}{'share':>7}"
         f"{'fastest tau':>13}{'slowest tau':>13}",
     ]
     scale = 2.0 * float(case.model.time_unit)
@@ -195,7 +216,8 @@ def table(outcome: Outcome) -> str:
         f"  tau_gen {_number(outcome.times.tau_gen)}, tau_mem {_number(outcome.times.tau_mem)}"
         f" (paper's rule {_number(outcome.paper.tau_gen)}, {_number(outcome.paper.tau_mem)})"
         + (f"; {sp.reason}" if sp.reason else ""),
-        f"  sampled features d = {case.d}, p = {p}: Kolmogorov {c.kolmogorov:.4f}, Wasserstein {c.wasserstein:.4g},"
+        f"  sampled features d = {case.d}, p = {p}: Kolmogorov {c.kolmogorov:.4f}, Wasserstein "
+        f"{c.wasserstein:.4g},"
         f" largest |mass deviation| {np.abs(c.masses).max():.4f}",
         f"  gradient descent lands on gradient flow within {outcome.landing:.1e}"
         f" up to tau = {float(outcome.descent.tau[-1]):.3g}",

@@ -16,7 +16,9 @@ SHOWN = 100  # characters of a text that cannot be read
 
 
 def construct(name: str, text: str, known: Mapping[str, Callable[..., Any]]) -> Any:
-    """What a call says, its arguments numbers, lists of them, or calls again, of the functions `known` alone."""
+    """What a call says, its arguments numbers, lists of them, or calls again,
+    of the functions `known` alone.
+    """
     reader = _Reader(name, text, known)
     if "name" not in reader.token:
         reader.refuse()
@@ -80,8 +82,12 @@ class _Reader:
             call = self.text[start : self.start].strip()
             raise ValueError(f"{self.name} has wrong arguments in {call:.{SHOWN}}: {e}") from e
 
-    def items(self, closing: str, depth: int, *, named: bool = False) -> tuple[list[Any], dict[str, Any]]:
-        """Values separated by commas up to the closing bracket, and those with names, which come last."""
+    def items(
+        self, closing: str, depth: int, *, named: bool = False
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Values separated by commas up to the closing bracket, and those with names,
+        which come last.
+        """
         items: list[Any] = []
         by_name: dict[str, Any] = {}
         while not self.take(closing):

@@ -23,7 +23,14 @@ from ..models.covariance import Atoms, Covariance, FromData, Isotropic, centring
 from ..models.covariance_laws import Exponential, MarchenkoPastur, PowerLaw
 from ..models.mixtures import Mixture, Subspace
 from ..models.model import RandomFeatureModel
-from ..models.processes import DDPM, Cosine, FlowMatching, Interpolant, OrnsteinUhlenbeck, VarianceExploding
+from ..models.processes import (
+    DDPM,
+    Cosine,
+    FlowMatching,
+    Interpolant,
+    OrnsteinUhlenbeck,
+    VarianceExploding,
+)
 from .expressions import construct
 
 app = typer.Typer(
@@ -33,8 +40,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-COVARIANCES = {c.__name__: c for c in (Isotropic, Atoms, PowerLaw, Exponential, MarchenkoPastur, Subspace, Mixture)}
-PROCESSES = {p.__name__: p for p in (OrnsteinUhlenbeck, FlowMatching, DDPM, Cosine, VarianceExploding, Interpolant)}
+COVARIANCES = {
+    c.__name__: c
+    for c in (Isotropic, Atoms, PowerLaw, Exponential, MarchenkoPastur, Subspace, Mixture)
+}
+PROCESSES = {
+    p.__name__: p
+    for p in (OrnsteinUhlenbeck, FlowMatching, DDPM, Cosine, VarianceExploding, Interpolant)
+}
 ACTIVATIONS = {"Polynomial": Polynomial}
 EXAMPLES = {
     "covariance": ("PowerLaw(0.5)", "Mixture([Subspace(0.25), Exponential(4)], [0.5, 0.5])"),
@@ -43,8 +56,13 @@ EXAMPLES = {
 
 PER_POINT = 64  # numbers that a command holds for each point, at least
 TABLES, PICTURES = (".csv", ".json"), (".png", ".pdf", ".svg")
-Out = Annotated[Path | None, typer.Option(help="file to write: .csv, .json, .nc or a picture, as the command allows")]
-Dimension = Annotated[int | None, typer.Option("--d", help="dimension of the sampled data; with --data its columns")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="file to write: .csv, .json, .nc or a picture, as the command allows"),
+]
+Dimension = Annotated[
+    int | None, typer.Option("--d", help="dimension of the sampled data; with --data its columns")
+]
 Kind = Annotated[str, typer.Option(help="features, or gaussian for the Gaussian equivalent")]
 Rows = Annotated[str, typer.Option(help="rows of W: gaussian or spherical")]
 Repeats = Annotated[int, typer.Option(help="independent draws")]
@@ -52,7 +70,8 @@ Seed = Annotated[int, typer.Option(help="of the random numbers")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
 
 
-# ------------------------------------------------------------------------- groups of options, and what they make
+# ------------------------------------------------------------------------- groups of options, and
+# what they make
 
 
 def _ratios(
@@ -63,18 +82,30 @@ def _ratios(
 
 
 def _training(
-    t: Annotated[float | None, typer.Option("--t", help="diffusion time t > 0; or give --process")] = None,
-    process: Annotated[str | None, typer.Option(help=f"another process, {' or '.join(EXAMPLES['process'])}")] = None,
-    activation: Annotated[str, typer.Option(help="tanh, erf, sin, relu, gelu or Polynomial([0, 1, 0, 0.5])")] = "tanh",
-    target: Annotated[str, typer.Option(help="what is learnt: noise, score, data or velocity")] = "noise",
-    draws: Annotated[float, typer.Option(help="draws of the noise for each data point, or inf")] = np.inf,
+    t: Annotated[
+        float | None, typer.Option("--t", help="diffusion time t > 0; or give --process")
+    ] = None,
+    process: Annotated[
+        str | None, typer.Option(help=f"another process, {' or '.join(EXAMPLES['process'])}")
+    ] = None,
+    activation: Annotated[
+        str, typer.Option(help="tanh, erf, sin, relu, gelu or Polynomial([0, 1, 0, 0.5])")
+    ] = "tanh",
+    target: Annotated[
+        str, typer.Option(help="what is learnt: noise, score, data or velocity")
+    ] = "noise",
+    draws: Annotated[
+        float, typer.Option(help="draws of the noise for each data point, or inf")
+    ] = np.inf,
     weight_decay: Annotated[float, typer.Option(help="γ >= 0 of the penalty γ|A|²/(dp)")] = 0.0,
 ) -> dict[str, Any]:
     """What is learnt of the data, and how."""
     return {
         "t": t,
         "process": None if process is None else construct("process", process, PROCESSES),
-        "activation": construct("activation", activation, ACTIVATIONS) if "(" in activation else activation,
+        "activation": construct("activation", activation, ACTIVATIONS)
+        if "(" in activation
+        else activation,
         "target": target,
         "noise_draws": draws,
         "weight_decay": weight_decay,
@@ -82,12 +113,21 @@ def _training(
 
 
 def _data_law(
-    covariance: Annotated[str | None, typer.Option(help=f"Σ, {' or '.join(EXAMPLES['covariance'])}")] = None,
-    variance: Annotated[float | None, typer.Option(help="data variance, for Σ = variance · I; 1 by default")] = None,
-    values: Annotated[str | None, typer.Option(help="eigenvalues of Σ, comma separated, with --weights")] = None,
-    weights: Annotated[str | None, typer.Option(help="their weights, comma separated, summing to 1")] = None,
+    covariance: Annotated[
+        str | None, typer.Option(help=f"Σ, {' or '.join(EXAMPLES['covariance'])}")
+    ] = None,
+    variance: Annotated[
+        float | None, typer.Option(help="data variance, for Σ = variance · I; 1 by default")
+    ] = None,
+    values: Annotated[
+        str | None, typer.Option(help="eigenvalues of Σ, comma separated, with --weights")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="their weights, comma separated, summing to 1")
+    ] = None,
     data: Annotated[
-        Path | None, typer.Option(help=".npy, .npz or .csv file of samples in rows, whose covariance is Σ")
+        Path | None,
+        typer.Option(help=".npy, .npz or .csv file of samples in rows, whose covariance is Σ"),
     ] = None,
     trace: Annotated[
         float | None, typer.Option(help="rescale Σ (and data) to this Tr Σ/d; as it is by default")
@@ -99,7 +139,9 @@ def _data_law(
     given = {"covariance": covariance, "variance": variance, "values": values, "data": data}
     if sum(value is not None for value in given.values()) > 1:
         named = " and ".join(name for name, value in given.items() if value is not None)
-        raise ValueError(f"give one of covariance, variance, values with weights, and data, got {named}")
+        raise ValueError(
+            f"give one of covariance, variance, values with weights, and data, got {named}"
+        )
     samples = None if data is None else read_samples(data)
     law: Covariance = Isotropic(1.0 if variance is None else variance)
     if samples is not None:
@@ -110,13 +152,20 @@ def _data_law(
         law = construct("covariance", covariance, COVARIANCES)
     elif values is not None and weights is not None:
         law = Atoms(numbers("values", values), numbers("weights", weights))
-    return {"covariance": law if trace is None or samples is not None else law.normalised(trace), "samples": samples}
+    return {
+        "covariance": law if trace is None or samples is not None else law.normalised(trace),
+        "samples": samples,
+    }
 
 
 def _taking(
-    groups: tuple[Callable[..., dict[str, Any]], ...], made: tuple[str, ...], make: Callable[..., tuple[Any, ...]]
+    groups: tuple[Callable[..., dict[str, Any]], ...],
+    made: tuple[str, ...],
+    make: Callable[..., tuple[Any, ...]],
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A decorator: in place of the parameters `made` a command gets the options that `make` makes them of."""
+    """A decorator: in place of the parameters `made` a command gets the options that `make` makes
+    them of.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         named = [name for group in groups for name in inspect.signature(group).parameters]
@@ -127,14 +176,21 @@ def _taking(
 
         @functools.wraps(command)
         def run(**options: Any) -> None:
-            of_group = lambda group: {name: options.pop(name) for name in inspect.signature(group).parameters}
+            of_group = lambda group: {
+                name: options.pop(name) for name in inspect.signature(group).parameters
+            }
             found = dict(item for group in groups for item in group(**of_group(group)).items())
             results = dict(zip(made, make(**found), strict=True))
-            command(**{name: value for name, value in results.items() if name in parameters}, **options)
+            command(
+                **{name: value for name, value in results.items() if name in parameters}, **options
+            )
 
         kept = [name for name in (*named, *parameters) if name not in made]
         plain = {
-            name: parameters[name].replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]) for name in kept
+            name: parameters[name].replace(
+                kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]
+            )
+            for name in kept
         }
         run.__signature__ = inspect.Signature(list(plain.values()))  # type: ignore[attr-defined]
         run.__annotations__ = {name: hints[name] for name in plain}
@@ -152,11 +208,14 @@ of_law = _taking((_training, _data_law), ("law",), lambda samples, **known: (kno
 of_training = _taking((_training,), ("how",), lambda **known: (known,))
 
 
-# --------------------------------------------------------------------------------------------------------- files
+# --------------------------------------------------------------------------------------------------
+# files
 
 
 def read_samples(path: Path, key: str | None = None) -> np.ndarray:
-    """A matrix of samples from a .npy, .npz or .csv file; `key` names one of several arrays of a .npz file."""
+    """A matrix of samples from a .npy, .npz or .csv file;
+    `key` names one of several arrays of a .npz file.
+    """
     try:
         there = path.is_file()
     except OSError:  # a name that is too long
@@ -178,11 +237,15 @@ def read_samples(path: Path, key: str | None = None) -> np.ndarray:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Whatever the parsers of a file raise, which follows no rule where it is damaged, as a ValueError."""
+    """Whatever the parsers of a file raise, which follows no rule where it is damaged,
+    as a ValueError.
+    """
     try:
         yield
     except Exception as e:
-        raise ValueError(f"data must be a numeric matrix, got {path} with {e or type(e).__name__}") from e
+        raise ValueError(
+            f"data must be a numeric matrix, got {path} with {e or type(e).__name__}"
+        ) from e
 
 
 def _read_npz(path: Path, key: str | None) -> np.ndarray:
@@ -198,7 +261,9 @@ def _read_npz(path: Path, key: str | None) -> np.ndarray:
 
 
 def _read_npy(file: IO[bytes], size: int) -> np.ndarray:
-    """An array, refused before it is allocated if it claims to be larger than its file, or is than memory."""
+    """An array, refused before it is allocated if it claims to be larger than its file,
+    or is than memory.
+    """
     read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
     major, _ = np.lib.format.read_magic(file)
     if major not in read:
@@ -213,14 +278,18 @@ def _read_npy(file: IO[bytes], size: int) -> np.ndarray:
 
 
 def _read_csv(path: Path) -> np.ndarray:
-    """Numbers separated by commas, under a header or not; a header is a first line without a number."""
+    """Numbers separated by commas, under a header or not;
+    a header is a first line without a number.
+    """
     with path.open(encoding="utf-8-sig") as f:
         first = f.readline().strip().split(",")
     header = all(cell.strip() and not _is_number(cell) for cell in first)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "loadtxt: input contained no data")
-            return np.loadtxt(path, delimiter=",", ndmin=2, skiprows=int(header), encoding="utf-8-sig")
+            return np.loadtxt(
+                path, delimiter=",", ndmin=2, skiprows=int(header), encoding="utf-8-sig"
+            )
     except ValueError as e:  # numpy counts rows from 0, and the header is none of them
         line = lambda found: f"at line {int(found[1]) + 1 + header}"
         raise ValueError(re.sub(r"at row (\d+)(?=, column)", line, str(e))) from e
@@ -293,7 +362,9 @@ def draw_to(out: Path, draw: Any) -> None:
 def geometric_times(tau_min: float, tau_max: float, points: int) -> np.ndarray:
     """Training times spaced geometrically."""
     if not 0 < tau_min < tau_max < np.inf:
-        raise ValueError(f"tau_min and tau_max must be ascending and greater than 0, got {tau_min} and {tau_max}")
+        raise ValueError(
+            f"tau_min and tau_max must be ascending and greater than 0, got {tau_min} and {tau_max}"
+        )
     if points < 2:
         raise ValueError(f"points must be at least 2, got {points}")
     require_memory(PER_POINT * points, f"{points} training times", "take fewer points")

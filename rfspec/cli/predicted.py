@@ -1,4 +1,4 @@
-"""The command that predicts training on a file of data, and checks the prediction on a part of it."""
+"""The command that predicts training on a file of data, and checks itself on a part of it."""
 
 from __future__ import annotations
 
@@ -36,15 +36,24 @@ def predict_command(
     data: Annotated[Path, typer.Argument(help=".npy, .npz or .csv file of samples in rows")],
     psi_p: Annotated[float, typer.Option(help="features per dimension, p/d > 0")],
     key: Annotated[str | None, typer.Option(help="array of a .npz file that holds several")] = None,
-    shrinkage: Annotated[str | None, typer.Option(help="of the covariance: ledoit_wolf or oas")] = None,
+    shrinkage: Annotated[
+        str | None, typer.Option(help="of the covariance: ledoit_wolf or oas")
+    ] = None,
     trace: Annotated[
         float | None, typer.Option(help="rescale the data to this Tr Σ/d; by default they are not")
     ] = None,
     normalise: Annotated[bool, typer.Option("--normalise", help="the same as --trace 1")] = False,
-    nodes: Annotated[int, typer.Option(help="eigenvalues that the covariance is compressed to; 0 keeps all")] = 32,
-    tolerance: Annotated[float, typer.Option(help="of the stopping window, in units of the loss")] = 0.01,
+    nodes: Annotated[
+        int, typer.Option(help="eigenvalues that the covariance is compressed to; 0 keeps all")
+    ] = 32,
+    tolerance: Annotated[
+        float, typer.Option(help="of the stopping window, in units of the loss")
+    ] = 0.01,
     check: Annotated[
-        bool, typer.Option("--check", help="predict from a part of the data, and measure on random features of it")
+        bool,
+        typer.Option(
+            "--check", help="predict from a part of the data, and measure on random features of it"
+        ),
     ] = False,
     share: Annotated[float, typer.Option(help="of the samples held out, with --check")] = 0.2,
     seed: Seed = 0,
@@ -58,11 +67,22 @@ def predict_command(
     if normalise and trace is not None:
         raise ValueError(f"give one of normalise and trace, got both, trace = {trace:g}")
     trace = 1.0 if normalise else trace
-    options: dict[str, Any] = {"shrinkage": shrinkage, "trace": trace, "nodes": nodes or None, "tolerance": tolerance}
+    options: dict[str, Any] = {
+        "shrinkage": shrinkage,
+        "trace": trace,
+        "nodes": nodes or None,
+        "tolerance": tolerance,
+    }
     X, options = read_samples(data, key), {**how, **options, "progress": not json}
-    checked = prediction.held_out(random_key(seed), X, psi_p, share=share, **options) if check else None
+    checked = (
+        prediction.held_out(random_key(seed), X, psi_p, share=share, **options) if check else None
+    )
     found = prediction.predict(X, psi_p, **options) if checked is None else checked.prediction
-    report = report_of(found) if checked is None else {**report_of(found), "check": report_of_check(checked)}
+    report = (
+        report_of(found)
+        if checked is None
+        else {**report_of(found), "check": report_of_check(checked)}
+    )
     if out is not None:
         write_prediction(out, found, checked, report)
     if json:
@@ -80,7 +100,9 @@ def write_prediction(out: Path, found: Any, checked: Any, report: dict[str, Any]
     curve = learning_curve(found.model, found.tau) if checked is None else checked.predicted
     measured = None if checked is None else checked.measured
     if out.suffix in PICTURES:
-        curves = {"predicted": curve} if measured is None else {"predicted": curve, "measured": measured}
+        curves = (
+            {"predicted": curve} if measured is None else {"predicted": curve, "measured": measured}
+        )
         draw_to(out, lambda plotting: plotting.learning_curve(curves, stop=found.stop))
     else:
         write_table(out, report, {}, _columns(curve, measured), {})
@@ -88,7 +110,12 @@ def write_prediction(out: Path, found: Any, checked: Any, report: dict[str, Any]
 
 def _columns(predicted: Any, measured: Any) -> dict[str, Any]:
     """Losses over τ."""
-    columns = {"tau": predicted.tau, "train": predicted.train, "test": predicted.test, "error": predicted.error}
+    columns = {
+        "tau": predicted.tau,
+        "train": predicted.train,
+        "test": predicted.test,
+        "error": predicted.error,
+    }
     if measured is not None:
         columns |= {"measured_train": measured.train, "measured_test": measured.test}
     return {name: np.asarray(values) for name, values in columns.items()}
@@ -145,9 +172,12 @@ def lines_of(found: Any) -> list[str]:
     stop, sigma, covariance = found.stop, found.sigma, found.model.covariance
     lines = [
         repr(found.model),
-        f"data                 n = {found.n}, d = {found.d}, psi_n = {float(found.model.psi_n):.6g}",
-        f"covariance           trace/d {sigma.trace:.6g}, rank {sigma.rank}, effective rank {sigma.effective_rank:.4g}",
-        f"{'':21}eigenvalues {sigma.smallest:.4g} to {sigma.largest:.4g}, condition {sigma.condition:.4g}",
+        f"data                 n = {found.n}, d = {found.d}, psi_n = "
+        f"{float(found.model.psi_n):.6g}",
+        f"covariance           trace/d {sigma.trace:.6g}, rank {sigma.rank}, effective rank "
+        f"{sigma.effective_rank:.4g}",
+        f"{'':21}eigenvalues {sigma.smallest:.4g} to {sigma.largest:.4g}, condition "
+        f"{sigma.condition:.4g}",
     ]
     if covariance.shrinkage > 0:
         lines.append(f"{'':21}shrinkage {float(covariance.shrinkage):.4g}")
@@ -165,7 +195,8 @@ def lines_of(found: Any) -> list[str]:
         f"best training time   tau = {float(stop.tau):.6g}",
         f"losses there         test {float(stop.test):.6f}, train {float(stop.train):.6f}",
         f"safe window          {window}, test loss within {float(stop.tolerance):g} of its minimum",
-        f"test loss at the end {float(stop.test_limit):.6f}" + (f"; {stop.advice}" if stop.advice else ""),
+        f"test loss at the end {float(stop.test_limit):.6f}"
+        + (f"; {stop.advice}" if stop.advice else ""),
     ]
     wide = f"window {found.factor:g} times wider "
     if found.wider is None:
@@ -177,13 +208,17 @@ def lines_of(found: Any) -> list[str]:
 def lines_of_check(checked: Any) -> list[str]:
     """Predicted and measured losses for a terminal."""
     lines = [
-        f"checked on {checked.n_test} samples held out; the prediction above is from the other {checked.prediction.n}",
+        f"checked on {checked.n_test} samples held out; the prediction above is from the other "
+        f"{checked.prediction.n}",
         f"{'tau':>12}{'train':>12}{'measured':>12}{'test':>12}{'measured':>12}",
     ]
     columns = _columns(checked.predicted, checked.measured)
     names = ("tau", "train", "measured_train", "test", "measured_test")
     rows = zip(*(columns[name][::SHOWN] for name in names), strict=True)
-    lines.extend(f"{float(tau):12.4g}" + "".join(f"{float(x):12.6f}" for x in losses) for tau, *losses in rows)
+    lines.extend(
+        f"{float(tau):12.4g}" + "".join(f"{float(x):12.6f}" for x in losses)
+        for tau, *losses in rows
+    )
     stop = checked.prediction.stop
     return [
         *lines,

@@ -45,7 +45,9 @@ def sample_command(
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Eigenvalues of sampled feature matrices beside the theory; an interrupted run with --out continues."""
+    """Eigenvalues of sampled feature matrices beside the theory;
+    an interrupted run with --out continues.
+    """
     from .. import empirical
 
     check_out(out, (*TABLES, ".nc"))
@@ -87,7 +89,11 @@ def sample_command(
     for found, exact in zip(sampled.bulks[::-1], sampled.theory.bulks[::-1], strict=True):
         numbers = [
             f"{float(value):12.6g} ({float(true):.6g})"
-            for value, true in ((found.lower, exact.lower), (found.upper, exact.upper), (found.mass, exact.mass))
+            for value, true in (
+                (found.lower, exact.lower),
+                (found.upper, exact.upper),
+                (found.mass, exact.mass),
+            )
         ]
         typer.echo(f"{exact.part:<22}{numbers[0]:>28}{numbers[1]:>28}{numbers[2]:>26}")
     atom, exact_atom = sampled.atom, sampled.theory.atom
@@ -105,9 +111,13 @@ def train_command(
     optimizer: Annotated[
         str, typer.Option(help="gradient_flow, gd, momentum, nesterov, adam or sgd")
     ] = "gradient_flow",
-    learning_rate: Annotated[float | None, typer.Option(help="step size; of all but gradient_flow")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="step size; of all but gradient_flow")
+    ] = None,
     momentum: Annotated[float, typer.Option(help="of momentum and nesterov, in [0, 1)")] = 0.9,
-    noise_draws: Annotated[int | None, typer.Option(help="fresh draws of the noise a step, of adam and sgd")] = None,
+    noise_draws: Annotated[
+        int | None, typer.Option(help="fresh draws of the noise a step, of adam and sgd")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="samples a step, of adam and sgd")] = None,
     tau_min: Annotated[float, typer.Option(help="first training time tau = k eta/d^2")] = 1.0,
     tau_max: Annotated[float, typer.Option(help="last training time")] = 1e5,
@@ -119,7 +129,9 @@ def train_command(
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Losses of sampled models in training; an interrupted run with --out continues and ends with the same bits."""
+    """Losses of sampled models in training;
+    an interrupted run with --out continues and ends with the same bits.
+    """
     from .. import empirical
 
     check_out(out, (*TABLES, *PICTURES, ".nc"))
@@ -142,13 +154,26 @@ def train_command(
         checkpoint=partial,
         progress=not json,
     )
-    columns = {name: np.asarray(getattr(curve, name)) for name in ("tau", "train", "test", "score_error", "error")}
-    columns |= {f"{name}_standard_error": v for name, v in curve.standard_error._asdict().items() if repeats > 1}
+    columns = {
+        name: np.asarray(getattr(curve, name))
+        for name in ("tau", "train", "test", "score_error", "error")
+    }
+    columns |= {
+        f"{name}_standard_error": v
+        for name, v in curve.standard_error._asdict().items()
+        if repeats > 1
+    }
     report = {"model": repr(model), "optimizer": optimizer, **columns}
     if out is not None and out.suffix in PICTURES:
         draw_to(out, lambda plotting: plotting.learning_curve(curve))
     elif out is not None:
-        settings = {"d": d, "optimizer": optimizer, "learning_rate": learning_rate, "seed": seed, "repeats": repeats}
+        settings = {
+            "d": d,
+            "optimizer": optimizer,
+            "learning_rate": learning_rate,
+            "seed": seed,
+            "repeats": repeats,
+        }
         attributes = {"model": repr(model), **{k: v for k, v in settings.items() if v is not None}}
         variables = {name: (("tau",), values, "1") for name, values in columns.items()}
         write_table(out, report, variables, columns, attributes)
@@ -197,7 +222,9 @@ def compare_command(
     if out is not None:
         columns = {name: [row[name] for row in table] for name in table[0]}
         variables = {name: (("name",), values, "1") for name, values in columns.items()}
-        write_table(out, report, variables, columns, {"model": repr(model), "d": sampled.d, "seed": seed})
+        write_table(
+            out, report, variables, columns, {"model": repr(model), "d": sampled.d, "seed": seed}
+        )
         forget(partial)
     if json:
         typer.echo(to_json(report))
@@ -205,16 +232,22 @@ def compare_command(
     typer.echo(f"{model!r}, d = {sampled.d}, p = {sampled.p}, {repeats} × {kind}")
     typer.echo(f"{'deviation':<16}{'found':>14}{'standard error':>16}{'expected size':>15}")
     for row in table:
-        typer.echo(f"{row['name']:<16}{row['found']:14.4g}{row['error']:16.4g}{row['expected']:15.4g}")
+        typer.echo(
+            f"{row['name']:<16}{row['found']:14.4g}{row['error']:16.4g}{row['expected']:15.4g}"
+        )
 
 
 @app.command("demo")
 def demo_command(
-    out: Annotated[Path, typer.Option(help="folder for pictures and tables")] = Path("results/demo"),
-    scale: Annotated[float, typer.Option(help="size of the sampled matrices, 1 = p of 2,560")] = 1.0,
+    out: Annotated[Path, typer.Option(help="folder for pictures and tables")] = Path(
+        "results/demo"
+    ),
+    scale: Annotated[
+        float, typer.Option(help="size of the sampled matrices, 1 = p of 2,560")
+    ] = 1.0,
     json: Json = False,
 ) -> None:
-    """Theory, sampled features and real training steps of three models, one of them of real images."""
+    """Theory, sampled features and real training steps of three models, one on real images."""
     import matplotlib as mpl
 
     mpl.use("Agg")

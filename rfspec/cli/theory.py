@@ -78,19 +78,25 @@ def spectrum_command(
         typer.echo(to_json(report))
         return
     typer.echo(f"{model!r}")
-    typer.echo(f"{'part':<22}{'lower edge':>16}{'upper edge':>16}{'mass':>12}{'loss drop':>12}{'share':>8}")
+    typer.echo(
+        f"{'part':<22}{'lower edge':>16}{'upper edge':>16}{'mass':>12}{'loss drop':>12}{'share':>8}"
+    )
     for b in report["bulks"][::-1]:
         numbers = f"{float(b['lower']):16.10g}{float(b['upper']):16.10g}{float(b['mass']):12.8f}"
         typer.echo(f"{b['part']:<22}{numbers}{float(b['loss_drop']):12.6f}{b['share']:8.1%}")
     typer.echo(f"{'atom':<22}{float(sp.atom.location):16.10g}{'':16}{float(sp.atom.mass):12.8f}")
-    typer.echo(f"error of the distribution {float(sp.error):.1e}" + (f"; {sp.reason}" if sp.reason else ""))
+    typer.echo(
+        f"error of the distribution {float(sp.error):.1e}" + (f"; {sp.reason}" if sp.reason else "")
+    )
 
 
 @app.command("timescales")
 @of_model
 def timescales_command(
     model: RandomFeatureModel,
-    rule: Annotated[str | None, typer.Option(help='"paper", "spectrum" or "loss"; the first two if not given')] = None,
+    rule: Annotated[
+        str | None, typer.Option(help='"paper", "spectrum" or "loss"; the first two if not given')
+    ] = None,
     out: Out = None,
     json: Json = False,
 ) -> None:
@@ -100,7 +106,12 @@ def timescales_command(
     check_out(out, TABLES)
     results = [timescales(model, r) for r in ([rule] if rule else RULES[:2])]
     rows = [
-        {"rule": ts.rule, "part": part, "fast": getattr(ts.fast, part), "slow": getattr(ts.slow, part)}
+        {
+            "rule": ts.rule,
+            "part": part,
+            "fast": getattr(ts.fast, part),
+            "slow": getattr(ts.slow, part),
+        }
         for ts in results
         for part in ts.fast._fields
     ]
@@ -119,9 +130,13 @@ def timescales_command(
     if json:
         typer.echo(to_json(report))
         return
-    typer.echo(f"{model!r}\n{'rule':<10}{'part':<12}{'fast end':>14}{'slow end':>14}   (tau = k eta/d^2)")
+    typer.echo(
+        f"{model!r}\n{'rule':<10}{'part':<12}{'fast end':>14}{'slow end':>14}   (tau = k eta/d^2)"
+    )
     for row in rows:
-        typer.echo(f"{row['rule']:<10}{row['part']:<12}{float(row['fast']):14.6g}{float(row['slow']):14.6g}")
+        typer.echo(
+            f"{row['rule']:<10}{row['part']:<12}{float(row['fast']):14.6g}{float(row['slow']):14.6g}"
+        )
     for ts in results:
         name = {"population": "tau_gen", "sample": "tau_mem"}
         times = ", ".join(f"{name[p]} = {float(getattr(ts.slow, p)):.6g}" for p in name)
@@ -136,7 +151,9 @@ def curve_command(
     tau_max: Annotated[float, typer.Option(help="last training time")] = 1e6,
     points: Annotated[int, typer.Option(help="training times, spaced geometrically")] = 61,
     step: Annotated[float | None, typer.Option(help="training time of one step, eta/d^2")] = None,
-    momentum: Annotated[float, typer.Option(help="heavy-ball momentum in [0, 1), with --step")] = 0.0,
+    momentum: Annotated[
+        float, typer.Option(help="heavy-ball momentum in [0, 1), with --step")
+    ] = 0.0,
     out: Out = None,
     json: Json = False,
 ) -> None:
@@ -145,8 +162,13 @@ def curve_command(
     from ..training.learning_curves import learning_curve
 
     check_out(out, (*TABLES, *PICTURES, ".nc"))
-    curve = learning_curve(model, geometric_times(tau_min, tau_max, points), step, momentum=momentum)
-    columns = {n: np.asarray(getattr(curve, n)) for n in ("tau", "train", "test", "gap", "score_error", "error")}
+    curve = learning_curve(
+        model, geometric_times(tau_min, tau_max, points), step, momentum=momentum
+    )
+    columns = {
+        n: np.asarray(getattr(curve, n))
+        for n in ("tau", "train", "test", "gap", "score_error", "error")
+    }
     columns |= {f"drop_{part}": np.asarray(drop) for part, drop in curve.drops.items()}
     settings = {"step": step, "momentum": momentum}
     report = {"model": repr(model), **settings, **columns}
@@ -159,8 +181,13 @@ def curve_command(
     if json:
         typer.echo(to_json(report))
         return
-    typer.echo(f"{model!r}\n{'tau':>14}{'train':>14}{'test':>14}{'gap':>14}{'score error':>14}{'error':>10}")
-    for row in zip(*(columns[n] for n in ("tau", "train", "test", "gap", "score_error", "error")), strict=True):
+    typer.echo(
+        f"{model!r}\n{'tau':>14}{'train':>14}{'test':>14}"
+        f"{'gap':>14}{'score error':>14}{'error':>10}"
+    )
+    for row in zip(
+        *(columns[n] for n in ("tau", "train", "test", "gap", "score_error", "error")), strict=True
+    ):
         typer.echo("".join(f"{float(x):14.8g}" for x in row[:-1]) + f"{float(row[-1]):10.1e}")
 
 
@@ -170,7 +197,8 @@ def early_stopping_command(
     model: RandomFeatureModel,
     tolerance: Annotated[float, typer.Option(help="of the window, in units of the loss")] = 0.01,
     wider: Annotated[
-        float | None, typer.Option(help="also: the psi_n at which the window is this many times wider")
+        float | None,
+        typer.Option(help="also: the psi_n at which the window is this many times wider"),
     ] = None,
     out: Out = None,
     json: Json = False,
@@ -196,8 +224,12 @@ def early_stopping_command(
         "error": stop.error,
     }
     if wider is not None:
-        row["required_psi_n"] = required(model, "n", for_window=wider * float(stop.width), tolerance=tolerance).value
-    told = {name: bool(getattr(stop, name)) for name in ("regularised", "nothing_to_learn", "ambiguous")}
+        row["required_psi_n"] = required(
+            model, "n", for_window=wider * float(stop.width), tolerance=tolerance
+        ).value
+    told = {
+        name: bool(getattr(stop, name)) for name in ("regularised", "nothing_to_learn", "ambiguous")
+    }
     report = {"model": repr(model), **row, **told}
     if out is not None:
         write_table(out, report, {}, {name: [float(value)] for name, value in row.items()}, {})
@@ -210,8 +242,14 @@ def early_stopping_command(
     typer.echo(f"best training time   tau = {float(stop.tau):.8g} ± {off:.1e} (k eta/d^2)")
     typer.echo(f"losses there         test {float(stop.test):.8f}, train {float(stop.train):.8f}")
     typer.echo(f"score error there    {float(stop.score_error):.8g}")
-    typer.echo(f"safe window          [{lower:.6g}, {upper:.6g}], test loss within {tolerance:g} of its minimum")
-    typer.echo(f"test loss at the end {float(stop.test_limit):.8f}" + (f"; {stop.advice}" if stop.advice else ""))
+    typer.echo(
+        f"safe window          [{lower:.6g}, {upper:.6g}], test loss within {tolerance:g} of its "
+        "minimum"
+    )
+    typer.echo(
+        f"test loss at the end {float(stop.test_limit):.8f}"
+        + (f"; {stop.advice}" if stop.advice else "")
+    )
     if wider is not None:
         typer.echo(f"window {wider:g} times wider at psi_n = {row['required_psi_n']:.6g}")
 
@@ -222,11 +260,18 @@ def over_time_command(
     law: dict[str, Any],
     psi_p: Annotated[float, typer.Option(help="features per dimension, p/d > 0")],
     psi_n: Annotated[float, typer.Option(help="samples per dimension, n/d > 0")],
-    ts: Annotated[str, typer.Option(help="times of the process: low:high:points, geometric, or numbers with commas")],
+    ts: Annotated[
+        str,
+        typer.Option(
+            help="times of the process: low:high:points, geometric, or numbers with commas"
+        ),
+    ],
     loss_weights: Annotated[
         str | None, typer.Option(help="weights of the losses, comma separated; equal by default")
     ] = None,
-    tolerance: Annotated[float, typer.Option(help="of the stopping windows, in units of the loss")] = 0.01,
+    tolerance: Annotated[
+        float, typer.Option(help="of the stopping windows, in units of the loss")
+    ] = 0.01,
     out: Out = None,
     json: Json = False,
 ) -> None:
@@ -241,13 +286,28 @@ def over_time_command(
     if law["process"] is None and law["t"] is None:
         law["t"] = times[0]
     shares = None if loss_weights is None else numbers("loss_weights", loss_weights)
-    found = over_time(RandomFeatureModel(psi_p, psi_n, **law), times, shares, tolerance=tolerance, progress=not json)
+    found = over_time(
+        RandomFeatureModel(psi_p, psi_n, **law),
+        times,
+        shares,
+        tolerance=tolerance,
+        progress=not json,
+    )
     columns = {"t": found.t.values}
     for name in ("tau_gen", "tau_mem"):
-        columns |= {f"{name}_{rule}": found[name].sel(rule=rule).values for rule in found.rule.values}
-    columns |= {str(name): found[name].values for name in found.data_vars if found[name].dims == ("t",)}
+        columns |= {
+            f"{name}_{rule}": found[name].sel(rule=rule).values for rule in found.rule.values
+        }
+    columns |= {
+        str(name): found[name].values for name in found.data_vars if found[name].dims == ("t",)
+    }
     scalars = {str(name): float(found[name]) for name in found.data_vars if not found[name].dims}
-    report = {"model": found.attrs["model"], **scalars, "statement": found.attrs["statement"], **columns}
+    report = {
+        "model": found.attrs["model"],
+        **scalars,
+        "statement": found.attrs["statement"],
+        **columns,
+    }
     if out is not None and out.suffix in PICTURES:
         draw_to(out, lambda plotting: plotting.over_time(found))
     elif out is not None and out.suffix == ".nc":
@@ -257,7 +317,15 @@ def over_time_command(
     if json:
         typer.echo(to_json(report))
         return
-    shown = ("t", "tau_gen_spectrum", "tau_star", "tau_mem_spectrum", "window_lower", "window_upper", "test_star")
+    shown = (
+        "t",
+        "tau_gen_spectrum",
+        "tau_star",
+        "tau_mem_spectrum",
+        "window_lower",
+        "window_upper",
+        "test_star",
+    )
     typer.echo(found.attrs["model"])
     typer.echo("".join(f"{name.removesuffix('_spectrum'):>14}" for name in (*shown, "test_shared")))
     for row in zip(*(columns[name] for name in (*shown, "test_shared")), strict=True):
@@ -273,21 +341,31 @@ def phase_diagram_command(
         str, typer.Option(help="low:high:points, spaced geometrically, or numbers with commas")
     ] = "1:1000:64",
     psi_p: Annotated[str, typer.Option(help="likewise")] = "1:1000:64",
-    tau: Annotated[str, typer.Option(help="training budget; of tables several, with commas")] = "inf",
-    tolerance: Annotated[float, typer.Option(help="of the stopping window, in units of the loss")] = 0.01,
-    threshold: Annotated[float, typer.Option(help="share of its limit at which the gap counts as open")] = 0.1,
+    tau: Annotated[
+        str, typer.Option(help="training budget; of tables several, with commas")
+    ] = "inf",
+    tolerance: Annotated[
+        float, typer.Option(help="of the stopping window, in units of the loss")
+    ] = 0.01,
+    threshold: Annotated[
+        float, typer.Option(help="share of its limit at which the gap counts as open")
+    ] = 0.1,
     times: Annotated[str, typer.Option(help="training time drawn as contours")] = "tau_star",
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Regions, timescales and best times over psi_n and psi_p; an interrupted run with --out continues."""
+    """Regions, timescales and best times over psi_n and psi_p;
+    an interrupted run with --out continues.
+    """
     from ..surveys.phase import phase_diagram
     from ..surveys.phase_dataset import REGIONS, STATUS
 
     check_out(out, (*PICTURES, ".nc"))
     budgets = numbers("tau", tau)
     if out is not None and out.suffix in PICTURES and len(budgets) > 1:
-        raise ValueError(f"tau must be one number for a picture, got {tau}; a .nc file takes several")
+        raise ValueError(
+            f"tau must be one number for a picture, got {tau}; a .nc file takes several"
+        )
     if out is not None and out.suffix in PICTURES:
         from ..plotting.phases import check_times
 
@@ -311,7 +389,16 @@ def phase_diagram_command(
     forget(partial)
     if json:
         columns = {name: found[name].values for name in found.data_vars}
-        typer.echo(to_json({"psi_p": found.psi_p.values, "psi_n": found.psi_n.values, "tau": budgets, **columns}))
+        typer.echo(
+            to_json(
+                {
+                    "psi_p": found.psi_p.values,
+                    "psi_n": found.psi_n.values,
+                    "tau": budgets,
+                    **columns,
+                }
+            )
+        )
         return
     typer.echo(found.attrs["model"].replace("psi_p=1, psi_n=1, ", ""))
     for budget in budgets:
@@ -330,8 +417,13 @@ def _grid(name: str, text: str) -> np.ndarray | list[float]:
         low, high, points = text.split(":")
         ends, count = (float(low), float(high)), int(points)
     except ValueError as e:
-        raise ValueError(f"{name} must be low:high:points or numbers separated by commas, got {text!r:.100}") from e
+        raise ValueError(
+            f"{name} must be low:high:points or numbers separated by commas, got {text!r:.100}"
+        ) from e
     if not (0 < ends[0] < ends[1] < np.inf and count >= 2):
-        raise ValueError(f"{name} must be low:high:points with 0 < low < high and at least 2 points, got {text!r}")
+        raise ValueError(
+            f"{name} must be low:high:points with 0 < low < high and at least 2 points, got "
+            f"{text!r}"
+        )
     require_memory(PER_POINT * count, f"{count} points of {name}", "take fewer points")
     return np.geomspace(*ends, count)

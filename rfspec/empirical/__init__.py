@@ -1,4 +1,6 @@
-"""The finite-size counterpart of the theory: sampled features, their spectra, their training; same nouns."""
+"""The finite-size counterpart of the theory: sampled features, their spectra, their training;
+same nouns.
+"""
 
 from .bands import Band
 from .comparison import Comparison, CurveComparison, CurveDeviations, compare

@@ -34,8 +34,8 @@ def kernels(at: np.ndarray, logs: np.ndarray, h: float) -> np.ndarray:
 
 
 def silverman(logs: np.ndarray, lower: float, upper: float) -> float:
-    """Width of the kernel for one bulk; where its eigenvalues do not tell, a quarter of the theory's bulk, as of a
-    semicircle."""
+    """Width of the kernel for one bulk; where its eigenvalues do not tell, a quarter of the
+    theory's bulk, as of a semicircle."""
     scale = 0.0
     if logs.size > 1:
         quartiles = np.quantile(logs, [0.25, 0.75])
@@ -54,5 +54,7 @@ def bootstrap(each: np.ndarray, level: float, key: Any, resamples: int) -> Band:
     means = np.tensordot(weights, each, axes=1)
     stretch = np.sqrt(repeats / (repeats - 1)) * stdtrit(repeats - 1, tail) / ndtri(tail)
     center = each.mean(axis=0)
-    lower, upper = (center + stretch * (np.quantile(means, q, axis=0) - center) for q in (tail, 1 - tail))
+    lower, upper = (
+        center + stretch * (np.quantile(means, q, axis=0) - center) for q in (tail, 1 - tail)
+    )
     return Band(np.maximum(lower, 0.0), upper)

@@ -1,14 +1,16 @@
-r"""Distances between the theory and samples, the size they should have at finite d, and their limit d → ∞.
+r"""Distances between the theory and samples, the size they should have at finite d,
+and their limit d → ∞.
 
 A quantity of matrices of dimension d approaches its limit as
 
     value(d) = limit + slope·d^-a + fluctuations of size spread·d^-a,
 
-with a = 1 for what sums over a bulk (masses, moments, distribution functions, losses), a = 2/3 for soft edges, where
-the density vanishes as a root (the scale of Tracy and Widom), a = 2 for a hard edge, where it diverges (ψ_p = 1 + ψ_n),
-and a = 1/2 for the atom, which finite features smear by a relative √(ψ_p/d). While that smear is wider than a quarter
-of the gap above the atom, what is measured next to it (the lowest edge, the lowest bulk's mass, the distribution
-function from the lowest edge on) is not yet falling: a = 0 predicts it for larger d, and no limit can be told.
+with a = 1 for what sums over a bulk (masses, moments, distribution functions, losses), a = 2/3 for
+soft edges, where the density vanishes as a root (the scale of Tracy and Widom), a = 2 for a hard
+edge, where it diverges (ψ_p = 1 + ψ_n), and a = 1/2 for the atom, which finite features smear by a
+relative √(ψ_p/d). While that smear is wider than a quarter of the gap above the atom, what is
+measured next to it (the lowest edge, the lowest bulk's mass, the distribution function from the
+lowest edge on) is not yet falling: a = 0 predicts it for larger d, and no limit can be told.
 """
 
 from __future__ import annotations
@@ -42,16 +44,16 @@ SMALLEST = 4  # d, n and p of a reference sample
 class Comparison(NamedTuple):
     """Deviations of a sampled spectrum from the theory, each averaged over the repeats.
 
-    `kolmogorov`: largest distance of the distribution functions at and above the lowest edge; what lies below
-    is the atom, which finite features smear by a relative √(ψ_p/d). `atom_spread`: standard deviation of the
-    eigenvalues whose rank puts them in the atom (NaN without one). `wasserstein`: mean |λ_(i) - Q((i - ½)/p)|, in
-    the unit of λ. `edges`: relative deviation of the smallest and largest eigenvalue of each bulk, told by their
-    ranks, shape [2B]. `masses`: deviation of the share found between the middles of the gaps, shape [B].
-    `d`, `repeats`: dimension, and matrices averaged over.
-    `error`: standard error of each over the repeats; NaN for a single matrix.
-    `expected`: root mean square that each should have at this d and these repeats if the theory holds, from samples
-    of other sizes; NaN where there are none. A deviation of the expected size is due to d, one several times as large
-    is not.
+    `kolmogorov`: largest distance of the distribution functions at and above the lowest edge; what
+    lies below is the atom, which finite features smear by a relative √(ψ_p/d). `atom_spread`:
+    standard deviation of the eigenvalues whose rank puts them in the atom (NaN without one).
+    `wasserstein`: mean |λ_(i) - Q((i - ½)/p)|, in the unit of λ. `edges`: relative deviation of the
+    smallest and largest eigenvalue of each bulk, told by their ranks, shape [2B]. `masses`:
+    deviation of the share found between the middles of the gaps, shape [B]. `d`, `repeats`:
+    dimension, and matrices averaged over. `error`: standard error of each over the repeats; NaN for
+    a single matrix. `expected`: root mean square that each should have at this d and these repeats
+    if the theory holds, from samples of other sizes; NaN where there are none. A deviation of the
+    expected size is due to d, one several times as large is not.
     """
 
     kolmogorov: float
@@ -65,15 +67,24 @@ class Comparison(NamedTuple):
     expected: Deviations
 
     def rows(self) -> list[dict[str, Any]]:
-        """A table: name, deviation found, its standard error, and the size expected, edge by edge and bulk by bulk."""
+        """A table: name, deviation found, its standard error, and the size expected,
+        edge by edge and bulk by bulk.
+        """
         table, one = [], {"edges": "edge", "masses": "mass of bulk"}
         for name in Deviations._fields:
             found = np.atleast_1d(getattr(self, name))
-            columns = (np.broadcast_to(getattr(of, name), found.shape) for of in (self.error, self.expected))
+            columns = (
+                np.broadcast_to(getattr(of, name), found.shape)
+                for of in (self.error, self.expected)
+            )
             for i, (value, error, size) in enumerate(zip(found, *columns, strict=True)):
                 label = f"{one[name]} {i + 1}" if name in one else name
                 numbers = (float(value), float(error), float(size))
-                table.append(dict(zip(("name", "found", "error", "expected"), (label, *numbers), strict=True)))
+                table.append(
+                    dict(
+                        zip(("name", "found", "error", "expected"), (label, *numbers), strict=True)
+                    )
+                )
         return table
 
 
@@ -87,8 +98,8 @@ class CurveDeviations(NamedTuple):
 class CurveComparison(NamedTuple):
     """Largest absolute deviations of a sampled learning curve from another, and where they are.
 
-    `expected`: largest root mean square over τ that each loss should deviate by at this d, from an extrapolation over
-    other sizes; NaN without one.
+    `expected`: largest root mean square over τ that each loss should deviate by at this d, from an
+    extrapolation over other sizes; NaN without one.
     """
 
     train: float
@@ -119,7 +130,9 @@ def compare(
 ) -> CurveComparison: ...
 
 
-def compare(theory: Any, empirical: Any, *, finite_size: Any = None, d: int | None = None, key: Any = None) -> Any:
+def compare(
+    theory: Any, empirical: Any, *, finite_size: Any = None, d: int | None = None, key: Any = None
+) -> Any:
     r"""Distances between theory and experiment, and the distances that finite d explains.
 
     Parameters
@@ -130,23 +143,24 @@ def compare(theory: Any, empirical: Any, *, finite_size: Any = None, d: int | No
     finite_size : SpectrumExtrapolation or CurveExtrapolation, optional
         Where the expected deviations come from: an extrapolation over samples of the same model.
     d : int
-        Dimension of a sampled learning curve, needed with its extrapolation; a spectrum knows its own.
+        Dimension of a sampled learning curve, needed with its extrapolation; a spectrum knows its
+        own.
     key : jax.random key, optional
-        Or they come, for a spectrum of Gaussian data, from two samples each at about d/2 and d/4, drawn with this key
-        at about a quarter of the cost of the spectrum itself; their deviations are scaled as d^-a with the exponents
-        of the module's docstring.
+        Or they come, for a spectrum of Gaussian data, from two samples each at about d/2 and d/4,
+        drawn with this key at about a quarter of the cost of the spectrum itself; their deviations
+        are scaled as d^-a with the exponents of the module's docstring.
 
     Returns
     -------
     Comparison or CurveComparison
-        ``.expected`` is NaN without `finite_size` and `key`, for spectra of given data or of a kind not known, and
-        where d is so small that d/4, n/4 or p/4 is below 4.
+        ``.expected`` is NaN without `finite_size` and `key`, for spectra of given data or of a kind
+        not known, and where d is so small that d/4, n/4 or p/4 is below 4.
 
     Raises
     ------
     ValueError
-        If the two are of different kinds, the curves have different τ, or `finite_size`, `d` or `key` does not fit
-        them.
+        If the two are of different kinds, the curves have different τ, or `finite_size`, `d` or
+        `key` does not fit them.
 
     Examples
     --------
@@ -170,7 +184,9 @@ def compare(theory: Any, empirical: Any, *, finite_size: Any = None, d: int | No
     )
 
 
-def _spectra(theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Any) -> Comparison:
+def _spectra(
+    theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Any
+) -> Comparison:
     each = deviations_of(theory, empirical)
     mean = Deviations(*(plain(a.mean(axis=0)) for a in each))
     error = Deviations(*(plain(standard_error(a)) for a in each))
@@ -180,7 +196,9 @@ def _spectra(theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, k
     return Comparison(*mean, empirical.d, empirical.repeats, error, expected)
 
 
-def _expected(theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Any) -> Deviations | None:
+def _expected(
+    theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Any
+) -> Deviations | None:
     if finite_size is not None and key is not None:
         raise ValueError("give at most one of finite_size and key")
     _check_kind(finite_size, SpectrumExtrapolation)
@@ -190,11 +208,14 @@ def _expected(theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, 
     return _expected_of_references(theory, empirical, references) if references else None
 
 
-def _expected_of_fit(theory: Spectrum, empirical: EmpiricalSpectrum, fits: SpectrumExtrapolation) -> Deviations:
+def _expected_of_fit(
+    theory: Spectrum, empirical: EmpiricalSpectrum, fits: SpectrumExtrapolation
+) -> Deviations:
     edges = np.asarray(theory.edges)
     if np.shape(fits.edges.limit) != edges.shape:
         raise ValueError(
-            f"finite_size must be of a model with {edges.size // 2} bulks, got {np.size(fits.edges.limit) // 2}"
+            f"finite_size must be of a model with {edges.size // 2} bulks, got "
+            f"{np.size(fits.edges.limit) // 2}"
         )
     sizes = {name: getattr(fits, name).size(empirical.d, empirical.repeats) for name in MEASURES}
     sizes["edges"] = sizes["edges"] / edges
@@ -204,13 +225,17 @@ def _expected_of_fit(theory: Spectrum, empirical: EmpiricalSpectrum, fits: Spect
 def _expected_of_references(
     theory: Spectrum, empirical: EmpiricalSpectrum, references: list[EmpiricalSpectrum]
 ) -> Deviations:
-    """Deviations of the references scaled to d: their mean is systematic, their spread falls with the repeats."""
+    """Deviations of the references scaled to d: their mean is systematic,
+    their spread falls with the repeats.
+    """
     each = [deviations_of(theory, r) for r in references]
     spread = float(each[0].atom_spread.mean()) * (references[0].d / empirical.d) ** 0.5
     exponents, sizes = exponents_of(theory, 0.0 if is_smeared(theory, spread) else None), []
     for name in MEASURES:
         pairs = zip(each, references, strict=True)
-        scaled = np.concatenate([getattr(e, name) * float(r.d) ** exponents[name] for e, r in pairs])
+        scaled = np.concatenate(
+            [getattr(e, name) * float(r.d) ** exponents[name] for e, r in pairs]
+        )
         size = np.sqrt(scaled.mean(axis=0) ** 2 + scaled.var(axis=0, ddof=1) / empirical.repeats)
         sizes.append(plain(size * float(empirical.d) ** -np.asarray(exponents[name])))
     return Deviations(*sizes)
@@ -223,21 +248,31 @@ def _references(key: Any, empirical: EmpiricalSpectrum) -> list[EmpiricalSpectru
     if empirical.kind is None or not empirical.gaussian_data or least < SMALLEST:
         return []
     keys = jax.random.split(key, len(sizes))
-    options: dict[str, Any] = {"kind": empirical.kind, "rows": empirical.rows, "repeats": REFERENCE_REPEATS}
+    options: dict[str, Any] = {
+        "kind": empirical.kind,
+        "rows": empirical.rows,
+        "repeats": REFERENCE_REPEATS,
+    }
     return [spectrum(key, model, d, **options) for key, d in zip(keys, sizes, strict=True)]
 
 
-def _curves(theory: LearningCurve, empirical: LearningCurve, finite_size: Any, d: int | None) -> CurveComparison:
+def _curves(
+    theory: LearningCurve, empirical: LearningCurve, finite_size: Any, d: int | None
+) -> CurveComparison:
     tau = np.ravel(theory.tau)
     same_tau(tau, empirical)
     expected = CurveDeviations(np.nan, np.nan)
     _check_kind(finite_size, CurveExtrapolation)
     if finite_size is not None:
         if d is None:
-            raise ValueError("d must be given with finite_size, for a learning curve does not know it, got None")
+            raise ValueError(
+                "d must be given with finite_size, for a learning curve does not know it, got None"
+            )
         same_tau(np.ravel(finite_size.tau), empirical)
         d = integer("d", d)
-        expected = CurveDeviations(float(np.max(finite_size.train.size(d))), float(np.max(finite_size.test.size(d))))
+        expected = CurveDeviations(
+            float(np.max(finite_size.train.size(d))), float(np.max(finite_size.test.size(d)))
+        )
     train = np.abs(np.ravel(theory.train - empirical.train))
     test = np.abs(np.ravel(theory.test - empirical.test))
     places = float(tau[train.argmax()]), float(tau[test.argmax()])
@@ -246,4 +281,6 @@ def _curves(theory: LearningCurve, empirical: LearningCurve, finite_size: Any, d
 
 def _check_kind(finite_size: Any, kind: type) -> None:
     if finite_size is not None and not isinstance(finite_size, kind):
-        raise ValueError(f"finite_size must be a {kind.__name__} or None, got {type(finite_size).__name__}")
+        raise ValueError(
+            f"finite_size must be a {kind.__name__} or None, got {type(finite_size).__name__}"
+        )

@@ -1,4 +1,6 @@
-"""How far a sampled spectrum lies from the theory, measure by measure, and how each distance falls with d."""
+"""How far a sampled spectrum lies from the theory, measure by measure,
+and how each distance falls with d.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class Deviations(NamedTuple):
 def same_tau(tau: np.ndarray, curve: LearningCurve) -> None:
     other = np.ravel(curve.tau)
     if tau.shape != other.shape or not np.allclose(tau, other, rtol=1e-9):
-        raise ValueError(f"tau must be the same in both curves, got {_brief(tau)} and {_brief(other)}")
+        raise ValueError(
+            f"tau must be the same in both curves, got {_brief(tau)} and {_brief(other)}"
+        )
 
 
 def _brief(a: np.ndarray) -> str:
@@ -61,11 +65,16 @@ def _kolmogorov(theory: Spectrum, values: np.ndarray) -> np.ndarray:
     above = [np.append(row[row >= lowest], lowest) for row in values]
     split = np.cumsum([len(a) for a in above])[:-1]
     exact = np.split(_padded(theory.cdf, np.concatenate(above), lowest), split)
-    return np.array([_distance(row, at, cdf) for row, at, cdf in zip(values, above, exact, strict=True)])
+    return np.array(
+        [_distance(row, at, cdf) for row, at, cdf in zip(values, above, exact, strict=True)]
+    )
 
 
 def _distance(row: np.ndarray, at: np.ndarray, cdf: np.ndarray) -> float:
-    return max(np.abs(np.searchsorted(row, at, side=side) / row.size - cdf).max() for side in ("left", "right"))
+    return max(
+        np.abs(np.searchsorted(row, at, side=side) / row.size - cdf).max()
+        for side in ("left", "right")
+    )
 
 
 def _wasserstein(theory: Spectrum, values: np.ndarray) -> np.ndarray:
@@ -74,7 +83,9 @@ def _wasserstein(theory: Spectrum, values: np.ndarray) -> np.ndarray:
 
 
 def _padded(f: Callable[[Any], Any], x: np.ndarray, fill: float) -> np.ndarray:
-    """f(x) by way of arrays whose length is a power of two, so that samples of all sizes share compilations."""
+    """f(x) by way of arrays whose length is a power of two,
+    so that samples of all sizes share compilations.
+    """
     padded = np.full(max(1024, 1 << (len(x) - 1).bit_length()), fill)
     padded[: len(x)] = x
     return np.asarray(f(padded))[: len(x)]

@@ -23,8 +23,8 @@ MOST_DRAWS = 10_000  # of the noise for a sample: they are gone through one by o
 
 
 class Draw(eqx.Module):
-    """Features, training samples in columns, fresh ones where there are data, Ω of the Gaussian equivalent, the root of
-    Σ's eigenvalues, and the key of the noise that is drawn.
+    """Features, training samples in columns, fresh ones where there are data, Ω of the Gaussian
+    equivalent, the root of Σ's eigenvalues, and the key of the noise that is drawn.
     """
 
     W: Any
@@ -62,7 +62,9 @@ def drawn(
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     if data is not None:
         if kind == "gaussian":
-            raise ValueError('data goes with kind="features": the Gaussian equivalent draws its own')
+            raise ValueError(
+                'data goes with kind="features": the Gaussian equivalent draws its own'
+            )
         data = _checked("data", data, d)
         d = data.shape[1]
     if held_out is not None:
@@ -74,16 +76,23 @@ def drawn(
         _check_rows(data.shape[0], n, held_out)
     if not np.isinf(model.noise_draws) and model.noise_draws > MOST_DRAWS:
         raise ValueError(
-            f"noise_draws must be at most {MOST_DRAWS} to be sampled, or inf, from which more differ by less than "
+            f"noise_draws must be at most {MOST_DRAWS} to be sampled, or inf, from which more "
+            "differ by less than "
             f"1/{MOST_DRAWS}, got {model.noise_draws:g}"
         )
     layers = 8 if kind == "features" and np.isinf(model.noise_draws) else 2
     doubles = (matrices + 1) * p * p + p * (d + (layers + 2) * n) + 3 * min(p, BLOCK) * p
-    require(doubles, f"U at p = {p}, n = {n}", "take a smaller d, or empirical.matrix_free_spectrum, which forms none")
+    require(
+        doubles,
+        f"U at p = {p}, n = {n}",
+        "take a smaller d, or empirical.matrix_free_spectrum, which forms none",
+    )
     spread = jnp.sqrt(eigenvalues_of(model, d))
     columns = None if data is not None else n
     W, X, Omega = _normals(key, spread, p, columns, rows == "spherical", kind == "gaussian")
-    noise = jax.random.split(key, 5)[4]  # the first three are those above, the fourth that of training
+    noise = jax.random.split(key, 5)[
+        4
+    ]  # the first three are those above, the fourth that of training
     if data is None:
         return Draw(W, X, None, Omega, spread, noise)
     order = np.asarray(jax.random.permutation(jax.random.split(key, 3)[1], data.shape[0]))
@@ -93,12 +102,17 @@ def drawn(
 
 def _check_rows(rows: int, n: int, held_out: Any) -> None:
     if held_out is None and rows <= n:
-        raise ValueError(f"data must have more than n = psi_n d = {n} rows, so that some are held out, got {rows}")
+        raise ValueError(
+            f"data must have more than n = psi_n d = {n} rows, so that some are held out, got "
+            f"{rows}"
+        )
     if rows < n:
         raise ValueError(f"data must have at least n = psi_n d = {n} rows, got {rows}")
 
 
-def _normals(key: Any, spread: Any, p: int, n: int | None, spherical: bool, gaussian: bool) -> tuple[Any, Any, Any]:
+def _normals(
+    key: Any, spread: Any, p: int, n: int | None, spherical: bool, gaussian: bool
+) -> tuple[Any, Any, Any]:
     """W; X with Σ's eigenvalues, where its columns are drawn; Ω of the Gaussian equivalent."""
     d = spread.size
     shapes = (p, d), None if n is None else (d, n), None if n is None or not gaussian else (p, n)
@@ -110,7 +124,9 @@ def _normals(key: Any, spread: Any, p: int, n: int | None, spherical: bool, gaus
 
 
 @partial(jax.jit, static_argnames=("shapes", "spherical"))
-def _shaped(flat: list[Any], spread: Any, shapes: tuple[Any, ...], spherical: bool) -> tuple[Any, Any, Any]:
+def _shaped(
+    flat: list[Any], spread: Any, shapes: tuple[Any, ...], spherical: bool
+) -> tuple[Any, Any, Any]:
     def cut(a: Any, shape: Any) -> Any:
         return None if a is None else a[: shape[0] * shape[1]].reshape(shape)
 
@@ -121,8 +137,12 @@ def _shaped(flat: list[Any], spread: Any, shapes: tuple[Any, ...], spherical: bo
 
 
 def _numbers(key: Any, count: int) -> Any:
-    """At least so many normal numbers; few of them in lengths of powers of two, which share compilations."""
-    return _standard_normal(key, max(4096, 1 << (count - 1).bit_length()) if count <= 2**20 else count)
+    """At least so many normal numbers; few of them in lengths of powers of two,
+    which share compilations.
+    """
+    return _standard_normal(
+        key, max(4096, 1 << (count - 1).bit_length()) if count <= 2**20 else count
+    )
 
 
 @partial(jax.jit, static_argnames="size")
@@ -141,11 +161,14 @@ def _checked(name: str, data: Any, d: int | None) -> np.ndarray:
         raise ValueError(f"{name} must have d = {d} columns, got {data.shape[1]}")
     if data.size and np.abs(data).max() > LARGEST:
         raise ValueError(
-            f"{name} must be at most {LARGEST:g} in size, where double precision holds fourth powers, got "
+            f"{name} must be at most {LARGEST:g} in size, where double precision holds fourth "
+            "powers, got "
             f"{np.abs(data).max():g}"
         )
     if data.size and not np.any(np.ptp(data, axis=0) > 0):
-        raise ValueError(f"{name} must vary from row to row, got {data.shape[0]} rows that are all the same")
+        raise ValueError(
+            f"{name} must vary from row to row, got {data.shape[0]} rows that are all the same"
+        )
     return data
 
 
@@ -161,7 +184,9 @@ def sizes(model: RandomFeatureModel, d: int | None) -> tuple[int, int, int]:
 
 
 def eigenvalues_of(model: RandomFeatureModel, d: int) -> Any:
-    """d eigenvalues with the covariance's weights, by largest remainders; of a continuous law its quantiles."""
+    """d eigenvalues with the covariance's weights, by largest remainders;
+    of a continuous law its quantiles.
+    """
     if model.covariance.continua is None:
         values = np.asarray(model.covariance.values)
         return jnp.asarray(np.repeat(values, _counts(np.asarray(model.covariance.weights), d)))
@@ -170,7 +195,9 @@ def eigenvalues_of(model: RandomFeatureModel, d: int) -> Any:
     alone = (np.repeat(law.mass, law.values.size // law.mass.size) == 0) & (law.weights > 0)
     atoms = law.values[alone]
     counts = _counts(np.concatenate([law.mass[intervals], law.weights[alone]]), d)
-    found = [law.quantiles(i, (np.arange(n) + 0.5) / n) for i, n in zip(intervals, counts, strict=False)]
+    found = [
+        law.quantiles(i, (np.arange(n) + 0.5) / n) for i, n in zip(intervals, counts, strict=False)
+    ]
     return jnp.asarray(np.concatenate([*found, np.repeat(atoms, counts[intervals.size :])]))
 
 

@@ -1,7 +1,9 @@
-r"""Exact trajectories of linear training methods of the sampled model, from one eigendecomposition of U.
+r"""Exact trajectories of linear training methods of the sampled model,
+from one eigendecomposition of U.
 
-From A = 0 every linear first-order method keeps A_k/√p = -(1/ω)Vᵀh_k(U + γ/ω²) with h_k(λ) = (1 - r_k(λ))/λ, r_k the
-residual polynomial of the method (``rfspec.training.filters``) at c = 2ω²η/(ψ_p d²); ω² = β² and γ = 0 in the paper.
+From A = 0 every linear first-order method keeps A_k/√p = -(1/ω)Vᵀh_k(U + γ/ω²) with h_k(λ) = (1 -
+r_k(λ))/λ, r_k the residual polynomial of the method (``rfspec.training.filters``) at c = 2ω²η/(ψ_p
+d²); ω² = β² and γ = 0 in the paper.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ from .memory import require
 class Eigenbasis(eqx.Module):
     """U = QΛQᵀ with everything the losses need, reduced to p numbers and one p×p matrix.
 
-    With a = QᵀV the losses along h(Λ) are L(0) + (Σ λh²|a|² - 2Σ h|a|²)/d and L(0) + (hᵀSh - 2Σ h m)/d, where
-    S = (QᵀŨQ)∘(aaᵀ) and m_i = a_i·(QᵀṼ)_i. Modes of which U has no column are exactly 0, and a with them.
+    With a = QᵀV the losses along h(Λ) are L(0) + (Σ λh²|a|² - 2Σ h|a|²)/d and L(0) + (hᵀSh - 2Σ h
+    m)/d, where S = (QᵀŨQ)∘(aaᵀ) and m_i = a_i·(QᵀṼ)_i. Modes of which U has no column are exactly
+    0, and a with them.
     """
 
     matrices: FeatureMatrices
@@ -37,7 +40,9 @@ class Eigenbasis(eqx.Module):
 
     @property
     def rates(self) -> Any:
-        """Eigenvalues of U + γ/ω², on which the modes relax; the largest in place of a 0, where nothing is learnt."""
+        """Eigenvalues of U + γ/ω², on which the modes relax; the largest in place of a 0,
+        where nothing is learnt.
+        """
         rates = jnp.maximum(self.eigenvalues, 0.0) + self.matrices.decay
         return jnp.where(rates > 0, rates, rates[-1])
 
@@ -55,7 +60,11 @@ def eigenbasis(matrices: FeatureMatrices) -> Eigenbasis:
         If the eigenvectors and what is made of them do not fit into memory.
     """
     enter()
-    require(4 * matrices.p**2, f"the eigenbasis of U at p = {matrices.p}", "take a smaller d, or train step by step")
+    require(
+        4 * matrices.p**2,
+        f"the eigenbasis of U at p = {matrices.p}",
+        "take a smaller d, or train step by step",
+    )
     return _eigenbasis(matrices)
 
 
@@ -66,7 +75,9 @@ def _eigenbasis(matrices: FeatureMatrices) -> Eigenbasis:
     values = jnp.where(some, values, 0.0)
     a, a_test = jnp.where(some[:, None], Q.T @ matrices.V, 0.0), Q.T @ matrices.V_test
     quadratic = (Q.T @ matrices.U_test @ Q) * (a @ a.T)
-    return Eigenbasis(matrices, values, jnp.sum(a**2, axis=1), jnp.sum(a * a_test, axis=1), quadratic)
+    return Eigenbasis(
+        matrices, values, jnp.sum(a**2, axis=1), jnp.sum(a * a_test, axis=1), quadratic
+    )
 
 
 def gradient_flow(matrices: FeatureMatrices | Eigenbasis, tau: Any) -> LearningCurve:
@@ -111,8 +122,8 @@ def trajectory(
     steps : array of int
         Step counts k ≥ 0, any shape and order, up to 10⁹ and beyond.
     learning_rate : float
-        Step size η on A; stable for cλ_max < 2 ("gd"), 2(1 + μ) ("momentum"), 2(1 + μ)/(1 + 2μ) ("nesterov"), with
-        c = 2ω²η/(ψ_p d²) and λ_max of U + γ/ω².
+        Step size η on A; stable for cλ_max < 2 ("gd"), 2(1 + μ) ("momentum"), 2(1 + μ)/(1 + 2μ)
+        ("nesterov"), with c = 2ω²η/(ψ_p d²) and λ_max of U + γ/ω².
     optimizer : {"gd", "momentum", "nesterov"}
         Gradient descent; heavy ball A_{k+1} = A_k - η∇L(A_k) + μ(A_k - A_{k-1}); Nesterov's method
         A_{k+1} = B_k - η∇L(B_k), B_k = A_k + μ(A_k - A_{k-1}).
@@ -127,13 +138,14 @@ def trajectory(
     Raises
     ------
     ValueError
-        If a step is no integer of at least 0, the optimizer is unknown, μ is outside [0, 1), or η is not stable (the
-        message names the limit).
+        If a step is no integer of at least 0, the optimizer is unknown, μ is outside [0, 1), or η
+        is not stable (the message names the limit).
 
     Examples
     --------
     >>> import jax, rfspec as rf
-    >>> matrices = rf.empirical.sample(jax.random.key(0), rf.RandomFeatureModel(8.0, 2.0, 0.05), d=10)
+    >>> model = rf.RandomFeatureModel(8.0, 2.0, 0.05)
+    >>> matrices = rf.empirical.sample(jax.random.key(0), model, d=10)
     >>> curve = rf.empirical.trajectory(matrices, [10, 10**9], 100.0, optimizer="momentum")
     >>> bool(curve.train[1] < curve.train[0] < 1.0)
     True
@@ -147,13 +159,18 @@ def trajectory(
     c = rate(matrices, eta)
     h = np.stack([learned(c * values, k, optimizer, mu) for k in steps.ravel()]) / values
     train, test = _losses(basis, jnp.asarray(h))
-    return curve(matrices, steps * eta / matrices.d**2, train.reshape(steps.shape), test.reshape(steps.shape))
+    return curve(
+        matrices, steps * eta / matrices.d**2, train.reshape(steps.shape), test.reshape(steps.shape)
+    )
 
 
-# ---------------------------------------------------------------------------------------------------- checks
+# --------------------------------------------------------------------------------------------------
+# checks
 
 
-def method(steps: Any, learning_rate: Any, optimizer: str, momentum: Any) -> tuple[np.ndarray, float, float]:
+def method(
+    steps: Any, learning_rate: Any, optimizer: str, momentum: Any
+) -> tuple[np.ndarray, float, float]:
     """Steps, η and μ, checked."""
     if optimizer not in LINEAR:
         raise ValueError(f"optimizer must be one of {', '.join(LINEAR)}, got {optimizer!r}")
@@ -186,14 +203,19 @@ def rate(matrices: FeatureMatrices, eta: float) -> float:
     return eta / (float(model.time_unit) * matrices.d**2)
 
 
-def check_stable(matrices: FeatureMatrices, largest: float, eta: float, optimizer: str, mu: float) -> None:
+def check_stable(
+    matrices: FeatureMatrices, largest: float, eta: float, optimizer: str, mu: float
+) -> None:
     """Refuse a step size at which the mode of the largest eigenvalue of U does not shrink."""
     limit = stable_below(optimizer, mu) / (rate(matrices, 1.0) * (largest + float(matrices.decay)))
     if eta >= limit:
-        raise ValueError(f"learning_rate must be below {limit:.6g} to be stable for this U, got {eta:.6g}")
+        raise ValueError(
+            f"learning_rate must be below {limit:.6g} to be stable for this U, got {eta:.6g}"
+        )
 
 
-# ---------------------------------------------------------------------------------------------------- losses
+# --------------------------------------------------------------------------------------------------
+# losses
 
 
 @jax.jit
@@ -218,6 +240,13 @@ def _losses(basis: Eigenbasis, h: Any) -> tuple[Any, Any]:
 
 def curve(matrices: FeatureMatrices, tau: Any, train: Any, test: Any) -> LearningCurve:
     """A learning curve with its rounding error: the losses sum p terms of their own size."""
-    score = score_error(matrices.model, test) if matrices.gaussian_data else jnp.full(np.shape(test), jnp.nan)
-    error = 64 * EPS * matrices.p * (matrices.untrained_test + jnp.abs(test)) + matrices.untrained_test * matrices.error
+    score = (
+        score_error(matrices.model, test)
+        if matrices.gaussian_data
+        else jnp.full(np.shape(test), jnp.nan)
+    )
+    error = (
+        64 * EPS * matrices.p * (matrices.untrained_test + jnp.abs(test))
+        + matrices.untrained_test * matrices.error
+    )
     return LearningCurve(jnp.asarray(tau), train, test, score, error)

@@ -25,12 +25,12 @@ from .spectra import EmpiricalSpectrum
 class Extrapolation(NamedTuple):
     """The fit value(d) = limit + slope·d^-exponent to one quantity; arrays of the quantity's shape.
 
-    `limit`, `limit_error`: at d → ∞. The error adds in squares the fit's standard error and the step that the limit
-    takes when the smallest size is left out, which shows what the next order in 1/d does; NaN for two sizes, infinite
-    next to an atom that is smeared over the lowest edge at all of them.
-    `spread`: standard deviation of a single matrix, or of a mean curve where such were given, times d^exponent; NaN
-    where nothing tells. `theory`: the value it
-    should have. `deviation`: (limit - theory)/limit_error.
+    `limit`, `limit_error`: at d → ∞. The error adds in squares the fit's standard error and the
+    step that the limit takes when the smallest size is left out, which shows what the next order in
+    1/d does; NaN for two sizes, infinite next to an atom that is smeared over the lowest edge at
+    all of them. `spread`: standard deviation of a single matrix, or of a mean curve where such were
+    given, times d^exponent; NaN where nothing tells. `theory`: the value it should have.
+    `deviation`: (limit - theory)/limit_error.
     """
 
     limit: Any
@@ -46,7 +46,9 @@ class Extrapolation(NamedTuple):
         return self.limit + self.slope * float(d) ** -np.asarray(self.exponent)
 
     def size(self, d: float, repeats: int = 1) -> Any:
-        """Root mean square deviation from the theory expected of a mean over matrices of dimension d."""
+        """Root mean square deviation from the theory expected of a mean over matrices of dimension
+        d.
+        """
         noise = np.nan_to_num(self.spread) * float(d) ** -np.asarray(self.exponent)
         return np.sqrt((self.at(d) - self.theory) ** 2 + noise**2 / repeats)
 
@@ -54,8 +56,9 @@ class Extrapolation(NamedTuple):
 class SpectrumExtrapolation(NamedTuple):
     """Spectra of several sizes carried to d → ∞.
 
-    `edges`, shape [2B], in the unit of λ; `masses`, shape [B]; `moments`: of orders 1 and 2, shape [2]; and the
-    distances `kolmogorov`, `wasserstein`, `atom_spread`, whose limit should be 0. `d`: the sizes.
+    `edges`, shape [2B], in the unit of λ; `masses`, shape [B]; `moments`: of orders 1 and 2, shape
+    [2]; and the distances `kolmogorov`, `wasserstein`, `atom_spread`, whose limit should be 0. `d`:
+    the sizes.
     """
 
     edges: Extrapolation
@@ -68,7 +71,9 @@ class SpectrumExtrapolation(NamedTuple):
 
 
 class CurveExtrapolation(NamedTuple):
-    """Learning curves of several sizes carried to d → ∞: `train` and `test`, of τ's shape, at times `tau`."""
+    """Learning curves of several sizes carried to d → ∞: `train` and `test`, of τ's shape,
+    at times `tau`.
+    """
 
     train: Extrapolation
     test: Extrapolation
@@ -77,7 +82,9 @@ class CurveExtrapolation(NamedTuple):
 
 
 @overload
-def extrapolate(theory: Spectrum, empiricals: Sequence[EmpiricalSpectrum]) -> SpectrumExtrapolation: ...
+def extrapolate(
+    theory: Spectrum, empiricals: Sequence[EmpiricalSpectrum]
+) -> SpectrumExtrapolation: ...
 
 
 @overload
@@ -89,21 +96,23 @@ def extrapolate(
 def extrapolate(theory: Any, empiricals: Any) -> Any:
     r"""Carry samples of several sizes to d → ∞, and set the limits against the theory.
 
-    value(d) = limit + slope·d^-a by weighted least squares, with the exponents a of the module's docstring and the
-    weights repeats·d^{2a} of a spread that falls as d^-a. The spread is pooled over the sizes from the scatter of the
-    repeats, and is not taken smaller than the residuals of the fit show it.
+    value(d) = limit + slope·d^-a by weighted least squares, with the exponents a of the module's
+    docstring and the weights repeats·d^{2a} of a spread that falls as d^-a. The spread is pooled
+    over the sizes from the scatter of the repeats, and is not taken smaller than the residuals of
+    the fit show it.
 
     Parameters
     ----------
     theory : Spectrum or LearningCurve
     empiricals : sequence of EmpiricalSpectrum, or mapping of d to one or more LearningCurve
-        At two or more sizes of one model and kind; three or more for an error of the limit. Curves at the theory's τ,
-        as single draws or one mean with its standard error.
+        At two or more sizes of one model and kind; three or more for an error of the limit. Curves
+        at the theory's τ, as single draws or one mean with its standard error.
 
     Returns
     -------
     SpectrumExtrapolation or CurveExtrapolation
-        Fields of ``Extrapolation``: ``.limit .limit_error .slope .exponent .spread .theory .deviation``.
+        Fields of ``Extrapolation``: ``.limit .limit_error .slope .exponent .spread .theory
+        .deviation``.
 
     Raises
     ------
@@ -114,7 +123,10 @@ def extrapolate(theory: Any, empiricals: Any) -> Any:
     --------
     >>> import jax, rfspec as rf
     >>> model = rf.RandomFeatureModel(psi_p=8.0, psi_n=2.0, t=0.05)
-    >>> samples = [rf.empirical.spectrum(jax.random.key(d), model, d, kind="gaussian", repeats=4) for d in (6, 8, 12)]
+    >>> samples = [
+    ...     rf.empirical.spectrum(jax.random.key(d), model, d, kind="gaussian", repeats=4)
+    ...     for d in (6, 8, 12)
+    ... ]
     >>> bool(abs(rf.empirical.extrapolate(rf.spectrum(model), samples).moments.deviation[0]) < 5)
     True
     """
@@ -123,12 +135,15 @@ def extrapolate(theory: Any, empiricals: Any) -> Any:
     if isinstance(theory, LearningCurve) and isinstance(empiricals, Mapping):
         return extrapolate_curves(theory, empiricals)
     raise ValueError(
-        "extrapolate takes a Spectrum and a sequence of EmpiricalSpectrum, or a LearningCurve and a mapping of d to "
+        "extrapolate takes a Spectrum and a sequence of EmpiricalSpectrum, or a LearningCurve and "
+        "a mapping of d to "
         f"LearningCurve, got {type(theory).__name__} and {type(empiricals).__name__}"
     )
 
 
-def extrapolate_spectra(theory: Spectrum, samples: Sequence[EmpiricalSpectrum]) -> SpectrumExtrapolation:
+def extrapolate_spectra(
+    theory: Spectrum, samples: Sequence[EmpiricalSpectrum]
+) -> SpectrumExtrapolation:
     for one in samples:
         if not isinstance(one, EmpiricalSpectrum):
             raise ValueError(f"empiricals must be EmpiricalSpectrum, got {type(one).__name__}")
@@ -139,7 +154,11 @@ def extrapolate_spectra(theory: Spectrum, samples: Sequence[EmpiricalSpectrum]) 
     smeared = is_smeared(theory, float(each[int(np.argmax(sizes))]["atom_spread"].mean()))
     exponents = exponents_of(theory, 0.5 if smeared else None)
     target: dict[str, Any] = dict.fromkeys(MEASURES, 0.0)
-    target |= {"edges": edges, "masses": masses, "moments": np.array([float(theory.moment(k)) for k in (1, 2)])}
+    target |= {
+        "edges": edges,
+        "masses": masses,
+        "moments": np.array([float(theory.moment(k)) for k in (1, 2)]),
+    }
     for measured, one in zip(each, samples, strict=True):
         values = np.asarray(one.eigenvalues)
         measured["edges"] = (1.0 + measured["edges"]) * edges
@@ -148,7 +167,13 @@ def extrapolate_spectra(theory: Spectrum, samples: Sequence[EmpiricalSpectrum]) 
     top = max(float(np.max(s.eigenvalues)) for s in samples)
     floor = {"atom_spread": top, "wasserstein": top}
     fits = {
-        name: power_law(sizes, [m[name] for m in each], exponents[name], target[name], ROUNDING * floor.get(name, 0.0))
+        name: power_law(
+            sizes,
+            [m[name] for m in each],
+            exponents[name],
+            target[name],
+            ROUNDING * floor.get(name, 0.0),
+        )
         for name in target
     }
     if smeared:
@@ -163,15 +188,24 @@ def extrapolate_curves(theory: LearningCurve, curves: Mapping[Any, Any]) -> Curv
     tau = np.asarray(theory.tau)
     for group in groups:
         if not group or not all(isinstance(c, LearningCurve) for c in group):
-            raise ValueError(f"empiricals must hold one or more LearningCurve for each d, got {group!r:.100}")
+            raise ValueError(
+                f"empiricals must hold one or more LearningCurve for each d, got {group!r:.100}"
+            )
         for curve in group:
             same_tau(np.ravel(tau), curve)
 
     def fit(name: str) -> Extrapolation:
         found = power_law(
-            sizes, [_draws(group, name, tau.shape) for group in groups], 1.0, np.asarray(getattr(theory, name))
+            sizes,
+            [_draws(group, name, tau.shape) for group in groups],
+            1.0,
+            np.asarray(getattr(theory, name)),
         )
-        return found._replace(spread=found.spread / np.sqrt(2)) if all(map(_is_mean, groups)) else found
+        return (
+            found._replace(spread=found.spread / np.sqrt(2))
+            if all(map(_is_mean, groups))
+            else found
+        )
 
     return CurveExtrapolation(fit("train"), fit("test"), tau, tuple(int(d) for d in sizes))
 
@@ -182,7 +216,9 @@ def _is_mean(group: list[LearningCurve]) -> bool:
 
 
 def _draws(group: list[LearningCurve], name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The curves in rows; a mean with its standard error e as the two draws mean ± e, whose mean has that error."""
+    """The curves in rows; a mean with its standard error e as the two draws mean ± e,
+    whose mean has that error.
+    """
     rows = [np.reshape(getattr(c, name), shape) for c in group]
     if _is_mean(group):
         error = np.reshape(getattr(group[0].standard_error, name), shape)
@@ -206,7 +242,11 @@ def _sizes(d: list[int]) -> np.ndarray:
 def _one_kind(samples: Sequence[EmpiricalSpectrum]) -> None:
     first = samples[0]
     for one in samples[1:]:
-        if one.kind != first.kind or one.rows != first.rows or one.gaussian_data != first.gaussian_data:
+        if (
+            one.kind != first.kind
+            or one.rows != first.rows
+            or one.gaussian_data != first.gaussian_data
+        ):
             raise ValueError(f"empiricals must be of one kind, got {_what(first)} and {_what(one)}")
         if not eqx.tree_equal(one.model, first.model):
             raise ValueError(f"empiricals must be of one model, got {first.model} and {one.model}")
@@ -216,22 +256,32 @@ def _what(s: EmpiricalSpectrum) -> str:
     return f"{s.kind} ({s.rows} rows, {'Gaussian' if s.gaussian_data else 'given'} data)"
 
 
-def power_law(d: np.ndarray, each: list[np.ndarray], exponent: Any, theory: Any, floor: float = 0.0) -> Extrapolation:
-    """The fit to values of shape (repeats, ...) at each size; `floor` is their rounding error where it is known."""
+def power_law(
+    d: np.ndarray, each: list[np.ndarray], exponent: Any, theory: Any, floor: float = 0.0
+) -> Extrapolation:
+    """The fit to values of shape (repeats, ...) at each size;
+    `floor` is their rounding error where it is known.
+    """
     a = np.broadcast_to(np.asarray(exponent, float), each[0].shape[1:])
     limit, slope, variance, spread = _least_squares(d, each, a)
     error = np.full(a.shape, np.nan)
     larger = d > d.min()
     if len(set(d[larger])) > 1:
-        without = _least_squares(d[larger], [e for e, keep in zip(each, larger, strict=True) if keep], a)[0]
-        rounding = np.maximum(floor, ROUNDING * np.max([np.abs(e).max(axis=0) for e in each], axis=0))
+        without = _least_squares(
+            d[larger], [e for e, keep in zip(each, larger, strict=True) if keep], a
+        )[0]
+        rounding = np.maximum(
+            floor, ROUNDING * np.max([np.abs(e).max(axis=0) for e in each], axis=0)
+        )
         error = np.sqrt(variance + (limit - without) ** 2 + rounding**2)
     off = limit - theory
     deviation = np.divide(off, error, out=np.where(off == 0, 0.0, np.nan), where=error > 0)
     return Extrapolation(limit, error, slope, a[()], spread, theory, deviation[()])
 
 
-def _least_squares(d: np.ndarray, each: list[np.ndarray], a: np.ndarray) -> tuple[Any, Any, Any, Any]:
+def _least_squares(
+    d: np.ndarray, each: list[np.ndarray], a: np.ndarray
+) -> tuple[Any, Any, Any, Any]:
     """Limit, slope, variance of the limit and spread, with x = d^-a and weights repeats·d^{2a}."""
     counts = np.array([len(e) for e in each], float)
     y = np.stack([e.mean(axis=0) for e in each])
@@ -245,5 +295,7 @@ def _least_squares(d: np.ndarray, each: list[np.ndarray], a: np.ndarray) -> tupl
     residual = (w * (y - limit - slope * x) ** 2).sum(axis=0)
     freedom, rest = counts.sum() - len(d), len(d) - 2
     unknown = np.full(a.shape, np.nan)
-    square = np.fmax(scatter / freedom if freedom else unknown, residual / rest if rest else unknown)
+    square = np.fmax(
+        scatter / freedom if freedom else unknown, residual / rest if rest else unknown
+    )
     return limit, slope, square * XX / D, np.sqrt(square)

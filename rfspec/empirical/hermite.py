@@ -1,9 +1,10 @@
 r"""Averages over Gaussian noise, exactly: the Hermite expansion of the features' products.
 
-A feature σ(y_i + width_i z_i) - μ0 with z_i a standard normal, E[z_iz_j] = R_ij, has the coefficients
-c_k(y; width) = E_z[(σ(y + width z) - μ0) He_k(z)]/√k!, and averaged over z and over the columns ν of y
+A feature σ(y_i + width_i z_i) - μ0 with z_i a standard normal, E[z_iz_j] = R_ij, has the
+coefficients c_k(y; width) = E_z[(σ(y + width z) - μ0) He_k(z)]/√k!, and averaged over z and over
+the columns ν of y
 
-    U = Σ_k R^{∘k} ∘ (C_k C_kᵀ/n),   (C_k)_iν = c_k(y_iν; width_i),   diagonal E_z[(σ - μ0)²] exactly.
+    U = Σ_k R^{∘k} ∘ (C_k C_kᵀ/n),  (C_k)_iν = c_k(y_iν; width_i),  diagonal E_z[(σ - μ0)²] exactly.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ BLOCK = 512  # rows of U assembled together
 
 
 class Rows(NamedTuple):
-    """What the expansion needs of the features: unit rows, R = unit unitᵀ; means y; widths of the noise."""
+    """What the expansion needs of the features: unit rows, R = unit unitᵀ; means y;
+    widths of the noise.
+    """
 
     unit: Any
     y: Any
@@ -45,7 +48,9 @@ def given(process: Process, W: Any, X: Any) -> Rows:
 
 @jax.jit
 def fresh(process: Process, W: Any, spread: Any) -> Rows:
-    """Where x is part of the noise, of covariance α²Σ + β²: R_ij = w_i(α²Σ + β²)w_j/(dγ_iγ_j), γ the widths."""
+    """Where x is part of the noise, of covariance α²Σ + β²: R_ij = w_i(α²Σ + β²)w_j/(dγ_iγ_j),
+    γ the widths.
+    """
     scaled = W * jnp.sqrt((process.alpha * spread) ** 2 + process.beta2)
     return Rows(_unit(scaled), jnp.zeros((W.shape[0], 1)), norms(scaled))
 
@@ -61,7 +66,9 @@ def norms(W: Any) -> Any:
 
 
 class Expansion(NamedTuple):
-    """U; C_0, shape (p, n); the slope E[φ_iz_i]/width_i averaged over ν, shape (p,); the bound of what is left out."""
+    """U; C_0, shape (p, n); the slope E[φ_iz_i]/width_i averaged over ν, shape (p,);
+    the bound of what is left out.
+    """
 
     U: Any
     mean: Any
@@ -70,7 +77,9 @@ class Expansion(NamedTuple):
 
 
 def expansion(sigma: Activation, rows: Rows, mu0: Any, tolerance: float) -> Expansion:
-    """As many layers as it takes to leave out no more than the tolerance, relative to the mean diagonal; 64 at most."""
+    """As many layers as it takes to leave out no more than the tolerance,
+    relative to the mean diagonal; 64 at most.
+    """
     step, quadrature = quadrature_step(sigma, rows.y, rows.width, mu0)
     p = rows.width.size
     groups = KINKED if sigma.kinks else [(k, k + TOGETHER) for k in range(0, LAYERS, TOGETHER)]
@@ -78,7 +87,9 @@ def expansion(sigma: Activation, rows: Rows, mu0: Any, tolerance: float) -> Expa
     U, found, low = jnp.zeros((p, p)), np.zeros(p), None
     for first, last in groups:
         known = {"span": (first, last)} if weighted is None else {"hermite": weighted[first:last]}
-        U, C, square, found, rest = _add(sigma, rows, mu0, U, found, np.float64(first), step=step, **known)
+        U, C, square, found, rest = _add(
+            sigma, rows, mu0, U, found, np.float64(first), step=step, **known
+        )
         low = C if low is None else low
         error = float(rest) + quadrature
         if error <= tolerance + quadrature:
@@ -101,18 +112,22 @@ def _add(
     span: tuple[int, int] | None = None,
     hermite: Any = None,
 ) -> tuple[Any, Any, Any, Any, Any]:
-    """U with some more layers off the diagonal, C_0 and C_1 if they are the first, E[σ²], what all layers so far make
-    of it, and the bound of the rest: its Frobenius norm per √p off the diagonal, over the mean diagonal.
+    """U with some more layers off the diagonal, C_0 and C_1 if they are the first, E[σ²], what all
+    layers so far make of it, and the bound of the rest: its Frobenius norm per √p off the diagonal,
+    over the mean diagonal.
 
-    By Cauchy and Schwarz Σ_{k≥last} √(m_ki m_kj) |R_ij|^k ≤ √(m_i m_j) |R_ij|^last, with m_i what the diagonal misses.
-    Block of rows by block of rows, so that no more than two matrices of U's size are needed.
+    By Cauchy and Schwarz Σ_{k≥last} √(m_ki m_kj) |R_ij|^k ≤ √(m_i m_j) |R_ij|^last, with m_i what
+    the diagonal misses. Block of rows by block of rows, so that no more than two matrices of U's
+    size are needed.
     """
     C, square = _coefficients(sigma, rows.y, rows.width, mu0, step, span, hermite)
     found = found + jnp.sum(jnp.mean(C**2, axis=2), axis=0)
     missing = jnp.maximum(square - found, 0.0)
     p, n = rows.unit.shape[0], C.shape[2]
     size = min(p, BLOCK)
-    starts = jnp.minimum(jnp.arange(-(-p // size)) * size, p - size)  # the last two blocks may overlap
+    starts = jnp.minimum(
+        jnp.arange(-(-p // size)) * size, p - size
+    )  # the last two blocks may overlap
 
     def block(i: Any, carry: Any) -> tuple[Any, Any]:
         of = lambda a: jax.lax.dynamic_slice_in_dim(a, starts[i], size)
@@ -125,7 +140,9 @@ def _add(
         (some, power), _ = jax.lax.scan(layer, (of(U), (R**2) ** (first / 2)), C)
         off = jnp.where((starts[i] + jnp.arange(size))[:, None] == jnp.arange(p), 0.0, power**2)
         out, rest = carry
-        return jax.lax.dynamic_update_slice_in_dim(out, some, starts[i], 0), rest + of(missing) @ off @ missing
+        return jax.lax.dynamic_update_slice_in_dim(out, some, starts[i], 0), rest + of(
+            missing
+        ) @ off @ missing
 
     U, rest = jax.lax.fori_loop(0, starts.size, block, (jnp.zeros((p, p)), jnp.zeros(())))
     return U, C[:2], square, found, jnp.sqrt(rest / p) / jnp.mean(square)
@@ -137,7 +154,9 @@ def _with_diagonal(U: Any, diagonal: Any) -> Any:
 
 
 def quadrature_step(sigma: Activation, Y: Any, width: Any, mu0: Any) -> tuple[float, float]:
-    """The widest trapezoid step that is exact to rounding at the widest noise, and its error; 0 for a σ with kinks."""
+    """The widest trapezoid step that is exact to rounding at the widest noise, and its error;
+    0 for a σ with kinks.
+    """
     if sigma.kinks:
         return 0.0, 64 * EPS
     w, weight = _rule(STEPS[-1])
@@ -148,7 +167,9 @@ def quadrature_step(sigma: Activation, Y: Any, width: Any, mu0: Any) -> tuple[fl
     middle = w.size // 2
     strides = [round(step / STEPS[-1]) for step in STEPS]
     nodes = [np.arange(middle % stride, w.size, stride) for stride in strides]
-    each = [stride * value[:, at] @ hermite[:, at].T for stride, at in zip(strides, nodes, strict=True)]
+    each = [
+        stride * value[:, at] @ hermite[:, at].T for stride, at in zip(strides, nodes, strict=True)
+    ]
     size = np.sqrt(np.mean(value**2 @ weight))
     errors = [float(np.abs(fine - coarse).max() / size) for coarse, fine in pairwise(each)]
     place = next((i for i, error in enumerate(errors) if error < 1e-13), len(errors))
@@ -174,17 +195,29 @@ def _plain(sigma: Activation, x: Any) -> Any:
 
 
 @partial(jax.jit, static_argnames=("step", "layers"))
-def coefficients(sigma: Activation, Y: Any, width: Any, mu0: Any, step: float, layers: int) -> tuple[Any, Any]:
-    """c_k(y; width) of the first layers, shape (layers, *Y.shape), and E_w[σ²] averaged over each row."""
+def coefficients(
+    sigma: Activation, Y: Any, width: Any, mu0: Any, step: float, layers: int
+) -> tuple[Any, Any]:
+    """c_k(y; width) of the first layers, shape (layers, *Y.shape),
+    and E_w[σ²] averaged over each row.
+    """
     if step:
         return _coefficients(sigma, Y, width, mu0, step, None, _weighted(step, layers))
     return _coefficients(sigma, Y, width, mu0, step, (0, layers), None)
 
 
 def _coefficients(
-    sigma: Activation, Y: Any, width: Any, mu0: Any, step: float, span: tuple[int, int] | None, hermite: Any
+    sigma: Activation,
+    Y: Any,
+    width: Any,
+    mu0: Any,
+    step: float,
+    span: tuple[int, int] | None,
+    hermite: Any,
 ) -> tuple[Any, Any]:
-    """The same for layers first ≤ k < last of a σ with kinks, or those of the weighted Hermite functions given."""
+    """The same for layers first ≤ k < last of a σ with kinks,
+    or those of the weighted Hermite functions given.
+    """
     if span is None:
         w, weight = _rule(step)
 
@@ -213,8 +246,8 @@ def _coefficients(
     p, n = Y.shape
     batches = -(-p // max(1, min(p, 4096 // n)))
     size = -(-p // batches)
-    cut = lambda a: jnp.pad(a, [(0, batches * size - p)] + [(0, 0)] * (a.ndim - 1), mode="edge").reshape(
-        batches, size, *a.shape[1:]
-    )
+    cut = lambda a: jnp.pad(
+        a, [(0, batches * size - p)] + [(0, 0)] * (a.ndim - 1), mode="edge"
+    ).reshape(batches, size, *a.shape[1:])
     C, square = jax.lax.map(jax.vmap(row), (cut(Y), cut(width)))
     return jnp.moveaxis(C.reshape(-1, *C.shape[2:])[:p], 1, 0), square.ravel()[:p]

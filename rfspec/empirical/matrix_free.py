@@ -1,9 +1,10 @@
 r"""The spectrum of U at any p by stochastic Lanczos quadrature: products Uv are all it takes.
 
-For a random start v with independent signs, E[vᵀf(U)v]/p = Tr f(U)/p. Lanczos with m products from v gives m nodes
-θ_j and weights w_j with Σ_j w_j f(θ_j) = vᵀf(U)v/p exactly for polynomials f of degree below 2m: the Gauss quadrature
-of the measure μ_v of v. Every estimate is the mean over several v; its error adds the standard error of that mean
-to an estimate, or a bound, of what the quadrature leaves open about each μ_v.
+For a random start v with independent signs, E[vᵀf(U)v]/p = Tr f(U)/p. Lanczos with m products from
+v gives m nodes θ_j and weights w_j with Σ_j w_j f(θ_j) = vᵀf(U)v/p exactly for polynomials f of
+degree below 2m: the Gauss quadrature of the measure μ_v of v. Every estimate is the mean over
+several v; its error adds the standard error of that mean to an estimate, or a bound, of what the
+quadrature leaves open about each μ_v.
 """
 
 from __future__ import annotations
@@ -27,14 +28,17 @@ POINTS = 1024  # values of x worked on together
 
 
 class Estimate(NamedTuple):
-    """A value and its error: one standard error over the probes plus what the quadrature leaves open."""
+    """A value and its error: one standard error over the probes plus what the quadrature leaves
+    open.
+    """
 
     value: Any
     error: Any
 
 
 class MatrixFreeSpectrum(eqx.Module):
-    r"""Gauss quadratures of the spectral measures of random vectors; their mean is the spectrum of U.
+    r"""Gauss quadratures of the spectral measures of random vectors;
+    their mean is the spectrum of U.
 
     Attributes
     ----------
@@ -47,14 +51,15 @@ class MatrixFreeSpectrum(eqx.Module):
         Dimension of the data, and of U.
     kind : {"features", "gaussian"}
     error : float
-        Frobenius norm of what U itself leaves out, over √p, in the unit of λ: the Hermite layers k ≥ 2 off the
-        diagonal, measured on random pairs of rows. It bounds the Wasserstein-2 distance by which all eigenvalues
-        together move, and is in no other error bar here. 0 for the Gaussian equivalent.
+        Frobenius norm of what U itself leaves out, over √p, in the unit of λ: the Hermite layers k
+        ≥ 2 off the diagonal, measured on random pairs of rows. It bounds the Wasserstein-2 distance
+        by which all eigenvalues together move, and is in no other error bar here. 0 for the
+        Gaussian equivalent.
     stored : bool
         Whether the random blocks were kept in memory.
     floor : float
-        A number ≥ 0 that no eigenvalue is below: s², or of features the least entry of what the layers k ≥ 2 add to the
-        diagonal.
+        A number ≥ 0 that no eigenvalue is below: s², or of features the least entry of what the
+        layers k ≥ 2 add to the diagonal.
 
     Notes
     -----
@@ -86,17 +91,19 @@ class MatrixFreeSpectrum(eqx.Module):
     def cdf(self, x: Any) -> Estimate:
         r"""Share of the eigenvalues that are ≤ x.
 
-        S(x) = Σ_{θ_j ≤ x} w_j, averaged over the probes. What is left open is bounded by Chebyshev, Markov and
-        Stieltjes: |F_v(x) - S(x)| ≤ 1/Σ_{k<m} p_k(x)², p_k the orthonormal polynomials of μ_v. This is the weight
-        of the node where x is one, at most that of the two neighbours together in between, and exponentially small
-        in a gap.
+        S(x) = Σ_{θ_j ≤ x} w_j, averaged over the probes. What is left open is bounded by Chebyshev,
+        Markov and Stieltjes: |F_v(x) - S(x)| ≤ 1/Σ_{k<m} p_k(x)², p_k the orthonormal polynomials
+        of μ_v. This is the weight of the node where x is one, at most that of the two neighbours
+        together in between, and exponentially small in a gap.
         """
         x = _numbers(x)
-        below = lambda at: np.sum(np.where(self.nodes[:, None] <= at[:, None], self.weights[:, None], 0.0), axis=-1)
+        below = lambda at: np.sum(
+            np.where(self.nodes[:, None] <= at[:, None], self.weights[:, None], 0.0), axis=-1
+        )
         return _in_parts(x, lambda at: _estimate(below(at), np.mean(self._open(at), axis=0)))
 
     def count(self, a: float, b: float) -> Estimate:
-        """Share of the eigenvalues in the interval (a, b], with the bounds of `cdf` at both ends."""
+        """Share of the eigenvalues in (a, b], with the bounds of `cdf` at both ends."""
         a, b = float(real_scalar("a", a, above=-np.inf)), float(real_scalar("b", b, above=-np.inf))
         if not a < b:
             raise ValueError(f"b must be greater than a = {a:g}, got {b:g}")
@@ -106,11 +113,12 @@ class MatrixFreeSpectrum(eqx.Module):
     def density(self, x: Any, width: float = 0.1) -> Estimate:
         r"""Density of the eigenvalues, smoothed by a log-normal kernel of relative width w.
 
-        ρ_w(x) = (1/p) Σ_i exp(-log²(x/λ_i)/(2w²))/(√(2π) w x), a density in x of integral 1 in which every
-        eigenvalue has the same relative width; an atom becomes a peak of its mass. What the quadrature leaves open
-        is the smaller of two: the bound of `cdf` carried over, ∫ |∂ρ_w/∂λ| /Σ_{k<m} p_k(λ)² dλ; and the largest
-        difference from three quarters of the order between the neighbouring nodes and two widths beyond. Where it
-        rules, take more order or more width.
+        ρ_w(x) = (1/p) Σ_i exp(-log²(x/λ_i)/(2w²))/(√(2π) w x), a density in x of integral 1 in
+        which every eigenvalue has the same relative width; an atom becomes a peak of its mass. What
+        the quadrature leaves open is the smaller of two: the bound of `cdf` carried over, ∫
+        |∂ρ_w/∂λ| /Σ_{k<m} p_k(λ)² dλ; and the largest difference from three quarters of the order
+        between the neighbouring nodes and two widths beyond. Where it rules, take more order or
+        more width.
 
         Parameters
         ----------
@@ -125,21 +133,24 @@ class MatrixFreeSpectrum(eqx.Module):
 
         def at(x: np.ndarray) -> Estimate:
             each = _log_normal(self.nodes, self.weights, x, width)
-            return _estimate(each, np.minimum(self._density_bound(x, width), self._density_spread(x, width)))
+            return _estimate(
+                each, np.minimum(self._density_bound(x, width), self._density_spread(x, width))
+            )
 
         return _in_parts(x, at)
 
     def kernel_polynomial(self, x: Any) -> Estimate:
         r"""Density by the kernel polynomial method: Chebyshev moments damped by the Jackson kernel.
 
-        With λ = c + hy, [c - h, c + h] the range of the nodes widened by a hundredth on each side, N = 2·order and
-        M_k = E[T_k(y)], k < N, which the quadrature gives exactly for each probe,
+        With λ = c + hy, [c - h, c + h] the range of the nodes widened by a hundredth on each side,
+        N = 2·order and M_k = E[T_k(y)], k < N, which the quadrature gives exactly for each probe,
 
             ρ(x) = (M_0 + 2Σ_{k=1}^{N-1} g_k M_k T_k(y))/(πh√(1 - y²)),
             g_k = [(N - k + 1) cos(πk/(N + 1)) + sin(πk/(N + 1)) cot(π/(N + 1))]/(N + 1).
 
-        The resolution is πh/N all over: `density` resolves what lies decades below the top, this does not. Beside
-        the standard error the error holds the difference from three quarters of the moments.
+        The resolution is πh/N all over: `density` resolves what lies decades below the top, this
+        does not. Beside the standard error the error holds the difference from three quarters of
+        the moments.
         """
         x = _numbers(x)
         low, high = float(np.min(self.nodes)), float(np.max(self.nodes))
@@ -151,30 +162,42 @@ class MatrixFreeSpectrum(eqx.Module):
             terms = np.where(k == 0, 1.0, 2.0) * jackson(k.size) * moments
             inside = np.abs(y) < 1
             y = np.where(inside, y, 0.0)
-            return inside * (terms @ np.cos(k[:, None] * np.arccos(y))) / (np.pi * h * np.sqrt(1 - y**2))
+            return (
+                inside
+                * (terms @ np.cos(k[:, None] * np.arccos(y)))
+                / (np.pi * h * np.sqrt(1 - y**2))
+            )
 
         angles = np.arccos((self.nodes - c) / h)
-        moments = np.stack([np.sum(self.weights * np.cos(k * angles), axis=1) for k in range(2 * self.order)], axis=1)
+        moments = np.stack(
+            [np.sum(self.weights * np.cos(k * angles), axis=1) for k in range(2 * self.order)],
+            axis=1,
+        )
         fewer = moments[:, : 3 * self.order // 2]
 
         def at(x: np.ndarray) -> Estimate:
             y = (x - c) / h
-            return _estimate(each(moments, y), np.abs(np.mean(each(moments, y) - each(fewer, y), axis=0)))
+            return _estimate(
+                each(moments, y), np.abs(np.mean(each(moments, y) - each(fewer, y), axis=0))
+            )
 
         return _in_parts(x, at)
 
     def moment(self, k: int) -> Estimate:
         r"""Mean of λ^k, exact for each probe while 0 ≤ k < 2·order; negative k too.
 
-        A negative power has even derivatives above 0 and odd ones below, so that the value is a lower bound for each
-        probe, and the quadrature of Gauss and Radau with a node at `floor` an upper one; what is left open is their
-        distance, ∞ if the floor is 0. For k ≥ 2·order it is the difference from three quarters of the order.
+        A negative power has even derivatives above 0 and odd ones below, so that the value is a
+        lower bound for each probe, and the quadrature of Gauss and Radau with a node at `floor` an
+        upper one; what is left open is their distance, ∞ if the floor is 0. For k ≥ 2·order it is
+        the difference from three quarters of the order.
         """
         try:
             k = _operator.index(k)
         except TypeError as e:
             raise ValueError(f"k must be an integer, got {k!r}") from e
-        nodes, weights = self._fewer() if k >= 0 else radau(self.diagonal, self.off_diagonal, self.floor)
+        nodes, weights = (
+            self._fewer() if k >= 0 else radau(self.diagonal, self.off_diagonal, self.floor)
+        )
         with np.errstate(divide="ignore"):
             full = np.sum(self.weights * self.nodes ** float(k), axis=1)
             other = np.sum(np.where(weights > 0, weights * nodes ** float(k), 0.0), axis=1)
@@ -188,7 +211,9 @@ class MatrixFreeSpectrum(eqx.Module):
     def _density_bound(self, x: np.ndarray, width: float) -> np.ndarray:
         """∫ |∂ρ_w(x)/∂λ| /Σ p_k(λ)² dλ in the variable u = log(x/λ)/w, averaged over the probes."""
         u = np.linspace(-6.0, 6.0, 49)
-        open_ = np.mean(self._open((x[:, None] * np.exp(-width * u)).ravel()), axis=0).reshape(x.size, u.size)
+        open_ = np.mean(self._open((x[:, None] * np.exp(-width * u)).ravel()), axis=0).reshape(
+            x.size, u.size
+        )
         slope = np.abs(u) * np.exp(-(u**2) / 2) * (u[1] - u[0])
         return open_ @ slope / (np.sqrt(2 * np.pi) * width * x)
 
@@ -204,14 +229,18 @@ class MatrixFreeSpectrum(eqx.Module):
         largest = np.zeros(x.size)
         for share in np.linspace(0.0, 1.0, 17):
             near = np.exp(low + share * (high - low))
-            differ = _log_normal(self.nodes, self.weights, near, width) - _log_normal(nodes, weights, near, width)
+            differ = _log_normal(self.nodes, self.weights, near, width) - _log_normal(
+                nodes, weights, near, width
+            )
             # compared in x ρ_w, which an eigenvalue makes equally high everywhere
             largest = np.maximum(largest, np.mean(np.abs(differ), axis=0) * near)
         return largest / x
 
     def _open(self, x: np.ndarray) -> np.ndarray:
         """1/Σ_{k<m} p_k(x)² for each probe, shape (probes, *x.shape)."""
-        return np.stack([christoffel(a, b, x) for a, b in zip(self.diagonal, self.off_diagonal, strict=True)])
+        return np.stack(
+            [christoffel(a, b, x) for a, b in zip(self.diagonal, self.off_diagonal, strict=True)]
+        )
 
 
 def matrix_free_spectrum(
@@ -228,14 +257,15 @@ def matrix_free_spectrum(
 ) -> MatrixFreeSpectrum:
     r"""Spectrum of one sampled U of a model without forming it, on all devices of all processes.
 
-    U = GGᵀ/n + b²FFᵀ + s²I, or σ(Wx_t/√d) with the noise integrated out (``rfspec.empirical.operators``), enters
-    through `order` products with each of `probes` random vectors: stochastic Lanczos quadrature with full
-    reorthogonalisation.
+    U = GGᵀ/n + b²FFᵀ + s²I, or σ(Wx_t/√d) with the noise integrated out
+    (``rfspec.empirical.operators``), enters through `order` products with each of `probes` random
+    vectors: stochastic Lanczos quadrature with full reorthogonalisation.
 
     Parameters
     ----------
     key : JAX random key
-        Determines everything, whatever the devices and the storage; not the same draw as ``rf.empirical.sample``.
+        Determines everything, whatever the devices and the storage; not the same draw as
+        ``rf.empirical.sample``.
     model : RandomFeatureModel
     d : int
         Dimension of the data; n = ψ_n d and p = ψ_p d are rounded.
@@ -248,15 +278,16 @@ def matrix_free_spectrum(
     block : int
         Rows of W and Ω drawn from one key; a different `block` is a different draw.
     store : bool, optional
-        Keep the random blocks in memory (p(d + n) + nd numbers; p(d + 2n) with features) or draw them anew in every
-        product. By default they are kept where they fit.
+        Keep the random blocks in memory (p(d + n) + nd numbers; p(d + 2n) with features) or draw
+        them anew in every product. By default they are kept where they fit.
     progress : bool
         Show a progress bar over groups of probes.
 
     Returns
     -------
     MatrixFreeSpectrum
-        ``.cdf .count .density .kernel_polynomial .moment``, each with its error, ``.nodes .weights .error``.
+        ``.cdf .count .density .kernel_polynomial .moment``, each with its error, ``.nodes .weights
+            .error``.
 
     Raises
     ------
@@ -265,17 +296,18 @@ def matrix_free_spectrum(
 
     Notes
     -----
-    Resolution: m nodes share themselves out over the bulks as charges on conductors would, and lie about
-    π(b - a)/(2 m_B) apart in the middle of a bulk [a, b] that got m_B of them, closer at its ends. At ψ_p=64, ψ_n=8,
-    t=0.01, whose support goes from the atom at 0.0019 to 45, for p → ∞:
+    Resolution: m nodes share themselves out over the bulks as charges on conductors would, and lie
+    about π(b - a)/(2 m_B) apart in the middle of a bulk [a, b] that got m_B of them, closer at its
+    ends. At ψ_p=64, ψ_n=8, t=0.01, whose support goes from the atom at 0.0019 to 45, for p → ∞:
 
-        m     nodes in atom, satellite, sample, population     `cdf` open between atom and satellite, other parts
+        m  nodes in atom, satellite, sample, population `cdf` open between atom and satellite, other
         100   1, 2, 13, 84                                     9e-3, 4e-7
         200   1, 6, 26, 167                                    4e-5, 2e-12
         300   1, 9, 40, 250                                    2e-7, 1e-18
 
-    Small p does better, since Lanczos finds single eigenvalues. Features smear the atom by a relative √(ψ_p/d), and
-    what has no gap to its neighbour takes more order. Where m does not suffice the errors say so.
+    Small p does better, since Lanczos finds single eigenvalues. Features smear the atom by a
+    relative √(ψ_p/d), and what has no gap to its neighbour takes more order. Where m does not
+    suffice the errors say so.
 
     Examples
     --------
@@ -303,26 +335,34 @@ def matrix_free_spectrum(
 
     T = lanczos(jax.random.fold_in(key, 1), operator, probes, order, group, progress)
     error, floor = operator.error, operator.floor
-    return MatrixFreeSpectrum(*gauss(*T), *T, model, d=d, p=p, kind=kind, error=error, stored=store, floor=floor)
+    return MatrixFreeSpectrum(
+        *gauss(*T), *T, model, d=d, p=p, kind=kind, error=error, stored=store, floor=floor
+    )
 
 
 def _log_normal(nodes: np.ndarray, weights: np.ndarray, x: np.ndarray, width: float) -> np.ndarray:
     """ρ_w(x) of each quadrature, shape (probes, x.size)."""
     log_nodes = np.log(np.maximum(nodes, np.finfo(float).tiny))
     away = (np.log(x)[:, None] - log_nodes[:, None]) / width
-    return np.einsum("kxj,kj->kx", np.exp(-(away**2) / 2), weights) / (np.sqrt(2 * np.pi) * width * x)
+    return np.einsum("kxj,kj->kx", np.exp(-(away**2) / 2), weights) / (
+        np.sqrt(2 * np.pi) * width * x
+    )
 
 
 def _estimate(each: np.ndarray, left_open: Any) -> Estimate:
     """Mean over the probes; standard error plus what is open."""
-    return Estimate(np.mean(each, axis=0), np.std(each, axis=0, ddof=1) / np.sqrt(each.shape[0]) + left_open)
+    return Estimate(
+        np.mean(each, axis=0), np.std(each, axis=0, ddof=1) / np.sqrt(each.shape[0]) + left_open
+    )
 
 
 def _in_parts(x: np.ndarray, f: Any) -> Estimate:
     """A function of many x, a limited number at a time, in the shape of x."""
     flat = x.ravel()
     parts = [f(flat[i : i + POINTS]) for i in range(0, max(1, flat.size), POINTS)]
-    return Estimate(*(np.concatenate(column).reshape(x.shape) for column in zip(*parts, strict=True)))
+    return Estimate(
+        *(np.concatenate(column).reshape(x.shape) for column in zip(*parts, strict=True))
+    )
 
 
 def _numbers(x: Any) -> np.ndarray:

@@ -30,5 +30,6 @@ def require(doubles: float, what: str, instead: str) -> None:
     need, free = DOUBLE * doubles, available()
     if need > SHARE * free:
         raise ValueError(
-            f"memory must hold {need / 2**30:.1f} GiB for {what}, got {free / 2**30:.1f} GiB free: {instead}"
+            f"memory must hold {need / 2**30:.1f} GiB for {what}, got {free / 2**30:.1f} GiB "
+            f"free: {instead}"
         )

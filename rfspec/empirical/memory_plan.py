@@ -16,7 +16,9 @@ from .operators import PANEL
 
 
 class Need(NamedTuple):
-    """Bytes in one process: of the stored blocks, of working without or with them, and of one probe."""
+    """Bytes in one process: of the stored blocks, of working without or with them,
+    and of one probe.
+    """
 
     blocks: float
     redrawing: float
@@ -32,7 +34,11 @@ class Need(NamedTuple):
             if group >= 1:
                 return choice, min(group, probes)
         need = fixed[choices[-1]] + self.probe
-        advice = "take store=False, a smaller d or more devices" if store else "take a smaller d, order or block"
+        advice = (
+            "take store=False, a smaller d or more devices"
+            if store
+            else "take a smaller d, order or block"
+        )
         raise ValueError(
             f"memory must hold {need / 2**30:.2f} GiB in each process for one probe, "
             f"got {budget / 2**30:.2f} GiB free: {advice}{'' if store else ', or more devices'}"
@@ -49,7 +55,12 @@ def predict(kind: str, d: int, n: int, p: int, order: int, block: int, mesh: Mes
         samples = padded(n, block, mesh.size) * share
         blocks = rows * (d + n) + samples * d
         drawing = 4 * local * block * max(d, n)
-        return Need(*(DOUBLE * x for x in (blocks, drawing, drawing, lanczos + local * (4 * d + 4 * n) + 2 * samples)))
+        return Need(
+            *(
+                DOUBLE * x
+                for x in (blocks, drawing, drawing, lanczos + local * (4 * d + 4 * n) + 2 * samples)
+            )
+        )
     panel = min(PANEL, n)
     nodes = 4 * 512 * 4096  # quadrature of a few rows at a time
     working = local * (nodes + 4 * panel * d + 8 * block * (panel + d)) + 2 * rows
@@ -59,7 +70,7 @@ def predict(kind: str, d: int, n: int, p: int, order: int, block: int, mesh: Mes
 
 
 def budget() -> float:
-    """Bytes free for each process, the least over all; processes of one machine share its memory."""
+    """Bytes free for each process, the least over all; those of one machine share its memory."""
     devices = jax.local_devices()
     free = float(available())
     if devices[0].memory_stats():

@@ -1,4 +1,4 @@
-"""Rows of normal numbers drawn block by block from keys of their own, whatever devices hold them."""
+"""Rows of normal numbers, drawn block by block from keys of their own on whatever devices."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class NormalRows(eqx.Module):
     stored : array of shape (blocks, block, columns), or None
         Sharded over its blocks; None draws every block anew in every product.
     rows, columns, block : int
-        Blocks are padded with rows of zeros, and their number to a multiple of the number of devices.
+        Blocks are padded with rows of zeros, and their number to a multiple of the number of
+        devices.
     """
 
     key: Any
@@ -63,7 +64,9 @@ class NormalRows(eqx.Module):
 
     def cut(self, v: Any) -> Any:
         """A vector of length `rows` in blocks."""
-        return jnp.pad(v, (0, self.blocks * self.block - self.rows)).reshape(self.blocks, self.block)
+        return jnp.pad(v, (0, self.blocks * self.block - self.rows)).reshape(
+            self.blocks, self.block
+        )
 
     def join(self, v: Any) -> Any:
         """Blocks to a vector of length `rows`."""
@@ -77,7 +80,9 @@ class NormalRows(eqx.Module):
                 return (stored.reshape(-1, self.columns) @ u).reshape(-1, self.block)
             return jax.lax.map(lambda b: self.draw(key, b) @ u, self.here())
 
-        return self.spread(local, (REPLICATED, SHARDED, REPLICATED), SHARDED)(self.key, self.stored, u)
+        return self.spread(local, (REPLICATED, SHARDED, REPLICATED), SHARDED)(
+            self.key, self.stored, u
+        )
 
     def adjoint(self, v: Any) -> Any:
         """Aᵀv for v in blocks."""
@@ -86,13 +91,19 @@ class NormalRows(eqx.Module):
             if stored is not None:
                 return jax.lax.psum(v.reshape(-1) @ stored.reshape(-1, self.columns), AXIS)
             add = lambda total, bv: (total + bv[1] @ self.draw(key, bv[0]), None)
-            return jax.lax.psum(jax.lax.scan(add, jnp.zeros(self.columns), (self.here(), v))[0], AXIS)
+            return jax.lax.psum(
+                jax.lax.scan(add, jnp.zeros(self.columns), (self.here(), v))[0], AXIS
+            )
 
-        return self.spread(local, (REPLICATED, SHARDED, SHARDED), REPLICATED)(self.key, self.stored, v)
+        return self.spread(local, (REPLICATED, SHARDED, SHARDED), REPLICATED)(
+            self.key, self.stored, v
+        )
 
     def spread(self, local: Callable[..., Any], takes: Any, gives: Any) -> Callable[..., Any]:
         """A function of what one device holds, run on all of them."""
-        return jax.shard_map(local, mesh=self.mesh, in_specs=takes, out_specs=gives, check_vma=False)
+        return jax.shard_map(
+            local, mesh=self.mesh, in_specs=takes, out_specs=gives, check_vma=False
+        )
 
 
 def padded(rows: int, block: int, devices: int) -> int:
@@ -107,7 +118,9 @@ def _store(A: NormalRows) -> Any:
 
 
 def kept(A: NormalRows, store: bool) -> NormalRows:
-    return eqx.tree_at(lambda A: A.stored, A, _store(A), is_leaf=lambda x: x is None) if store else A
+    return (
+        eqx.tree_at(lambda A: A.stored, A, _store(A), is_leaf=lambda x: x is None) if store else A
+    )
 
 
 def portable(key: Any) -> Any:
@@ -116,4 +129,6 @@ def portable(key: Any) -> Any:
         data: Any = np.asarray(jax.random.key_data(key))
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
     except (TypeError, AttributeError, ValueError) as e:
-        raise ValueError(f"key must be a JAX random key such as jax.random.key(0), got {key!r:.100}") from e
+        raise ValueError(
+            f"key must be a JAX random key such as jax.random.key(0), got {key!r:.100}"
+        ) from e

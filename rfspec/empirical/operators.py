@@ -4,15 +4,17 @@ Gaussian equivalent, with every product factored (F = W/√d, X = Σ^{1/2}·norm
 
     U = GGᵀ/n + b²FFᵀ + s²I,   G = κFX + vΩ.
 
-Sampled features, with the noise integrated out (see ``rfspec.empirical.features``), Ŵ the rows w_i/|w_i|:
+Sampled features, with the noise integrated out (see ``rfspec.empirical.features``), Ŵ the rows
+w_i/|w_i|:
 
     U ≈ C_0C_0ᵀ/n + (ŴŴᵀ)∘(C_1C_1ᵀ/n) + D,   ((ŴŴᵀ)∘(C_1C_1ᵀ))v = rowsum(C_1 ∘ Ŵ(Ŵᵀ diag(v) C_1)),
 
-D diagonal such that diag U is exactly E_w[σ²]; the layers k ≥ 2 off the diagonal are left out, and `error` says how
-much that is. One product takes 4pdn operations.
+D diagonal such that diag U is exactly E_w[σ²]; the layers k ≥ 2 off the diagonal are left out, and
+`error` says how much that is. One product takes 4pdn operations.
 
-Rows come in blocks, block b from ``fold_in(key, b)``, spread over a one-dimensional mesh of devices: the numbers
-depend neither on how many devices there are nor on whether blocks are stored or drawn anew in every product.
+Rows come in blocks, block b from ``fold_in(key, b)``, spread over a one-dimensional mesh of
+devices: the numbers depend neither on how many devices there are nor on whether blocks are stored
+or drawn anew in every product.
 """
 
 from __future__ import annotations
@@ -31,10 +33,22 @@ from ..models.model import RandomFeatureModel
 from ..numerics.session import enter
 from .draws import eigenvalues_of, sizes
 from .hermite import coefficients, norms, quadrature_step
-from .normal_rows import AXIS, BLOCK, REPLICATED, SHARDED, NormalRows, kept, mesh_of_all, padded, portable
+from .normal_rows import (
+    AXIS,
+    BLOCK,
+    REPLICATED,
+    SHARDED,
+    NormalRows,
+    kept,
+    mesh_of_all,
+    padded,
+    portable,
+)
 
 PANEL = 256  # samples that the features see at a time
-OMITTED = 24  # layers, up to this one, are measured where they are left out; beyond they are bounded
+OMITTED = (
+    24  # layers, up to this one, are measured where they are left out; beyond they are bounded
+)
 PAIRS = 64  # rows among whose pairs the omitted layers are measured
 
 
@@ -44,8 +58,8 @@ class Operator(eqx.Module):
     Attributes
     ----------
     error : float
-        Frobenius norm of what U leaves out, over √p, in the unit of λ: a bound of the Wasserstein-2 distance by
-        which the spectrum moves. 0 for the Gaussian equivalent.
+        Frobenius norm of what U leaves out, over √p, in the unit of λ: a bound of the Wasserstein-2
+        distance by which the spectrum moves. 0 for the Gaussian equivalent.
     """
 
     W: NormalRows
@@ -63,7 +77,9 @@ class Operator(eqx.Module):
     def __call__(self, v: Any) -> Any:
         """Uv, in the shape of v."""
         if np.ndim(v) not in (1, 2) or np.shape(v)[0] != self.W.rows:
-            raise ValueError(f"v must be of shape (p,) or (p, k) with p = {self.W.rows}, got shape {np.shape(v)}")
+            raise ValueError(
+                f"v must be of shape (p,) or (p, k) with p = {self.W.rows}, got shape {np.shape(v)}"
+            )
         return _product(self, v)
 
 
@@ -74,7 +90,9 @@ def _product(operator: Operator, v: Any) -> Any:
 
 
 class GaussianOperator(Operator):
-    """U = GGᵀ/n + b²FFᵀ + s²I from W (p×d), Xᵀ before Σ^{1/2} (n×d) and Ω (p×n); `spread` is the root of Σ."""
+    """U = GGᵀ/n + b²FFᵀ + s²I from W (p×d), Xᵀ before Σ^{1/2} (n×d) and Ω (p×n);
+    `spread` is the root of Σ.
+    """
 
     X: NormalRows
     Omega: NormalRows
@@ -131,17 +149,23 @@ class FeatureOperator(Operator):
 
     def unit(self, W: Any, index: Any) -> Any:
         """Ŵ of a block."""
-        return W / (jnp.where(self.W.inside(index), norms(W), 1.0)[:, None] * np.sqrt(self.W.columns))
+        return W / (
+            jnp.where(self.W.inside(index), norms(W), 1.0)[:, None] * np.sqrt(self.W.columns)
+        )
 
     def features(self, key: Any, stored: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
-        """What to loop over for the blocks of this device, and how to make a block and its index of it."""
+        """What to loop over for the blocks of this device,
+        and how to make a block and its index of it.
+        """
         here = self.W.here()
         if stored is not None:
             return (stored, here), lambda item: item
         return here, lambda index: (self.W.draw(key, index), index)
 
     def on_blocks(self, v: Any) -> Any:
-        """Uv: for each panel Ŵᵀ diag(v) C_1 and C_0ᵀv are gathered over the rows, then spread over them."""
+        """Uv: for each panel Ŵᵀ diag(v) C_1 and C_0ᵀv are gathered over the rows,
+        then spread over them.
+        """
         n = self.X.rows
         panels = jnp.arange(padded(n, self.X.block, 1) // self.X.block)
 
@@ -172,12 +196,16 @@ class FeatureOperator(Operator):
             return jax.lax.scan(panel, jnp.zeros_like(v), (panels, layers))[0] / n
 
         takes = (REPLICATED, REPLICATED, SHARDED, PartitionSpec(None, AXIS), SHARDED)
-        out = self.W.spread(local, takes, SHARDED)(self.W.key, self.X.key, self.W.stored, self.layers, v)
+        out = self.W.spread(local, takes, SHARDED)(
+            self.W.key, self.X.key, self.W.stored, self.layers, v
+        )
         return out + self.diagonal * v
 
     @property
     def floor(self) -> float:
-        """The least entry of D: the other terms have no negative eigenvalue, (ŴŴᵀ)∘(C_1C_1ᵀ) by Schur's theorem."""
+        """The least entry of D: the other terms have no negative eigenvalue,
+        (ŴŴᵀ)∘(C_1C_1ᵀ) by Schur's theorem.
+        """
         return float(_least(self))
 
 
@@ -214,7 +242,13 @@ def _prepare(operator: FeatureOperator, keep: bool) -> tuple[Any, Any]:
 
 
 def gaussian_operator(
-    key: Any, model: RandomFeatureModel, d: int, *, block: int = BLOCK, store: bool = True, mesh: Mesh | None = None
+    key: Any,
+    model: RandomFeatureModel,
+    d: int,
+    *,
+    block: int = BLOCK,
+    store: bool = True,
+    mesh: Mesh | None = None,
 ) -> GaussianOperator:
     """The operator of the Gaussian equivalent at dimension d, all blocks stored or none."""
     d, n, p = operator_sizes(model, d)
@@ -225,11 +259,19 @@ def gaussian_operator(
     Omega = NormalRows(o_key, None, p, n, block, mesh)
     W, X, Omega = (kept(A, store) for A in (W, X, Omega))
     constants = jax.tree.map(np.asarray, gaussian_equivalent(model))
-    return GaussianOperator(W, 0.0, X, Omega, constants, np.asarray(jnp.sqrt(eigenvalues_of(model, d))))
+    return GaussianOperator(
+        W, 0.0, X, Omega, constants, np.asarray(jnp.sqrt(eigenvalues_of(model, d)))
+    )
 
 
 def feature_operator(
-    key: Any, model: RandomFeatureModel, d: int, *, block: int = BLOCK, store: bool = True, mesh: Mesh | None = None
+    key: Any,
+    model: RandomFeatureModel,
+    d: int,
+    *,
+    block: int = BLOCK,
+    store: bool = True,
+    mesh: Mesh | None = None,
 ) -> FeatureOperator:
     """The operator of sampled features at dimension d, W, C_0 and C_1 stored or none of them."""
     d, n, p = operator_sizes(model, d)
@@ -242,7 +284,9 @@ def feature_operator(
     error, step = left_out(e_key, model, W, X, mu0, spread)
     operator = FeatureOperator(W, error, X, None, None, model, mu0, spread, step)
     diagonal, layers = _prepare(operator, store)
-    return eqx.tree_at(lambda o: (o.layers, o.diagonal), operator, (layers, diagonal), is_leaf=lambda x: x is None)
+    return eqx.tree_at(
+        lambda o: (o.layers, o.diagonal), operator, (layers, diagonal), is_leaf=lambda x: x is None
+    )
 
 
 def operator_sizes(model: RandomFeatureModel, d: int) -> tuple[int, int, int]:
@@ -255,10 +299,12 @@ def operator_sizes(model: RandomFeatureModel, d: int) -> tuple[int, int, int]:
 def left_out(
     key: Any, model: RandomFeatureModel, W: NormalRows, X: NormalRows, mu0: Any, spread: Any
 ) -> tuple[float, float]:
-    """Frobenius norm per √p of the layers k ≥ 2 off the diagonal, from the pairs of a few rows; quadrature step.
+    """Frobenius norm per √p of the layers k ≥ 2 off the diagonal, from the pairs of a few rows;
+    quadrature step.
 
-    √((p - 1)·mean_{i≠j} E_ij²) with E = Σ_{k≥2} R^{∘k}∘(C_kC_kᵀ/n) for k below 24, and for those beyond the bound of
-    Cauchy and Schwarz; two standard errors of the mean are added. Every process computes the same by itself.
+    √((p - 1)·mean_{i≠j} E_ij²) with E = Σ_{k≥2} R^{∘k}∘(C_kC_kᵀ/n) for k below 24, and for those
+    beyond the bound of Cauchy and Schwarz; two standard errors of the mean are added. Every process
+    computes the same by itself.
     """
     draws = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
     chosen = np.sort(draws.choice(W.rows, min(PAIRS, W.rows), replace=False))
@@ -267,14 +313,18 @@ def left_out(
     step, quadrature = quadrature_step(model.activation, Y, width, mu0)
     if chosen.size < 2:
         return quadrature, step
-    each = np.sum(np.asarray(_omitted(model, rows, X, mu0, spread, step)), axis=1) / (chosen.size - 1)
+    each = np.sum(np.asarray(_omitted(model, rows, X, mu0, spread, step)), axis=1) / (
+        chosen.size - 1
+    )
     # a mean over pairs of rows has twice the standard error of one over rows
     doubt = 2 * np.std(each, ddof=1) / np.sqrt(chosen.size) if chosen.size < W.rows else 0.0
     return float(np.sqrt((W.rows - 1) * (np.mean(each) + 2 * doubt))) + quadrature, step
 
 
 @jax.jit
-def _sampled(model: RandomFeatureModel, W: NormalRows, X: NormalRows, spread: Any, chosen: Any) -> tuple[Any, Any, Any]:
+def _sampled(
+    model: RandomFeatureModel, W: NormalRows, X: NormalRows, spread: Any, chosen: Any
+) -> tuple[Any, Any, Any]:
     """The chosen rows of W, their βω, and their pre-activations in the first panel."""
     rows = jax.lax.map(lambda i: W.draw(W.key, i // W.block)[i % W.block], chosen)
     Y = model.process.alpha * rows @ (spread * X.draw(X.key, 0)[: X.rows]).T / np.sqrt(W.columns)
@@ -282,7 +332,9 @@ def _sampled(model: RandomFeatureModel, W: NormalRows, X: NormalRows, spread: An
 
 
 @eqx.filter_jit
-def _omitted(model: RandomFeatureModel, W: Any, X: NormalRows, mu0: Any, spread: Any, step: float) -> Any:
+def _omitted(
+    model: RandomFeatureModel, W: Any, X: NormalRows, mu0: Any, spread: Any, step: float
+) -> Any:
     """Squares of the omitted entries for all pairs of the rows W."""
     sigma, process = model.activation, model.process
     omega, last = norms(W), OMITTED
@@ -295,14 +347,21 @@ def _omitted(model: RandomFeatureModel, W: Any, X: NormalRows, mu0: Any, spread:
         C, square = coefficients(sigma, Y, process.beta * omega, mu0, step, last)
         C = C * X.inside(index)
         padding = X.block - jnp.sum(X.inside(index))
-        return (sums[0] + C @ jnp.moveaxis(C, 1, 2), sums[1] + X.block * square - padding * middle), None
+        return (
+            sums[0] + C @ jnp.moveaxis(C, 1, 2),
+            sums[1] + X.block * square - padding * middle,
+        ), None
 
     start = jnp.zeros((last, *R.shape)), jnp.zeros(W.shape[0])
     (gram, square), _ = jax.lax.scan(panel, start, jnp.arange(-(-X.rows // X.block)))
     gram, square = gram / X.rows, square / X.rows
     powers = R ** np.arange(2, last)[:, None, None]
-    beyond = jnp.sqrt(jnp.maximum(square - jnp.sum(jnp.diagonal(gram, axis1=1, axis2=2), axis=0), 0.0))
-    entry = jnp.abs(jnp.sum(powers * gram[2:], axis=0)) + beyond[:, None] * jnp.abs(R) ** last * beyond
+    beyond = jnp.sqrt(
+        jnp.maximum(square - jnp.sum(jnp.diagonal(gram, axis1=1, axis2=2), axis=0), 0.0)
+    )
+    entry = (
+        jnp.abs(jnp.sum(powers * gram[2:], axis=0)) + beyond[:, None] * jnp.abs(R) ** last * beyond
+    )
     return jnp.where(jnp.eye(W.shape[0], dtype=bool), 0.0, entry**2)
 
 

@@ -1,10 +1,11 @@
-r"""Eigenvalues of sampled feature matrices under the nouns of the theory, with standard errors over the repeats.
+r"""Eigenvalues of sampled feature matrices under the nouns of the theory,
+with standard errors over the repeats.
 
-The theory's masses are exact sums of ranks and weights, so the bulks of a sample are told by rank: with masses m_a of
-the atom and m_1, m_2, ... of the bulks, bulk i holds the eigenvalues of ranks round(p(m_a + m_1 + ... + m_{i-1})) to
-round(p(m_a + ... + m_i)). Eigenvalues of one matrix repel each other and are not independent; matrices are. Every
-standard error is therefore s/√repeats with s the standard deviation over whole matrices, and every band resamples
-whole matrices.
+The theory's masses are exact sums of ranks and weights, so the bulks of a sample are told by rank:
+with masses m_a of the atom and m_1, m_2, ... of the bulks, bulk i holds the eigenvalues of ranks
+round(p(m_a + m_1 + ... + m_{i-1})) to round(p(m_a + ... + m_i)). Eigenvalues of one matrix repel
+each other and are not independent; matrices are. Every standard error is therefore s/√repeats with
+s the standard deviation over whole matrices, and every band resamples whole matrices.
 """
 
 from __future__ import annotations
@@ -27,7 +28,15 @@ from ..spectra.spectrum import Spectrum
 from ..spectra.spectrum import spectrum as theory_of
 from .bands import Band, bootstrap, kernels, silverman, standard_error
 from .features import FeatureMatrices, correlation
-from .ranks import Cuts, EmpiricalAtom, EmpiricalBulk, atom_spread, cuts, edges_by_rank, shares_by_place
+from .ranks import (
+    Cuts,
+    EmpiricalAtom,
+    EmpiricalBulk,
+    atom_spread,
+    cuts,
+    edges_by_rank,
+    shares_by_place,
+)
 
 
 class EmpiricalSpectrum(eqx.Module):
@@ -44,8 +53,8 @@ class EmpiricalSpectrum(eqx.Module):
     gaussian_data : bool
         Whether the data were drawn from the model's Gaussian law.
     error : float
-        Bound of what the Hermite expansion leaves out of U, as in ``FeatureMatrices.error``; times Tr U/p it bounds
-        the root mean square shift of the eigenvalues.
+        Bound of what the Hermite expansion leaves out of U, as in ``FeatureMatrices.error``; times
+        Tr U/p it bounds the root mean square shift of the eigenvalues.
     """
 
     model: RandomFeatureModel
@@ -68,7 +77,9 @@ class EmpiricalSpectrum(eqx.Module):
 
     @functools.cached_property
     def theory(self) -> Spectrum:
-        """The model's exact spectrum, which says what the bulks are; computed when it is first needed."""
+        """The model's exact spectrum, which says what the bulks are;
+        computed when it is first needed.
+        """
         return theory_of(self.model)
 
     @functools.cached_property
@@ -81,7 +92,9 @@ class EmpiricalSpectrum(eqx.Module):
 
     @property
     def edges(self) -> np.ndarray:
-        """Smallest and largest eigenvalue of each bulk by rank, averaged over the repeats, shape [2B]."""
+        """Smallest and largest eigenvalue of each bulk by rank, averaged over the repeats,
+        shape [2B].
+        """
         return edges_by_rank(self._values, self._cuts.ranks).mean(axis=0)
 
     @property
@@ -95,7 +108,9 @@ class EmpiricalSpectrum(eqx.Module):
         ends, errors = self.edges.reshape(-1, 2), self.edge_error.reshape(-1, 2)
         shares = shares_by_place(self._values, self._cuts.middles)
         parts = [bulk.part for bulk in self.theory.bulks]
-        columns = zip(*ends.T, shares.mean(axis=0), parts, *errors.T, standard_error(shares), strict=True)
+        columns = zip(
+            *ends.T, shares.mean(axis=0), parts, *errors.T, standard_error(shares), strict=True
+        )
         return tuple(EmpiricalBulk(*column) for column in columns)
 
     @property
@@ -106,7 +121,9 @@ class EmpiricalSpectrum(eqx.Module):
         location = inside.mean(axis=1) if ranks[0] else np.full(self.repeats, np.nan)
         mass = np.mean(self._values < middles[0], axis=1)
         spread = atom_spread(self._values, ranks).mean()
-        return EmpiricalAtom(location.mean(), mass.mean(), standard_error(location), standard_error(mass), spread)
+        return EmpiricalAtom(
+            location.mean(), mass.mean(), standard_error(location), standard_error(mass), spread
+        )
 
     def cdf(self, x: Any) -> Any:
         """Share of the eigenvalues that are ≤ x, averaged over the repeats."""
@@ -122,19 +139,20 @@ class EmpiricalSpectrum(eqx.Module):
         return jnp.mean(each), spread
 
     def density(self, x: Any, width: float | None = None) -> np.ndarray:
-        r"""Smooth estimate of the density of the continuous part at x (the atom apart), averaged over the repeats.
+        r"""Smooth estimate of the density of the continuous part at x (the atom apart),
+        averaged over the repeats.
 
-        A log-normal kernel, (1/p) Σ_i exp(-ln²(x/λ_i)/2h²)/(√(2π) h x) over the eigenvalues whose rank puts them in
-        a bulk: the spectrum spans decades, and each bulk has its own scale.
+        A log-normal kernel, (1/p) Σ_i exp(-ln²(x/λ_i)/2h²)/(√(2π) h x) over the eigenvalues whose
+        rank puts them in a bulk: the spectrum spans decades, and each bulk has its own scale.
 
         Parameters
         ----------
         x : array
             Finite real numbers; the density is 0 where x ≤ 0.
         width : float, optional
-            h > 0, the kernel's relative width. By default each bulk's own, after Silverman: 0.9 min(s, IQR/1.34)
-            N^(-1/5) for its N logarithms of eigenvalues over all repeats, of standard deviation s and interquartile
-            range IQR.
+            h > 0, the kernel's relative width. By default each bulk's own, after Silverman: 0.9
+            min(s, IQR/1.34) N^(-1/5) for its N logarithms of eigenvalues over all repeats, of
+            standard deviation s and interquartile range IQR.
 
         Returns
         -------
@@ -144,9 +162,15 @@ class EmpiricalSpectrum(eqx.Module):
         return self._densities(_points(x), _width(width)).mean(axis=0)
 
     def density_band(
-        self, x: Any, level: float = 0.95, key: Any = None, resamples: int = 200, width: float | None = None
+        self,
+        x: Any,
+        level: float = 0.95,
+        key: Any = None,
+        resamples: int = 200,
+        width: float | None = None,
     ) -> Band:
-        """Bootstrap band of `density` at each x, for the mean of that estimate over all matrices of this size.
+        """Bootstrap band of `density` at each x,
+        for the mean of that estimate over all matrices of this size.
 
         Parameters
         ----------
@@ -169,7 +193,8 @@ class EmpiricalSpectrum(eqx.Module):
         return bootstrap(self._densities(_points(x), _width(width)), checked, key, resamples)
 
     def histogram(self, edges: Any) -> np.ndarray:
-        """Share of all eigenvalues, the atom's included, in each bin over the width of the bin, shape [bins].
+        """Share of all eigenvalues, the atom's included, in each bin over the width of the bin,
+        shape [bins].
 
         Parameters
         ----------
@@ -178,12 +203,15 @@ class EmpiricalSpectrum(eqx.Module):
         """
         return self._histograms(_bins(edges)).mean(axis=0)
 
-    def histogram_band(self, edges: Any, level: float = 0.95, key: Any = None, resamples: int = 200) -> Band:
+    def histogram_band(
+        self, edges: Any, level: float = 0.95, key: Any = None, resamples: int = 200
+    ) -> Band:
         """Bootstrap band of `histogram` in each bin, for its mean over all matrices of this size.
 
-        Whole matrices are resampled, since the eigenvalues of one are not independent, and the quantiles' distances
-        from the mean are stretched by √(R/(R-1)) t/z for R matrices, t and z the quantiles of Student's law with
-        R - 1 degrees of freedom and of the normal law: without it a band of few matrices is too narrow.
+        Whole matrices are resampled, since the eigenvalues of one are not independent, and the
+        quantiles' distances from the mean are stretched by √(R/(R-1)) t/z for R matrices, t and z
+        the quantiles of Student's law with R - 1 degrees of freedom and of the normal law: without
+        it a band of few matrices is too narrow.
 
         Parameters
         ----------
@@ -199,14 +227,15 @@ class EmpiricalSpectrum(eqx.Module):
         Returns
         -------
         Band
-            ``.lower .upper`` of shape [bins]. It shows what other matrices of this size would give; the deviation
-            of this size from the limit is not in it. Counts are whole numbers: where all matrices have the same
-            in a narrow bin, the band has no width there.
+            ``.lower .upper`` of shape [bins]. It shows what other matrices of this size would give;
+            the deviation of this size from the limit is not in it. Counts are whole numbers: where
+            all matrices have the same in a narrow bin, the band has no width there.
 
         Raises
         ------
         ValueError
-            If there is only one matrix, the level is not between 0 and 1, or the edges are not ascending.
+            If there is only one matrix, the level is not between 0 and 1, or the edges are not
+            ascending.
 
         Notes
         -----
@@ -278,16 +307,17 @@ def spectrum(
     repeats : int
         Independent matrices, at least 1.
     checkpoint : path, optional
-        File that the eigenvalues of each finished matrix are kept in, so that an interrupted call with the same
-        arguments continues there. It stays when all is done.
+        File that the eigenvalues of each finished matrix are kept in, so that an interrupted call
+        with the same arguments continues there. It stays when all is done.
     progress : bool
         Show a progress bar.
 
     Returns
     -------
     EmpiricalSpectrum
-        ``.eigenvalues`` of shape (repeats, p), ``.edges``, ``.bulks``, ``.atom``, ``.cdf``, ``.moment``, ``.density``
-        and ``.histogram``, with standard errors and bands over the repeats.
+        ``.eigenvalues`` of shape (repeats, p), ``.edges``, ``.bulks``, ``.atom``, ``.cdf``,
+        ``.moment``, ``.density`` and ``.histogram``, with standard errors and bands over the
+        repeats.
 
     Raises
     ------
@@ -311,7 +341,14 @@ def spectrum(
         return {"eigenvalues": jnp.linalg.eigvalsh(U), "error": error, "d": dimension}
 
     def bar(matrices: Any) -> Any:
-        return tqdm(matrices, desc="sampled spectra", unit="matrix", disable=not progress, leave=False, delay=1.0)
+        return tqdm(
+            matrices,
+            desc="sampled spectra",
+            unit="matrix",
+            disable=not progress,
+            leave=False,
+            delay=1.0,
+        )
 
     saved = Checkpoint(checkpoint, fingerprint(key, signature(model), d, kind, data, rows, repeats))
     drawn = resumed(repeats, once, saved, bar)
@@ -321,10 +358,22 @@ def spectrum(
 
 
 def of_matrices(
-    matrices: FeatureMatrices, eigenvalues: Any = None, *, kind: str | None = None, rows: str = "gaussian"
+    matrices: FeatureMatrices,
+    eigenvalues: Any = None,
+    *,
+    kind: str | None = None,
+    rows: str = "gaussian",
 ) -> EmpiricalSpectrum:
-    """The spectrum of matrices already drawn; give the eigenvalues, and what was drawn, where they are known."""
+    """The spectrum of matrices already drawn; give the eigenvalues, and what was drawn,
+    where they are known.
+    """
     values = jnp.linalg.eigvalsh(matrices.U) if eigenvalues is None else eigenvalues
     return EmpiricalSpectrum(
-        matrices.model, values[None], matrices.d, kind, rows, matrices.gaussian_data, float(matrices.error)
+        matrices.model,
+        values[None],
+        matrices.d,
+        kind,
+        rows,
+        matrices.gaussian_data,
+        float(matrices.error),
     )

@@ -63,7 +63,9 @@ def rule_of(name: str, eta: float) -> optax.GradientTransformation:
 
 @partial(jax.jit, donate_argnums=(2,))
 def _steps(run: Run, key: Any, state: Any, first: Any, last: Any) -> Any:
-    """Steps first ≤ k < last; the key of a step is its number's, so that any cut of a run gives the same bits."""
+    """Steps first ≤ k < last; the key of a step is its number's,
+    so that any cut of a run gives the same bits.
+    """
 
     def step(k: Any, state: Any) -> Any:
         A, memory = state
@@ -78,12 +80,17 @@ def _losses(matrices: FeatureMatrices, A: Any) -> tuple[Any, Any]:
     omega, scale, m = jnp.sqrt(matrices.model.pace), jnp.sqrt(matrices.p), matrices
 
     def loss(start: Any, U: Any, V: Any) -> Any:
-        return start + (omega**2 / m.p * jnp.sum((A @ U) * A) + 2 * omega / scale * jnp.sum(A * V.T)) / m.d
+        return (
+            start
+            + (omega**2 / m.p * jnp.sum((A @ U) * A) + 2 * omega / scale * jnp.sum(A * V.T)) / m.d
+        )
 
     return loss(m.untrained, m.U, m.V), loss(m.untrained_test, m.U_test, m.V_test)
 
 
-def walk(run: Run, key: Any, steps: np.ndarray, eta: float, checkpoint: Checkpoint, progress: bool) -> LearningCurve:
+def walk(
+    run: Run, key: Any, steps: np.ndarray, eta: float, checkpoint: Checkpoint, progress: bool
+) -> LearningCurve:
     """Take the steps, log the losses where they are wanted, keep the state."""
     matrices, steps = run.matrices, steps.astype(int)
     A = jnp.zeros((matrices.d, matrices.p))
@@ -93,7 +100,9 @@ def walk(run: Run, key: Any, steps: np.ndarray, eta: float, checkpoint: Checkpoi
     if records:
         saved = records[-1]
         leaves = [saved[f"leaf{i}"] for i in range(len(jax.tree.leaves(state)))]
-        state = jax.tree.unflatten(jax.tree.structure(state), [jnp.asarray(leaf) for leaf in leaves])
+        state = jax.tree.unflatten(
+            jax.tree.structure(state), [jnp.asarray(leaf) for leaf in leaves]
+        )
         losses, done = saved["losses"], int(saved["done"])
 
     def save() -> None:
@@ -101,7 +110,14 @@ def walk(run: Run, key: Any, steps: np.ndarray, eta: float, checkpoint: Checkpoi
         checkpoint.replace({"losses": losses, "done": done, **leaves})
 
     chunk, last_save = 1, time.monotonic()
-    with tqdm(total=int(steps[-1]), initial=done, desc="steps", disable=not progress, leave=False, delay=1.0) as bar:
+    with tqdm(
+        total=int(steps[-1]),
+        initial=done,
+        desc="steps",
+        disable=not progress,
+        leave=False,
+        delay=1.0,
+    ) as bar:
         for k in steps[len(losses) :]:
             while done < k:
                 start, count = time.monotonic(), min(chunk, k - done)
@@ -119,7 +135,9 @@ def walk(run: Run, key: Any, steps: np.ndarray, eta: float, checkpoint: Checkpoi
                 save()
                 last_save = time.monotonic()
     save()
-    return curve(matrices, steps * eta / matrices.d**2, jnp.asarray(losses[:, 0]), jnp.asarray(losses[:, 1]))
+    return curve(
+        matrices, steps * eta / matrices.d**2, jnp.asarray(losses[:, 0]), jnp.asarray(losses[:, 1])
+    )
 
 
 @partial(jax.jit, static_argnames="iterations")
@@ -135,5 +153,7 @@ def ascending(steps: Any) -> np.ndarray:
     if steps.ndim != 1 or np.any(np.diff(steps) < 0):
         raise ValueError(f"steps must be ascending integers of at least 0, got {steps}")
     if steps[-1] > MOST_STEPS:
-        raise ValueError(f"steps must be at most {MOST_STEPS:g} where each is taken, got {steps[-1]:g}")
+        raise ValueError(
+            f"steps must be at most {MOST_STEPS:g} where each is taken, got {steps[-1]:g}"
+        )
     return steps

@@ -1,8 +1,10 @@
-r"""Training step by step, for what is not linear: Adam, and steps with fresh noise and mini-batches.
+r"""Training step by step, for what is not linear: Adam,
+and steps with fresh noise and mini-batches.
 
-L_train(A) = L(0) + (ω² Tr AUAᵀ/p + 2ω Tr AV/√p)/d has the gradient (2/d)(ω²AU/p + ωVᵀ/√p), estimated with m fresh draws
-ξ of the noise on each of B samples by (2ω/(dBm√p)) Σ (ωs_A(x_t) - y)φ(x_t)ᵀ; weight decay adds 2γA/(dp) to either. The
-losses that are logged are exact. In the paper y = -ξ, ω = β and γ = 0.
+L_train(A) = L(0) + (ω² Tr AUAᵀ/p + 2ω Tr AV/√p)/d has the gradient (2/d)(ω²AU/p + ωVᵀ/√p),
+estimated with m fresh draws ξ of the noise on each of B samples by (2ω/(dBm√p)) Σ (ωs_A(x_t) -
+y)φ(x_t)ᵀ; weight decay adds 2γA/(dp) to either. The losses that are logged are exact. In the paper
+y = -ξ, ω = β and γ = 0.
 """
 
 from __future__ import annotations
@@ -36,10 +38,11 @@ COLUMNS = ("tau", "train", "test", "score_error", "error")  # of a learning curv
 def gradient_descent(
     matrices: FeatureMatrices, steps: Any, learning_rate: float, *, progress: bool = False
 ) -> LearningCurve:
-    r"""Losses after given numbers of plain full-batch gradient steps on A, from A = 0, each of them taken.
+    r"""Losses after given numbers of plain full-batch gradient steps on A, from A = 0,
+    each of them taken.
 
-    A ← A - η∇_A L_train, with the exact gradient over data and noise. ``trajectory`` gives the same numbers without
-    taking the steps.
+    A ← A - η∇_A L_train, with the exact gradient over data and noise. ``trajectory`` gives the same
+    numbers without taking the steps.
 
     Parameters
     ----------
@@ -97,13 +100,14 @@ def train(
     optimizer : {"adam", "sgd"} or optax.GradientTransformation
         Adam with optax's other defaults; plain steps. A transformation is used as it is.
     noise_draws : int, optional
-        Fresh draws m of the noise on each sample at each step; without it the gradient is exact, all noise integrated
-        out ("sgd" then takes one).
+        Fresh draws m of the noise on each sample at each step; without it the gradient is exact,
+        all noise integrated out ("sgd" then takes one).
     batch_size : int, optional
         Samples drawn without replacement at each step; all n by default. Needs `noise_draws`.
     checkpoint : path, optional
-        File that the state is written to every ten seconds and at each of `steps`. A run with the same arguments
-        continues from it, and ends with the same bits as one that was never interrupted.
+        File that the state is written to every ten seconds and at each of `steps`. A run with the
+        same arguments continues from it, and ends with the same bits as one that was never
+        interrupted.
     progress : bool
         Show a progress bar.
 
@@ -115,34 +119,55 @@ def train(
     Raises
     ------
     ValueError
-        If an argument is out of range, the optimizer is unknown, or the checkpoint belongs to another run.
+        If an argument is out of range, the optimizer is unknown, or the checkpoint belongs to
+        another run.
     """
     enter()
     steps, eta = ascending(steps), float(real_scalar("learning_rate", learning_rate, above=0.0))
     if isinstance(optimizer, str) and optimizer not in STEPWISE:
         raise ValueError(
-            f"optimizer must be one of {', '.join(STEPWISE)} or an optax transformation, got {optimizer!r}"
+            f"optimizer must be one of {', '.join(STEPWISE)} or an optax transformation, got "
+            f"{optimizer!r}"
         )
     if optimizer == "sgd" and noise_draws is None:
         noise_draws = 1
-    noise_draws, batch_size = positive("noise_draws", noise_draws), positive("batch_size", batch_size)
+    noise_draws, batch_size = (
+        positive("noise_draws", noise_draws),
+        positive("batch_size", batch_size),
+    )
     if noise_draws is None and batch_size is not None:
         raise ValueError("batch_size needs noise_draws: the exact gradient takes all samples")
     if noise_draws is not None and kind == "gaussian":
-        raise ValueError('noise_draws goes with kind="features": the Gaussian equivalent has no noise to draw')
+        raise ValueError(
+            'noise_draws goes with kind="features": the Gaussian equivalent has no noise to draw'
+        )
     if noise_draws is not None and not np.isinf(model.noise_draws):
         raise ValueError(
-            f"noise_draws, fresh at each step, goes with a model of noise_draws=inf; this one has its "
+            "noise_draws, fresh at each step, goes with a model of noise_draws=inf; this one has "
+            "its "
             f"{model.noise_draws:g} drawn once for all"
         )
     if checkpoint is not None and not isinstance(optimizer, str):
-        raise ValueError("checkpoint goes with a named optimizer: an optax transformation cannot be told from another")
+        raise ValueError(
+            "checkpoint goes with a named optimizer: an optax transformation cannot be told from "
+            "another"
+        )
     walk_key = jax.random.split(key, 4)[3]  # the first three are those of the draw
     draw = drawn(key, model, d, kind=kind, data=data, rows=rows, matrices=2)
     if batch_size is not None and batch_size > draw.n:
         raise ValueError(f"batch_size must be at most n = {draw.n}, got {batch_size}")
     identity = fingerprint(
-        key, signature(model), steps, draw.d, eta, str(optimizer), noise_draws, batch_size, kind, rows, data
+        key,
+        signature(model),
+        steps,
+        draw.d,
+        eta,
+        str(optimizer),
+        noise_draws,
+        batch_size,
+        kind,
+        rows,
+        data,
     )
     saved = Checkpoint(checkpoint, identity)
     saved.load()  # a foreign file is refused before the work begins
@@ -177,8 +202,8 @@ def learning_curve(
     key, model, d, kind, data, rows
         As for ``rf.empirical.sample``.
     tau : array
-        Training times τ ≥ 0, rounded to whole steps unless the optimizer is gradient flow; ascending for "adam" and
-        "sgd".
+        Training times τ ≥ 0, rounded to whole steps unless the optimizer is gradient flow;
+        ascending for "adam" and "sgd".
     optimizer : {"gradient_flow", "gd", "momentum", "nesterov", "adam", "sgd"}
         The first four exactly from one eigendecomposition, the last two step by step.
     learning_rate : float
@@ -190,8 +215,9 @@ def learning_curve(
     repeats : int
         Independent draws of features and data; two or more give standard errors.
     checkpoint : path, optional
-        File that each finished draw is kept in (and, beside it, the state of one that is trained step by step), so that
-        an interrupted call with the same arguments continues there and gives the same bits. It stays when all is done.
+        File that each finished draw is kept in (and, beside it, the state of one that is trained
+        step by step), so that an interrupted call with the same arguments continues there and gives
+        the same bits. It stays when all is done.
     progress : bool
         Show a progress bar.
 
@@ -209,9 +235,13 @@ def learning_curve(
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
     tau = times(tau)
     if (optimizer == "gradient_flow") == (learning_rate is not None):
-        raise ValueError(f'learning_rate goes with every optimizer but "gradient_flow", got {learning_rate!r}')
+        raise ValueError(
+            f'learning_rate goes with every optimizer but "gradient_flow", got {learning_rate!r}'
+        )
     if optimizer not in STEPWISE and (noise_draws is not None or batch_size is not None):
-        raise ValueError(f"noise_draws and batch_size go with {', '.join(STEPWISE)}, got optimizer={optimizer!r}")
+        raise ValueError(
+            f"noise_draws and batch_size go with {', '.join(STEPWISE)}, got optimizer={optimizer!r}"
+        )
     repeats = positive("repeats", repeats) or 1
 
     keys = [key] if repeats == 1 else list(jax.random.split(key, repeats))
@@ -236,11 +266,15 @@ def learning_curve(
                 progress=progress,
             )
             return _columns(result)
-        matrices = matrices_of(model, drawn(keys[i], model, d, kind=kind, data=data, rows=rows, matrices=2), kind)
+        matrices = matrices_of(
+            model, drawn(keys[i], model, d, kind=kind, data=data, rows=rows, matrices=2), kind
+        )
         if learning_rate is None:
             return _columns(gradient_flow(matrices, tau))
         steps = np.round(tau * matrices.d**2 / learning_rate)
-        return _columns(trajectory(matrices, steps, learning_rate, optimizer=optimizer, momentum=momentum))
+        return _columns(
+            trajectory(matrices, steps, learning_rate, optimizer=optimizer, momentum=momentum)
+        )
 
     identity = fingerprint(
         key,
@@ -259,7 +293,14 @@ def learning_curve(
     )
 
     def bar(draws: Any) -> Any:
-        return tqdm(draws, desc=optimizer, unit="draw", disable=not progress or repeats == 1, leave=False, delay=1.0)
+        return tqdm(
+            draws,
+            desc=optimizer,
+            unit="draw",
+            disable=not progress or repeats == 1,
+            leave=False,
+            delay=1.0,
+        )
 
     draws = resumed(repeats, once, Checkpoint(checkpoint, identity), bar)
     for file in files:
@@ -279,7 +320,10 @@ def _columns(curve: LearningCurve) -> dict[str, Any]:
 
 def averaged(curves: list[LearningCurve]) -> LearningCurve:
     """The mean of independent curves at the same τ, with its standard error."""
-    columns = [jnp.stack(column) for column in zip(*((c.train, c.test, c.score_error) for c in curves), strict=True)]
+    columns = [
+        jnp.stack(column)
+        for column in zip(*((c.train, c.test, c.score_error) for c in curves), strict=True)
+    ]
     train, test, score = (jnp.mean(c, axis=0) for c in columns)
     error = StandardErrors(*(jnp.std(c, axis=0, ddof=1) / np.sqrt(len(curves)) for c in columns))
     worst = jnp.max(jnp.stack([c.error for c in curves]), axis=0)

@@ -1,10 +1,11 @@
-"""A long run on disk: a file that knows which run it belongs to, and records of arrays, each appended or all replaced.
+"""A long run on disk: a file that knows which run it belongs to, and records of arrays,
+each appended or all replaced.
 
-    MAGIC, fingerprint of the run (64 characters); for each record its length, its CRC-32 and that of these two, and its
-    arrays as an .npz file.
+    MAGIC, fingerprint of the run (64 characters); for each record its length, its CRC-32 and that
+    of these two, and its arrays as an .npz file.
 
-A run that was killed while it appended leaves the beginning of a record, which is cut off. Everything else that is not
-as it was written is damage, and refused.
+A run that was killed while it appended leaves the beginning of a record, which is cut off.
+Everything else that is not as it was written is damage, and refused.
 """
 
 from __future__ import annotations
@@ -33,16 +34,21 @@ INDEX = "index"  # of what was computed once
 
 
 def fingerprint(*parts: Any) -> str:
-    """A digest of anything made of arrays, numbers, texts, random keys and pytrees of them, to the last bit.
+    """A digest of anything made of arrays, numbers, texts, random keys and pytrees of them,
+    to the last bit.
 
     It tells versions of the package apart too, whose numbers may differ.
     """
     digest = hashlib.sha256(version("rfspec").encode())
     for part in parts:
         leaves, structure = jax.tree.flatten(part)
-        digest.update(re.sub(r" at 0x[0-9a-f]+", "", str(structure)).encode())  # functions by name, not by address
+        digest.update(
+            re.sub(r" at 0x[0-9a-f]+", "", str(structure)).encode()
+        )  # functions by name, not by address
         for leaf in leaves:
-            if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(
+                leaf.dtype, jax.dtypes.prng_key
+            ):
                 leaf = jax.random.key_data(leaf)
             if isinstance(leaf, str) or callable(leaf):
                 digest.update(getattr(leaf, "__qualname__", str(leaf)).encode())
@@ -72,7 +78,8 @@ class Checkpoint:
         self.identity = identity
 
     def load(self) -> list[dict[str, np.ndarray]]:
-        """What was saved, record by record; nothing if there is no file. A file of another run is a ValueError.
+        """What was saved, record by record; nothing if there is no file.
+        A file of another run is a ValueError.
 
         The rest of a record that was never finished is cut off.
         """
@@ -103,10 +110,17 @@ class Checkpoint:
         end = len(header)
         while end + BEFORE <= len(content):
             lengths, start = content[end : end + LENGTH.size], end + BEFORE
-            (length, check), (whole,) = LENGTH.unpack(lengths), CHECK.unpack_from(content, end + LENGTH.size)
+            (length, check), (whole,) = (
+                LENGTH.unpack(lengths),
+                CHECK.unpack_from(content, end + LENGTH.size),
+            )
             record = content[start : start + length]
-            if zlib.crc32(lengths) != whole or (len(record) == length and zlib.crc32(record) != check):
-                raise self._refusal("as an earlier run left it", f"damaged in record {len(records) + 1}")
+            if zlib.crc32(lengths) != whole or (
+                len(record) == length and zlib.crc32(record) != check
+            ):
+                raise self._refusal(
+                    "as an earlier run left it", f"damaged in record {len(records) + 1}"
+                )
             if len(record) < length:
                 break
             with np.load(io.BytesIO(record), allow_pickle=False) as arrays:
@@ -115,7 +129,9 @@ class Checkpoint:
         return records, end
 
     def _refusal(self, rule: str, found: str) -> ValueError:
-        return ValueError(f"checkpoint must be {rule}, got {self.path}, {found}: remove it or give another path")
+        return ValueError(
+            f"checkpoint must be {rule}, got {self.path}, {found}: remove it or give another path"
+        )
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a record."""
@@ -160,9 +176,14 @@ def forget(path: str | Path | None) -> None:
 
 
 def resumed(
-    count: int, once: Callable[[int], Mapping[str, Any]], saved: Checkpoint, progress: Callable[[Any], Any] = iter
+    count: int,
+    once: Callable[[int], Mapping[str, Any]],
+    saved: Checkpoint,
+    progress: Callable[[Any], Any] = iter,
 ) -> list[dict[str, np.ndarray]]:
-    """What once(i) returns for each i < count; what an interrupted run has left on disk is not computed again."""
+    """What once(i) returns for each i < count;
+    what an interrupted run has left on disk is not computed again.
+    """
     found = {int(record.pop(INDEX)): record for record in saved.load()}
     for i in progress([i for i in range(count) if i not in found]):
         found[i] = {name: np.asarray(value) for name, value in once(i).items()}

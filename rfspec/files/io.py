@@ -1,4 +1,6 @@
-"""Files: a result is made in memory, written beside its place and then renamed, so that none is ever half-written."""
+"""Files: a result is made in memory, written beside its place and then renamed,
+so that none is ever half-written.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ import numpy as np
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Every failure to write as an OSError that says in a sentence which file could not be written and why."""
+    """Every failure to write as an OSError that says in a sentence which file could not be written
+    and why.
+    """
     try:
         yield
     except OSError as e:
@@ -27,8 +31,8 @@ def writing(path: Path) -> Iterator[None]:
 def write_atomically(path: str | Path, content: bytes | str) -> Path:
     """Put the content in place of `path`, whole or not at all.
 
-    A symbolic link stays one, and the file that it points to is replaced; a file that was there before leaves its
-    permissions and its owner to the new one.
+    A symbolic link stays one, and the file that it points to is replaced; a file that was there
+    before leaves its permissions and its owner to the new one.
 
     Raises
     ------
@@ -58,27 +62,38 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
 
 
 def check_target(name: str, path: Path, *, folder: bool = False) -> None:
-    """Refuse, before anything is computed, a file (or a folder of files) that could not be written."""
+    """Refuse, before anything is computed, a file or folder that could not be written."""
     kind, shown = "folder" if folder else "file", f"{str(path)!r:.300}"
     try:
         target = Path(os.path.realpath(path))
         if target.exists() and not (target.is_dir() if folder else target.is_file()):
             raise ValueError(
-                f"{name} must be a {kind}, got {shown}, which is {'a folder' if target.is_dir() else 'none'}"
+                f"{name} must be a {kind}, got {shown}, which is "
+                f"{'a folder' if target.is_dir() else 'none'}"
             )
         if target.is_file() and not os.access(target, os.W_OK):
-            raise ValueError(f"{name} must be a file that may be written, got {shown}, which is read-only")
-        there = target if target.is_dir() else next(parent for parent in target.parents if parent.exists())
+            raise ValueError(
+                f"{name} must be a file that may be written, got {shown}, which is read-only"
+            )
+        there = (
+            target
+            if target.is_dir()
+            else next(parent for parent in target.parents if parent.exists())
+        )
         if not there.is_dir():
             raise ValueError(f"{name} must lie in a folder, got {shown}, and {there} is a file")
         if not os.access(there, os.W_OK | os.X_OK):
             raise ValueError(f"{name} must lie in a folder that may be written, got {shown}")
     except OSError as e:
-        raise ValueError(f"{name} must be a {kind} that may be written, got {shown}: {e.strerror or e}") from e
+        raise ValueError(
+            f"{name} must be a {kind} that may be written, got {shown}: {e.strerror or e}"
+        ) from e
 
 
 def write_csv(path: str | Path, columns: Mapping[str, Any]) -> Path:
-    """Columns of one length, or shorter ones padded with empty cells, under a header of their names."""
+    """Columns of one length, or shorter ones padded with empty cells,
+    under a header of their names.
+    """
     arrays = {name: np.atleast_1d(np.asarray(c)) for name, c in columns.items()}
     rows = max((a.size for a in arrays.values()), default=0)
     text = io.StringIO(newline="")
@@ -95,9 +110,12 @@ def _cell(value: Any) -> str:
 
 
 def write_netcdf(
-    path: str | Path, variables: Mapping[str, tuple[tuple[str, ...], Any, str]], attributes: Mapping[str, Any]
+    path: str | Path,
+    variables: Mapping[str, tuple[tuple[str, ...], Any, str]],
+    attributes: Mapping[str, Any],
 ) -> Path:
-    """A netCDF file of named variables (dimensions, values, unit); one that bears the name of a dimension is its axis.
+    """A netCDF file of named variables (dimensions, values, unit);
+    one that bears the name of a dimension is its axis.
 
     Attributes are texts and numbers that say what was computed.
     """
@@ -107,7 +125,9 @@ def write_netcdf(
         name: (dimensions, np.asarray(values), {"units": unit})
         for name, (dimensions, values, unit) in variables.items()
     }
-    dataset = xarray.Dataset(columns, attrs=dict(attributes)).set_coords([n for n, c in columns.items() if n in c[0]])
+    dataset = xarray.Dataset(columns, attrs=dict(attributes)).set_coords(
+        [n for n, c in columns.items() if n in c[0]]
+    )
     return write_dataset(path, dataset)
 
 
@@ -129,7 +149,9 @@ def write_json(path: str | Path, value: Any) -> Path:
 
 
 def to_json(value: Any) -> str:
-    """JSON with NaN as null and infinity as the text "Infinity", which both Python and JavaScript read as a number."""
+    """JSON with NaN as null and infinity as the text "Infinity",
+    which both Python and JavaScript read as a number.
+    """
 
     def plain(v: Any) -> Any:
         if isinstance(v, Mapping):

@@ -1,1 +1,3 @@
-"""A random-feature score model: activation, process, target, covariance, and its Gaussian equivalent."""
+"""A random-feature score model: activation, process, target, covariance,
+and its Gaussian equivalent.
+"""

@@ -1,9 +1,9 @@
 r"""The nonlinearity σ of the features φ(x) = σ(Wx/√d).
 
-An activation is a function of the pre-activation together with what the quadrature must know of it: the
-points where its derivative jumps. Five are named (``tanh``, ``erf``, ``sin``, ``relu``, ``gelu``); any other
-function written with `jax.numpy` is taken as it is, and its kinks are found by dyadic search. Polynomials have
-exact constants.
+An activation is a function of the pre-activation together with what the quadrature must know of it:
+the points where its derivative jumps. Five are named (``tanh``, ``erf``, ``sin``, ``relu``,
+``gelu``); any other function written with `jax.numpy` is taken as it is, and its kinks are found by
+dyadic search. Polynomials have exact constants.
 
 The mean E[σ(Γz)] need not vanish: it is subtracted, a constant shift of σ, and reported as ``mu0``.
 """
@@ -33,7 +33,9 @@ USUAL = (1 / 16, 16.0)  # Γ² between which a bounded activation is neither lin
 
 
 class SaturationWarning(UserWarning):
-    """Γ² is so far from 1 that a bounded activation is nearly linear, or nearly constant but for jumps."""
+    """Γ² is so far from 1 that a bounded activation is nearly linear,
+    or nearly constant but for jumps.
+    """
 
 
 class Activation(eqx.Module):
@@ -44,7 +46,8 @@ class Activation(eqx.Module):
     function : callable
         σ, elementwise, written with `jax.numpy`.
     name : str
-        What plots and tables call it; closed forms of the Gaussian-equivalent constants go by this name.
+        What plots and tables call it; closed forms of the Gaussian-equivalent constants go by this
+        name.
     kinks : tuple of float, optional
         Points where σ or a derivative jumps. By default they are searched for on [-32, 32].
 
@@ -94,8 +97,8 @@ class Activation(eqx.Module):
 class Polynomial(Activation):
     r"""The polynomial σ(x) = Σ_j coefficients[j] x^j, whose constants are finite sums.
 
-    With z^j = Σ_k h_jk He_k(z)/√k!, h_jk = j!/(2^m m! √k!), j - k = 2m, the Hermite coefficients of σ(Γz) are
-    h_k = Σ_j coefficients[j] Γ^j h_jk, and v² and s² the sums of
+    With z^j = Σ_k h_jk He_k(z)/√k!, h_jk = j!/(2^m m! √k!), j - k = 2m, the Hermite coefficients of
+    σ(Γz) are h_k = Σ_j coefficients[j] Γ^j h_jk, and v² and s² the sums of
     ``rfspec.models.gaussian_equivalent`` up to the degree.
 
     Parameters
@@ -111,7 +114,8 @@ class Polynomial(Activation):
     Examples
     --------
     >>> import rfspec as rf
-    >>> model = rf.RandomFeatureModel(8.0, 2.0, t=0.1, activation=rf.Polynomial([0.0, 1.0, 0.0, 0.5]))
+    >>> cubic = rf.Polynomial([0.0, 1.0, 0.0, 0.5])
+    >>> model = rf.RandomFeatureModel(8.0, 2.0, t=0.1, activation=cubic)
     >>> print(f"{rf.gaussian_equivalent(model).mu1:.12f}")
     2.500000000000
     """
@@ -120,12 +124,19 @@ class Polynomial(Activation):
 
     def __init__(self, coefficients: Any):
         self.function, self.name, self.kinks = _horner, "polynomial", ()
-        self.coefficients = real_vector("coefficients", coefficients, "a one-dimensional array of finite real numbers")
+        self.coefficients = real_vector(
+            "coefficients", coefficients, "a one-dimensional array of finite real numbers"
+        )
         terms = len(self.coefficients)
         if not 2 <= terms <= HIGHEST_DEGREE + 1:
-            raise ValueError(f"coefficients must be those of a degree from 1 to {HIGHEST_DEGREE}, got {terms} of them")
+            raise ValueError(
+                f"coefficients must be those of a degree from 1 to {HIGHEST_DEGREE}, got {terms} "
+                "of them"
+            )
         if concrete(self.coefficients) and not np.any(self.coefficients[1:]):
-            raise ValueError(f"activation must not be constant (its variance is zero), got {self.coefficients}")
+            raise ValueError(
+                f"activation must not be constant (its variance is zero), got {self.coefficients}"
+            )
 
     def __call__(self, x: Any) -> Any:
         """σ(x), elementwise."""
@@ -163,7 +174,9 @@ def as_activation(activation: str | Callable[[Any], Any] | Activation) -> Activa
     if isinstance(activation, str):
         if activation not in _NAMED:
             known = ", ".join(sorted(_NAMED))
-            raise ValueError(f"activation must be one of {known}, or a callable; got {activation!r}")
+            raise ValueError(
+                f"activation must be one of {known}, or a callable; got {activation!r}"
+            )
         return Activation(_NAMED[activation], name=activation)
     return Activation(activation)
 
@@ -178,7 +191,8 @@ def _examine(function: Callable[[Any], Any]) -> tuple[float, ...]:
                 y = np.asarray(jax.jit(function)(x))
         except Exception as e:
             raise ValueError(
-                f"activation must be an elementwise function written with jax.numpy; it raised {e!r:.200}"
+                "activation must be an elementwise function written with jax.numpy; it raised "
+                f"{e!r:.200}"
             ) from e
         if y.shape != x.shape or not np.issubdtype(y.dtype, np.floating):
             raise ValueError(
@@ -191,9 +205,13 @@ def _examine(function: Callable[[Any], Any]) -> tuple[float, ...]:
     y = on(grid)
     if not np.all(np.isfinite(y)):
         bad = grid[~np.isfinite(y)][0]
-        raise ValueError(f"activation must be finite on [-6, 6], got {on(np.array([bad]))[0]} at {bad:.6g}")
+        raise ValueError(
+            f"activation must be finite on [-6, 6], got {on(np.array([bad]))[0]} at {bad:.6g}"
+        )
     if np.ptp(y) <= 1e-13 * (1.0 + np.abs(y).max()):
-        raise ValueError(f"activation must not be constant (its variance is zero), got {y[0]:.6g} everywhere")
+        raise ValueError(
+            f"activation must not be constant (its variance is zero), got {y[0]:.6g} everywhere"
+        )
     return _find_kinks(on)
 
 
@@ -217,8 +235,12 @@ def _find_kinks(f: Callable[[np.ndarray], np.ndarray]) -> tuple[float, ...]:
         allowed = SMOOTH * (np.ptp(y, axis=1) + 1e-6 * everywhere) + ROUNDING * np.abs(y).max(1)
         rough = ~(np.abs(y[:, :order] @ interpolate.T - y[:, order:]).max(1) < allowed)
         if rough.sum() > 128:
-            raise ValueError("activation must be piecewise smooth: it has kinks or jumps nearly everywhere")
-        if width < 1e-3:  # halves that both look smooth have a weak kink at or near their common end
+            raise ValueError(
+                "activation must be piecewise smooth: it has kinks or jumps nearly everywhere"
+            )
+        if (
+            width < 1e-3
+        ):  # halves that both look smooth have a weak kink at or near their common end
             pairs = rough.reshape(-1, 2).any(1)
             found += [(middle, 1.1 * width) for middle in left[::2][~pairs] + width]
         width /= 2
@@ -227,8 +249,12 @@ def _find_kinks(f: Callable[[np.ndarray], np.ndarray]) -> tuple[float, ...]:
     return _refined(f, [place for place in found if abs(place[0]) < SEARCH_RADIUS - 1])
 
 
-def _refined(f: Callable[[np.ndarray], np.ndarray], found: list[tuple[float, float]]) -> tuple[float, ...]:
-    """Those of places ± doubt that are different, to all digits; the sharper stands for the vaguer beside it."""
+def _refined(
+    f: Callable[[np.ndarray], np.ndarray], found: list[tuple[float, float]]
+) -> tuple[float, ...]:
+    """Those of places ± doubt that are different, to all digits;
+    the sharper stands for the vaguer beside it.
+    """
     kept: list[tuple[float, float]] = []
     for place, doubt in sorted(found, key=lambda known: known[1]):
         if all(abs(place - other) > max(TOGETHER, 1.2 * doubt + 2.4 * its) for other, its in kept):
@@ -240,7 +266,8 @@ def _refined(f: Callable[[np.ndarray], np.ndarray], found: list[tuple[float, flo
 
 
 def _refine(f: Callable[[np.ndarray], np.ndarray], kink: float, doubt: float, room: float) -> float:
-    """The place of a kink known to ± doubt, with no other one within `room`, from polynomials on both sides of it.
+    """The place of a kink known to ± doubt, with no other one within `room`,
+    from polynomials on both sides of it.
 
     A jump of the m-th derivative that is misplaced by ε costs the quadrature ε^(m+1).
     """
@@ -248,20 +275,25 @@ def _refine(f: Callable[[np.ndarray], np.ndarray], kink: float, doubt: float, ro
     if room < 4 * doubt:
         return kink
     nodes = doubt + (room - doubt) * (1 - np.cos((np.arange(8) + 0.5) * np.pi / 8)) / 2
-    left, right = (_interpolant(sign * nodes / room, f(kink + sign * nodes)) for sign in (-1.0, 1.0))
+    left, right = (
+        _interpolant(sign * nodes / room, f(kink + sign * nodes)) for sign in (-1.0, 1.0)
+    )
     step, size = right - left, np.abs(left).max() + np.abs(right).max()
     jumps = abs(step[0]) > 8 * doubt / room * np.abs(step[1:]).max() + 1e-11 * size
     if jumps:
         kink = _bisect(f, kink - doubt, kink + doubt)
     else:
-        # a(x - k)^m is what the two sides differ by, to leading order; at smaller m the same holds of its derivatives
+        # a(x - k)^m is what the two sides differ by, to leading order; at smaller m the same holds
+        # of its derivatives
         for m in range(4, 0, -1):
             if abs(step[m]) > 1e-10 * size and abs(step[m - 1]) < m * doubt / room * abs(step[m]):
                 kink -= room * step[m - 1] / (m * step[m])
                 break
     # what is a short number but for rounding is meant to be one
     short = round(kink, 6) + 0.0
-    return float(short if abs(kink - short) < (1e-15 if jumps else 1e-12) * max(1.0, abs(kink)) else kink)
+    return float(
+        short if abs(kink - short) < (1e-15 if jumps else 1e-12) * max(1.0, abs(kink)) else kink
+    )
 
 
 def _interpolant(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -1,24 +1,27 @@
-r"""Integrals over a continuous law with a pole anywhere: what the spectrum of U needs of Σ, and losses do not.
+r"""Integrals over a continuous law with a pole anywhere: what the spectrum of U needs of Σ,
+and losses do not.
 
-Σ enters the equations as ∫ dρ_Σ(λ) N(λ)/e(λ), N a polynomial and e linear in λ. The zero λ* of e lies off the support
-of ρ_Σ on the physical branch, but inside a bulk of U as close to it as 1/ψ_p and 1/ψ_n are small, on either side; nodes
-that know nothing of it would stand for eigenvalues of Σ, each with a bulk of its own. On one interval [A, B], with
+Σ enters the equations as ∫ dρ_Σ(λ) N(λ)/e(λ), N a polynomial and e linear in λ. The zero λ* of e
+lies off the support of ρ_Σ on the physical branch, but inside a bulk of U as close to it as 1/ψ_p
+and 1/ψ_n are small, on either side; nodes that know nothing of it would stand for eigenvalues of Σ,
+each with a bulk of its own. On one interval [A, B], with
 
     y = log[(λ - A)/(B - λ)],   λ* ↦ y* = log[-e(A)/e(B)],
 
-ρ dλ/dy is analytic for |Im y| < π whatever powers ρ has at the ends, and falls off exponentially. Its values g_k on a
-grid y_k = y_0 + kh determine it (its cardinal series errs by e^{-π²/h}), and the integral of the series is in closed
-form, ∫ sinc((y - y_k)/h)/(y - y*) dy = h (1 - E (-1)^k)/(y_k - y*) with E = exp[±iπ(y* - y_0)/h], the sign that of
-Im y*: the pole changes the weights of the trapezoid rule, w_k = h g_k, to
+ρ dλ/dy is analytic for |Im y| < π whatever powers ρ has at the ends, and falls off exponentially.
+Its values g_k on a grid y_k = y_0 + kh determine it (its cardinal series errs by e^{-π²/h}), and
+the integral of the series is in closed form, ∫ sinc((y - y_k)/h)/(y - y*) dy = h (1 - E
+(-1)^k)/(y_k - y*) with E = exp[±iπ(y* - y_0)/h], the sign that of Im y*: the pole changes the
+weights of the trapezoid rule, w_k = h g_k, to
 
-    w_k [1 - (-1)^k E]                                        for one pole,                              (21)
-    w_k [1 - (-1)^k (E_1 + (y_k - y_1)(E_1 - E_2)/(y_1 - y_2))]   for two,                               (22)
+    w_k [1 - (-1)^k E]                                        for one pole,                     (21)
+    w_k [1 - (-1)^k (E_1 + (y_k - y_1)(E_1 - E_2)/(y_1 - y_2))]   for two,                      (22)
 
-uniformly in its place. E is a holomorphic function of the unknowns and vanishes off the support, where e(A) and e(B)
-have one sign. The logarithm of e has the same integral for the uniform law, in closed form, and the rest by parts: with
-the mass M(λ) up to λ and S = (λ - A)/(B - A),
+uniformly in its place. E is a holomorphic function of the unknowns and vanishes off the support,
+where e(A) and e(B) have one sign. The logarithm of e has the same integral for the uniform law, in
+closed form, and the rest by parts: with the mass M(λ) up to λ and S = (λ - A)/(B - A),
 
-    ∫ dρ log e = log e(B) + e(A)/[e(B) - e(A)] log[e(B)/e(A)] - 1 - ∫ (M - S) e'/e dλ.                  (23)
+    ∫ dρ log e = log e(B) + e(A)/[e(B) - e(A)] log[e(B)/e(A)] - 1 - ∫ (M - S) e'/e dλ.          (23)
 
 Beyond arXiv 2505.17638.
 """
@@ -43,7 +46,7 @@ FAR = 3.0  # |Im y*| from which E is as small as what the cardinal series leaves
 
 
 class Interval(NamedTuple):
-    """A grid on one interval of a law of mass one: λ_k, w_k, weights of ∫ (M - S) dλ; A, B, y_0, h."""
+    """One interval's grid of a law of mass one: λ_k, w_k, weights of ∫ (M - S) dλ; A, B, y_0, h."""
 
     values: Any
     weights: Any
@@ -57,10 +60,11 @@ class Interval(NamedTuple):
 class Continuum(eqx.Module):
     """The grids of a law's intervals, in rows of equal length; its atoms fill rows of their own.
 
-    `values`, `weights` [row·node]; `below`: weights of ∫ (M - S) dλ; `lower`, `upper`, `start`, `step`, `mass` [row],
-    the mass of atoms not counted. `tops`, `shares` [component]: largest eigenvalue and mass of each interval and atom.
-    `trace`: ∫ λ dρ. `error`: relative, of the integrals. `lowered`: the share of the largest eigenvalues
-    that are put lower, of a law without an end; 0 of others.
+    `values`, `weights` [row·node]; `below`: weights of ∫ (M - S) dλ; `lower`, `upper`, `start`,
+    `step`, `mass` [row], the mass of atoms not counted. `tops`, `shares` [component]: largest
+    eigenvalue and mass of each interval and atom. `trace`: ∫ λ dρ. `error`: relative, of the
+    integrals. `lowered`: the share of the largest eigenvalues that are put lower, of a law without
+    an end; 0 of others.
     """
 
     values: Any
@@ -84,7 +88,9 @@ class Continuum(eqx.Module):
 
     def quantiles(self, row: int, shares: np.ndarray) -> np.ndarray:
         """Eigenvalues below which these shares of an interval's mass lie; known numbers only."""
-        start, h, low, high = (float(a[row]) for a in (self.start, self.step, self.lower, self.upper))
+        start, h, low, high = (
+            float(a[row]) for a in (self.start, self.step, self.lower, self.upper)
+        )
         weights = np.asarray(self.weights).reshape(self.step.size, -1)[row] / float(self.mass[row])
         k = np.linspace(0.0, weights.size - 1.0, 16 * weights.size)
         mass = (0.5 + sici(np.pi * (k[:, None] - np.arange(weights.size)))[0] / np.pi) @ weights
@@ -92,18 +98,26 @@ class Continuum(eqx.Module):
         return np.interp(shares, np.maximum.accumulate(mass), values)
 
     def distances(self, values: Any, row: Any, upper: Any) -> Any:
-        """λ - E for the upper or the lower end E of a row, to full relative accuracy on that row itself."""
+        """λ - E for the upper or the lower end E of a row,
+        to full relative accuracy on that row itself.
+        """
         rows, k = self.step.size, np.arange(values.size // self.step.size)
         y = self.start[:, None] + self.step[:, None] * k
-        width, share = (self.upper - self.lower)[:, None], jnp.where(upper, -jax.nn.sigmoid(-y), jax.nn.sigmoid(y))
+        width, share = (
+            (self.upper - self.lower)[:, None],
+            jnp.where(upper, -jax.nn.sigmoid(-y), jax.nn.sigmoid(y)),
+        )
         plain = values - jnp.where(upper, self.upper, self.lower)[row]
         own = (jnp.arange(rows) == row)[:, None] & (width > 0)
         exact = jnp.where(own, width * share, plain.reshape(rows, -1)).ravel()
         return plain + jax.lax.stop_gradient(exact - plain)
 
-    def averages(self, values: Any, weights: Any, e: tuple[Any, Any], ends: tuple[Any, Any], count: int) -> list[Any]:
-        """∫ λ^k/e for k < count and e = e_0 + e_1λ, from e at the lower and the upper ends of the rows, by equation
-        (21); the nodes and weights are the law's own, or those of equations that hold them.
+    def averages(
+        self, values: Any, weights: Any, e: tuple[Any, Any], ends: tuple[Any, Any], count: int
+    ) -> list[Any]:
+        """∫ λ^k/e for k < count and e = e_0 + e_1λ, from e at the lower and the upper ends of the
+        rows, by equation (21); the nodes and weights are the law's own, or those of equations that
+        hold them.
         """
         rows = self.step.size
         values, weights = values.reshape(rows, -1, 2), weights.reshape(rows, -1, 2)
@@ -124,12 +138,18 @@ class Continuum(eqx.Module):
         E2_far = jnp.where(same, E2 * jnp.expm1(jnp.where(same, rate * safe, 0.0)), E1 - E2)
         slope = jnp.where(small, rate * E2, E2_far / safe)
         slope = jnp.where((E1 == 0) | (E2 == 0), (E1 - E2) / safe, slope)
-        y = self.start[:, None] + self.step[:, None] * np.arange(self.values.size // self.start.size)
+        y = self.start[:, None] + self.step[:, None] * np.arange(
+            self.values.size // self.start.size
+        )
         signs = (-1.0) ** np.arange(y.shape[1])
-        return 1.0 - (signs * (E1[:, None] + (y - y1[:, None]) * slope[:, None])).ravel()  # (22) over w_k
+        return (
+            1.0 - (signs * (E1[:, None] + (y - y1[:, None]) * slope[:, None])).ravel()
+        )  # (22) over w_k
 
     def _pole(self, e: tuple[Any, Any]) -> tuple[Any, Any, Any]:
-        """y*, E and the sign of Im y* of each row. Real unknowns have a pole off the support, or none at all."""
+        """y*, E and the sign of Im y* of each row. Real unknowns have a pole off the support,
+        or none at all.
+        """
         if not jnp.iscomplexobj(e[0]):
             return e[0], jnp.where(e[0] * e[1] > 0, 0.0, jnp.nan), 1.0
         y = jnp.log(-e[0] / e[1])
@@ -143,7 +163,8 @@ class Continuum(eqx.Module):
 def pole_sums(count: int, values: Any, weights: Any, e0: Any, e1: Any) -> Any:
     """Σ_k w_kλ_k^j/(e_0 + e_1λ_k) for j < count.
 
-    The solver spends its time here: real arithmetic, one product of matrices, and another one for both derivatives.
+    The solver spends its time here: real arithmetic, one product of matrices, and another one for
+    both derivatives.
     """
     return _joined(_inverse(values, e0, e1) @ _powers(values, weights, count))
 
@@ -161,8 +182,12 @@ def _pole_sums_jvp(count: int, primals: Any, tangents: Any) -> tuple[Any, Any]:
         change = change - (tangents[2] * moments[:-1] if known[2] else 0.0)
         change = change - (tangents[3] * moments[1:] if known[3] else 0.0)
     if known[0] or known[1]:
-        moved = tuple(t if k else jnp.zeros_like(v) for t, k, v in zip(tangents, known, primals, strict=True))[:2]
-        _, by_numbers = jax.jvp(lambda v, w: _joined(_inverse(v, e0, e1) @ _powers(v, w, count)), primals[:2], moved)
+        moved = tuple(
+            t if k else jnp.zeros_like(v) for t, k, v in zip(tangents, known, primals, strict=True)
+        )[:2]
+        _, by_numbers = jax.jvp(
+            lambda v, w: _joined(_inverse(v, e0, e1) @ _powers(v, w, count)), primals[:2], moved
+        )
         change = change + by_numbers
     return value, change
 
@@ -185,15 +210,17 @@ def _powers(values: Any, weights: Any, count: int) -> Any:
     return jnp.stack([weights * values**j for j in range(count)], axis=1)
 
 
-# ------------------------------------------------------------------------------------------------- made
+# -------------------------------------------------------------------------------------------------
+# made
 
 
 def interval(lower: Any, upper: Any, density: Any, span: Any, nodes: int) -> tuple[Interval, Any]:
     """A grid on [A, B], and an estimate of its relative error.
 
-    `density(δ_A, δ_B)` is ρ at A + δ_A = B - δ_B, any factor. The grid reaches down to `span` = (S_A, L, S_B, R_B):
-    y from -S_A π²/h - L to S_B π²/h + R_B, so that the mass outside is as small as what the series leaves out; and its
-    width about as small, for edges of the spectrum come closer to a soft end than that.
+    `density(δ_A, δ_B)` is ρ at A + δ_A = B - δ_B, any factor. The grid reaches down to `span` =
+    (S_A, L, S_B, R_B): y from -S_A π²/h - L to S_B π²/h + R_B, so that the mass outside is as small
+    as what the series leaves out; and its width about as small, for edges of the spectrum come
+    closer to a soft end than that.
     """
     xp = np if concrete(lower, upper, *span) else jnp
     below, length, above, more = span
@@ -263,13 +290,27 @@ def of_atoms(values: Any, weights: Any, nodes: int) -> Continuum:
 def mixed(parts: Sequence[Continuum], shares: Any) -> Continuum:
     """Σ_i share_i ρ_i."""
     weighed = lambda c: (c.weights, c.below, c.mass, c.shares, c.trace)
-    weighted = [eqx.tree_at(weighed, p, tuple(s * a for a in weighed(p))) for p, s in zip(parts, shares, strict=True)]
+    weighted = [
+        eqx.tree_at(weighed, p, tuple(s * a for a in weighed(p)))
+        for p, s in zip(parts, shares, strict=True)
+    ]
 
     def joined(name: str) -> Any:
         columns = [getattr(p, name) for p in weighted]
         return (np if concrete(*columns) else jnp).concatenate(columns)
 
-    names = ("values", "weights", "below", "lower", "upper", "start", "step", "mass", "tops", "shares")
+    names = (
+        "values",
+        "weights",
+        "below",
+        "lower",
+        "upper",
+        "start",
+        "step",
+        "mass",
+        "tops",
+        "shares",
+    )
     over_parts = lambda numbers: (np if concrete(*numbers) else jnp).stack(numbers)
     return Continuum(
         **{name: joined(name) for name in names},

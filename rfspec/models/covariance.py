@@ -1,7 +1,9 @@
-r"""The data covariance Σ, known to the theory through its spectral measure ρ_Σ = Σ_k w_k δ(λ - λ_k) alone.
+r"""The data covariance Σ, known to the theory through its spectral measure ρ_Σ = Σ_k w_k δ(λ - λ_k)
+alone.
 
-Every covariance is a list of atoms: values λ_k ≥ 0 (variances, in the squared unit of the data) and weights
-w_k > 0 that sum to one. Nothing is rescaled: Tr Σ/d = Σ_k w_k λ_k is what it is, and ``normalised`` returns another.
+Every covariance is a list of atoms: values λ_k ≥ 0 (variances, in the squared unit of the data) and
+weights w_k > 0 that sum to one. Nothing is rescaled: Tr Σ/d = Σ_k w_k λ_k is what it is, and
+``normalised`` returns another.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ LARGEST = 1e70  # of data, with fourth powers to spare
 class Covariance(eqx.Module):
     """Atoms λ_k with weights w_k; the base class of every covariance.
 
-    Of a continuous law they are a quadrature for smooth averages over Σ, such as losses; `fewer` and `more` have half
-    and twice as many nodes, which tells its error; `continua` holds the law itself, on a fine grid and on a coarse one.
-    All three are None where the atoms are Σ.
+    Of a continuous law they are a quadrature for smooth averages over Σ, such as losses; `fewer`
+    and `more` have half and twice as many nodes, which tells its error; `continua` holds the law
+    itself, on a fine grid and on a coarse one. All three are None where the atoms are Σ.
     """
 
     values: Any
@@ -42,11 +44,13 @@ class Covariance(eqx.Module):
 
     @property
     def error(self) -> Any:
-        """Relative error of smooth averages over Σ by its nodes: 0 for atoms, an estimate for a continuous law.
+        """Relative error of smooth averages over Σ by its nodes: 0 for atoms,
+        an estimate for a continuous law.
 
-        The largest relative difference between all nodes and half as many in ∫ρ, ∫λρ and ∫λρ/(λ+x) with
-        x = 0.01, 0.1, 1 and 10 times the mean: an upper bound in practice, and where convergence is geometric only
-        about the root of the error. Losses take their own, from these nodes and twice as many.
+        The largest relative difference between all nodes and half as many in ∫ρ, ∫λρ and ∫λρ/(λ+x)
+        with x = 0.01, 0.1, 1 and 10 times the mean: an upper bound in practice, and where
+        convergence is geometric only about the root of the error. Losses take their own, from these
+        nodes and twice as many.
         """
         if self.fewer is None:
             return 0.0
@@ -110,7 +114,8 @@ class Atoms(Covariance):
     values : array, shape (K,)
         Eigenvalues λ_k ≥ 0, not all zero.
     weights : array, shape (K,)
-        Fractions w_k > 0 of the dimensions; they must sum to 1 within 1e-9 and are then normalised exactly.
+        Fractions w_k > 0 of the dimensions; they must sum to 1 within 1e-9 and are then normalised
+        exactly.
 
     Examples
     --------
@@ -125,7 +130,8 @@ class Atoms(Covariance):
         self.weights = real_vector("weights", weights, rule)
         if np.shape(self.values) != np.shape(self.weights):
             raise ValueError(
-                f"weights must have the shape of values {np.shape(self.values)}, got {np.shape(self.weights)}"
+                f"weights must have the shape of values {np.shape(self.values)}, got "
+                f"{np.shape(self.weights)}"
             )
         if concrete(self.values):
             if np.any(self.values < 0):
@@ -143,18 +149,20 @@ class Atoms(Covariance):
 class FromData(Covariance):
     r"""The eigenvalues of the covariance of a data matrix, each with weight 1/d.
 
-    S = (1/n) Σ_i (x_i - x̄)(x_i - x̄)ᵀ, the mean x̄ subtracted; with shrinkage Σ = (1 - ϱ)S + ϱ (Tr S/d) I.
+    S = (1/n) Σ_i (x_i - x̄)(x_i - x̄)ᵀ, the mean x̄ subtracted; with shrinkage Σ = (1 - ϱ)S + ϱ (Tr
+    S/d) I.
 
     Parameters
     ----------
     X : array, shape (n, d)
         Samples in rows, n ≥ 2.
     shrinkage : {None, "ledoit_wolf", "oas"}
-        Estimate of ϱ in [0, 1], which takes out of the eigenvalues the spread that n samples add to them: that of
-        Ledoit and Wolf (2004), or of Chen et al. (2010), for Gaussian data. It keeps Tr Σ.
+        Estimate of ϱ in [0, 1], which takes out of the eigenvalues the spread that n samples add to
+        them: that of Ledoit and Wolf (2004), or of Chen et al. (2010), for Gaussian data. It keeps
+        Tr Σ.
     trace : float, optional
-        Rescale Σ to this Tr Σ/d > 0. By default nothing is rescaled. Features see the data, so these have to be
-        rescaled along with it.
+        Rescale Σ to this Tr Σ/d > 0. By default nothing is rescaled. Features see the data, so
+        these have to be rescaled along with it.
     nodes : int, optional
         Keep at most so many eigenvalues, ≥ 1; see ``compressed``. By default all.
 
@@ -165,41 +173,53 @@ class FromData(Covariance):
     shrinkage : float
         ϱ; 0 without shrinkage.
     compression_error : float
-        ∫|F - F_K| dλ / (Tr Σ/d), F and F_K the distribution functions of the eigenvalues before and after compression:
-        no average of f(λ) over them is off by more than this times (Tr Σ/d) max|f'|. 0 without compression.
+        ∫|F - F_K| dλ / (Tr Σ/d), F and F_K the distribution functions of the eigenvalues before and
+        after compression: no average of f(λ) over them is off by more than this times (Tr Σ/d)
+        max|f'|. 0 without compression.
 
     Raises
     ------
     ValueError
-        If X is no finite real matrix with at least two rows, all its rows are equal, they differ by less than 1e-70 or
-        more than 1e70 without a trace, or an option is out of range.
+        If X is no finite real matrix with at least two rows, all its rows are equal, they differ by
+        less than 1e-70 or more than 1e70 without a trace, or an option is out of range.
 
     Notes
     -----
-    The theory adds the noise of n samples to Σ. The eigenvalues of S carry it already, the more so the smaller n/d is,
-    so that without shrinkage it is counted twice. Shrinkage is linear: it pulls all eigenvalues towards their mean by
-    one factor, and lifts those that are 0 to ϱ Tr S/d.
+    The theory adds the noise of n samples to Σ. The eigenvalues of S carry it already, the more so
+    the smaller n/d is, so that without shrinkage it is counted twice. Shrinkage is linear: it pulls
+    all eigenvalues towards their mean by one factor, and lifts those that are 0 to ϱ Tr S/d.
 
     Examples
     --------
     >>> import numpy as np, rfspec as rf
     >>> X = np.random.default_rng(0).normal(size=(80, 40))
     >>> rough, shrunk = rf.FromData(X), rf.FromData(X, shrinkage="ledoit_wolf")
-    >>> print(f"{rough.values.max():.2f} {shrunk.values.max():.2f}, traces {rough.trace:.4f} {shrunk.trace:.4f}")
-    2.77 1.15, traces 0.9890 0.9890
+    >>> for law in (rough, shrunk):
+    ...     print(f"{law.values.max():.2f}, trace {law.trace:.4f}")
+    2.77, trace 0.9890
+    1.15, trace 0.9890
     """
 
     n_points: int = eqx.field(static=True, default=0)
     shrinkage: Any = 0.0
     compression_error: Any = 0.0
 
-    def __init__(self, X: Any, shrinkage: str | None = None, *, trace: float | None = None, nodes: int | None = None):
+    def __init__(
+        self,
+        X: Any,
+        shrinkage: str | None = None,
+        *,
+        trace: float | None = None,
+        nodes: int | None = None,
+    ):
         rule = "a finite real matrix of shape (samples, dimensions) with at least two rows"
         data = real_array("X", X, rule)
         if data.ndim != 2 or data.shape[0] < 2 or data.shape[1] < 1:
             raise ValueError(f"X must be {rule}, got an array of shape {data.shape}")
         if shrinkage not in (None, *SHRINKAGES):
-            raise ValueError(f"shrinkage must be None or one of {', '.join(SHRINKAGES)}, got {shrinkage!r}")
+            raise ValueError(
+                f"shrinkage must be None or one of {', '.join(SHRINKAGES)}, got {shrinkage!r}"
+            )
         exponent, center = _frame(data)
         centred = np.ldexp(data, -exponent) - center
         values = np.zeros(data.shape[1])
@@ -217,21 +237,24 @@ class FromData(Covariance):
                 size = np.ldexp(np.abs(centred).max(), exponent)
             if not 1.0 / LARGEST <= size <= LARGEST:
                 raise ValueError(
-                    f"X must vary by {1.0 / LARGEST:g} to {LARGEST:g}, where double precision holds squares of "
+                    f"X must vary by {1.0 / LARGEST:g} to {LARGEST:g}, where double precision "
+                    "holds squares of "
                     f"variances, or come with a trace, got {size:g}"
                 )
             values = np.ldexp(values, 2 * exponent)
         else:
             values = values * (real_scalar("trace", trace, above=0.0) / mean)
         distinct, counts = np.unique(values, return_counts=True)
-        self.values, self.weights, self.compression_error = _compressed(distinct, counts / data.shape[1], nodes)
+        self.values, self.weights, self.compression_error = _compressed(
+            distinct, counts / data.shape[1], nodes
+        )
 
     def compressed(self, nodes: int) -> FromData:
         r"""The same covariance with at most K = `nodes` atoms.
 
-        They are the nodes and weights of the Gauss quadrature of the eigenvalues (Golub and Welsch): the moments
-        Σ_k w_k λ_k^m are exact for m ≤ 2K - 1. Where there are eigenvalues 0 these stay an atom of their own, for they
-        are a rank, and K - 1 nodes serve the others.
+        They are the nodes and weights of the Gauss quadrature of the eigenvalues (Golub and
+        Welsch): the moments Σ_k w_k λ_k^m are exact for m ≤ 2K - 1. Where there are eigenvalues 0
+        these stay an atom of their own, for they are a rank, and K - 1 nodes serve the others.
 
         Raises
         ------
@@ -240,12 +263,15 @@ class FromData(Covariance):
 
         Notes
         -----
-        A spectrum of 62 atoms takes seconds, one of 16 a fraction. Losses are smooth averages over Σ, for which a few
-        nodes do. The spectrum of U is one only where Σ's eigenvalues have merged in it: at large ψ_p each that stands
-        apart has a bulk of its own, which K nodes replace by fewer, heavier ones; and the smallest node lies above the
-        smallest eigenvalue, so that edges, and the times that follow from them, move.
+        A spectrum of 62 atoms takes seconds, one of 16 a fraction. Losses are smooth averages over
+        Σ, for which a few nodes do. The spectrum of U is one only where Σ's eigenvalues have merged
+        in it: at large ψ_p each that stands apart has a bulk of its own, which K nodes replace by
+        fewer, heavier ones; and the smallest node lies above the smallest eigenvalue, so that
+        edges, and the times that follow from them, move.
         """
-        values, weights, error = _compressed(np.asarray(self.values), np.asarray(self.weights), nodes)
+        values, weights, error = _compressed(
+            np.asarray(self.values), np.asarray(self.weights), nodes
+        )
         fields = lambda c: (c.values, c.weights, c.compression_error)
         return eqx.tree_at(fields, self, (values, weights, self.compression_error + error))
 
@@ -257,7 +283,9 @@ def _frame(X: np.ndarray) -> tuple[int, np.ndarray]:
 
 
 def centring(X: np.ndarray, trace: Any = None) -> Callable[[np.ndarray], np.ndarray]:
-    """What subtracts the mean of X from rows and, with a trace, rescales them so that X would have this Tr Σ/d."""
+    """What subtracts the mean of X from rows and, with a trace,
+    rescales them so that X would have this Tr Σ/d.
+    """
     exponent, center = _frame(X)
     moved = lambda rows: np.ldexp(rows, -exponent) - center
     if trace is None:
@@ -276,11 +304,21 @@ def _shrinkage(centred: np.ndarray, name: str | None) -> np.float64:
     return np.float64(estimate(store_precision=False, assume_centered=True).fit(centred).shrinkage_)
 
 
-def _compressed(values: np.ndarray, weights: np.ndarray, nodes: int | None) -> tuple[np.ndarray, np.ndarray, Any]:
-    """At most so many atoms with the same moments, and the relative distance of the distribution functions."""
+def _compressed(
+    values: np.ndarray, weights: np.ndarray, nodes: int | None
+) -> tuple[np.ndarray, np.ndarray, Any]:
+    """At most so many atoms with the same moments,
+    and the relative distance of the distribution functions.
+    """
     zero = int(np.any(values == 0) and np.any(values > 0))
-    if nodes is not None and (isinstance(nodes, bool) or not isinstance(nodes, int | np.integer) or nodes < 1 + zero):
-        rule = "an integer of at least 2, one for the eigenvalues 0" if zero else "an integer of at least 1"
+    if nodes is not None and (
+        isinstance(nodes, bool) or not isinstance(nodes, int | np.integer) or nodes < 1 + zero
+    ):
+        rule = (
+            "an integer of at least 2, one for the eigenvalues 0"
+            if zero
+            else "an integer of at least 1"
+        )
         raise ValueError(f"nodes must be {rule}, got {nodes!r}")
     if nodes is None or nodes >= values.size:
         return values, weights, np.float64(0.0)
@@ -296,7 +334,9 @@ def _compressed(values: np.ndarray, weights: np.ndarray, nodes: int | None) -> t
 
 
 def _gauss(values: np.ndarray, weights: np.ndarray, K: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of the K-point Gauss quadrature of atoms, by Lanczos' recurrence with all vectors kept."""
+    """Nodes and weights of the K-point Gauss quadrature of atoms,
+    by Lanczos' recurrence with all vectors kept.
+    """
     Q = np.zeros((K + 1, values.size))
     diagonal, side = np.zeros(K), np.zeros(K)
     Q[0] = np.sqrt(weights)

@@ -1,8 +1,8 @@
 r"""Continuous laws of the eigenvalues of Σ, subspaces and mixtures.
 
-A continuous law (``PowerLaw``, ``Exponential``, ``MarchenkoPastur``, ``Density``) is held twice: as a grid that gives
-its integrals with a pole anywhere (``rfspec.models.continuum``), for the spectrum of U, and as a quadrature of few
-nodes, for losses, which are smooth averages over Σ.
+A continuous law (``PowerLaw``, ``Exponential``, ``MarchenkoPastur``, ``Density``) is held twice: as
+a grid that gives its integrals with a pole anywhere (``rfspec.models.continuum``), for the spectrum
+of U, and as a quadrature of few nodes, for losses, which are smooth averages over Σ.
 """
 
 from __future__ import annotations
@@ -17,7 +17,17 @@ from scipy.special import roots_jacobi
 
 from ..numerics.checks import concrete, integer, real_array, real_scalar
 from .covariance import Atoms, Covariance
-from .law_quadrature import SOFT, TAIL, continue_law, density_from, fill, heights, legendre, power_at, soft_ends
+from .law_quadrature import (
+    SOFT,
+    TAIL,
+    continue_law,
+    density_from,
+    fill,
+    heights,
+    legendre,
+    power_at,
+    soft_ends,
+)
 from .mixtures import mix, pair
 
 LARGEST = np.log(1e20)  # of an unbounded law's eigenvalues: of those beyond λ du is all that counts
@@ -26,8 +36,8 @@ LARGEST = np.log(1e20)  # of an unbounded law's eigenvalues: of those beyond λ 
 class PowerLaw(Covariance):
     r"""The continuous power law λ(u) = scale·u^{-exponent}, u uniform on (cutoff, 1).
 
-    The limit of λ_k ∝ (k/d)^{-a}, k = 1..d, without its cutoff·d largest. Natural normalisation: the smallest
-    eigenvalue is `scale`; Tr Σ/d = scale (1 - cutoff^{1-a})/((1-a)(1-cutoff)).
+    The limit of λ_k ∝ (k/d)^{-a}, k = 1..d, without its cutoff·d largest. Natural normalisation:
+    the smallest eigenvalue is `scale`; Tr Σ/d = scale (1 - cutoff^{1-a})/((1-a)(1-cutoff)).
 
     Parameters
     ----------
@@ -38,9 +48,9 @@ class PowerLaw(Covariance):
     scale : float
         λ(1) > 0.
     nodes : int, optional
-        K of the losses' quadrature, Gauss-Legendre in log u; for cutoff = 0 in y = u^{(1-a)/m}, where
-        λ du ∝ y^{m-1} dy, with m the integer next above 5(1 - a). By default 16, 32 or 64, as many as give
-        ``error`` ≤ 1e-10.
+        K of the losses' quadrature, Gauss-Legendre in log u; for cutoff = 0 in y = u^{(1-a)/m},
+        where λ du ∝ y^{m-1} dy, with m the integer next above 5(1 - a). By default 16, 32 or 64, as
+        many as give ``error`` ≤ 1e-10.
 
     Raises
     ------
@@ -49,10 +59,11 @@ class PowerLaw(Covariance):
 
     Notes
     -----
-    Without a cutoff the eigenvalues have no upper bound. Then neither has the spectrum of U: its last edge is ∞, and
-    where it has an atom the first one is the place of the atom. It is computed with the share u = 10^{-11/(1+a)} of the
-    largest eigenvalues put below λ(u), which changes the other modes by relative 1e-11, the distribution in its
-    upper tail by u/ψ_p; loss drops are those of all eigenvalues.
+    Without a cutoff the eigenvalues have no upper bound. Then neither has the spectrum of U: its
+    last edge is ∞, and where it has an atom the first one is the place of the atom. It is computed
+    with the share u = 10^{-11/(1+a)} of the largest eigenvalues put below λ(u), which changes the
+    other modes by relative 1e-11, the distribution in its upper tail by u/ψ_p; loss drops are those
+    of all eigenvalues.
 
     Examples
     --------
@@ -63,13 +74,19 @@ class PowerLaw(Covariance):
     [1.0, 0.5, 0.333, 0.25]
     """
 
-    def __init__(self, exponent: Any, cutoff: Any = 0.0, *, scale: Any = 1.0, nodes: int | None = None):
-        a, scale = real_scalar("exponent", exponent, above=0.0), real_scalar("scale", scale, above=0.0)
+    def __init__(
+        self, exponent: Any, cutoff: Any = 0.0, *, scale: Any = 1.0, nodes: int | None = None
+    ):
+        a, scale = (
+            real_scalar("exponent", exponent, above=0.0),
+            real_scalar("scale", scale, above=0.0),
+        )
         cutoff = _fraction("cutoff", cutoff)
         whole = concrete(cutoff) and cutoff == 0
         if whole and concrete(a) and a >= 1:
             raise ValueError(
-                f"exponent must be less than 1 for a power law without a cutoff, which is not summable (its trace is "
+                "exponent must be less than 1 for a power law without a cutoff, which is not "
+                "summable (its trace is "
                 f"infinite), got exponent={float(a)!r} with cutoff=0"
             )
         xp = np if concrete(a, cutoff, scale) else jnp
@@ -91,16 +108,23 @@ class PowerLaw(Covariance):
 
         def density(up: Any, down: Any) -> Any:
             power = (1 + up / scale) ** (-1 / a - 1) / (a * scale)
-            # so little mass ends the spectrum in a place that rounding tells only if it crowds at the end
-            return power + tail * 15 / 16 / width * (up / width) ** 2 * (down / width) ** -0.5 if whole else power
+            # so little mass ends the spectrum in a place that rounding tells only if it crowds at
+            # the end
+            return (
+                power + tail * 15 / 16 / width * (up / width) ** 2 * (down / width) ** -0.5
+                if whole
+                else power
+            )
 
         length = xp.log(xp.maximum(width / scale, 1.0))
         span = (1.0, length, 0.0, 20.0) if whole else (1.0, length, 1.0, 0.0)
-        continue_law(self, scale, scale + width, density, span, nodes=nodes, lowered=tail if whole else 0.0)
+        continue_law(
+            self, scale, scale + width, density, span, nodes=nodes, lowered=tail if whole else 0.0
+        )
 
     @staticmethod
     def of_dimension(exponent: Any, d: int) -> Atoms:
-        """The finite list λ_k = k^{-exponent}, k = 1..d, each of weight 1/d: atoms, no quadrature."""
+        """The finite list λ_k = k^{-exponent}, k = 1..d, of weights 1/d: atoms, no quadrature."""
         a, d = real_scalar("exponent", exponent, above=0.0), integer("d", d, 1, 10**6)
         return Atoms(np.arange(1.0, d + 1) ** -a, np.full(d, 1.0 / d))
 
@@ -140,12 +164,13 @@ class Exponential(Covariance):
 
 
 class MarchenkoPastur(Covariance):
-    r"""The eigenvalues of a sample covariance of white data: Σ = variance·XXᵀ/N, X of shape (d, N), d/N = ratio.
+    r"""The eigenvalues of a sample covariance of white data: Σ = variance·XXᵀ/N, X of shape (d, N),
+    d/N = ratio.
 
         ρ(λ) = sqrt((λ₊ - λ)(λ - λ₋))/(2π·ratio·variance·λ),   λ± = variance (1 ± √ratio)²,
 
-    and an atom at 0 of weight 1 - 1/ratio where ratio > 1; at ratio = 1 a hard edge ∝ λ^{-1/2} at 0. Natural
-    normalisation: Tr Σ/d = variance.
+    and an atom at 0 of weight 1 - 1/ratio where ratio > 1; at ratio = 1 a hard edge ∝ λ^{-1/2} at
+    0. Natural normalisation: Tr Σ/d = variance.
 
     Parameters
     ----------
@@ -154,8 +179,9 @@ class MarchenkoPastur(Covariance):
     variance : float
         > 0.
     nodes : int, optional
-        K of the losses' quadrature, a Gauss rule of the law itself: exact for its first 2K - 1 moments. By default 16,
-        32 or 64; and where these do not see the small eigenvalues, with a ratio near 1, 192 of the law's own grid.
+        K of the losses' quadrature, a Gauss rule of the law itself: exact for its first 2K - 1
+        moments. By default 16, 32 or 64; and where these do not see the small eigenvalues, with a
+        ratio near 1, 192 of the law's own grid.
 
     Raises
     ------
@@ -171,9 +197,15 @@ class MarchenkoPastur(Covariance):
     """
 
     def __init__(self, ratio: Any, variance: Any = 1.0, *, nodes: int | None = None):
-        ratio, variance = real_scalar("ratio", ratio, above=0.0), real_scalar("variance", variance, above=0.0)
+        ratio, variance = (
+            real_scalar("ratio", ratio, above=0.0),
+            real_scalar("variance", variance, above=0.0),
+        )
         xp = np if concrete(ratio) else jnp
-        c, top = xp.minimum(ratio, 1 / ratio), xp.maximum(ratio, 1.0)  # the nonzero part is the law of XᵀX
+        c, top = (
+            xp.minimum(ratio, 1 / ratio),
+            xp.maximum(ratio, 1.0),
+        )  # the nonzero part is the law of XᵀX
 
         def rule(n: int) -> tuple[Any, Any]:
             jacobi = c * xp.eye(n, k=0) * (np.arange(n) > 0) + xp.eye(n)
@@ -205,19 +237,21 @@ class Density(Covariance):
     low, high : float
         The interval, 0 ≤ low < high.
     exponents : tuple of two floats, optional
-        (p, q) > -1, where ρ ~ (λ - low)^p near `low` and (high - λ)^q near `high`; by default they are told from ρ
-        there. The losses' quadrature is then a Gauss-Jacobi rule; without them Gauss-Legendre in θ,
-        λ = low + (high - low) sin²(θ/2), which converges geometrically wherever p and q are multiples of 1/2: soft
-        edges, hard edges λ^{-1/2}, and finite ends.
+        (p, q) > -1, where ρ ~ (λ - low)^p near `low` and (high - λ)^q near `high`; by default they
+        are told from ρ there. The losses' quadrature is then a Gauss-Jacobi rule; without them
+        Gauss-Legendre in θ, λ = low + (high - low) sin²(θ/2), which converges geometrically
+        wherever p and q are multiples of 1/2: soft edges, hard edges λ^{-1/2}, and finite ends.
     nodes : int, optional
         K of that quadrature; by default 16, 32 or 64.
     tolerance : float
-        By how much the integral may differ from 1 before ρ is refused; the weights are then normalised exactly.
+        By how much the integral may differ from 1 before ρ is refused; the weights are then
+        normalised exactly.
 
     Raises
     ------
     ValueError
-        If an argument is outside its range, or ρ is negative, not finite, or does not integrate to 1.
+        If an argument is outside its range, or ρ is negative, not finite, or does not integrate to
+        1.
 
     Examples
     --------
@@ -240,7 +274,9 @@ class Density(Covariance):
             raise ValueError(f"pdf must be a callable, got {pdf!r:.100}")
         low, high = real_scalar("low", low, above=-np.inf), real_scalar("high", high, above=0.0)
         if concrete(low, high) and not 0 <= low < high:
-            raise ValueError(f"low and high must satisfy 0 ≤ low < high, got {float(low)!r} and {float(high)!r}")
+            raise ValueError(
+                f"low and high must satisfy 0 ≤ low < high, got {float(low)!r} and {float(high)!r}"
+            )
         tolerance = float(real_scalar("tolerance", tolerance, above=0.0))
         if exponents is not None:
             exponents = _exponents(exponents)
@@ -259,7 +295,9 @@ class Density(Covariance):
             return values, (high - low) * jacobian * heights(height, values)
 
         fill(self, rule, nodes, tolerance)
-        powers = exponents or tuple(power_at(pdf, end, step) for end, step in ((low, high - low), (high, low - high)))
+        powers = exponents or tuple(
+            power_at(pdf, end, step) for end, step in ((low, high - low), (high, low - high))
+        )
         below, above = ((np if concrete(p) else jnp).maximum(1 / (1 + p), SOFT) for p in powers)
         span = (below, 0.0, above, 0.0)
         continue_law(self, low, high, density_from(pdf, low, high, powers), span, nodes=nodes)
@@ -276,5 +314,7 @@ def _fraction(name: str, value: Any) -> Any:
 def _exponents(exponents: Any) -> tuple[float, float]:
     pair = real_array("exponents", exponents, "two real numbers greater than -1")
     if pair.shape != (2,) or np.any(pair <= -1):
-        raise ValueError(f"exponents must be two real numbers greater than -1, got {exponents!r:.100}")
+        raise ValueError(
+            f"exponents must be two real numbers greater than -1, got {exponents!r:.100}"
+        )
     return float(pair[0]), float(pair[1])

@@ -1,7 +1,8 @@
 r"""Gaussian averages of an activation by three routes, each with an error estimate.
 
-Closed forms of the kernel Σ h_k² c^k (erf, sin, relu) or of the h_k (polynomials); the Hermite sum (analytic σ); and
-conditioned double integrals that are again averages of squares (kinks, or Γ too large for the sum).
+Closed forms of the kernel Σ h_k² c^k (erf, sin, relu) or of the h_k (polynomials); the Hermite sum
+(analytic σ); and conditioned double integrals that are again averages of squares (kinks, or Γ too
+large for the sum).
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ from ..numerics.quadrature import (
 from ..numerics.rounding import EPS
 from .activations import Activation
 
-ROUNDING = 4 * EPS  # of each h_k, relative to the root of their sum of squares; what is smaller counts as zero
+ROUNDING = (
+    4 * EPS
+)  # of each h_k, relative to the root of their sum of squares; what is smaller counts as zero
 ENDS = np.array([-REACH, REACH])  # of the quadratures in z
 
 
 class Route(NamedTuple):
-    """What a route finds: four constants; the relative error of v² and s², and of mu0 beside the root of E[σ²]; the
-    absolute error of Γμ1; and what of the former is no rounding.
+    """What a route finds: four constants; the relative error of v² and s², and of mu0 beside the
+    root of E[σ²]; the absolute error of Γμ1; and what of the former is no rounding.
     """
 
     mu0: Any
@@ -86,7 +89,9 @@ def _damped_sinh_minus_x(x: Any) -> Any:
 
 
 def _erf(signal: Any, noise: Any) -> Route:
-    """Kernel (2/π) arcsin(ac), a = 2Γ²/(1 + 2Γ²): with a c = sin φ both constants are ∫(1 - cos φ)dφ."""
+    """Kernel (2/π) arcsin(ac), a = 2Γ²/(1 + 2Γ²):
+    with a c = sin φ both constants are ∫(1 - cos φ)dφ.
+    """
     gamma2, (c, rest) = signal + noise, _correlation(signal, noise)
     a, one_minus_a = 2 * gamma2 / (1 + 2 * gamma2), 1 / (1 + 2 * gamma2)
     cos_top = jnp.sqrt(one_minus_a * (1 + a))
@@ -126,26 +131,34 @@ def _relu(signal: Any, noise: Any) -> Route:
 
 def _closed(mu0: Any, mu1: Any, v2: Any, s2: Any, error: Any, gamma2: Any) -> Route:
     """All of one relative error."""
-    return Route(mu0, mu1, v2, s2, error + 0.0 * gamma2, error / 2 * mu1 * jnp.sqrt(gamma2), 0.0 * gamma2)
+    return Route(
+        mu0, mu1, v2, s2, error + 0.0 * gamma2, error / 2 * mu1 * jnp.sqrt(gamma2), 0.0 * gamma2
+    )
 
 
 CLOSED = {"erf": _erf, "sin": _sin, "relu": _relu}
 
 
 def polynomial_sum(coefficients: Any, signal: Any, noise: Any) -> Route:
-    """h_k = Σ_j coefficients[j] Γ^j j!/(2^m m! √k!), j - k = 2m; the error is what rounding leaves of their sums."""
+    """h_k = Σ_j coefficients[j] Γ^j j!/(2^m m! √k!), j - k = 2m;
+    the error is what rounding leaves of their sums.
+    """
     size = len(coefficients)
     table = np.zeros((size, size))
     for j in range(size):
         for m in range(j // 2 + 1):
             table[j - 2 * m, j] = factorial(j) / (2**m * factorial(m) * sqrt(factorial(j - 2 * m)))
     gamma = jnp.sqrt(signal + noise)
-    terms = table * (jnp.asarray(coefficients) * jnp.cumprod(jnp.append(1.0, jnp.full(size - 1, gamma))))
+    terms = table * (
+        jnp.asarray(coefficients) * jnp.cumprod(jnp.append(1.0, jnp.full(size - 1, gamma)))
+    )
     h, rounding = jnp.sum(terms, axis=1), EPS * jnp.abs(terms) @ (4.0 + 2.0 * np.arange(size))
     power = jnp.arange(size) * log_correlation(*_correlation(signal, noise))
     share = jnp.stack([jnp.exp(power), -jnp.expm1(power)]) * (np.arange(size) > 1)
     sums = share @ h**2
-    error = _relative(share @ (2 * jnp.abs(h) * rounding + rounding**2), sums) + (8 + 2 * size) * EPS
+    error = (
+        _relative(share @ (2 * jnp.abs(h) * rounding + rounding**2), sums) + (8 + 2 * size) * EPS
+    )
     error = jnp.maximum(error, rounding[0] / jnp.sqrt(jnp.sum(h**2)))
     return Route(h[0], h[1] / gamma, sums[0], sums[1], error, rounding[1], 0.0 * gamma)
 
@@ -159,10 +172,14 @@ HERMITE_NODES, _PROJECTION = hermite_projection()
 
 
 def hermite_sum(y: Any, signal: Any, noise: Any) -> Route:
-    """The sums over h_k as they stand; error from doubling the step and from the last quarter of the terms."""
+    """The sums over h_k as they stand; error from doubling the step and from the last quarter of
+    the terms.
+    """
     c, rest = _correlation(signal, noise)
     power = jnp.arange(ORDER) * log_correlation(c, rest)
-    share = jnp.stack([jnp.exp(power), -jnp.expm1(power)]) * (np.arange(ORDER) > 1)  # of v² and of s²
+    share = jnp.stack([jnp.exp(power), -jnp.expm1(power)]) * (
+        np.arange(ORDER) > 1
+    )  # of v² and of s²
 
     def project(stride: int) -> Any:
         return stride * _PROJECTION[: ORDER // stride, ::stride] @ y[::stride]
@@ -176,15 +193,21 @@ def hermite_sum(y: Any, signal: Any, noise: Any) -> Route:
         return jnp.pad(fine[: rough.size] ** 2 - rough**2, (0, ORDER - rough.size))
 
     # all sums at once, which a batch computes several times as fast
-    terms = jnp.stack([h**2, 2 * rounding * jnp.abs(h) + rounding**2, change(h, twice), change(twice, four_times)])
+    terms = jnp.stack(
+        [h**2, 2 * rounding * jnp.abs(h) + rounding**2, change(h, twice), change(twice, four_times)]
+    )
     sums, lost, *changes = (share @ terms.T).T
     sizes = jnp.maximum(sums, 1e-300)
-    tail = 8 * jnp.sum(h[3 * ORDER // 4 :] ** 2)  # also bounds what a slower, algebraic decay leaves out
+    tail = 8 * jnp.sum(
+        h[3 * ORDER // 4 :] ** 2
+    )  # also bounds what a slower, algebraic decay leaves out
     left_out = tail * jnp.stack([jnp.exp(power[-1]), -jnp.expm1(2 * power[-1])]) / sizes
 
     def differences(fine: Any, rough: Any, change: Any) -> Any:
         """Of mu0, Γμ1 (relative to the root of E[σ²]), v² and s² between two steps."""
-        return jnp.concatenate([jnp.abs(fine[:2] - rough[:2]) / jnp.sqrt(size), jnp.abs(change) / sizes])
+        return jnp.concatenate(
+            [jnp.abs(fine[:2] - rough[:2]) / jnp.sqrt(size), jnp.abs(change) / sizes]
+        )
 
     near, far = differences(h, twice, changes[0]), differences(twice, four_times, changes[1])
     # geometric convergence squares the error with every halving of the step
@@ -197,29 +220,46 @@ def hermite_sum(y: Any, signal: Any, noise: Any) -> Route:
     error = missing + jnp.where(linear, 0.0, jnp.max(lost / sizes)) + 4 * EPS
     v2, s2 = jnp.where(linear, 0.0, sums)
     blur = rounding + aliased[1] * jnp.sqrt(size)
-    return Route(h[0], h[1] / jnp.sqrt(signal + noise), v2, s2, *jax.lax.stop_gradient((error, blur, missing)))
+    return Route(
+        h[0],
+        h[1] / jnp.sqrt(signal + noise),
+        v2,
+        s2,
+        *jax.lax.stop_gradient((error, blur, missing)),
+    )
 
 
 def double_integrals(sigma: Activation, x: Any) -> Any:
-    r"""v² = E_u[(g - linear part)²] and s² = E_u[E_w(σ - g - c1 w)²] + Var_u[c1], all averages of squares.
+    r"""v² = E_u[(g - linear part)²] and s² = E_u[E_w(σ - g - c1 w)²] + Var_u[c1],
+    all averages of squares.
 
-    y = ασ_x u, g(y) = E_w[σ(y + βw)], c1(y) = E_w[σ(y + βw) w]. Below c = 1/2 the Hermite sum with 64 terms
-    replaces the first, which then cancels. The error compares with panels of other ends.
+    y = ασ_x u, g(y) = E_w[σ(y + βw)], c1(y) = E_w[σ(y + βw) w]. Below c = 1/2 the Hermite sum with
+    64 terms replaces the first, which then cancels. The error compares with panels of other ends.
     """
-    both = jax.lax.map(partial(_double_integrals_once, sigma, x), jnp.array([1.0, 0.7]))  # one program for both
+    both = jax.lax.map(
+        partial(_double_integrals_once, sigma, x), jnp.array([1.0, 0.7])
+    )  # one program for both
     (mu0, mu1, v2, s2, size), other = (tuple(value[i] for value in both) for i in (0, 1))
     gamma, (c, rest) = jnp.sqrt(jnp.sum(x)), _correlation(*x)
     sizes = jnp.maximum(jnp.stack([v2, s2]), 1e-300)
     differ = jnp.abs(jnp.stack([v2 - other[2], s2 - other[3]])) / sizes
     # squares of small remainders of values of that size carry the rounding of those values
-    lost = 64 * EPS * (1.0 + size / jnp.sqrt(sizes) * jnp.stack([jnp.where(rest > 0.5, c, 1.0), 1.0]))
-    error = jnp.max(differ + lost) + jnp.abs(mu0 - other[0]) / size + _beyond(sigma(gamma * ENDS), rest, sizes, size**2)
+    lost = (
+        64 * EPS * (1.0 + size / jnp.sqrt(sizes) * jnp.stack([jnp.where(rest > 0.5, c, 1.0), 1.0]))
+    )
+    error = (
+        jnp.max(differ + lost)
+        + jnp.abs(mu0 - other[0]) / size
+        + _beyond(sigma(gamma * ENDS), rest, sizes, size**2)
+    )
     blur = gamma * jnp.abs(mu1 - other[1]) + ROUNDING * size
     return jnp.stack([mu0, mu1, v2, s2, *jax.lax.stop_gradient((error, blur, error))])
 
 
 def _double_integrals_once(sigma: Activation, point: Any, offset: Any) -> tuple[Any, ...]:
-    """Nodes stay where they are under differentiation, so that only densities are differentiated, never σ."""
+    """Nodes stay where they are under differentiation, so that only densities are differentiated,
+    never σ.
+    """
     gamma, spread, beta = jnp.sqrt(jnp.sum(point)), jnp.sqrt(point[0]), jnp.sqrt(point[1])
     width = jax.lax.stop_gradient(beta)
     breaks = jnp.asarray(sorted({0.0, *sigma.kinks}))
@@ -272,13 +312,19 @@ def _values(sigma: Activation, x: Any) -> Any:
     return jnp.stack(_double_integrals_once(sigma, x, 1.0)[:4])
 
 
-integrals = one_by_one(double_integrals, _values, len(Route._fields), "gaussian_equivalent_integrals")
+integrals = one_by_one(
+    double_integrals, _values, len(Route._fields), "gaussian_equivalent_integrals"
+)
 
 
 def _beyond(ends: Any, rest: Any, sizes: Any, size: Any) -> Any:
-    """Relative error of v² and s² = `sizes`, and of E[σ²] = `size`, from what lies beyond the reach of the quadratures.
+    """Relative error of v² and s² = `sizes`, and of E[σ²] = `size`,
+    from what lies beyond the reach of the quadratures.
 
-    By the values of σ at the `ends`. Of degrees k that matter there, about REACH² at most, s² sees the share 1 - c^k.
+    By the values of σ at the `ends`. Of degrees k that matter there, about REACH² at most, s² sees
+    the share 1 - c^k.
     """
     tail = jnp.sum(ends**2) * gaussian_weight(REACH)
-    return tail * (1.0 / size + jnp.sum(jnp.stack([1.0, jnp.minimum(1.0, REACH**2 * rest)]) / sizes))
+    return tail * (
+        1.0 / size + jnp.sum(jnp.stack([1.0, jnp.minimum(1.0, REACH**2 * rest)]) / sizes)
+    )

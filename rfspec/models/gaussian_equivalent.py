@@ -1,13 +1,14 @@
 r"""The six constants of the Gaussian-equivalent features.
 
-With h_k = E[σ(Γz) He_k(z)]/√k! and c = α²σ_x²/Γ² (1 - c = β²/Γ²) every constant is a sum of positive terms,
+With h_k = E[σ(Γz) He_k(z)]/√k! and c = α²σ_x²/Γ² (1 - c = β²/Γ²) every constant is a sum of
+positive terms,
 
     μ0 = h_0,   μ1 = h_1/Γ,   κ² = α²μ1²,   b² = β²μ1²,
     v² = Σ_{k≥2} h_k² c^k,    s² = Σ_{k≥2} h_k² (1 - c^k),
 
-so nothing cancels as t → 0, where the paper's differences of averages lose s² and v². Which of the routes of
-``rfspec.models.gaussian_averages`` a model takes is decided here: the double integrals are dear, and in a batch each
-model has them only if it needs them.
+so nothing cancels as t → 0, where the paper's differences of averages lose s² and v². Which of the
+routes of ``rfspec.models.gaussian_averages`` a model takes is decided here: the double integrals
+are dear, and in a batch each model has them only if it needs them.
 """
 
 from __future__ import annotations
@@ -22,10 +23,19 @@ import jax.numpy as jnp
 from ..numerics.checks import concrete
 from ..numerics.session import enter
 from .activations import Activation, Polynomial
-from .gaussian_averages import CLOSED, HERMITE_NODES, ROUNDING, Route, hermite_sum, integrals, polynomial_sum
+from .gaussian_averages import (
+    CLOSED,
+    HERMITE_NODES,
+    ROUNDING,
+    Route,
+    hermite_sum,
+    integrals,
+    polynomial_sum,
+)
 from .model import RandomFeatureModel
 
-ENOUGH = 1e-13  # relative error beside rounding above which the Hermite sum yields to the double integrals
+# relative error beside rounding above which the Hermite sum yields to the double integrals
+ENOUGH = 1e-13
 
 
 class GaussianEquivalent(eqx.Module):
@@ -40,9 +50,9 @@ class GaussianEquivalent(eqx.Module):
     v2, s2 : float
         v², the nonlinear part fixed by the data point, and s², the one that the noise redraws.
     error : float
-        Estimated relative error of the least accurate of them that is not zero: v² and s² are where σ is linear, κ²
-        and b² where σ has no linear part, or none that rounding leaves to be seen. Of μ0, which may cancel, relative
-        to the root of E[σ²].
+        Estimated relative error of the least accurate of them that is not zero: v² and s² are where
+        σ is linear, κ² and b² where σ has no linear part, or none that rounding leaves to be seen.
+        Of μ0, which may cancel, relative to the root of E[σ²].
     """
 
     mu0: Any
@@ -64,13 +74,13 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
     Returns
     -------
     GaussianEquivalent
-        ``.mu0 .mu1 .kappa2 .b2 .v2 .s2``, dimensionless, and ``.error``, their relative error: about 1e-14 for
-        the named activations.
+        ``.mu0 .mu1 .kappa2 .b2 .v2 .s2``, dimensionless, and ``.error``, their relative error:
+        about 1e-14 for the named activations.
 
     Notes
     -----
-    Gaussian equivalence: arXiv 2505.17638, section 3 and appendix; the sums over Hermite coefficients are
-    equivalent to its averages.
+    Gaussian equivalence: arXiv 2505.17638, section 3 and appendix; the sums over Hermite
+    coefficients are equivalent to its averages.
 
     Examples
     --------
@@ -80,7 +90,10 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
     0.6057055 0.0018735
     """
     enter()
-    sigma, given = model.activation, _Variances(model.process.alpha**2, model.process.beta2, model.covariance.trace)
+    sigma, given = (
+        model.activation,
+        _Variances(model.process.alpha**2, model.process.beta2, model.covariance.trace),
+    )
     if isinstance(sigma, Polynomial):
         return _of_polynomial(sigma.coefficients, given)
     if _is_closed(sigma):
@@ -88,7 +101,11 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
     if sigma.kinks:
         return _thorough(sigma, given, None)
     quick, route = _quick(_at_nodes(sigma, given), given)
-    return quick if concrete(route.missing) and route.missing < ENOUGH else _thorough(sigma, given, route)
+    return (
+        quick
+        if concrete(route.missing) and route.missing < ENOUGH
+        else _thorough(sigma, given, route)
+    )
 
 
 def _is_closed(activation: Activation) -> bool:
@@ -97,7 +114,9 @@ def _is_closed(activation: Activation) -> bool:
 
 
 class _Variances(NamedTuple):
-    """α², β² and σ_x²: all that the constants know of process and covariance, so that these share compilations."""
+    """α², β² and σ_x²: all that the constants know of process and covariance,
+    so that these share compilations.
+    """
 
     alpha2: Any
     beta2: Any
@@ -121,7 +140,9 @@ def _of_polynomial(coefficients: Any, given: _Variances) -> GaussianEquivalent:
 
 @jax.jit
 def _at_nodes(sigma: Activation, given: _Variances) -> Any:
-    """σ at the nodes of the Hermite sum: all that has to be compiled for another σ, with its derivatives."""
+    """σ at the nodes of the Hermite sum: all that has to be compiled for another σ,
+    with its derivatives.
+    """
     return sigma(jnp.sqrt(given.signal + given.beta2) * HERMITE_NODES)
 
 
@@ -146,10 +167,13 @@ def _thorough(sigma: Activation, given: _Variances, quick: Route | None) -> Gaus
 
 def _assemble(given: _Variances, route: Route) -> GaussianEquivalent:
     alpha2, beta2, _ = given
-    # without a derivative the error stays a known number under jax.grad, and decides outside of the trace
+    # without a derivative the error stays a known number under jax.grad, and decides outside of the
+    # trace
     mu0, mu1, v2, s2, error, blur, _ = (*route[:4], *jax.lax.stop_gradient(route[4:]))
     linear = jax.lax.stop_gradient(jnp.abs(mu1) * jnp.sqrt(given.signal + beta2))
-    seen = linear > jnp.maximum(blur, ROUNDING * jnp.sqrt(linear**2 + jax.lax.stop_gradient(v2 + s2)))
+    seen = linear > jnp.maximum(
+        blur, ROUNDING * jnp.sqrt(linear**2 + jax.lax.stop_gradient(v2 + s2))
+    )
     mu1 = jnp.where(seen, mu1, 0.0)
     error = jnp.maximum(error, jnp.where(seen, 2 * blur / linear, 0.0))
     return GaussianEquivalent(mu0, mu1, alpha2 * mu1**2, beta2 * mu1**2, v2, s2, error)  # (5)

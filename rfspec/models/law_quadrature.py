@@ -17,15 +17,22 @@ MOST_NODES = 2048
 MANY = 256  # nodes
 FEW = (16, 32, 64)  # nodes tried where none are asked for
 ENOUGH, ROUGH = 1e-10, 1e-7  # error that does, and one for which there is a better rule
-TAIL = 1e-11  # u^{1+a} of the largest eigenvalues of an unbounded power law, which are put below λ(u)
+TAIL = (
+    1e-11  # u^{1+a} of the largest eigenvalues of an unbounded power law, which are put below λ(u)
+)
 SOFT = 0.85  # S of a grid next to a soft end, where 2/3 would do for the mass alone
-NEXT = 1e-8  # distance from an end, in units of the width, below which a density is continued as a power
+# distance from an end, in units of the width, below which a density is continued as a power
+NEXT = 1e-8
 
 
 def fill(
-    law: Covariance, rule: Callable[[int], tuple[Any, Any]], nodes: int | None, tolerance: float | None = None
+    law: Covariance,
+    rule: Callable[[int], tuple[Any, Any]],
+    nodes: int | None,
+    tolerance: float | None = None,
 ) -> None:
-    """Values and weights of a continuous law from rule(n), those of n nodes; and of half and of twice as many.
+    """Values and weights of a continuous law from rule(n), those of n nodes;
+    and of half and of twice as many.
 
     A `tolerance` is that of the integral, where it is not known to be 1.
     """
@@ -37,14 +44,17 @@ def fill(
             continue
         if law.error <= ENOUGH:
             break
-    law.more = law.fewer  # of many nodes half as many tell the error as well: more than it is, and sooner
+    law.more = (
+        law.fewer
+    )  # of many nodes half as many tell the error as well: more than it is, and sooner
     if n <= MANY:
         more, finest = rule(2 * n)
         law.more = more, finest / finest.sum()
     if tolerance is not None and concrete(total) and not abs(total - 1) <= tolerance:
         off = abs(float(total - coarse.sum()))
         raise ValueError(
-            f"pdf must integrate to 1 within {tolerance:g} on its interval, got {float(total)!r} with an error near "
+            f"pdf must integrate to 1 within {tolerance:g} on its interval, got {float(total)!r} "
+            "with an error near "
             f"{off:.1g}: normalise it, or give more nodes or its exponents"
         )
     if concrete(values):
@@ -53,7 +63,14 @@ def fill(
 
 
 def continue_law(
-    law: Covariance, low: Any, high: Any, density: Any, span: Any, *, nodes: int | None, lowered: Any = 0.0
+    law: Covariance,
+    low: Any,
+    high: Any,
+    density: Any,
+    span: Any,
+    *,
+    nodes: int | None,
+    lowered: Any = 0.0,
 ) -> None:
     """The law itself, from its density by the distances from both ends.
 
@@ -75,18 +92,24 @@ def soft_ends(low: Any, width: Any, nodes: int) -> tuple[Any, Any, float, float]
 
 
 def power_at(pdf: Callable[[Any], Any], end: Any, width: Any) -> Any:
-    """The exponent of ρ next to an end, from the slope of log ρ there; a multiple of 1/2 where it is near one."""
+    """The exponent of ρ next to an end, from the slope of log ρ there;
+    a multiple of 1/2 where it is near one.
+    """
     xp = np if concrete(end, width) else jnp
     with np.errstate(all="ignore"):
         close, further = (xp.log(pdf(end + x * width)) for x in (NEXT, 100 * NEXT))
         xp = np if concrete(close, further) else jnp
         power = (further - close) / np.log(100.0)
-        power = xp.where(xp.abs(2 * power - xp.round(2 * power)) < 0.01, xp.round(2 * power) / 2, power)
+        power = xp.where(
+            xp.abs(2 * power - xp.round(2 * power)) < 0.01, xp.round(2 * power) / 2, power
+        )
     power = xp.clip(xp.where(xp.isfinite(power), power, 2.0), -0.9, 2.0)
     return power if concrete(power) else jax.lax.stop_gradient(power)
 
 
-def density_from(pdf: Callable[[Any], Any], low: Any, high: Any, powers: tuple[Any, Any]) -> Callable[[Any, Any], Any]:
+def density_from(
+    pdf: Callable[[Any], Any], low: Any, high: Any, powers: tuple[Any, Any]
+) -> Callable[[Any, Any], Any]:
     """ρ by the distances from both ends; a power where these are too small for λ to tell them."""
 
     def density(up: Any, down: Any) -> Any:
@@ -108,10 +131,15 @@ def legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
 def heights(height: Any, values: Any) -> Any:
     """Values of a density, checked."""
     if np.shape(height) != np.shape(values):
-        raise ValueError(f"pdf must return an array of its argument's shape {np.shape(values)}, got {np.shape(height)}")
+        raise ValueError(
+            f"pdf must return an array of its argument's shape {np.shape(values)}, got "
+            f"{np.shape(height)}"
+        )
     if concrete(height):
         height = real_array("pdf", height, "finite and real on its interval")
         if np.any(height < 0):
             bad = int(np.argmin(height))
-            raise ValueError(f"pdf must be at least 0, got {float(height[bad])!r} at {float(values[bad])!r}")
+            raise ValueError(
+                f"pdf must be at least 0, got {float(height[bad])!r} at {float(values[bad])!r}"
+            )
     return height

@@ -39,13 +39,20 @@ class Subspace(Covariance):
     [0.75, 0.25]
     """
 
-    def __init__(self, fraction: Any, variance: Any = None, *, covariance: Covariance | None = None):
+    def __init__(
+        self, fraction: Any, variance: Any = None, *, covariance: Covariance | None = None
+    ):
         if variance is not None and covariance is not None:
-            raise ValueError(f"give at most one of variance and covariance, got {variance!r} and {covariance!r:.100}")
+            raise ValueError(
+                f"give at most one of variance and covariance, got {variance!r} and "
+                f"{covariance!r:.100}"
+            )
         fraction = real_scalar("fraction", fraction, above=0.0)
         if concrete(fraction) and fraction > 1:
             raise ValueError(f"fraction must be at most 1, got {float(fraction)!r}")
-        part = Isotropic(1.0 if variance is None else variance) if covariance is None else covariance
+        part = (
+            Isotropic(1.0 if variance is None else variance) if covariance is None else covariance
+        )
         mix(self, [None, _a_covariance("covariance", part)], pair(1 - fraction, fraction))
 
 
@@ -74,7 +81,9 @@ class Mixture(Covariance):
 
     def __init__(self, covariances: Sequence[Covariance], weights: Any):
         if not isinstance(covariances, list | tuple) or not covariances:
-            raise ValueError(f"covariances must be a list of at least one Covariance, got {covariances!r:.100}")
+            raise ValueError(
+                f"covariances must be a list of at least one Covariance, got {covariances!r:.100}"
+            )
         parts = [_a_covariance("covariances", part) for part in covariances]
         shares = Atoms(np.ones(len(parts)), weights).weights
         mix(self, parts, shares)
@@ -85,7 +94,9 @@ def mix(law: Covariance, parts: Sequence[Covariance | None], shares: Any) -> Non
     zero = (np.zeros(1), np.ones(1))
     known = [part for part in parts if part is not None]
     own = [zero if part is None else (part.values, part.weights) for part in parts]
-    other = lambda name: [getattr(part, name, None) or o for part, o in zip(parts, own, strict=True)]
+    other = lambda name: [
+        getattr(part, name, None) or o for part, o in zip(parts, own, strict=True)
+    ]
     values, weights = _merged(own, shares)
     if any(not part.atomic for part in known):
         law.fewer, law.more = _merged(other("fewer"), shares), _merged(other("more"), shares)
@@ -124,5 +135,7 @@ def pair(a: Any, b: Any) -> Any:
 
 def _a_covariance(name: str, value: Any) -> Covariance:
     if not isinstance(value, Covariance):
-        raise ValueError(f"{name} must be a Covariance such as rf.Isotropic(1.0), got {value!r:.100}")
+        raise ValueError(
+            f"{name} must be a Covariance such as rf.Isotropic(1.0), got {value!r:.100}"
+        )
     return value

@@ -1,7 +1,8 @@
 r"""A random-feature score model: what the user names and everything else is computed from.
 
-The score s_A(x) = A σ(Wx/√d)/√p has frozen W (p×d, iid N(0, 1)) and trained A; it learns the noise that the
-process x_t = αx + βξ added to n samples of a law with covariance Σ (arXiv 2505.17638, section 3).
+The score s_A(x) = A σ(Wx/√d)/√p has frozen W (p×d, iid N(0, 1)) and trained A; it learns the noise
+that the process x_t = αx + βξ added to n samples of a law with covariance Σ (arXiv 2505.17638,
+section 3).
 """
 
 from __future__ import annotations
@@ -42,25 +43,26 @@ class RandomFeatureModel(eqx.Module):
     process : Process, optional
         Any forward process at one time, e.g. ``rf.FlowMatching(0.3)``.
     activation : str, callable or Activation
-        σ: "tanh" (default), "erf", "sin", "relu", "gelu", ``Polynomial(coefficients)``, or an elementwise function
-        written with jax.numpy.
+        σ: "tanh" (default), "erf", "sin", "relu", "gelu", ``Polynomial(coefficients)``, or an
+        elementwise function written with jax.numpy.
     covariance : Covariance
-        Σ: ``Isotropic(variance)`` (default, variance 1), ``Atoms(values, weights)``, ``FromData(X)``, or a law:
-        ``PowerLaw``, ``Exponential``, ``MarchenkoPastur``, ``Density``, ``Subspace``, ``Mixture``.
+        Σ: ``Isotropic(variance)`` (default, variance 1), ``Atoms(values, weights)``,
+        ``FromData(X)``, or a law: ``PowerLaw``, ``Exponential``, ``MarchenkoPastur``, ``Density``,
+        ``Subspace``, ``Mixture``.
     target : {"noise", "score", "data", "velocity"}
-        What is learnt: the score through the noise, with weight β² (default, the paper's loss) or 1; x; or α̇x + β̇ξ of
-        the process.
+        What is learnt: the score through the noise, with weight β² (default, the paper's loss) or
+        1; x; or α̇x + β̇ξ of the process.
     noise_draws : int or inf
         Draws m ≥ 1 of the noise for each data point; inf (default): their expectation.
     weight_decay : float
-        γ ≥ 0: training minimises L_train + γ‖A‖²/(dp), which adds γ/ω² to U, ω² = β² for the target "noise" and else 1.
-        (An optimizer that shrinks A by 1 - ηw a step has γ = w dp/2.)
+        γ ≥ 0: training minimises L_train + γ‖A‖²/(dp), which adds γ/ω² to U, ω² = β² for the target
+        "noise" and else 1. (An optimizer that shrinks A by 1 - ηw a step has γ = w dp/2.)
 
     Raises
     ------
     ValueError
-        Naming argument, rule and value, if one is outside its range. Inside a JAX transformation values
-        are not known and pass unchecked.
+        Naming argument, rule and value, if one is outside its range. Inside a JAX transformation
+        values are not known and pass unchecked.
 
     Warns
     -----
@@ -69,7 +71,8 @@ class RandomFeatureModel(eqx.Module):
 
     Notes
     -----
-    A model is a frozen pytree: `jax.vmap` over models and `jax.grad` in ψ_p, ψ_n, t and the covariance work.
+    A model is a frozen pytree: `jax.vmap` over models and `jax.grad` in ψ_p, ψ_n, t and the
+    covariance work.
 
     Examples
     --------
@@ -103,19 +106,33 @@ class RandomFeatureModel(eqx.Module):
         self.psi_p = real_scalar("psi_p", psi_p, above=0.0)
         self.psi_n = real_scalar("psi_n", psi_n, above=0.0)
         if (t is None) == (process is None):
-            raise ValueError(f"give exactly one of t and process, got t={t!r} and process={process!r}")
+            raise ValueError(
+                f"give exactly one of t and process, got t={t!r} and process={process!r}"
+            )
         if process is not None and not isinstance(process, Process):
-            raise ValueError(f"process must be a Process such as rf.OrnsteinUhlenbeck(0.01), got {process!r}")
+            raise ValueError(
+                f"process must be a Process such as rf.OrnsteinUhlenbeck(0.01), got {process!r}"
+            )
         if covariance is not None and not isinstance(covariance, Covariance):
-            raise ValueError(f"covariance must be a Covariance such as rf.Isotropic(1.0), got {covariance!r}")
+            raise ValueError(
+                f"covariance must be a Covariance such as rf.Isotropic(1.0), got {covariance!r}"
+            )
         self.process = OrnsteinUhlenbeck(t) if process is None else process
         self.activation = as_activation(activation)
         self.covariance = Isotropic(1.0) if covariance is None else covariance
         if target not in TARGETS:
             raise ValueError(f"target must be one of {', '.join(TARGETS)}, got {target!r}")
-        whole = isinstance(noise_draws, int | float | np.number) and not isinstance(noise_draws, bool)
-        if not (whole and noise_draws >= 1 and (noise_draws == np.inf or noise_draws == int(noise_draws))):
-            raise ValueError(f"noise_draws must be a whole number of at least 1, or inf, got {noise_draws!r}")
+        whole = isinstance(noise_draws, int | float | np.number) and not isinstance(
+            noise_draws, bool
+        )
+        if not (
+            whole
+            and noise_draws >= 1
+            and (noise_draws == np.inf or noise_draws == int(noise_draws))
+        ):
+            raise ValueError(
+                f"noise_draws must be a whole number of at least 1, or inf, got {noise_draws!r}"
+            )
         self.target, self.noise_draws = target, float(noise_draws)
         self.weight_decay = not_negative("weight_decay", weight_decay)
         self._check_second_moment()
@@ -124,7 +141,9 @@ class RandomFeatureModel(eqx.Module):
         self._warn()
 
     def check_plain(self, what: str, *names: str) -> None:
-        """Refuse, with NotImplementedError, what has been derived for the usual values of these arguments only."""
+        """Refuse, with NotImplementedError, what has been derived for the usual values of these
+        arguments only.
+        """
         for name in names:
             value, usual = getattr(self, name), USUAL_VALUES[name]
             if concrete(value) and value != usual:
@@ -132,12 +151,14 @@ class RandomFeatureModel(eqx.Module):
 
     @property
     def pace(self) -> Any:
-        """ω², which multiplies U in the loss: a mode λ relaxes on ψ_p/(ω²λ); β² for the target "noise", else 1."""
+        """ω², which multiplies U in the loss: a mode λ relaxes on ψ_p/(ω²λ);
+        β² for the target "noise", else 1.
+        """
         return combination(self.target, self.process).weight
 
     @property
     def time_unit(self) -> Any:
-        """ψ_p/(2ω²), the training time τ at which c = 2ω²τ/ψ_p is 1; a mode λ relaxes on 2/λ of it."""
+        """ψ_p/(2ω²), the time τ at which c = 2ω²τ/ψ_p is 1; a mode λ relaxes on 2/λ of it."""
         return time_unit(self.psi_p, self.pace)
 
     @property
@@ -156,10 +177,16 @@ class RandomFeatureModel(eqx.Module):
         if not concrete(self.psi_p, self.psi_n) or np.ndim(self.psi_p):
             return f"RandomFeatureModel(psi_p={self.psi_p}, psi_n={self.psi_n}, ...)"
         process = ", ".join(
-            f"{k}={np.asarray(v):.10g}" for k, v in vars(self.process).items() if np.ndim(v) == 0 and v is not None
+            f"{k}={np.asarray(v):.10g}"
+            for k, v in vars(self.process).items()
+            if np.ndim(v) == 0 and v is not None
         )
         given = {k: getattr(self, k) for k in USUAL_VALUES if concrete(getattr(self, k))}
-        shown = {k: v if isinstance(v, str) else f"{v:.10g}" for k, v in given.items() if v != USUAL_VALUES[k]}
+        shown = {
+            k: v if isinstance(v, str) else f"{v:.10g}"
+            for k, v in given.items()
+            if v != USUAL_VALUES[k]
+        }
         more = "".join(f", {k}={v}" for k, v in shown.items())
         values = self.covariance.values
         sigma = f"{values[0]:.10g}" if len(values) == 1 else f"{len(values)} eigenvalues"
@@ -194,11 +221,21 @@ class RandomFeatureModel(eqx.Module):
         gamma2, beta2, alpha2 = self.gamma2, self.process.beta2, self.process.alpha**2
         if not concrete(gamma2, beta2, alpha2):  # a process of the user's own, inside `jax.jit`
             return
-        if self.activation.named and self.activation.name in SATURATING and not USUAL[0] <= gamma2 <= USUAL[1]:
-            effect = "nearly linear: v² and s² almost vanish" if gamma2 < 1 else "saturated: little of it is linear"
+        if (
+            self.activation.named
+            and self.activation.name in SATURATING
+            and not USUAL[0] <= gamma2 <= USUAL[1]
+        ):
+            effect = (
+                "nearly linear: v² and s² almost vanish"
+                if gamma2 < 1
+                else "saturated: little of it is linear"
+            )
             warnings.warn(
-                f"the pre-activations have variance Γ² = α²σ_x² + β² = {gamma2:.4g}, outside [1/16, 16], where "
-                f"{self.activation.name} is {effect}; scale the data, e.g. covariance.normalised(1.0)",
+                f"the pre-activations have variance Γ² = α²σ_x² + β² = {gamma2:.4g}, outside "
+                "[1/16, 16], where "
+                f"{self.activation.name} is {effect}; scale the data, e.g. "
+                "covariance.normalised(1.0)",
                 SaturationWarning,
                 stacklevel=6,
             )

@@ -1,7 +1,7 @@
 r"""The forward process at one fixed time: x_t = α x + β ξ with ξ ~ N(0, I).
 
-Everything downstream sees only the pair (α, β), and for the target "velocity" their rates of change; a new process is a
-class with these properties.
+Everything downstream sees only the pair (α, β), and for the target "velocity" their rates of
+change; a new process is a class with these properties.
 """
 
 from __future__ import annotations
@@ -116,13 +116,16 @@ class FlowMatching(Process):
 def _check_schedule(name: str, values: np.ndarray) -> None:
     inside = (values > 0) & (values < 1)
     if not np.all(inside):
-        raise ValueError(f"{name} must lie between 0 and 1, both excluded, got {values[~inside][0]!r}")
+        raise ValueError(
+            f"{name} must lie between 0 and 1, both excluded, got {values[~inside][0]!r}"
+        )
     if name == "alpha_bars" and not np.all(np.diff(values) < 0):
         raise ValueError("alpha_bars must fall from step to step, got a schedule that does not")
 
 
 class DDPM(Process):
-    r"""A step of a denoising diffusion model: α = √ᾱ_k, β = √(1 - ᾱ_k), the Ornstein-Uhlenbeck time t = -½ log ᾱ_k.
+    r"""A step of a denoising diffusion model: α = √ᾱ_k, β = √(1 - ᾱ_k),
+    the Ornstein-Uhlenbeck time t = -½ log ᾱ_k.
 
     Parameters
     ----------
@@ -131,8 +134,8 @@ class DDPM(Process):
     betas : array, shape (K,), optional
         Variances β_k of the steps, between 0 and 1; ᾱ_k = Π_{j≤k} (1 - β_j).
     alpha_bars : array, shape (K,), optional
-        ᾱ_k themselves, between 0 and 1 and falling. By default the betas of Ho, Jain and Abbeel (2020), from 1e-4 to
-        0.02 in 1000 equal steps.
+        ᾱ_k themselves, between 0 and 1 and falling. By default the betas of Ho, Jain and Abbeel
+        (2020), from 1e-4 to 0.02 in 1000 equal steps.
 
     Raises
     ------
@@ -245,7 +248,8 @@ class VarianceExploding(Process):
 
 
 class Interpolant(Process):
-    r"""A stochastic interpolant at one time, by its numbers: any α and β, and their rates where a velocity is learnt.
+    r"""A stochastic interpolant at one time, by its numbers: any α and β,
+    and their rates where a velocity is learnt.
 
     Parameters
     ----------
@@ -265,7 +269,12 @@ class Interpolant(Process):
     rates: Any
 
     def __init__(self, alpha: Any, beta: Any, alpha_rate: Any = None, beta_rate: Any = None):
-        if concrete(alpha, beta) and np.size(alpha) == np.size(beta) == 1 and alpha == 0 and beta == 0:
+        if (
+            concrete(alpha, beta)
+            and np.size(alpha) == np.size(beta) == 1
+            and alpha == 0
+            and beta == 0
+        ):
             raise ValueError("alpha² + beta² must be greater than 0, got alpha = beta = 0")
         self.signal = not_negative("alpha", alpha)
         self.noise = real_scalar("beta", beta, above=0.0)
@@ -273,7 +282,11 @@ class Interpolant(Process):
             raise ValueError("give both of alpha_rate and beta_rate, or none")
         rates = {"alpha_rate": alpha_rate, "beta_rate": beta_rate}
         known = alpha_rate is not None
-        self.rates = tuple(real_scalar(name, x, above=-np.inf) for name, x in rates.items()) if known else None
+        self.rates = (
+            tuple(real_scalar(name, x, above=-np.inf) for name, x in rates.items())
+            if known
+            else None
+        )
 
     @property
     def alpha(self) -> Any:
@@ -289,5 +302,7 @@ class Interpolant(Process):
     def velocity(self) -> tuple[Any, Any]:
         """As given."""
         if self.rates is None:
-            raise ValueError('target "velocity" needs alpha_rate and beta_rate of the Interpolant, got none')
+            raise ValueError(
+                'target "velocity" needs alpha_rate and beta_rate of the Interpolant, got none'
+            )
         return self.rates

@@ -1,7 +1,9 @@
-r"""What the model learns to predict from x_t = αx + βξ: a combination y = c_x x + c_ξ ξ of signal and noise.
+r"""What the model learns to predict from x_t = αx + βξ:
+a combination y = c_x x + c_ξ ξ of signal and noise.
 
-Training minimises (1/dn) Σ_ν E_ξ ||ω s_A(x_t^ν) - y^ν||² (1), with ω = β for the noise, so that s_A is the score, and
-ω = 1 else. All of them are the same regression; A = 0 starts at the loss Tr E[yyᵀ]/d.
+Training minimises (1/dn) Σ_ν E_ξ ||ω s_A(x_t^ν) - y^ν||² (1), with ω = β for the noise, so that s_A
+is the score, and ω = 1 else. All of them are the same regression; A = 0 starts at the loss Tr
+E[yyᵀ]/d.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ def combination(target: str, process: Process) -> Combination:
 
 
 def score_scale(y: Combination, process: Process) -> Any:
-    """ρ in E[y|x_t] = c_x x_t/α + ρ ∇log P_t(x_t), ρ = c_x β²/α - c_ξβ; an error of y is ρ times one of the score."""
+    """ρ in E[y|x_t] = c_x x_t/α + ρ ∇log P_t(x_t), ρ = c_x β²/α - c_ξβ;
+    an error of y is ρ times one of the score.
+    """
     if y.signal is None:
         return -y.noise * process.beta
     return y.signal * process.beta2 / process.alpha - y.noise * process.beta

@@ -1,1 +1,3 @@
-"""Numerical methods that know no physics: Newton's method and continuation, quadrature, checks of arguments."""
+"""Numerical methods that know no physics: Newton's method and continuation, quadrature,
+checks of arguments.
+"""

@@ -1,4 +1,4 @@
-"""What is wrong before any computing is said here: ValueErrors that name argument, rule and value."""
+"""What is wrong before any computing: ValueErrors that name argument, rule and value."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import numpy as np
 
 
 def concrete(*values: Any) -> bool:
-    """Whether every value, or entry of a list, is known now; inside `jax.vmap`, `grad` or `jit` a rebuild must pass
-    unchecked.
+    """Whether every value, or entry of a list, is known now; inside `jax.vmap`,
+    `grad` or `jit` a rebuild must pass unchecked.
     """
     return not any(isinstance(v, jax.core.Tracer) for v in jax.tree.leaves(values))
 
 
 def namespace(*values: Any) -> Any:
-    """NumPy for known values, which it compiles nothing for and knows inside `jax.jit` too; else `jax.numpy`."""
+    """NumPy for known values, which it compiles nothing for and knows inside `jax.jit` too;
+    else `jax.numpy`.
+    """
     return np if concrete(*values) else jax.numpy
 
 
@@ -47,7 +49,9 @@ def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> i
 def real_scalar(name: str, value: Any, *, above: float) -> Any:
     """A finite real number greater than `above`, as float64."""
     if not concrete(value):
-        return jax.numpy.asarray(value, float)  # of no weak type, which would compile everything once more
+        return jax.numpy.asarray(
+            value, float
+        )  # of no weak type, which would compile everything once more
     rule = f"{name} must be a finite real number greater than {above:g}"
     if isinstance(value, str | bytes | bool | None):
         raise ValueError(f"{rule}, got {value!r}")
@@ -55,8 +59,12 @@ def real_scalar(name: str, value: Any, *, above: float) -> Any:
         array = np.asarray(value)
     except (TypeError, ValueError) as e:
         raise ValueError(f"{rule}, got {value!r}") from e
-    if array.ndim != 0 or not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
-        raise ValueError(f"{rule} (for many values map over models with jax.vmap), got {value!r:.100}")
+    if array.ndim != 0 or not (
+        np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)
+    ):
+        raise ValueError(
+            f"{rule} (for many values map over models with jax.vmap), got {value!r:.100}"
+        )
     if not (np.isfinite(array) and array > above):
         raise ValueError(f"{rule}, got {array.item()!r}")
     return np.float64(array)
@@ -98,7 +106,11 @@ def real_array(name: str, value: Any, rule: str) -> np.ndarray:
     except (TypeError, ValueError) as e:
         raise ValueError(f"{name} must be {rule}, got {value!r:.100}") from e
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
-        raise ValueError(f"{name} must be {rule}, got entries of type {array.dtype}: {value!r:.100}")
+        raise ValueError(
+            f"{name} must be {rule}, got entries of type {array.dtype}: {value!r:.100}"
+        )
     if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name} must be {rule}, got {array[~np.isfinite(array)].ravel()[0]} in it")
+        raise ValueError(
+            f"{name} must be {rule}, got {array[~np.isfinite(array)].ravel()[0]} in it"
+        )
     return array.astype(np.float64)

@@ -1,7 +1,7 @@
 r"""Newton steps, continuation and folds for a residual F(u; ζ) that is holomorphic in u and ζ.
 
-Nothing here knows which equations are solved. Unknowns travel as tuples of scalars, so that XLA fuses a whole
-Newton step into one loop; everything is written for one ζ and batched by `jax.vmap`.
+Nothing here knows which equations are solved. Unknowns travel as tuples of scalars, so that XLA
+fuses a whole Newton step into one loop; everything is written for one ζ and batched by `jax.vmap`.
 """
 
 from __future__ import annotations
@@ -51,22 +51,32 @@ def solve_small(columns: list[Unknowns], b: Unknowns) -> Unknowns:
 
 
 def null_vectors(columns: list[Unknowns]) -> tuple[Any, Any]:
-    """Right and left null vectors of a small matrix of rank one less, from its adjugate, which is their product."""
+    """Right and left null vectors of a small matrix of rank one less, from its adjugate,
+    which is their product.
+    """
     n = len(columns)
 
     def cofactor(row: int, column: int) -> Any:
-        minor = [tuple(c[i] for i in range(n) if i != row) for j, c in enumerate(columns) if j != column]
-        return (-1) ** (row + column) * (determinant(minor) if minor else jnp.ones_like(columns[0][0]))
+        minor = [
+            tuple(c[i] for i in range(n) if i != row) for j, c in enumerate(columns) if j != column
+        ]
+        return (-1) ** (row + column) * (
+            determinant(minor) if minor else jnp.ones_like(columns[0][0])
+        )
 
-    adjugate = jnp.stack([jnp.stack([cofactor(row, column) for row in range(n)]) for column in range(n)])
+    adjugate = jnp.stack(
+        [jnp.stack([cofactor(row, column) for row in range(n)]) for column in range(n)]
+    )
     i, j = jnp.unravel_index(jnp.argmax(jnp.abs(adjugate)), adjugate.shape)
     return adjugate[:, j], adjugate[i]
 
 
 def sensitivity(eq: Any, residual: Callable[[Any], Unknowns], covector: Any) -> Any:
-    """Σ |covector·∂F/∂p·p| over all numbers p that the equations hold: what their relative errors do to covector·F.
+    """Σ |covector·∂F/∂p·p| over all numbers p that the equations hold:
+    what their relative errors do to covector·F.
 
-    The terms of F = residual(eq) are products and sums of these numbers: this also measures what rounding does to it.
+    The terms of F = residual(eq) are products and sums of these numbers: this also measures what
+    rounding does to it.
     """
 
     def image(e: Any) -> tuple[Any, Any]:
@@ -89,7 +99,8 @@ def condition(eq: Any, f: Callable[[Any], Any]) -> Any:
 
 
 def moves(eq: Any, f: Callable[[Any], Any]) -> Any:
-    """∂f/∂p · p for the numbers p in the equations, [number, *f's shape]; many eigenvalues are taken in groups.
+    """∂f/∂p · p for the numbers p in the equations, [number, *f's shape];
+    many eigenvalues are taken in groups.
 
     Forward derivatives, since XLA takes several times longer to compile backward ones.
     """
@@ -124,11 +135,13 @@ def _at(eq: Any, zeta: Any) -> Residual:
 
 
 def implicit(eq: Any, u: Unknowns, zeta: Any, orders: int = ORDERS) -> Unknowns:
-    """The solution u as a function of the parameters and ζ that can be differentiated `orders` times, in any mode.
+    """The solution u as a function of the parameters and ζ that can be differentiated `orders`
+    times, in any mode.
 
-    The iterations that found u are not differentiated. A step u - J⁻¹F(u; p) with J = ∂F/∂u held fixed leaves a
-    solution where it is and makes its derivatives right to one order more. (A `jax.custom_jvp` rule would serve every
-    order, but JAX forgets it in reverse mode over reverse mode inside of a scan.)
+    The iterations that found u are not differentiated. A step u - J⁻¹F(u; p) with J = ∂F/∂u held
+    fixed leaves a solution where it is and makes its derivatives right to one order more. (A
+    `jax.custom_jvp` rule would serve every order, but JAX forgets it in reverse mode over reverse
+    mode inside of a scan.)
     """
     still, u, here = jax.lax.stop_gradient((eq, u, zeta))
     _, columns = jacobian(_at(still, here), u)
@@ -140,19 +153,23 @@ def implicit(eq: Any, u: Unknowns, zeta: Any, orders: int = ORDERS) -> Unknowns:
     return step(u, None)[0] if orders == 1 else jax.lax.scan(step, u, length=orders)[0]
 
 
-# ---------------------------------------------------------------------------------------------- continuation
-# Each loop below makes one Newton step an iteration, and its schedule says at which ζ: a body with one step
-# compiles several times faster than one with the steps of a level written out.
+# ----------------------------------------------------------------------------------------------
+# continuation Each loop below makes one Newton step an iteration, and its schedule says at which ζ:
+# a body with one step compiles several times faster than one with the steps of a level written out.
 
 TOP = 10.0  # continuation starts at this multiple of the support's bound,
-FALL, MOST_LEVELS = 2.4, 96  # and comes down by this factor a level, or faster where there would be more of them
+FALL, MOST_LEVELS = (
+    2.4,
+    96,
+)  # and comes down by this factor a level, or faster where there would be more of them
 
 
 def descend(eq: Any, zeta: Any, floor: Any, *, steps: Any = 2, final: Any = 4) -> Unknowns:
     """Solution at ζ (Im ζ ≥ 0), continued straight down from high above.
 
-    Heights fall from TOP·bound to max(Im ζ, floor) by a factor of FALL, with `steps` Newton steps at each and `final`
-    at ζ itself; floor has to be well below the distance of a real ζ to the nearest edge.
+    Heights fall from TOP·bound to max(Im ζ, floor) by a factor of FALL, with `steps` Newton steps
+    at each and `final` at ζ itself; floor has to be well below the distance of a real ζ to the
+    nearest edge.
     """
     top = TOP * jnp.maximum(eq.bound, jnp.abs(zeta))
     depth = jnp.log(top / jnp.maximum(zeta.imag, floor))
@@ -169,10 +186,11 @@ def descend(eq: Any, zeta: Any, floor: Any, *, steps: Any = 2, final: Any = 4) -
 
 
 def approach(eq: Any, zeta: Any, *, levels: int = 64, steps: int = 3, final: int = 6) -> Unknowns:
-    """Solution at a real ζ < 0, continued from far left of the spectrum; ζ may be 10⁻⁶⁰ of the bound.
+    """Solution at a real ζ < 0, continued from far left of the spectrum;
+    ζ may be 10⁻⁶⁰ of the bound.
 
-    All unknowns are positive there, and powers of ζ where the spectrum has no eigenvalues of its size. Each level
-    therefore starts from the power that the last two say.
+    All unknowns are positive there, and powers of ζ where the spectrum has no eigenvalues of its
+    size. Each level therefore starts from the power that the last two say.
     """
     top = -TOP * jnp.maximum(eq.bound, jnp.abs(zeta))
     ratio = jnp.log(zeta / top) / levels
@@ -180,13 +198,17 @@ def approach(eq: Any, zeta: Any, *, levels: int = 64, steps: int = 3, final: int
     def step(k: Any, carry: tuple[Unknowns, Unknowns]) -> tuple[Unknowns, Unknowns]:
         new_level, place = k % steps == 0, top * jnp.exp(ratio * jnp.minimum(k // steps, levels))
         u, before = carry
-        guess = tuple(jnp.where(new_level & (b > 0), a * (a / b), a) for a, b in zip(u, before, strict=True))
+        guess = tuple(
+            jnp.where(new_level & (b > 0), a * (a / b), a) for a, b in zip(u, before, strict=True)
+        )
         before = tuple(jnp.where(new_level, a, b) for a, b in zip(u, before, strict=True))
         moved = newton_step(_at(eq, place), guess)
         return tuple(_positive(a, b) for a, b in zip(moved, guess, strict=True)), before
 
     start = eq.start(top)
-    return jax.lax.fori_loop(0, (levels + 1) * steps + final, step, (start, tuple(0.0 * v for v in start)))[0]
+    return jax.lax.fori_loop(
+        0, (levels + 1) * steps + final, step, (start, tuple(0.0 * v for v in start))
+    )[0]
 
 
 def _positive(moved: Any, u: Any) -> Any:
@@ -195,7 +217,8 @@ def _positive(moved: Any, u: Any) -> Any:
     return jnp.where(ends, u**2 / jnp.where(ends, 2 * u - moved, 1.0), moved)
 
 
-# ---------------------------------------------------------------------------------------------------- folds
+# --------------------------------------------------------------------------------------------------
+# folds
 
 
 def fold_step(eq: Any, u: Unknowns, zeta: Any) -> tuple[Unknowns, Any]:
@@ -210,7 +233,9 @@ def fold_step(eq: Any, u: Unknowns, zeta: Any) -> tuple[Unknowns, Any]:
 
 
 def fold(eq: Any, u: Unknowns, zeta: Any, iterations: int = 20) -> tuple[Unknowns, Any, Any]:
-    """Branch point near (u, ζ), real or complex as they are, with the size of the last relative step."""
+    """Branch point near (u, ζ), real or complex as they are,
+    with the size of the last relative step.
+    """
 
     def body(_: Any, carry: Any) -> Any:
         u, z, _ = carry

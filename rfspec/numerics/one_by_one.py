@@ -1,8 +1,9 @@
 r"""A batch of expensive numbers is walked through member by member.
 
-Under `jax.vmap` a `lax.cond` computes both branches for every member and the arrays within stand in memory for all of
-them at once. A function wrapped here meets the members of a batch one after the other, whatever transformation made the
-batch, so that each takes the branch it needs and memory is that of one. All derivatives are taken forward, inside.
+Under `jax.vmap` a `lax.cond` computes both branches for every member and the arrays within stand in
+memory for all of them at once. A function wrapped here meets the members of a batch one after the
+other, whatever transformation made the batch, so that each takes the branch it needs and memory is
+that of one. All derivatives are taken forward, inside.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 
-def one_by_one(f: Callable[..., Any], smooth: Callable[..., Any], size: int, name: str) -> Callable[..., Any]:
-    """g(x, needed, static) = f(static, x) where needed and 0 elsewhere, for vectors x and f, f of that size.
+def one_by_one(
+    f: Callable[..., Any], smooth: Callable[..., Any], size: int, name: str
+) -> Callable[..., Any]:
+    """g(x, needed, static) = f(static, x) where needed and 0 elsewhere, for vectors x and f,
+    f of that size.
 
-    The first entries of f are those of smooth(static, x), which are differentiated; the others are constants.
+    The first entries of f are those of smooth(static, x), which are differentiated; the others are
+    constants.
 
-    A custom derivative would be lost within loops that are differentiated in reverse mode twice (JAX forgets it there);
-    that of a primitive is not.
+    A custom derivative would be lost within loops that are differentiated in reverse mode twice
+    (JAX forgets it there); that of a primitive is not.
     """
     primitive = Primitive(name)
 
@@ -46,7 +51,9 @@ def one_by_one(f: Callable[..., Any], smooth: Callable[..., Any], size: int, nam
             return member((x, needed))
         each = lambda x, needed: jax.lax.map(member, (x.reshape(-1, x.shape[-1]), needed.ravel()))
         none = lambda x, needed: jnp.zeros((needed.size, *zero.shape))
-        return jax.lax.cond(jnp.any(needed), each, none, x, needed).reshape(*needed.shape, *zero.shape)
+        return jax.lax.cond(jnp.any(needed), each, none, x, needed).reshape(
+            *needed.shape, *zero.shape
+        )
 
     def bind(x: Any, needed: Any, *, static: Any, order: int = 0) -> Any:
         return primitive.bind(x, needed, static=static, order=order)

@@ -1,8 +1,9 @@
 r"""Gaussian averages E[f(Γz)], z ~ N(0, 1), of a nonlinearity: fixed rules, no sampling.
 
-Two rules cover every case. For analytic f the trapezoid rule with step 1/8 converges geometrically; projected
-on normalised Hermite polynomials it gives h_k = E[f(Γz) He_k(z)]/√k!. For f with kinks, or when Γ is so large
-that f looks kinked, composite Gauss-Legendre panels that shrink towards given points do.
+Two rules cover every case. For analytic f the trapezoid rule with step 1/8 converges geometrically;
+projected on normalised Hermite polynomials it gives h_k = E[f(Γz) He_k(z)]/√k!. For f with kinks,
+or when Γ is so large that f looks kinked, composite Gauss-Legendre panels that shrink towards given
+points do.
 """
 
 from __future__ import annotations
@@ -40,12 +41,21 @@ _GAUSS = np.polynomial.legendre.leggauss(PANEL_NODES)
 
 
 def panels(
-    low: Any, high: Any, breaks: Any, scale: Any, levels: int, ratio: Any = 2.0, parts: int = 6, shift: Any = 0.0
+    low: Any,
+    high: Any,
+    breaks: Any,
+    scale: Any,
+    levels: int,
+    ratio: Any = 2.0,
+    parts: int = 6,
+    shift: Any = 0.0,
 ) -> tuple[Any, Any]:
-    """Gauss-Legendre nodes and weights on [low, high] split at `breaks` and, geometrically, around them.
+    """Gauss-Legendre nodes and weights on [low, high] split at `breaks` and, geometrically,
+    around them.
 
-    Panel ends are b and b ± scale·ratio^j for every break b and j < levels, clipped to the interval, and those of so
-    many equal `parts` of it, the inner ones moved by the share `shift` of a part.
+    Panel ends are b and b ± scale·ratio^j for every break b and j < levels, clipped to the
+    interval, and those of so many equal `parts` of it, the inner ones moved by the share `shift` of
+    a part.
     """
     steps = scale * ratio ** np.arange(levels)
     ends = breaks[:, None] + jnp.concatenate([-steps, jnp.zeros(1), steps])

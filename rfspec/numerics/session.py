@@ -1,7 +1,9 @@
-"""What a long session needs at the door of every function that computes: double precision, and room to compile.
+"""What a long session needs at the door of every function that computes: double precision,
+and room to compile.
 
-XLA maps a compiled program into memory piece by piece. Linux allows a process 65,530 mappings, and XLA crashes past the
-last; so the programs are forgotten, to be compiled again when they are needed, before that many are in use.
+XLA maps a compiled program into memory piece by piece. Linux allows a process 65,530 mappings, and
+XLA crashes past the last; so the programs are forgotten, to be compiled again when they are needed,
+before that many are in use.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import numpy as np
 
 from .checks import namespace, on_device, on_host
 
-COMPILED = "/jax/core/compile/backend_compile_duration"  # recorded for programs out of a cache on disk, too
+# recorded for programs out of a cache on disk, too
+COMPILED = "/jax/core/compile/backend_compile_duration"
 SHARE = 0.7  # of the room for mappings, at which programs are forgotten
 LARGEST = 1000  # mappings that a program takes, at most
 
@@ -41,8 +44,8 @@ def enter() -> None:
 
 
 class _Room:
-    """Programs compiled since the mappings were counted, how many may be before they are counted again, and mappings
-    that stayed when programs were last forgotten.
+    """Programs compiled since the mappings were counted, how many may be before they are counted
+    again, and mappings that stayed when programs were last forgotten.
     """
 
     compiled: int = 0
@@ -64,7 +67,8 @@ def make_room() -> None:
         used = _room.others = mappings_in_use()
         if used + LARGEST > allowed:
             raise RuntimeError(
-                f"this process uses {used} of the {allowed:.0f} memory mappings that the system allows it, hardly one "
+                f"this process uses {used} of the {allowed:.0f} memory mappings that the system "
+                "allows it, hardly one "
                 "of them for a compiled program: start another process, or raise vm.max_map_count"
             )
         full = used + SHARE * (allowed - used)
@@ -72,7 +76,9 @@ def make_room() -> None:
 
 
 def at_points(f: Callable[..., Any], *points: Any) -> Any:
-    """What f has at flat arrays, at points of any shape: filled up to a power of two, since each size is compiled."""
+    """What f has at flat arrays, at points of any shape: filled up to a power of two,
+    since each size is compiled.
+    """
     shape, xp = np.shape(points[0]), namespace(*points)
     size = int(np.prod(shape))
     missing = (1 << (size - 1).bit_length()) - size if size else 0

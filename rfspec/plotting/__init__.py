@@ -6,4 +6,13 @@ from .phases import phase_diagram
 from .style import COLORS, STYLE, style
 from .times import over_time
 
-__all__ = ["COLORS", "STYLE", "inside", "learning_curve", "over_time", "phase_diagram", "spectrum", "style"]
+__all__ = [
+    "COLORS",
+    "STYLE",
+    "inside",
+    "learning_curve",
+    "over_time",
+    "phase_diagram",
+    "spectrum",
+    "style",
+]

@@ -25,8 +25,8 @@ def learning_curve(
     Parameters
     ----------
     curves : LearningCurve, or a mapping from labels to them
-        The first is drawn as lines (train solid, test dashed), the others as markers on top; means over several
-        draws with a band of one standard error.
+        The first is drawn as lines (train solid, test dashed), the others as markers on top; means
+        over several draws with a band of one standard error.
     ax : matplotlib axis, optional
     times : Timescales, optional
         Shades the span from the fast to the slow end of each part and marks τ_gen and τ_mem.
@@ -42,7 +42,9 @@ def learning_curve(
         ax = axis(ax)
         for i, (name, curve) in enumerate(named.items()):
             tau = np.ravel(curve.tau)
-            tau = np.where(np.isfinite(tau), tau, np.nan)  # what is at infinity has no place on the axis
+            tau = np.where(
+                np.isfinite(tau), tau, np.nan
+            )  # what is at infinity has no place on the axis
             looks = ("-", "--") if i == 0 else ("o", "s")
             spread = curve.standard_error
             for values, error, look, color, kind in (
@@ -53,7 +55,9 @@ def learning_curve(
                 values, error = np.ravel(values), np.broadcast_to(np.ravel(error), tau.shape)
                 ax.plot(tau, values, look, color=color, label=label, mfc="none", zorder=3)
                 if np.all(np.isfinite(error)):
-                    ax.fill_between(tau, values - error, values + error, color=color, alpha=0.2, lw=0, zorder=2)
+                    ax.fill_between(
+                        tau, values - error, values + error, color=color, alpha=0.2, lw=0, zorder=2
+                    )
         ax.set_xscale("log")
         shown = np.concatenate([np.ravel(v) for c in named.values() for v in (c.train, c.test)])
         if shown.min() > 0 and shown.max() > 6 * shown.min():
@@ -97,6 +101,7 @@ def _spans(ax: Any, times: Timescales) -> None:
         if np.isfinite(float(value)):
             ax.axvline(float(value), color=COLORS[part], lw=1.0, zorder=1)
             ax.annotate(
-                name, (float(value), 1.0), xycoords=("data", "axes fraction"), ha="center", va="bottom",
+                name, (float(value), 1.0), xycoords=("data", "axes fraction"), ha="center",
+                va="bottom",
                 color=COLORS[part], annotation_clip=False,
             )  # fmt: skip

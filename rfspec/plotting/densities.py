@@ -19,7 +19,8 @@ def spectrum(
     bins: int = 120,
     points: int = 300,
 ) -> Any:
-    """Draw a spectrum on a logarithmic axis of λ, as mass per unit of ln λ, so that equal areas are equal mass.
+    """Draw a spectrum on a logarithmic axis of λ, as mass per unit of ln λ,
+    so that equal areas are equal mass.
 
     Each part has its colour; the atom is a vertical line with its mass.
 
@@ -28,7 +29,8 @@ def spectrum(
     sp : Spectrum
     ax : matplotlib axis, optional
     empirical : EmpiricalSpectrum, optional
-        Drawn as a histogram with `bins` bins; of two matrices or more with its 95 % band for matrices of that size.
+        Drawn as a histogram with `bins` bins; of two matrices or more with its 95 % band for
+        matrices of that size.
     bins, points : int
         Bins of the histogram; points of the line on each bulk.
 
@@ -82,8 +84,20 @@ def _histogram(ax: Any, empirical: EmpiricalSpectrum, bins: int) -> None:
     edges = np.geomspace(values.min() * 0.999, values.max() * 1.001, bins + 1)
     per_log = np.diff(edges) / np.diff(np.log(edges))
     label = f"sampled, d = {empirical.d}, p = {empirical.p}"
-    ax.stairs(empirical.histogram(edges) * per_log, edges, fill=True, color="0.78", label=label, zorder=0)
+    ax.stairs(
+        empirical.histogram(edges) * per_log, edges, fill=True, color="0.78", label=label, zorder=0
+    )
     if empirical.repeats > 1:
         lower, upper = (bound * per_log for bound in empirical.histogram_band(edges))
         label = f"95 % band, {empirical.repeats} matrices"
-        ax.stairs(upper, edges, baseline=lower, fill=True, color="0.45", alpha=0.35, lw=0, label=label, zorder=0.5)
+        ax.stairs(
+            upper,
+            edges,
+            baseline=lower,
+            fill=True,
+            color="0.45",
+            alpha=0.35,
+            lw=0,
+            label=label,
+            zorder=0.5,
+        )

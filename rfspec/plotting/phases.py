@@ -1,4 +1,4 @@
-"""Phase diagrams: regions over ψ_n and ψ_p at one training budget, with training times as contours."""
+"""Phase diagrams: regions over ψ_n and ψ_p at one budget, with training times as contours."""
 
 from __future__ import annotations
 
@@ -43,8 +43,9 @@ def phase_diagram(
 ) -> Any:
     """Draw the regions of a phase diagram at one t and one τ, on logarithmic axes ψ_n and ψ_p.
 
-    Shaded: the region of each cell. Lines: where τ is the end of the stopping window (memorisation begins), where the
-    window loses its end (the architecture regularises), and p = n. Thin labelled contours: a training time.
+    Shaded: the region of each cell. Lines: where τ is the end of the stopping window (memorisation
+    begins), where the window loses its end (the architecture regularises), and p = n. Thin labelled
+    contours: a training time.
 
     Parameters
     ----------
@@ -56,8 +57,9 @@ def phase_diagram(
     rule : {"paper", "spectrum", "loss"}
         Of tau_gen and tau_mem.
     measured : mapping of arrays "psi_n", "psi_p", "flag", optional
-        Measured points of a line, each flagged "interpolated" (between two measured models), "on grid" (at one),
-        "censored" (the line lies beyond the last model measured) or "out of range" (not of this picture).
+        Measured points of a line, each flagged "interpolated" (between two measured models), "on
+        grid" (at one), "censored" (the line lies beyond the last model measured) or "out of range"
+        (not of this picture).
 
     Returns
     -------
@@ -66,7 +68,8 @@ def phase_diagram(
     Raises
     ------
     ValueError
-        If the diagram has several t or τ, or none of its ψ is a finite number above 0, or a name or flag is unknown.
+        If the diagram has several t or τ, or none of its ψ is a finite number above 0, or a name or
+        flag is unknown.
     """
     _check(diagram, times)
     found = diagram.sel(rule=rule).sortby("psi_p").sortby("psi_n")
@@ -77,11 +80,24 @@ def phase_diagram(
         ax = axis(ax)
         colors = ListedColormap([color for _, color in REGIONS.values()])
         norm = BoundaryNorm(np.arange(-1.5, 5.0), len(REGIONS))
-        ax.pcolormesh(x, y, found.region.values, cmap=colors, norm=norm, shading="nearest", zorder=0, rasterized=True)
+        ax.pcolormesh(
+            x,
+            y,
+            found.region.values,
+            cmap=colors,
+            norm=norm,
+            shading="nearest",
+            zorder=0,
+            rasterized=True,
+        )
         ax.set_xscale("log")
         ax.set_yscale("log")
         xlim, ylim = ax.get_xlim(), ax.get_ylim()
-        handles = [Patch(color=c, label=name) for code, (name, c) in REGIONS.items() if np.any(found.region == code)]
+        handles = [
+            Patch(color=c, label=name)
+            for code, (name, c) in REGIONS.items()
+            if np.any(found.region == code)
+        ]
         handles += _lines(ax, found, x, y, tau)
         if times is not None:
             handles += _contours(ax, x, y, found[times].values, times, rule)
@@ -95,7 +111,8 @@ def phase_diagram(
         at = (
             r"\infty"
             if np.isinf(tau)
-            else (r"" if float(mantissa) == 1 else rf"{float(mantissa):g}\times ") + rf"10^{{{int(power)}}}"
+            else (r"" if float(mantissa) == 1 else rf"{float(mantissa):g}\times ")
+            + rf"10^{{{int(power)}}}"
         )
         time = f", $t = {float(found.t):g}$" if "t" in found.coords else ""
         ax.set_title(rf"$\tau = {at}${time}, tolerance {found.attrs['tolerance']:g}", loc="left")
@@ -107,11 +124,14 @@ def _check(diagram: Any, times: str | None) -> None:
     several = [name for name in ("t", "tau") if name in diagram.dims]
     if several:
         raise ValueError(
-            f"diagram must be of one t and one tau, got several of {' and '.join(several)}: take one by .sel"
+            f"diagram must be of one t and one tau, got several of {' and '.join(several)}: take "
+            "one by .sel"
         )
     outside = [name for name in ("psi_p", "psi_n") if not np.any(_inside(diagram[name]))]
     if outside:
-        raise ValueError(f"diagram must have finite values above 0 of psi_p and psi_n, got none of {outside[0]}")
+        raise ValueError(
+            f"diagram must have finite values above 0 of psi_p and psi_n, got none of {outside[0]}"
+        )
     check_times(times)
 
 
@@ -133,15 +153,31 @@ def _lines(ax: Any, found: Any, x: np.ndarray, y: np.ndarray, tau: float) -> lis
     excess = lambda test: (
         np.arcsinh((test - found.test_star).values / tolerance) - np.arcsinh(1.0)
     )  # smooth across lines
-    lines = [(excess(found.test_limit), COLORS["satellite"], r"$L_\mathrm{test}(\infty)$ within the tolerance")]
+    lines = [
+        (
+            excess(found.test_limit),
+            COLORS["satellite"],
+            r"$L_\mathrm{test}(\infty)$ within the tolerance",
+        )
+    ]
     if np.isfinite(tau):
         late = np.where(tau > found.tau_star.values, excess(found.test), excess(found.test_star))
         lines.append((late, COLORS["sample"], r"$\tau$ is the end of the window"))
     if x.size > 1 and y.size > 1:
         for values, color, label in lines:
-            values = np.where(found.tau_star.values == 0, np.nan, values)  # no lines where nothing can be learnt
+            values = np.where(
+                found.tau_star.values == 0, np.nan, values
+            )  # no lines where nothing can be learnt
             if np.any(values < 0) and np.any(values > 0):
-                ax.contour(x, y, np.ma.masked_invalid(values), levels=[0.0], colors=[color], linewidths=1.8, zorder=3)
+                ax.contour(
+                    x,
+                    y,
+                    np.ma.masked_invalid(values),
+                    levels=[0.0],
+                    colors=[color],
+                    linewidths=1.8,
+                    zorder=3,
+                )
                 handles.append(Line2D([], [], color=color, lw=1.8, label=label))
     ends = np.array([max(x[0], y[0]), min(x[-1], y[-1])])
     if ends[0] < ends[1]:
@@ -150,7 +186,9 @@ def _lines(ax: Any, found: Any, x: np.ndarray, y: np.ndarray, tau: float) -> lis
     return handles
 
 
-def _contours(ax: Any, x: np.ndarray, y: np.ndarray, values: np.ndarray, times: str, rule: str) -> list[Any]:
+def _contours(
+    ax: Any, x: np.ndarray, y: np.ndarray, values: np.ndarray, times: str, rule: str
+) -> list[Any]:
     names = {
         "tau_star": r"$\tau^*$",
         "window_lower": "beginning of the window",
@@ -159,20 +197,26 @@ def _contours(ax: Any, x: np.ndarray, y: np.ndarray, values: np.ndarray, times: 
         "tau_mem": rf"$\tau_\mathrm{{mem}}$, rule {rule}",
     }
     with np.errstate(divide="ignore"):
-        log = np.where(np.isfinite(values) & (values > 0), np.log10(np.where(values > 0, values, 1.0)), np.nan)
+        log = np.where(
+            np.isfinite(values) & (values > 0), np.log10(np.where(values > 0, values, 1.0)), np.nan
+        )
     if x.size < 2 or y.size < 2 or np.all(np.isnan(log)) or not np.nanmax(log) > np.nanmin(log):
         return []
     span = np.nanmax(log) - np.nanmin(log)
     step = next(s for s in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 1e9) if span / s <= 9)
     levels = np.arange(np.ceil(np.nanmin(log) / step), np.floor(np.nanmax(log) / step) + 1) * step
     if levels.size:
-        drawn = ax.contour(x, y, np.ma.masked_invalid(log), levels=levels, colors="0.35", linewidths=0.7, zorder=2)
+        drawn = ax.contour(
+            x, y, np.ma.masked_invalid(log), levels=levels, colors="0.35", linewidths=0.7, zorder=2
+        )
         ax.clabel(drawn, fmt=lambda v: rf"$10^{{{v:g}}}$", fontsize=7)
     return [Line2D([], [], color="0.35", lw=0.7, label=names[times])]
 
 
 def _measured(ax: Any, measured: Mapping[str, Any]) -> list[Any]:
-    x, y = (real_array(name, measured[name], "finite numbers above 0") for name in ("psi_n", "psi_p"))
+    x, y = (
+        real_array(name, measured[name], "finite numbers above 0") for name in ("psi_n", "psi_p")
+    )
     flags = np.asarray(measured["flag"])
     unknown = sorted(set(flags.tolist()) - set(FLAGS))
     if unknown:

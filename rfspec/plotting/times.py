@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def over_time(found: xarray.Dataset, ax: Any = None, *, rule: str = "spectrum") -> Any:
-    """Draw the stopping window, the best time and the timescales over the time of the process, and the shared stop.
+    """Draw the stopping window, the best time and the timescales over the time of the process,
+    and the shared stop.
 
     Parameters
     ----------
@@ -33,7 +34,9 @@ def over_time(found: xarray.Dataset, ax: Any = None, *, rule: str = "spectrum") 
         If the rule is unknown.
     """
     if rule not in found.rule.values:
-        raise ValueError(f"rule must be one of {', '.join(map(str, found.rule.values))}, got {rule!r}")
+        raise ValueError(
+            f"rule must be one of {', '.join(map(str, found.rule.values))}, got {rule!r}"
+        )
     order = np.argsort(found.t.values)
     t, column = found.t.values[order], lambda name: found[name].values[order]
     gen, mem = (found[name].sel(rule=rule).values[order] for name in ("tau_gen", "tau_mem"))
@@ -45,7 +48,9 @@ def over_time(found: xarray.Dataset, ax: Any = None, *, rule: str = "spectrum") 
     with style():
         ax = axis(ax)
         ends = np.clip(lower, bottom, top), np.clip(upper, bottom, top)
-        ax.fill_between(t, *ends, color=COLORS["satellite"], alpha=0.2, lw=0, label="stopping window")
+        ax.fill_between(
+            t, *ends, color=COLORS["satellite"], alpha=0.2, lw=0, label="stopping window"
+        )
         ax.plot(t, known(best), "o-", color=COLORS["satellite"], label=r"best time $\tau^*$")
         ax.plot(t, known(gen), "--", color=COLORS["population"], label=r"$\tau_\mathrm{gen}$")
         ax.plot(t, known(mem), "--", color=COLORS["sample"], label=r"$\tau_\mathrm{mem}$")

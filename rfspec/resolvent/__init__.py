@@ -1,1 +1,1 @@
-"""The fixed-point equations of the resolvent (U - z)⁻¹, their solution, and two resolvents at once."""
+"""The fixed-point equations of (U - z)⁻¹, their solution, and two resolvents at once."""

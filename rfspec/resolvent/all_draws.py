@@ -7,11 +7,12 @@ arXiv 2505.17638 (Theorem 3.1) reduce to two unknowns (q, δ); D = 1/(1+δ) and 
     δ   = (ψ_p/ψ_n) [ v² q + κ² ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q) ]          (7)
     r   = ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q),   s = ∫ dρ_Σ(λ) q/(1 + ψ_p T q)   (8)
 
-The columns behind it are those of the data, g = κFx + vω with covariance v²I + κ²FΣFᵀ given F; what they explain of
-the target, and two resolvents with a matrix between them, are equations (12) to (16) of docs/theory.md.
+The columns behind it are those of the data, g = κFx + vω with covariance v²I + κ²FΣFᵀ given F; what
+they explain of the target, and two resolvents with a matrix between them, are equations (12) to
+(16) of docs/theory.md.
 
-s² only shifts the spectrum, so everything downstream works with ζ = z - s², and keeps its relative accuracy
-next to the atom.
+s² only shifts the spectrum, so everything downstream works with ζ = z - s², and keeps its relative
+accuracy next to the atom.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class RandomFeatureEquations(ColumnEquations):
 
     @property
     def _kinds(self) -> tuple[Kind]:
-        """The columns of the data; they fluctuate with x, so that they know of it beyond what F tells."""
+        """The columns of the data; they fluctuate with x,
+        so that they know of it beyond what F tells.
+        """
         covariance = Source(self.ge.v2, {1: self.ge.kappa2})
         if self.slope is None:
             return (Kind(1.0, covariance),)
@@ -61,7 +64,9 @@ class RandomFeatureEquations(ColumnEquations):
 
     def _linear(self, u: tuple[Any, Any], zeta: Any) -> Any:
         q, delta = u
-        return (self.psi_n / self.psi_p + self.ge.v2 * q) * reciprocal(1.0 + delta) - zeta * q  # of (9)
+        return (self.psi_n / self.psi_p + self.ge.v2 * q) * reciprocal(
+            1.0 + delta
+        ) - zeta * q  # of (9)
 
     def _T(self, D: tuple[Any, ...], values: Any) -> Any:
         return self.ge.b2 + self.ge.kappa2 * values * D[0]
@@ -92,7 +97,7 @@ class RandomFeatureEquations(ColumnEquations):
 
     @property
     def total(self) -> Any:
-        """Ranks above the atom: d where σ has a linear part, n where it has another, and at most p."""
+        """Ranks above the atom: d for a linear part of σ, n for the rest of it, and at most p."""
         columns = self._set(weights=self.ge.b2 > 0, columns=self.ge.v2 > 0)
         return self._lighter(columns, self._set(everything=1.0))
 
@@ -110,8 +115,14 @@ class RandomFeatureEquations(ColumnEquations):
 
     @property
     def landmarks(self) -> Any:
-        signal = self.values if self.values.size <= 8 else jnp.stack([self.values.min(), self.values.max()])
+        signal = (
+            self.values
+            if self.values.size <= 8
+            else jnp.stack([self.values.min(), self.values.max()])
+        )
         ratio = self.psi_p / self.psi_n
         sample = self.ge.v2 * jnp.stack([(1.0 - jnp.sqrt(ratio)) ** 2, 1.0 + ratio])
         satellite = self.psi_p * self.ge.b2
-        return jnp.concatenate([self.psi_p * self.ge.kappa2 * signal + satellite, sample, satellite[None]])
+        return jnp.concatenate(
+            [self.psi_p * self.ge.kappa2 * signal + satellite, sample, satellite[None]]
+        )

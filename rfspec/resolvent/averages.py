@@ -1,4 +1,6 @@
-"""Averages over Σ that equations of columns take: sums over its eigenvalues, or integrals over a continuous law."""
+"""Averages over Σ that equations of columns take: sums over its eigenvalues,
+or integrals over a continuous law.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,14 @@ def angle(w: Any) -> Any:
 
 
 class AveragedEquations(Equations):
-    """Equations in (q, δ_1, ...) that see Σ through T(λ) = T_0 + κ²D_1λ and averages of N(λ)/(1 + ψ_pTq).
+    """Equations in (q, δ_1, ...) that see Σ through T(λ) = T_0 + κ²D_1λ and averages of N(λ)/(1 +
+    ψ_pTq).
 
-    `target` is the combination y = c_xx + c_ξξ that is learnt, `slope` c_xα/β (None where c_x is), and `decay` what
-    weight decay adds to U. Σ is `values` and `weights`: its atoms, or the grid of a continuous `law`, whose weights
-    depend on where 1 + ψ_pTq vanishes; or nodes for smooth averages over it, with `others` to tell their error;
-    `averaged` are the equations with such nodes.
+    `target` is the combination y = c_xx + c_ξξ that is learnt, `slope` c_xα/β (None where c_x is),
+    and `decay` what weight decay adds to U. Σ is `values` and `weights`: its atoms, or the grid of
+    a continuous `law`, whose weights depend on where 1 + ψ_pTq vanishes; or nodes for smooth
+    averages over it, with `others` to tell their error; `averaged` are the equations with such
+    nodes.
     """
 
     psi_p: Any
@@ -85,7 +89,9 @@ class AveragedEquations(Equations):
     def _ends(self, u: Unknowns, D: tuple[Any, ...]) -> tuple[Any, Any]:
         """1 + ψ_pTq at both ends of the law's intervals."""
         assert self.law is not None
-        low, high = (1.0 + self.psi_p * self._T(D, ends) * u[0] for ends in (self.law.lower, self.law.upper))
+        low, high = (
+            1.0 + self.psi_p * self._T(D, ends) * u[0] for ends in (self.law.lower, self.law.upper)
+        )
         return low, high
 
     def _turned(self, u: Unknowns) -> Any:
@@ -93,7 +99,9 @@ class AveragedEquations(Equations):
         D, (tops, shares) = self._D(u), self._components
         T = self._T(D, tops)
         e, h = 1.0 + self.psi_p * T * u[0], T + reciprocal(self.psi_p * u[0])
-        at_top = jnp.sum(shares * jnp.where(e.real > 0, jnp.arctan2(e.imag, e.real), angle(u[0]) - angle(h)))
+        at_top = jnp.sum(
+            shares * jnp.where(e.real > 0, jnp.arctan2(e.imag, e.real), angle(u[0]) - angle(h))
+        )
         if self.law is None:
             return at_top
         law, (low, _) = self.law, self._ends(u, D)
@@ -101,7 +109,9 @@ class AveragedEquations(Equations):
         x = slope * (law.upper - law.lower) / low  # e(B)/e(A) - 1
         x = jnp.where(x == 0, 1e-100, x)
         uniform = jnp.sum(law.mass * jnp.log1p(x) * reciprocal(x))
-        (rest,) = law.averages(self.values, law.below, (low[0] - slope * law.lower[0], slope), self._ends(u, D), 1)
+        (rest,) = law.averages(
+            self.values, law.below, (low[0] - slope * law.lower[0], slope), self._ends(u, D), 1
+        )
         return at_top + (uniform - slope * rest).imag  # (23)
 
     @property
@@ -111,7 +121,9 @@ class AveragedEquations(Equations):
 
     @property
     def _held(self) -> Any:
-        """Tr Σ/d of the values that the equations hold: less than all of it where the largest are put lower."""
+        """Tr Σ/d of the values that the equations hold:
+        less than all of it where the largest are put lower.
+        """
         return jnp.sum(self.weights * self.values)
 
     @property
@@ -120,7 +132,11 @@ class AveragedEquations(Equations):
 
     @property
     def on_other_nodes(self) -> Equations | None:
-        return None if self.others is None else eqx.tree_at(lambda e: (e.values, e.weights), self, self.others)
+        return (
+            None
+            if self.others is None
+            else eqx.tree_at(lambda e: (e.values, e.weights), self, self.others)
+        )
 
     @property
     def _components(self) -> tuple[Any, Any]:

@@ -22,8 +22,8 @@ SAME = 1e-13  # sums of ranks, relative to what they differ by
 class ColumnEquations(AveragedEquations):
     """What all equations of columns share; q is the first of their unknowns.
 
-    A theory adds its balance and start, what is known of it exactly, and `_T`, `_kinds`, `_columns`,
-    `_fixed` and `_rank`.
+    A theory adds its balance and start, what is known of it exactly, and `_T`, `_kinds`,
+    `_columns`, `_fixed` and `_rank`.
     """
 
     def _signal(self, trace: Any) -> Any:
@@ -54,7 +54,8 @@ class ColumnEquations(AveragedEquations):
     def _rank(self) -> Any:
         """Rank of U - origin over d, where p is large."""
 
-    # Counting: in a gap all unknowns are real, and the eigenvalues above it are a sum of ranks and of Σ's weights.
+    # Counting: in a gap all unknowns are real, and the eigenvalues above it are a sum of ranks and
+    # of Σ's weights.
 
     @property
     @abstractmethod
@@ -63,17 +64,20 @@ class ColumnEquations(AveragedEquations):
 
     @property
     def ranks(self) -> Any:
-        """What the number of eigenvalues in a part of the spectrum is made of, over d: the weights of the
-        intervals and eigenvalues of Σ, the columns', and ψ_p.
+        """What the number of eigenvalues in a part of the spectrum is made of, over d:
+        the weights of the intervals and eigenvalues of Σ, the columns', and ψ_p.
         """
         return jnp.concatenate([self._components[1], jnp.stack([*self._column_ranks, self.psi_p])])
 
     def above(self, u: Unknowns) -> Any:
-        """Which ranks, 1 or 0, lie above a gap to the right of the atom: those k with 1 + ψ_pT_kq < 0, the columns with
-        1 + δ < 0; left of the whole spectrum, where q > 0, ψ_p.
+        """Which ranks, 1 or 0, lie above a gap to the right of the atom: those k with 1 + ψ_pT_kq <
+        0, the columns with 1 + δ < 0; left of the whole spectrum, where q > 0, ψ_p.
         """
         T = self._T(self._D(u), self._components[0])
-        negative = [(1.0 + self.psi_p * T * u[0]).real < 0, jnp.stack([v.real < -1.0 for v in u[1:]])]
+        negative = [
+            (1.0 + self.psi_p * T * u[0]).real < 0,
+            jnp.stack([v.real < -1.0 for v in u[1:]]),
+        ]
         everything = u[0].real > 0
         signs = jnp.append(jnp.concatenate(negative) & ~everything, everything)
         return signs.astype(float)
@@ -96,8 +100,14 @@ class ColumnEquations(AveragedEquations):
 
     def _set(self, *, weights: Any = 0.0, columns: Any = 0.0, everything: Any = 0.0) -> Any:
         """A set of ranks, 1 or 0 for the weights, the columns of each kind, and ψ_p."""
-        parts = (weights, self._components[1].size), (columns, len(self._column_ranks)), (everything, 1)
-        return jnp.concatenate([jnp.broadcast_to(jnp.asarray(a, float), (size,)) for a, size in parts])
+        parts = (
+            (weights, self._components[1].size),
+            (columns, len(self._column_ranks)),
+            (everything, 1),
+        )
+        return jnp.concatenate(
+            [jnp.broadcast_to(jnp.asarray(a, float), (size,)) for a, size in parts]
+        )
 
     @property
     def parts(self) -> Any:
@@ -106,11 +116,12 @@ class ColumnEquations(AveragedEquations):
 
     @property
     def levels(self) -> tuple[Any, Any, Any]:
-        """Masses from the top at which the spectrum may have a gap, their numbers (``level``), and which can be told.
+        """Masses from the top at which the spectrum may have a gap, their numbers (``level``),
+        and which can be told.
 
-        To the right of the atom q < 0 in a gap. T is linear in λ and rises with it while D_1 > 0, so the negative
-        1 + ψ_pTq are those of the largest λ's; where 1 + δ_1 < 0 they are those of the smallest, with ψ_n on top. Equal
-        λ's are never told apart.
+        To the right of the atom q < 0 in a gap. T is linear in λ and rises with it while D_1 > 0,
+        so the negative 1 + ψ_pTq are those of the largest λ's; where 1 + δ_1 < 0 they are those of
+        the smallest, with ψ_n on top. Equal λ's are never told apart.
         """
         values, weights = self._components
         order = jnp.argsort(-values)
@@ -122,11 +133,15 @@ class ColumnEquations(AveragedEquations):
         above: Any = [0.0]
         for rank in others:
             above = [*above, *(a + rank for a in above)]
-        mass = jnp.concatenate([s + f + a for a in above for s, f in zip(sums, (0.0, first), strict=True)])
+        mass = jnp.concatenate(
+            [s + f + a for a in above for s, f in zip(sums, (0.0, first), strict=True)]
+        )
         return mass / self.psi_p, jnp.arange(mass.size), jnp.tile(jnp.concatenate(told), len(above))
 
     def level(self, ranks: Any) -> Any:
-        """The number of a set of ranks in a gap: how many weights there are in it, and which columns."""
+        """The number of a set of ranks in a gap: how many weights there are in it,
+        and which columns.
+        """
         size = self._components[1].size
         block = 2.0 ** np.arange(len(self._column_ranks))
         everything = jnp.where(ranks[-1] > 0, -1.0, 0.0)
@@ -134,19 +149,25 @@ class ColumnEquations(AveragedEquations):
         return count.astype(int)
 
     def tail(self, u: Unknowns, zeta: Any) -> Any:
-        r"""Share of the eigenvalues right of a real ζ, from the limit solution u there, to full relative accuracy.
+        r"""Share of the eigenvalues right of a real ζ, from the limit solution u there,
+        to full relative accuracy.
 
-        The equations are the stationarity of Φ in the unknowns, with dΦ/dζ = -ψ_p q; so with N_i columns of kind i
+        The equations are the stationarity of Φ in the unknowns, with dΦ/dζ = -ψ_p q; so with N_i
+        columns of kind i
 
-            1 - F(ζ) = (1/π) [ arg(-q̄) + (1/ψ_p) ∫ dρ_Σ arg(1+ψ_pTq) + Σ_i (N_i/p) arg(1+δ_i) + Im linear ]    (9)
+            1 - F(ζ) = (1/π) [ arg(-q̄) + (1/ψ_p) ∫ dρ_Σ arg(1+ψ_pTq)
+                               + Σ_i (N_i/p) arg(1+δ_i) + Im linear ]                           (9)
 
-        with every argument 0 at ζ → ∞, and terms `linear` in q and D that the theory adds. In a gap q and δ are real,
-        the arguments are 0 or π, and 1 - F is a sum of ranks and of Σ's weights. q and 1+δ have their arguments in
-        [0, π] and T + 1/ψ_p q in [-π, 0], so that where arg(1+ψ_pTq) could be -π or π it is taken as their sum; no
-        term exceeds 1 by much, and far up, where all are small, none is a difference.
+        with every argument 0 at ζ → ∞, and terms `linear` in q and D that the theory adds. In a gap
+        q and δ are real, the arguments are 0 or π, and 1 - F is a sum of ranks and of Σ's weights.
+        q and 1+δ have their arguments in [0, π] and T + 1/ψ_p q in [-π, 0], so that where
+        arg(1+ψ_pTq) could be -π or π it is taken as their sum; no term exceeds 1 by much, and far
+        up, where all are small, none is a difference.
         """
         q, *deltas = u
-        columns = sum(rank * angle(1.0 + d) for rank, d in zip(self._column_ranks, deltas, strict=True))
+        columns = sum(
+            rank * angle(1.0 + d) for rank, d in zip(self._column_ranks, deltas, strict=True)
+        )
         counted = (self._turned(u) + columns) / self.psi_p
         return (angle(-q) + counted + self._linear(u, zeta).imag) / jnp.pi  # (9)
 
@@ -155,7 +176,9 @@ class ColumnEquations(AveragedEquations):
         """The terms of Φ/p that are not logarithms."""
 
     def depth(self, u: Unknowns) -> Any:
-        """Largest relative imaginary part of what is real in a gap; the 1 + ψ_pTq tell of the lightest eigenvalues."""
+        """Largest relative imaginary part of what is real in a gap;
+        the 1 + ψ_pTq tell of the lightest eigenvalues.
+        """
         tops, shares = self._components
         told = self._imaginary(1.0 + self.psi_p * self._T(self._D(u), tops) * u[0], shares)
         if self.law is not None:  # and those at the lower ends of the smallest
@@ -180,7 +203,9 @@ class ColumnEquations(AveragedEquations):
         else:
             averages, ends = self._law_averages(u, D, 3), self._ends(u, D)
         m0, m1, m2 = (u[0] * average for average in averages)
-        fluctuating = tuple(delta * d for delta, d in zip(u[1:], D, strict=True))  # 1 - D_i, which may be tiny
+        fluctuating = tuple(
+            delta * d for delta, d in zip(u[1:], D, strict=True)
+        )  # 1 - D_i, which may be tiny
         return Point(u[0], D, fluctuating, T, g, (m0, m1, m2), ends)
 
     def two_point(self, one: Point, two: Point, sources: Sequence[Source]) -> tuple[Any, ...]:
@@ -192,7 +217,9 @@ class ColumnEquations(AveragedEquations):
     def explained_twice(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Any]:
         D, moments = (one.D, two.D), (one.moments, two.moments)
         found = self._responses(one, two, sources)
-        return [explained_twice(self._learnt, self._kinds, D, moments, response) for response in found]
+        return [
+            explained_twice(self._learnt, self._kinds, D, moments, response) for response in found
+        ]
 
     def _responses(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Response]:
         g = self.weights * one.g * two.g
@@ -200,17 +227,28 @@ class ColumnEquations(AveragedEquations):
             g = g * self.law.correction_of_two(one.ends, two.ends)
         I0, I1, I2, I3 = (jnp.sum(self.values**k * g) for k in range(4))
         D = tuple(a * b for a, b in zip(one.D, two.D, strict=True))
-        pair = Pair(self.psi_p, self._columns, one.q * two.q, D, (I0, I1, I2, I3), jnp.sum(one.T * two.T * g))
+        pair = Pair(
+            self.psi_p,
+            self._columns,
+            one.q * two.q,
+            D,
+            (I0, I1, I2, I3),
+            jnp.sum(one.T * two.T * g),
+        )
         return pair.responses(self._kinds, sources)
 
     @property
     def _learnt(self) -> Target:
-        fresh = {0: self.target.noise} if self.slope is None else {0: self.target.noise, 1: self.slope}
+        fresh = (
+            {0: self.target.noise} if self.slope is None else {0: self.target.noise, 1: self.slope}
+        )
         return Target(self._fixed, fresh, self.drop_scale)
 
     @property
     def population(self) -> Source:
-        """Ũ = (v² + s²)I + b²FFᵀ + κ²FΣFᵀ, the feature correlation over fresh data, as a source of ``two_point``."""
+        """Ũ = (v² + s²)I + b²FFᵀ + κ²FΣFᵀ, the feature correlation over fresh data,
+        as a source of ``two_point``.
+        """
         return Source(self.ge.v2 + self.ge.s2, {0: self.ge.b2, 1: self.ge.kappa2})
 
     @staticmethod
@@ -233,7 +271,11 @@ class ColumnEquations(AveragedEquations):
     @property
     def fastest(self) -> Any:
         values, weights = self._components
-        return self.origin + self._bounded(jnp.max(jnp.where(weights > LIGHT, values, 0.0))) + self.decay
+        return (
+            self.origin
+            + self._bounded(jnp.max(jnp.where(weights > LIGHT, values, 0.0)))
+            + self.decay
+        )
 
     @property
     def top(self) -> Any:
@@ -250,5 +292,7 @@ class ColumnEquations(AveragedEquations):
 
     @property
     def drop_scale(self) -> Any:
-        """b²ψ_p, the scale of what is learnt: of the noise all of it, b²ψ_p ∫ dν_s(λ)/λ with transform s."""
+        """b²ψ_p, the scale of what is learnt: of the noise all of it,
+        b²ψ_p ∫ dν_s(λ)/λ with transform s.
+        """
         return self.ge.b2 * self.psi_p

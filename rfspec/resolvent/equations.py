@@ -1,4 +1,6 @@
-"""Which equations a model has: those of all draws of the noise, or of finitely many. Both are ``Equations``."""
+"""Which equations a model has: those of all draws of the noise, or of finitely many.
+Both are ``Equations``.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,13 @@ from .finite_draws import NoiseDrawsEquations
 from .interface import Equations
 
 
-def equations(model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool = False) -> Equations:
+def equations(
+    model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool = False
+) -> Equations:
     """The equations of a model, given its Gaussian-equivalent constants.
 
-    `coarse`: a continuous law on its coarse grid, three times faster, with edges to about 1e-7 and no drops.
+    `coarse`: a continuous law on its coarse grid, three times faster, with edges to about 1e-7 and
+        no drops.
     """
     if model.covariance.continua is None:
         return _equations(model, ge, *filled_up(model.covariance))
@@ -30,8 +35,11 @@ def equations(model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool
     return _equations(model, ge, law.values, law.weights, law=law, averaged=averaged)
 
 
-def averaged_equations(model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool = False) -> Equations:
-    """The same for losses, in which a continuous law needs few nodes: these see resolvents far from the spectrum.
+def averaged_equations(
+    model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool = False
+) -> Equations:
+    """The same for losses, in which a continuous law needs few nodes:
+    these see resolvents far from the spectrum.
 
     Their error is told by twice as many; `coarse`: half as many nodes.
     """
@@ -45,7 +53,9 @@ def averaged_equations(model: RandomFeatureModel, ge: GaussianEquivalent, *, coa
 
 
 def filled_up(covariance: Covariance) -> tuple[Any, Any]:
-    """Eigenvalues and weights of Σ, filled up with weights 0 to a power of two: few lengths, few compilations."""
+    """Eigenvalues and weights of Σ, filled up with weights 0 to a power of two: few lengths,
+    few compilations.
+    """
     return _padded(covariance.values, covariance.weights)
 
 

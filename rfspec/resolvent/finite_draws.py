@@ -1,14 +1,14 @@
 r"""The equations where each data point is seen with m draws of the noise, in place of all of them.
 
-U_m = (1/nm) Σ_ν Σ_j φ(x_t^νj)φ(x_t^νj)ᵀ. Rotating the draws of a data point leaves, given F, one column of covariance
-mC_g + C_h and m - 1 of covariance C_h, with C_g = κ²FΣFᵀ + v²I and C_h = b²FFᵀ + s²I. So there are two δ's; with
-D_i = 1/(1+δ_i), f = D_1/m + (1 - 1/m)D_2 and T(λ) = b²f + κ²λD_1,
+U_m = (1/nm) Σ_ν Σ_j φ(x_t^νj)φ(x_t^νj)ᵀ. Rotating the draws of a data point leaves, given F, one
+column of covariance mC_g + C_h and m - 1 of covariance C_h, with C_g = κ²FΣFᵀ + v²I and C_h = b²FFᵀ
++ s²I. So there are two δ's; with D_i = 1/(1+δ_i), f = D_1/m + (1 - 1/m)D_2 and T(λ) = b²f + κ²λD_1,
 
     1/q = s²f - z + v²D_1 + ∫ dρ_Σ(λ) T/(1 + ψ_p T q)                                          (19)
     δ_1 = (ψ_p/ψ_n) [ v²q + κ²r + (s²q + b²s)/m ],    δ_2 = (ψ_p/mψ_n) (s²q + b²s)              (20)
 
-with r and s of equation (8). m → ∞ is ``rfspec.resolvent.all_draws``; s² no longer shifts the spectrum, and the
-atom lies at 0. Beyond arXiv 2505.17638.
+with r and s of equation (8). m → ∞ is ``rfspec.resolvent.all_draws``; s² no longer shifts the
+spectrum, and the atom lies at 0. Beyond arXiv 2505.17638.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ class NoiseDrawsEquations(ColumnEquations):
         s, r = q * by_one, q * by_value
         one = q * (ge.s2 * f + ge.v2 * D[0] - zeta + by_T) - 1.0  # (19) times q
         drawn = (ge.s2 * q + ge.b2 * s) / self.draws
-        return one, ratio * (ge.v2 * q + ge.kappa2 * r + drawn) - first, ratio * drawn - second  # (20)
+        return (
+            one,
+            ratio * (ge.v2 * q + ge.kappa2 * r + drawn) - first,
+            ratio * drawn - second,
+        )  # (20)
 
     def start(self, zeta: Any) -> Unknowns:
         return -1.0 / zeta, 0.0 * zeta, 0.0 * zeta
@@ -116,7 +120,11 @@ class NoiseDrawsEquations(ColumnEquations):
     @property
     def dividing(self) -> Any:
         linear, nonlinear = self.ge.b2 > 0, self.ge.v2 > 0
-        features, data, total = self._set(weights=1.0), self._set(columns=np.array([1.0, 0.0])), self.total
+        features, data, total = (
+            self._set(weights=1.0),
+            self._set(columns=np.array([1.0, 0.0])),
+            self.total,
+        )
         none = jnp.zeros_like(total)
         population = jnp.where(linear, self._lighter(features, data, total), none)
         sample = jnp.where(nonlinear, self._lighter(data, total), population)
@@ -129,8 +137,16 @@ class NoiseDrawsEquations(ColumnEquations):
 
     @property
     def landmarks(self) -> Any:
-        signal = self.values if self.values.size <= 8 else jnp.stack([self.values.min(), self.values.max()])
+        signal = (
+            self.values
+            if self.values.size <= 8
+            else jnp.stack([self.values.min(), self.values.max()])
+        )
         ratio, satellite = self.psi_p / self.psi_n, self.psi_p * self.ge.b2
         sample = self.ge.v2 * jnp.stack([(1.0 - jnp.sqrt(ratio)) ** 2, 1.0 + ratio])
-        noise = self.ge.s2 * jnp.stack([(1.0 - jnp.sqrt(ratio / self.draws)) ** 2, 1.0 + ratio / self.draws])
-        return jnp.concatenate([self.psi_p * self.ge.kappa2 * signal + satellite, sample, noise, satellite[None]])
+        noise = self.ge.s2 * jnp.stack(
+            [(1.0 - jnp.sqrt(ratio / self.draws)) ** 2, 1.0 + ratio / self.draws]
+        )
+        return jnp.concatenate(
+            [self.psi_p * self.ge.kappa2 * signal + satellite, sample, noise, satellite[None]]
+        )

@@ -1,9 +1,11 @@
-r"""What a theory of the spectrum of U has to provide. A theory is one file with one class that does.
+r"""What a theory of the spectrum of U has to provide.
+A theory is one file with one class that does.
 
-The unknowns u are a tuple of complex scalars, q = Tr(U - z)⁻¹/p first; ζ = z - `origin` is the spectral argument from
-the place of the atom on. Everything is written for one model and one ζ, with JAX, differentiable in the numbers that
-the equations hold. Solver, edge search, spectrum, contours, losses and stopping times know a theory through this class
-alone, and take its word for it: what is called exact is not checked again.
+The unknowns u are a tuple of complex scalars, q = Tr(U - z)⁻¹/p first; ζ = z - `origin` is the
+spectral argument from the place of the atom on. Everything is written for one model and one ζ, with
+JAX, differentiable in the numbers that the equations hold. Solver, edge search, spectrum, contours,
+losses and stopping times know a theory through this class alone, and take its word for it: what is
+called exact is not checked again.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ AT_LEAST_HALVED = 2.0  # errors by the change that twice as many nodes of a law 
 class Equations(eqx.Module):
     """The fixed-point equations of one model, and what is known of their solution exactly.
 
-    `psi_p`, `psi_n`: p/d and n/d. `values`, `weights`: Σ, as eigenvalues or as nodes of a law. `ge`: the six
-    constants. `decay`: what weight decay adds to U in the dynamics. `averaged`: the equations of all of Σ, for smooth
-    averages over it, where these hold its largest eigenvalues lower; or None.
+    `psi_p`, `psi_n`: p/d and n/d. `values`, `weights`: Σ, as eigenvalues or as nodes of a law.
+    `ge`: the six constants. `decay`: what weight decay adds to U in the dynamics. `averaged`: the
+    equations of all of Σ, for smooth averages over it, where these hold its largest eigenvalues
+    lower; or None.
     """
 
     psi_p: eqx.AbstractVar[Any]
@@ -44,7 +47,8 @@ class Equations(eqx.Module):
     def residual(self, u: Unknowns, zeta: Any) -> Unknowns:
         """F(u; ζ), holomorphic in u and ζ, as many as there are unknowns; 0 at the solution.
 
-        For Im ζ > 0 exactly one root has a positive imaginary part in every unknown, and it is the solution.
+        For Im ζ > 0 exactly one root has a positive imaginary part in every unknown, and it is the
+        solution.
         """
 
     @abstractmethod
@@ -53,7 +57,9 @@ class Equations(eqx.Module):
 
     @abstractmethod
     def around(self, place: Any) -> Chart:
-        """Unknowns in which a fold near such a branch point is regular; u itself where there is none."""
+        """Unknowns in which a fold near such a branch point is regular;
+        u itself where there is none.
+        """
 
     @abstractmethod
     def start(self, zeta: Any) -> Unknowns:
@@ -72,22 +78,29 @@ class Equations(eqx.Module):
     @staticmethod
     @abstractmethod
     def numbers(eq: Any) -> tuple[Any, ...]:
-        """What of the equations is known to rounding, or to `accuracy`, only: conditions are derivatives in these."""
+        """What of the equations is known to rounding, or to `accuracy`, only:
+        conditions are derivatives in these.
+        """
 
     @property
     @abstractmethod
     def accuracy(self) -> Any:
         """Relative error of these numbers."""
 
-    # The distribution, and counting: a set of ranks is an array over the `ranks` that eigenvalues are made of.
+    # The distribution, and counting: a set of ranks is an array over the `ranks` that eigenvalues
+    # are made of.
 
     @abstractmethod
     def tail(self, u: Unknowns, zeta: Any) -> Any:
-        """1 - F(ζ), the mass right of a real ζ, from the limit solution there, to full relative accuracy."""
+        """1 - F(ζ), the mass right of a real ζ, from the limit solution there,
+        to full relative accuracy.
+        """
 
     @abstractmethod
     def depth(self, u: Unknowns) -> Any:
-        """Largest relative imaginary part of what is real in a gap: 0 there, positive in the support."""
+        """Largest relative imaginary part of what is real in a gap: 0 there,
+        positive in the support.
+        """
 
     @abstractmethod
     def above(self, u: Unknowns) -> Any:
@@ -95,7 +108,9 @@ class Equations(eqx.Module):
 
     @abstractmethod
     def excess(self, a: Any, b: Any) -> Any:
-        """How much more one set of ranks adds up to than another, over d; exactly 0 where they differ by rounding."""
+        """How much more one set of ranks adds up to than another, over d;
+        exactly 0 where they differ by rounding.
+        """
 
     @abstractmethod
     def share(self, ranks: Any) -> Any:
@@ -108,7 +123,9 @@ class Equations(eqx.Module):
     @property
     @abstractmethod
     def levels(self) -> tuple[Any, Any, Any]:
-        """Masses from the top at which there may be a gap, their numbers, and which of them can be told apart."""
+        """Masses from the top at which there may be a gap, their numbers,
+        and which of them can be told apart.
+        """
 
     @property
     @abstractmethod
@@ -118,7 +135,9 @@ class Equations(eqx.Module):
     @property
     @abstractmethod
     def dividing(self) -> Any:
-        """Sets of ranks above the population, the sample, the satellite and what lies below them, [4, rank]."""
+        """Sets of ranks above the population, the sample, the satellite and what lies below them,
+        [4, rank].
+        """
 
     @property
     @abstractmethod
@@ -148,7 +167,9 @@ class Equations(eqx.Module):
     @property
     @abstractmethod
     def lowered(self) -> Any:
-        """The share of Σ's eigenvalues that the equations hold lower than they are; 0 where Σ has a largest one."""
+        """The share of Σ's eigenvalues that the equations hold lower than they are;
+        0 where Σ has a largest one.
+        """
 
     @property
     def unbounded(self) -> Any:
@@ -163,7 +184,9 @@ class Equations(eqx.Module):
     @property
     @abstractmethod
     def on_other_nodes(self) -> Equations | None:
-        """The same with other nodes for a continuous law, which tell the error of these; None where Σ is known."""
+        """The same with other nodes for a continuous law, which tell the error of these;
+        None where Σ is known.
+        """
 
     # Traces at one point and at two.
 
@@ -207,7 +230,9 @@ class Equations(eqx.Module):
     @property
     @abstractmethod
     def fastest(self) -> Any:
-        """About the largest eigenvalue that learns: training times are scanned from it on. Next to none are larger."""
+        """About the largest eigenvalue that learns: training times are scanned from it on.
+        Next to none are larger.
+        """
 
     @property
     @abstractmethod

@@ -1,16 +1,19 @@
 r"""Unknowns in which a fold next to an end of a continuous law is regular.
 
-Where a bulk ends with an interval [A, B] of ρ_Σ, the zero λ* of e = 1 + ψ_pTq, the pole of all averages over Σ, stops
-short of that end by very little: with ε of the order of 1/ψ_p and 1/ψ_n, by ε² where ρ_Σ ends like a square root, by ε
-where it jumps. Rounding leaves nothing of so small an e(A) in (q, δ), and Newton's method finds the fold from its close
-neighbourhood alone. With T = T_0 + D_1T_1(λ), E the near end and F the far one,
+Where a bulk ends with an interval [A, B] of ρ_Σ, the zero λ* of e = 1 + ψ_pTq, the pole of all
+averages over Σ, stops short of that end by very little: with ε of the order of 1/ψ_p and 1/ψ_n, by
+ε² where ρ_Σ ends like a square root, by ε where it jumps. Rounding leaves nothing of so small an
+e(A) in (q, δ), and Newton's method finds the fold from its close neighbourhood alone. With T = T_0
++ D_1T_1(λ), E the near end and F the far one,
 
-    v² = e(E)/e(F),   ψ_pqD_1 = -(1 + ψ_pqT_0)(1 - v²)/N,   e(F) = (1 + ψ_pqT_0)[T_1(E) - T_1(F)]/N,      (24)
+    v² = e(E)/e(F),   ψ_pqD_1 = -(1 + ψ_pqT_0)(1 - v²)/N,
+    e(F) = (1 + ψ_pqT_0)[T_1(E) - T_1(F)]/N,                                                    (24)
     N = T_1(E) - v²T_1(F),
 
-v is an unknown in place of δ_1 in which nothing cancels. det ∂F/∂u is linear in v at a square root, and v goes to 0
-where the edge is that of the end itself. Where ρ_Σ falls faster, the determinant vanishes at v = 0 whether an edge is
-there or not, and the solution just off the end tells. Beyond arXiv 2505.17638.
+v is an unknown in place of δ_1 in which nothing cancels. det ∂F/∂u is linear in v at a square root,
+and v goes to 0 where the edge is that of the end itself. Where ρ_Σ falls faster, the determinant
+vanishes at v = 0 whether an edge is there or not, and the solution just off the end tells. Beyond
+arXiv 2505.17638.
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ AT_THE_END = 1e-8  # v below which an edge is that of the end
 
 
 class Chart(NamedTuple):
-    """Real unknowns w in place of u: F(w; ζ), w(u), u(w), whether w is at the end of the law, and w just off it."""
+    """Real unknowns w in place of u: F(w; ζ), w(u), u(w), whether w is at the end of the law,
+    and w just off it.
+    """
 
     residual: Callable[[Unknowns, Any], Unknowns]
     of: Callable[[Unknowns], Unknowns]
@@ -56,7 +61,9 @@ def nearest(ends: tuple[Any, Any], exists: Any) -> End:
 
 def plain(residual: Callable[[Unknowns, Any], Unknowns]) -> Chart:
     """The unknowns themselves."""
-    return Chart(residual, lambda u: tuple(v.real for v in u), lambda w: w, lambda _: False, lambda w: w)
+    return Chart(
+        residual, lambda u: tuple(v.real for v in u), lambda w: w, lambda _: False, lambda w: w
+    )
 
 
 def around(eq: Any, end: End) -> Chart:
@@ -77,7 +84,9 @@ def around(eq: Any, end: End) -> Chart:
         return square * at_far, at_far, -scale * (1.0 - square)
 
     def of(u: Unknowns) -> Unknowns:
-        at_near, at_far = (jnp.abs(1.0 + eq.psi_p * u[0] * eq._T(eq._D(u), value)) for value in (near, far))
+        at_near, at_far = (
+            jnp.abs(1.0 + eq.psi_p * u[0] * eq._T(eq._D(u), value)) for value in (near, far)
+        )
         return tuple(v.real for v in (u[0], at(jnp.sqrt(at_near / at_far), u[1]), *u[2:]))
 
     def back(w: Unknowns) -> Unknowns:

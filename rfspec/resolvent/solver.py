@@ -1,7 +1,8 @@
-r"""The fixed point at given z: batched, on the physical branch, with an error estimate and a status per point.
+r"""The fixed point at given z: batched, on the physical branch,
+with an error estimate and a status per point.
 
-Every solution is continued from Im z = ∞, where the physical branch is known, so that no choice among the roots
-is ever made at the end; derivatives are those of the implicit function.
+Every solution is continued from Im z = ∞, where the physical branch is known, so that no choice
+among the roots is ever made at the end; derivatives are those of the implicit function.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ from .interface import Equations
 
 LOW = 1e-16  # relative height at which a solution is as good as on the axis
 REAL = 1e-10  # relative imaginary part that rounding may leave of a real number
-CONVERGED, CLEARLY = 1e-12, 1e-9  # what is asked of a certified solution: relative step, imaginary part
+CONVERGED, CLEARLY = (
+    1e-12,
+    1e-9,
+)  # what is asked of a certified solution: relative step, imaginary part
 NEAR_STEPS = 3  # of Newton's method, from a solution nearby
 NOTHING = 1e-60  # of the bound of the spectrum: its square and its inverse square are still numbers
 
@@ -44,7 +48,7 @@ STATUS = {
     2: "z is the place of the atom, where q is infinite: move z off the atom",
     3: "did not converge: move z away from an edge of the spectrum or from extreme parameters",
     4: "converged on an unphysical branch (Im q or Im δ negative): give Im z a little more",
-    5: "fewer than six digits are left: z is too close to an edge or to the atom for double precision",
+    5: "fewer than six digits are left: z is too close to an edge or the atom for double precision",
 }
 
 
@@ -64,8 +68,8 @@ class Solution(eqx.Module):
     residual : float
         Largest |F| of the equations, relative to their terms of order one.
     error : float
-        Estimated relative error of q: the last Newton correction, and what rounding of z and of the equations and
-        the error of the Gaussian-equivalent constants do to it.
+        Estimated relative error of q: the last Newton correction, and what rounding of z and of the
+        equations and the error of the Gaussian-equivalent constants do to it.
     status : int
         0 where converged; else a key of ``rfspec.resolvent.solver.STATUS``.
     """
@@ -82,21 +86,24 @@ class Solution(eqx.Module):
     def message(self) -> str:
         """What the statuses say, worst last."""
         codes = np.unique(np.asarray(self.status))
-        return "; ".join(f"{np.sum(np.asarray(self.status) == c)} × {STATUS[int(c)]}" for c in codes)
+        return "; ".join(
+            f"{np.sum(np.asarray(self.status) == c)} × {STATUS[int(c)]}" for c in codes
+        )
 
 
 def solve(model: RandomFeatureModel, z: Any) -> Solution:
     r"""Solve the fixed-point equations of a model at z.
 
-    (q, δ) solve equations (6) and (7) of docs/theory.md on the branch with Im q > 0 and Im δ > 0 for
-    Im z > 0.
+    (q, δ) solve equations (6) and (7) of docs/theory.md on the branch with Im q > 0 and Im δ > 0
+    for Im z > 0.
 
     Parameters
     ----------
     model : RandomFeatureModel
     z : complex array, any shape
-        Spectral argument, in the unit of the eigenvalues of U. A real z means the limit z + i0 (inside the
-        support Im q/π is the density); Im z < 0 gives the complex conjugate of z̄'s solution.
+        Spectral argument, in the unit of the eigenvalues of U. A real z means the limit z + i0
+        (inside the support Im q/π is the density); Im z < 0 gives the complex conjugate of z̄'s
+        solution.
 
     Returns
     -------
@@ -135,7 +142,9 @@ def complex_array(z: Any, name: str = "z") -> Any:
     try:
         array = np.asarray(z)
     except (TypeError, ValueError) as e:
-        raise ValueError(f"{name} must be a complex number or an array of them, got {z!r:.100}") from e
+        raise ValueError(
+            f"{name} must be a complex number or an array of them, got {z!r:.100}"
+        ) from e
     if not np.issubdtype(array.dtype, np.number):
         raise ValueError(f"{name} must be a complex number or an array of them, got {z!r:.100}")
     return array.astype(complex)
@@ -154,13 +163,16 @@ def _solve(eq: Equations, z: Any) -> Solution:
 def solve_real_axis(eq: Equations, zeta: Any, floor: Any) -> Unknowns:
     """Differentiable limit solution at real ζ, `floor` well below its distance to the nearest edge.
 
-    Where Newton's method leads to another root from there, it is continued down to where nothing changes.
+    Where Newton's method leads to another root from there, it is continued down to where nothing
+    changes.
     """
     still, point = jax.lax.stop_gradient((eq, zeta + 0.0j))
 
     def attempt(carry: tuple[Unknowns, Any], floor: Any) -> tuple[tuple[Unknowns, Any], None]:
         u, good = carry
-        again = descend(still, point, floor, steps=jnp.where(good, 0, 2), final=jnp.where(good, 0, 4))
+        again = descend(
+            still, point, floor, steps=jnp.where(good, 0, 2), final=jnp.where(good, 0, 4)
+        )
         u = tuple(jnp.where(good, a, b) for a, b in zip(u, again, strict=True))
         return (u, nowhere | is_the_solution(still, u, point)), None
 
@@ -172,16 +184,22 @@ def solve_real_axis(eq: Equations, zeta: Any, floor: Any) -> Unknowns:
 
 
 def is_the_solution(eq: Equations, u: Unknowns, x: Any) -> Any:
-    """Whether u, from any start, is the limit solution at a real x: with all Im u > 0, or real and rising with x in
-    every unknown. Just above x it is then a root with all Im u > 0, and there is only one.
+    """Whether u, from any start, is the limit solution at a real x: with all Im u > 0, or real and
+    rising with x in every unknown. Just above x it is then a root with all Im u > 0, and there is
+    only one.
     """
     z = x + 0j
     value, columns = jacobian(lambda *w: eq.residual(w, z), u)
     _, by_z = jax.jvp(lambda z: eq.residual(u, z), (z,), (jnp.ones_like(z),))
-    # in a loop, since XLA may repeat the determinants in every number that is told from them; fall = -du/dζ
-    both = jax.lax.map(partial(solve_small, columns), tuple(map(jnp.stack, zip(value, by_z, strict=True))))
+    # in a loop, since XLA may repeat the determinants in every number that is told from them; fall
+    # = -du/dζ
+    both = jax.lax.map(
+        partial(solve_small, columns), tuple(map(jnp.stack, zip(value, by_z, strict=True)))
+    )
     step, fall = zip(*both, strict=True)
-    converged = jnp.all(jnp.stack([jnp.abs(a) <= CONVERGED * jnp.abs(v) for a, v in zip(step, u, strict=True)]))
+    converged = jnp.all(
+        jnp.stack([jnp.abs(a) <= CONVERGED * jnp.abs(v) for a, v in zip(step, u, strict=True)])
+    )
     above = jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > CLEARLY
     rising = jnp.max(jnp.stack([a.real + jnp.abs(a.imag) for a in fall])) < 0
     return converged & (above | ((eq.depth(u) < CONVERGED) & rising))
@@ -203,15 +221,18 @@ def towards(eq: Equations, u: Unknowns, z: Any) -> Unknowns:
 def left_of_origin(eq: Equations, z: Any) -> Any:
     """ζ of a real z to the left of the spectrum, at its origin a number that is 0 to rounding.
 
-    There q may diverge as ζ⁻¹ (an atom) or ζ^{-1/2} (a hard edge). Traces that stay finite, such as what training
-    explains of a target, are then functions of the scaled unknowns ζq, and ζ = -NOTHING·bound gives them to rounding.
+    There q may diverge as ζ⁻¹ (an atom) or ζ^{-1/2} (a hard edge). Traces that stay finite, such as
+    what training explains of a target, are then functions of the scaled unknowns ζq, and ζ =
+    -NOTHING·bound gives them to rounding.
     """
     zeta = z - eq.origin
     return jnp.where(zeta < 0, zeta, -NOTHING * jax.lax.stop_gradient(eq.bound))
 
 
 def solve_left(eq: Equations, z: Any) -> Unknowns:
-    """Differentiable real solution at a real z to the left of the spectrum; at its origin the limit from the left."""
+    """Differentiable real solution at a real z to the left of the spectrum;
+    at its origin the limit from the left.
+    """
     zeta = left_of_origin(eq, z)
     still, point = jax.lax.stop_gradient((eq, zeta))
     return implicit(eq, approach(still, point), zeta)
@@ -224,7 +245,9 @@ def _solve_one(eq: Equations, z: Any) -> Solution:
 
 
 def unknowns_at(eq: Equations, z: Any) -> tuple[Unknowns, Any, Any, Any]:
-    """Differentiable unknowns at any z, NaN where it is not finite; with residual, estimated error and status."""
+    """Differentiable unknowns at any z, NaN where it is not finite; with residual,
+    estimated error and status.
+    """
     finite = jnp.isfinite(z)
     below = z.imag < 0
     zeta = jnp.where(finite, z - eq.origin, 1.0 + 1.0j)
@@ -252,7 +275,9 @@ def _assess(eq: Equations, u: Unknowns, zeta: Any) -> tuple[Any, Any, Any]:
     units = jnp.eye(len(u), dtype=complex)
     covector = jnp.stack([solve_small(columns, tuple(e))[0] for e in units])
     shift = sensitivity(eq, lambda e: e.residual(u, zeta), covector) / jnp.abs(u[0])
-    moved = jnp.abs((jnp.abs(zeta) + eq.origin) * slope[0] / u[0])  # by an error of z or of the origin
+    moved = jnp.abs(
+        (jnp.abs(zeta) + eq.origin) * slope[0] / u[0]
+    )  # by an error of z or of the origin
     error = relative[0] + 4 * EPS + (4 * EPS + eq.accuracy) * (shift + moved)
     error = jnp.where(jnp.isnan(error), jnp.inf, error)
     residual = jnp.max(jnp.abs(jnp.stack(value)) / (1.0 + jnp.abs(jnp.stack([1.0 + 0j, *u[1:]]))))

@@ -1,8 +1,9 @@
-r"""Two resolvents of U with a matrix between them: what quadratic functions of the trained weights are made of.
+r"""Two resolvents of U with a matrix between them:
+what quadratic functions of the trained weights are made of.
 
-K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p for M = I, FFᵀ, FΣFᵀ; the test loss is a double contour integral of
-K_Ũ (``rfspec.training.learning_curves``). Equations (12) to (14) of docs/theory.md; beyond
-arXiv 2505.17638.
+K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p for M = I, FFᵀ, FΣFᵀ; the test loss is a double contour
+integral of K_Ũ (``rfspec.training.learning_curves``). Equations (12) to (14) of docs/theory.md;
+beyond arXiv 2505.17638.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class TwoPoint(eqx.Module):
     I, FFT, FSFT : complex
         K_M for M = I, FFᵀ and FΣFᵀ.
     error : float
-        Estimated relative error of the worst of them: rounding and the errors of the constants, by their conditions.
+        Estimated relative error of the worst of them: rounding and the errors of the constants, by
+        their conditions.
     status : int
         0 where both arguments converged; else a key of ``rfspec.resolvent.solver.STATUS``.
     """
@@ -56,12 +58,14 @@ def two_point(model: RandomFeatureModel, z1: Any, z2: Any) -> TwoPoint:
     ----------
     model : RandomFeatureModel
     z1, z2 : complex arrays that broadcast
-        Spectral arguments. A real z means the limit z + i0; z1 and z2 may lie on different sides of the real axis.
+        Spectral arguments. A real z means the limit z + i0; z1 and z2 may lie on different sides of
+        the real axis.
 
     Returns
     -------
     TwoPoint
-        ``.I .FFT .FSFT .error .status``. K_M(z1, z2) = K_M(z2, z1), and K_I(z1, z2) = (s(z1) - s(z2))/(z1 - z2).
+        ``.I .FFT .FSFT .error .status``. K_M(z1, z2) = K_M(z2, z1), and K_I(z1, z2) = (s(z1) -
+            s(z2))/(z1 - z2).
 
     Raises
     ------
@@ -72,8 +76,8 @@ def two_point(model: RandomFeatureModel, z1: Any, z2: Any) -> TwoPoint:
 
     Notes
     -----
-    The fixed point for 2×2-matrix-valued unknowns with an upper-triangular source, linearised; beyond
-    arXiv 2505.17638.
+    The fixed point for 2×2-matrix-valued unknowns with an upper-triangular source, linearised;
+    beyond arXiv 2505.17638.
 
     Examples
     --------
@@ -86,10 +90,14 @@ def two_point(model: RandomFeatureModel, z1: Any, z2: Any) -> TwoPoint:
     try:
         z1, z2 = namespace(z1, z2).broadcast_arrays(z1, z2)
     except ValueError as e:
-        raise ValueError(f"z1 and z2 must broadcast, got shapes {np.shape(z1)} and {np.shape(z2)}") from e
+        raise ValueError(
+            f"z1 and z2 must broadcast, got shapes {np.shape(z1)} and {np.shape(z2)}"
+        ) from e
     found = at_points(partial(_two_point, equations(model, gaussian_equivalent(model))), z1, z2)
     if np.ndim(z1) == 0 and concrete(found.status) and int(found.status) != 0:
-        raise ConvergenceError(f"at z1 = {complex(z1):.12g}, z2 = {complex(z2):.12g}: {STATUS[int(found.status)]}")
+        raise ConvergenceError(
+            f"at z1 = {complex(z1):.12g}, z2 = {complex(z2):.12g}: {STATUS[int(found.status)]}"
+        )
     return found
 
 
@@ -101,7 +109,9 @@ def _two_point(eq: Equations, z1: Any, z2: Any) -> TwoPoint:
 def _one(eq: Equations, z1: Any, z2: Any) -> TwoPoint:
     z = jnp.stack([z1, z2])
     u, _, _, status = jax.vmap(partial(unknowns_at, eq))(z)
-    image = lambda eq, u: jnp.stack(eq.two_point(*(eq.at(tuple(v[i] for v in u)) for i in (0, 1)), SOURCES))
+    image = lambda eq, u: jnp.stack(
+        eq.two_point(*(eq.at(tuple(v[i] for v in u)) for i in (0, 1)), SOURCES)
+    )
     K = image(eq, u)
 
     still, u, z = jax.lax.stop_gradient((eq, u, z))

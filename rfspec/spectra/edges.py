@@ -1,12 +1,14 @@
-r"""All the bulks of a spectrum: a search that knows when it is complete, and edges to rounding error.
+r"""All the bulks of a spectrum: a search that knows when it is complete,
+and edges to rounding error.
 
-The search works on ζ > 0, the distance from the atom. Two exact facts are known of every point from the solution
-there alone: whether it lies in the support, and the mass above it (`eq.tail`), which in a gap is a sum of ranks and
-weights that make up U (`eq.levels`). Gaps are told apart by which of these they are (`eq.above`), so that no weight is
-too small. On a logarithmic grid two neighbours in different gaps enclose a bulk that was stepped over, and at each
-possible level there is a gap, or neighbours at which the density is the same and positive, or nothing wider than
-rounding. Intervals are cut until one of them is found. An edge is then a real fold of the equations (F = 0 and
-det ∂F/∂u = 0) in its bracket, by Newton's method.
+The search works on ζ > 0, the distance from the atom. Two exact facts are known of every point from
+the solution there alone: whether it lies in the support, and the mass above it (`eq.tail`), which
+in a gap is a sum of ranks and weights that make up U (`eq.levels`). Gaps are told apart by which of
+these they are (`eq.above`), so that no weight is too small. On a logarithmic grid two neighbours in
+different gaps enclose a bulk that was stepped over, and at each possible level there is a gap, or
+neighbours at which the density is the same and positive, or nothing wider than rounding. Intervals
+are cut until one of them is found. An edge is then a real fold of the equations (F = 0 and det
+∂F/∂u = 0) in its bracket, by Newton's method.
 """
 
 from __future__ import annotations
@@ -28,14 +30,19 @@ CUTS, ROUNDS = 16, 16  # points put into an interval that is cut
 FEW_CUTS, MORE_ROUNDS = 4, 11  # where intervals are cut only to find the edge that they hold
 AT_ONCE = 1024  # points times eigenvalues of Σ
 NARROWEST = 1e-13  # relative width of the narrowest gap or bulk
-WAYS = ((0.1, 1, 8), (1e-16, 2, 4))  # down to the axis, short and long: lowest height, Newton steps a level and at last
+WAYS = (
+    (0.1, 1, 8),
+    (1e-16, 2, 4),
+)  # down to the axis, short and long: lowest height, Newton steps a level and at last
 NEAR = 0.05  # relative distance of neighbours and
-STEADY = 0.1  # change of the solution, relative to its imaginary part, that rule a gap between them out
+STEADY = (
+    0.1  # change of the solution, relative to its imaginary part, that rule a gap between them out
+)
 
 
 class Edges(NamedTuple):
-    """Bulks in ascending order, in ζ, padded with NaN; relative error of each edge, and what of it is rounding; which
-    ranks lie above each gap between them; how many there are.
+    """Bulks in ascending order, in ζ, padded with NaN; relative error of each edge,
+    and what of it is rounding; which ranks lie above each gap between them; how many there are.
     """
 
     lower: Any
@@ -48,7 +55,9 @@ class Edges(NamedTuple):
 
 
 class _Points(NamedTuple):
-    """Places, the mass above each, which of the levels it is where there is a gap, whether there is none, solution."""
+    """Places, the mass above each, which of the levels it is where there is a gap,
+    whether there is none, solution.
+    """
 
     x: Any
     above: Any
@@ -58,7 +67,9 @@ class _Points(NamedTuple):
 
 
 class Search(NamedTuple):
-    """Points on the real axis, ascending, the number of edges between them, and whether nothing is left to look for."""
+    """Points on the real axis, ascending, the number of edges between them,
+    and whether nothing is left to look for.
+    """
 
     points: Any
     changes: Any
@@ -83,7 +94,8 @@ def find_edges(eq: Equations, search: Search, *, bulks: int) -> Edges:
     which, atom = jnp.arange(2 * bulks), (still.atom_mass > 0) & ~hard
     open_ = still.unbounded & ~ok & ((which == search.changes - 1) | ((which == 0) & atom))
     zeta, error, rounding, ok = (
-        jnp.where(open_, a, b) for a, b in ((place, zeta), (0.0, error), (0.0, rounding), (True, ok))
+        jnp.where(open_, a, b)
+        for a, b in ((place, zeta), (0.0, error), (0.0, rounding), (True, ok))
     )
     # support down to the atom: the first edge is ζ = 0 and no fold
     shift = lambda a, first: jnp.where(hard, jnp.concatenate([first, a[:-1]]), a)
@@ -100,14 +112,17 @@ def find_edges(eq: Equations, search: Search, *, bulks: int) -> Edges:
 
 
 def _above_gaps(eq: Equations, points: _Points, bulks: int) -> Any:
-    """Which ranks lie above each gap between bulks, by a point in the middle of those that the search has there."""
+    """Which ranks lie above each gap between bulks,
+    by a point in the middle of those that the search has there.
+    """
     ends = _transitions(points, bulks)
     upper = 2 * jnp.arange(bulks - 1) + 1 - points.inside[0]
     middle = (ends[upper] + 1 + ends[upper + 1]) // 2
     return jax.vmap(lambda *u: eq.above(u))(*(v[middle] for v in points.u))
 
 
-# --------------------------------------------------------------------------------------------------- search
+# --------------------------------------------------------------------------------------------------
+# search
 
 
 def is_inside(eq: Equations, u: Unknowns) -> Any:
@@ -123,8 +138,8 @@ def on_axis(u: Unknowns, inside: Any) -> Unknowns:
 def _measure(eq: Equations, x: Any) -> _Points:
     """What is known at each x from the solution there alone; NaN marks unused or lost places.
 
-    Newton's method from not far above finds most solutions, and it can be told which; the others are continued down to
-    where nothing changes.
+    Newton's method from not far above finds most solutions, and it can be told which; the others
+    are continued down to where nothing changes.
     """
     used = ~jnp.isnan(x)
     place = jnp.where(used, x, eq.bound)
@@ -148,7 +163,9 @@ def _measure(eq: Equations, x: Any) -> _Points:
         good = used & (jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > -REAL)
         inside = is_inside(eq, u)
         u = on_axis(u, inside)
-        return _Points(jnp.where(good, x, jnp.nan), eq.tail(u, x), eq.level(eq.above(u)), inside & good, u)
+        return _Points(
+            jnp.where(good, x, jnp.nan), eq.tail(u, x), eq.level(eq.above(u)), inside & good, u
+        )
 
     return jax.vmap(known)(place, used, *u)
 
@@ -158,7 +175,10 @@ def _in_turns(f: Callable[[Any], Any], x: Any, wanted: Any, few: int) -> Any:
     few = min(few, x.size)
     order = jnp.argsort(~wanted)
     size = -(-x.size // few) * few
-    place, wanted = jnp.pad(x[order], (0, size - x.size), mode="edge"), jnp.pad(wanted[order], (0, size - x.size))
+    place, wanted = (
+        jnp.pad(x[order], (0, size - x.size), mode="edge"),
+        jnp.pad(wanted[order], (0, size - x.size)),
+    )
 
     def turn(carry: Any) -> Any:
         found, k = carry
@@ -177,7 +197,9 @@ def search_support(eq: Equations) -> Search:
     eq = jax.lax.stop_gradient(eq)
     marks = jnp.clip(eq.landmarks / eq.bound, 1e-14, 1.0)
     grid = jnp.concatenate([jnp.geomspace(1e-14, 1.0 + 1e-6, 43), 0.8 * marks, marks, 1.25 * marks])
-    lowest = 1e-24 * jnp.minimum(1.0, jnp.min(jnp.where(eq.landmarks > 0, eq.landmarks, jnp.inf)) / eq.bound)
+    lowest = 1e-24 * jnp.minimum(
+        1.0, jnp.min(jnp.where(eq.landmarks > 0, eq.landmarks, jnp.inf)) / eq.bound
+    )
     grid = eq.bound * jnp.append(grid, lowest)
     levels, whole = _levels(eq)
     rows = max(-(-grid.size // CUTS), -(-levels[0].size // 4))  # intervals cut in one round
@@ -198,7 +220,9 @@ def search_support(eq: Equations) -> Search:
         span = jnp.log(points.x[1:] / points.x[:-1])
         width = jnp.where(wanted & (span > NARROWEST), span, 0.0)
         complete = ~jnp.any(hidden) & ~jnp.any(width > 0)
-        complete = complete & (points.inside[0] | _alike(eq, points.level[0], points.above[0], *whole))
+        complete = complete & (
+            points.inside[0] | _alike(eq, points.level[0], points.above[0], *whole)
+        )
         return points, _cuts(points, width, rows, CUTS), complete, k + 1
 
     points, _, complete, _ = jax.lax.while_loop(cond, body, (points, first, False, 0))
@@ -215,19 +239,24 @@ def _joined(points: _Points, more: _Points) -> _Points:
 def _cuts(points: _Points, width: Any, rows: int, cuts: int) -> Any:
     """Points in the widest intervals, so many each; `width` is 0 where there is nothing to do."""
     width, which = jax.lax.top_k(width, rows)
-    inner = points.x[which][:, None] * jnp.exp(width[:, None] * jnp.arange(1, cuts + 1) / (cuts + 1))
+    inner = points.x[which][:, None] * jnp.exp(
+        width[:, None] * jnp.arange(1, cuts + 1) / (cuts + 1)
+    )
     return jnp.where(width[:, None] > NARROWEST, inner, jnp.nan).ravel()
 
 
 def _all_folds(eq: Equations, search: Search, bulks: int) -> Fold:
     """Folds in ascending order, padded with the first.
 
-    Newton's method starts from the two ends of an interval; where it leads elsewhere the interval is cut.
+    Newton's method starts from the two ends of an interval; where it leads elsewhere the interval
+    is cut.
     """
     rows = 2 * bulks
     extra = jnp.full(rows * FEW_CUTS * MORE_ROUNDS, jnp.nan)
     ones = tuple(jnp.ones(extra.size, complex) for _ in search.points.u)
-    spare = _Points(extra, jnp.ones(extra.size), jnp.zeros(extra.size, int), jnp.zeros(extra.size, bool), ones)
+    spare = _Points(
+        extra, jnp.ones(extra.size), jnp.zeros(extra.size, int), jnp.zeros(extra.size, bool), ones
+    )
     points = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), search.points, spare)
 
     def cond(carry: Any) -> Any:
@@ -250,42 +279,62 @@ def _all_folds(eq: Equations, search: Search, bulks: int) -> Fold:
 
 
 def _levels(eq: Equations) -> tuple[Any, Any]:
-    """Mass and number of each level, and whether there may be a gap there; mass and number of the whole spectrum."""
+    """Mass and number of each level, and whether there may be a gap there;
+    mass and number of the whole spectrum.
+    """
     mass, number, told = eq.levels
     whole = eq.level(eq.total), eq.share(eq.total)
-    all_ranks = (whole[0] >= 0) & (mass <= (1.0 + SAME) * whole[1]) & ~_alike(eq, number, mass, *whole)
+    all_ranks = (
+        (whole[0] >= 0) & (mass <= (1.0 + SAME) * whole[1]) & ~_alike(eq, number, mass, *whole)
+    )
     return (mass, number, told & (mass > 0) & ((mass < (1.0 - SAME) * whole[1]) | all_ranks)), whole
 
 
 def _alike(eq: Equations, level: Any, above: Any, other: Any, mass: Any) -> Any:
-    """Whether two gaps are the same one: of equal level, or of equal mass that only different columns add up to."""
+    """Whether two gaps are the same one: of equal level,
+    or of equal mass that only different columns add up to.
+    """
     block = eq.components + 1
-    return (level == other) | ((level // block != other // block) & (jnp.abs(above - mass) <= SAME * mass))
+    return (level == other) | (
+        (level // block != other // block) & (jnp.abs(above - mass) <= SAME * mass)
+    )
 
 
 def _wanted(eq: Equations, levels: Any, points: _Points) -> tuple[Any, Any]:
-    """Intervals in which a bulk was stepped over, and these with those in which a gap may have been."""
+    """Intervals in which a bulk was stepped over,
+    and these with those in which a gap may have been.
+    """
     x, above, level, inside, u = points
     mass, number, possible = levels
     used = ~jnp.isnan(x)
     gap = ~inside & used
     hidden = gap[:-1] & gap[1:] & ~_alike(eq, level[:-1], above[:-1], level[1:], above[1:])
-    # of each level, the last point above whose mass there is more, by that mass or, in gaps, by the ranks
+    # of each level, the last point above whose mass there is more, by that mass or, in gaps, by the
+    # ranks
     here = jnp.where(gap, jnp.arange(x.size), -1)
     last = jnp.full(mass.size + 1, -1).at[jnp.where(gap, level, -1)].max(here)[:-1]
     later = jax.lax.cummax(last.reshape(-1, eq.components + 1), axis=1, reverse=True)
     more = jnp.pad(later[:, 1:], ((0, 0), (0, 1)), constant_values=-1).ravel()
     falling = -jax.lax.cummin(jnp.where(used, above, 0.0))
-    place = jnp.clip(jnp.maximum(jnp.searchsorted(falling, -(1.0 + SAME) * mass) - 1, more), 0, x.size - 2)
+    place = jnp.clip(
+        jnp.maximum(jnp.searchsorted(falling, -(1.0 + SAME) * mass) - 1, more), 0, x.size - 2
+    )
     beside = place + 1
     seen = (last >= 0) | (gap[beside] & _alike(eq, level[beside], above[beside], number, mass))
     maybe = jnp.zeros(x.size - 1, bool).at[place].max(~seen & possible)
-    # no gap between neighbours with nearly the same solution, whose densities account for the mass between them
+    # no gap between neighbours with nearly the same solution, whose densities account for the mass
+    # between them
     natural = (1.0 + x * u[0], *u[1:])  # q itself is -1/ζ and little more, far up
-    change = jnp.stack([jnp.abs(jnp.diff(v)) / jnp.minimum(v.imag[1:], v.imag[:-1]) for v in natural])
+    change = jnp.stack(
+        [jnp.abs(jnp.diff(v)) / jnp.minimum(v.imag[1:], v.imag[:-1]) for v in natural]
+    )
     area = jnp.diff(x) * (u[0].imag[1:] + u[0].imag[:-1]) / (2 * jnp.pi)
     steady = inside[:-1] & inside[1:] & (x[1:] < (1.0 + NEAR) * x[:-1])
-    steady = steady & (jnp.max(change, axis=0) < STEADY) & (jnp.abs(jnp.diff(above) / area + 1.0) < STEADY)
+    steady = (
+        steady
+        & (jnp.max(change, axis=0) < STEADY)
+        & (jnp.abs(jnp.diff(above) / area + 1.0) < STEADY)
+    )
     return hidden, hidden | (maybe & ~steady)
 
 
@@ -296,7 +345,9 @@ def _transitions(points: _Points, bulks: int) -> Any:
 
 
 def _folds(eq: Equations, points: _Points, place: Any) -> Fold:
-    """A fold inside each interval, by Newton's method from its ends; where none is found, its end off the support."""
+    """A fold inside each interval, by Newton's method from its ends; where none is found,
+    its end off the support.
+    """
     ends = jnp.concatenate([place, place + 1])
     left, right = jnp.tile(points.x[place], 2), jnp.tile(points.x[place + 1], 2)
     folds = jax.vmap(partial(fold_from, eq))(tuple(v[ends] for v in points.u), points.x[ends])

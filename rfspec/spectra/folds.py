@@ -1,4 +1,6 @@
-"""A fold of the equations, F = 0 and det ∂F/∂u = 0 at a real ζ: an edge, with its derivatives and its error."""
+"""A fold of the equations, F = 0 and det ∂F/∂u = 0 at a real ζ: an edge,
+with its derivatives and its error.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..numerics.holomorphic import Unknowns, fold, fold_step, jacobian, null_vectors, sensitivity, solve_small
+from ..numerics.holomorphic import (
+    Unknowns,
+    fold,
+    fold_step,
+    jacobian,
+    null_vectors,
+    sensitivity,
+    solve_small,
+)
 from ..numerics.rounding import EPS
 from ..resolvent.interface import Equations
 from ..resolvent.near_ends import Chart
@@ -16,7 +26,9 @@ FOUND, SETTLED = 1e-6, 1e-10  # last relative step of a fold
 
 
 class Fold(NamedTuple):
-    """Near which branch point it lies, its unknowns there, ζ; whether it was found, and whether it is settled."""
+    """Near which branch point it lies, its unknowns there, ζ; whether it was found,
+    and whether it is settled.
+    """
 
     near: Any
     w: Unknowns
@@ -28,9 +40,9 @@ class Fold(NamedTuple):
 def fold_from(eq: Equations, u: Unknowns, x: Any) -> Fold:
     """A fold by Newton's method, found if it is an edge.
 
-    Off the support every unknown rises with ζ on the physical sheet and on no other, so that at an edge, where
-    du/dζ diverges along the null vector of ∂F/∂u, its entries have one sign. At an end of the law they rise just off
-    it.
+    Off the support every unknown rises with ζ on the physical sheet and on no other, so that at an
+    edge, where du/dζ diverges along the null vector of ∂F/∂u, its entries have one sign. At an end
+    of the law they rise just off it.
     """
     near = eq.place(u)
     chart = eq.around(near)
@@ -38,7 +50,9 @@ def fold_from(eq: Equations, u: Unknowns, x: Any) -> Fold:
     along, _ = null_vectors(jacobian(lambda *w: chart.residual(w, z), w)[1])
     change = jnp.sign(jnp.stack(jax.jvp(chart.back, (w,), (tuple(along),))[1]))
     physical = jnp.where(
-        chart.at_the_end(w), _rises(chart, chart.off_the_end(w), z), jnp.abs(change.sum()) == change.size
+        chart.at_the_end(w),
+        _rises(chart, chart.off_the_end(w), z),
+        jnp.abs(change.sum()) == change.size,
     )
     found = (step < FOUND) & physical
     return Fold(near, w, z, found, found & (step < SETTLED))
@@ -53,10 +67,11 @@ def _rises(chart: Chart, w: Unknowns, zeta: Any) -> Any:
 
 
 def implicit_fold(eq: Equations, near: Any, w: Unknowns, zeta: Any) -> tuple[Any, Any, Any]:
-    """An edge as a differentiable function of the parameters, its estimated relative error, and what of it is rounding.
+    """An edge as a differentiable function of the parameters, its estimated relative error,
+    and what of it is rounding.
 
-    To first order an edge moves by covector·dF/covector·∂F/∂ζ, with the left null vector of ∂F/∂u; dF is what
-    rounding and the errors of the numbers in the equations do to F.
+    To first order an edge moves by covector·dF/covector·∂F/∂ζ, with the left null vector of ∂F/∂u;
+    dF is what rounding and the errors of the numbers in the equations do to F.
     """
     w, zeta = jax.lax.stop_gradient((w, zeta))
     v, polished = jax.lax.fori_loop(0, 2, lambda _, v: fold_step(eq.around(near), *v), (w, zeta))

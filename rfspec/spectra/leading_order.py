@@ -1,7 +1,9 @@
-r"""Closed-form limits: the Marchenko-Pastur edges of FΣFᵀ and the two bulks of the paper's Theorem 3.2.
+r"""Closed-form limits: the Marchenko-Pastur edges of FΣFᵀ and the two bulks of the paper's Theorem
+3.2.
 
-Leading order for ψ_p, ψ_n ≫ 1: a sample bulk of Marchenko-Pastur form around s² + v²(1 + ψ_p/ψ_n), and a
-population bulk, the spectrum of μ1²FΣ_tFᵀ + (v² + s²)I with Σ_t = α²Σ + β²I. The theorem knows no satellite.
+Leading order for ψ_p, ψ_n ≫ 1: a sample bulk of Marchenko-Pastur form around s² + v²(1 + ψ_p/ψ_n),
+and a population bulk, the spectrum of μ1²FΣ_tFᵀ + (v² + s²)I with Σ_t = α²Σ + β²I. The theorem
+knows no satellite.
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ def leading_order(model: RandomFeatureModel) -> LeadingOrder:
     Returns
     -------
     LeadingOrder
-        ``.population`` and ``.sample``, each (lower, upper). The formulas are exact to rounding; the distance
-        to the exact edges of ``rf.spectrum`` is of relative order 1/√ψ.
+        ``.population`` and ``.sample``, each (lower, upper). The formulas are exact to rounding;
+        the distance to the exact edges of ``rf.spectrum`` is of relative order 1/√ψ.
 
     Notes
     -----
@@ -48,7 +50,7 @@ def leading_order(model: RandomFeatureModel) -> LeadingOrder:
 
 @jax.jit
 def leading_order_of(eq: Equations) -> LeadingOrder:
-    """The same from equations that hold the constants already; μ1²Σ_t has the eigenvalues κ²λ + b²."""
+    """The same from equations that hold the constants; μ1²Σ_t has the eigenvalues κ²λ + b²."""
     ge = eq.ge
     low, high = marchenko_pastur_edges(ge.kappa2 * eq.values + ge.b2, eq.weights, eq.psi_p)
     high = jnp.where(eq.unbounded, jnp.inf, high)

@@ -1,9 +1,10 @@
 r"""Lines in the (ψ_n, ψ_p) plane on which the gap between two parts of the spectrum closes.
 
-A gap is known by the mass above it (``rfspec.spectra.support``). It closes where its two edges meet in a point at which
-q has a cube-root branch point: F = 0, det ∂F/∂u = 0, and the derivative of that determinant along the null vector of
-∂F/∂u vanishes. For given ψ_n these are as many equations as unknowns (u, ζ, ψ_p), solved by Newton's method from
-brackets in which the gap is seen to open or close.
+A gap is known by the mass above it (``rfspec.spectra.support``). It closes where its two edges meet
+in a point at which q has a cube-root branch point: F = 0, det ∂F/∂u = 0, and the derivative of that
+determinant along the null vector of ∂F/∂u vanishes. For given ψ_n these are as many equations as
+unknowns (u, ζ, ψ_p), solved by Newton's method from brackets in which the gap is seen to open or
+close.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ PAIRS = ("population_sample", "sample_satellite", "population_satellite")
 class MergingLine(NamedTuple):
     """Points at which the gap between two parts closes, arrays [branch, grid] padded with NaN.
 
-    `psi_n`, `psi_p`: the points; one of them is the grid that was asked for. `location`: the eigenvalue at which the
-    parts meet. `error`: estimated relative error of the coordinate that was solved for.
+    `psi_n`, `psi_p`: the points; one of them is the grid that was asked for. `location`: the
+    eigenvalue at which the parts meet. `error`: estimated relative error of the coordinate that was
+    solved for.
     """
 
     psi_n: Any
@@ -42,12 +44,13 @@ class MergingLine(NamedTuple):
 
 
 class MergingLines(NamedTuple):
-    """Lines at which parts of the spectrum merge, and two that are known in closed form, over the same grid.
+    """Lines at which parts of the spectrum merge, and two that are known in closed form,
+    over the same grid.
 
-    `population_sample`, `sample_satellite` (both for ψ_n > 1) and `population_satellite` (for ψ_n < 1): see
-    MergingLine. `hard_edge`: (ψ_n, ψ_p) on ψ_p = 1 + ψ_n, where the atom disappears and the spectrum reaches s².
-    `interpolation`: (ψ_n, ψ_p) on ψ_p = ψ_n, p = n, below which there is no satellite. NaN where ψ_n would not be
-    positive.
+    `population_sample`, `sample_satellite` (both for ψ_n > 1) and `population_satellite` (for ψ_n <
+    1): see MergingLine. `hard_edge`: (ψ_n, ψ_p) on ψ_p = 1 + ψ_n, where the atom disappears and the
+    spectrum reaches s². `interpolation`: (ψ_n, ψ_p) on ψ_p = ψ_n, p = n, below which there is no
+    satellite. NaN where ψ_n would not be positive.
     """
 
     population_sample: MergingLine
@@ -57,7 +60,9 @@ class MergingLines(NamedTuple):
     interpolation: tuple[Any, Any]
 
 
-def merging_lines(model: RandomFeatureModel, *, psi_n: Any = None, psi_p: Any = None, search: int = 64) -> MergingLines:
+def merging_lines(
+    model: RandomFeatureModel, *, psi_n: Any = None, psi_p: Any = None, search: int = 64
+) -> MergingLines:
     r"""Where two parts of the spectrum merge in the (ψ_n, ψ_p) plane.
 
     Parameters
@@ -65,18 +70,19 @@ def merging_lines(model: RandomFeatureModel, *, psi_n: Any = None, psi_p: Any = 
     model : RandomFeatureModel
         Its process, activation and covariance are used, its ψ_p and ψ_n are not.
     psi_n, psi_p : array and pair
-        One is the grid at whose values the lines are asked for, shape (G,), values > 0; the other the range
-        (low, high) in which they are looked for.
+        One is the grid at whose values the lines are asked for, shape (G,), values > 0; the other
+        the range (low, high) in which they are looked for.
     search : int
-        Points of the range, evenly spaced in its logarithm, at which the gaps are looked at first: two crossings
-        between neighbours are overlooked.
+        Points of the range, evenly spaced in its logarithm, at which the gaps are looked at first:
+        two crossings between neighbours are overlooked.
 
     Returns
     -------
     MergingLines
-        ``.population_sample .sample_satellite .population_satellite``, each with ``.psi_n .psi_p .location
-        .error`` of shape (branches, G), branches ascending; ``.hard_edge .interpolation``. The coordinate that was
-        solved for is differentiable, once, in the process, the covariance and the grid.
+        ``.population_sample .sample_satellite .population_satellite``, each with ``.psi_n .psi_p
+        .location .error`` of shape (branches, G), branches ascending; ``.hard_edge
+        .interpolation``. The coordinate that was solved for is differentiable, once, in the
+        process, the covariance and the grid.
 
     Raises
     ------
@@ -99,10 +105,14 @@ def merging_lines(model: RandomFeatureModel, *, psi_n: Any = None, psi_p: Any = 
     search = integer("search", search, 2)
     model.check_plain("the search for merging lines", "noise_draws")
     eq = equations(model, gaussian_equivalent(model))
-    lines = {pair: _line(eq, pair, along_n, grid, np.geomspace(low, high, search)) for pair in PAIRS}
+    lines = {
+        pair: _line(eq, pair, along_n, grid, np.geomspace(low, high, search)) for pair in PAIRS
+    }
     return MergingLines(
         **lines,
-        hard_edge=(grid, grid + 1.0) if along_n else (namespace(grid).where(grid > 1.0, grid - 1.0, np.nan), grid),
+        hard_edge=(grid, grid + 1.0)
+        if along_n
+        else (namespace(grid).where(grid > 1.0, grid - 1.0, np.nan), grid),
         interpolation=(grid, grid),
     )
 
@@ -112,26 +122,40 @@ def _arguments(psi_n: Any, psi_p: Any) -> tuple[bool, Any, float, float]:
     checked = {}
     for name, value in {"psi_n": psi_n, "psi_p": psi_p}.items():
         if value is None:
-            raise ValueError("give a grid for one of psi_n and psi_p and a range (low, high) for the other, got None")
+            raise ValueError(
+                "give a grid for one of psi_n and psi_p and a range (low, high) for the other, "
+                "got None"
+            )
         read = real_array if concrete(value) or isinstance(value, tuple) else traced_array
         known = read(name, value, "positive finite numbers")
         if concrete(known) and (known.ndim != 1 or not known.size or not np.all(known > 0)):
-            raise ValueError(f"{name} must be a one-dimensional list of numbers greater than 0, got {value!r:.100}")
+            raise ValueError(
+                f"{name} must be a one-dimensional list of numbers greater than 0, got "
+                f"{value!r:.100}"
+            )
         checked[name] = known
-    ranges = [n for n, v in checked.items() if isinstance(psi_n if n == "psi_n" else psi_p, tuple) and v.size == 2]
+    ranges = [
+        n
+        for n, v in checked.items()
+        if isinstance(psi_n if n == "psi_n" else psi_p, tuple) and v.size == 2
+    ]
     if len(ranges) != 1:
         raise ValueError(
-            "exactly one of psi_n and psi_p must be a range, a tuple (low, high), and the other a grid, a list or "
+            "exactly one of psi_n and psi_p must be a range, a tuple (low, high), and the other a "
+            "grid, a list or "
             f"array; got psi_n={psi_n!r:.60} and psi_p={psi_p!r:.60}"
         )
     low, high = checked[ranges[0]]
     if not low < high:
-        raise ValueError(f"{ranges[0]} must be a range (low, high) with low < high, got ({low}, {high})")
+        raise ValueError(
+            f"{ranges[0]} must be a range (low, high) with low < high, got ({low}, {high})"
+        )
     along_n = ranges[0] == "psi_p"
     return along_n, checked["psi_n" if along_n else "psi_p"], float(low), float(high)
 
 
-# ------------------------------------------------------------------------------------------------ is there a gap
+# ------------------------------------------------------------------------------------------------
+# is there a gap
 
 
 def _at(eq: Equations, psi_n: Any, psi_p: Any) -> Any:
@@ -147,7 +171,9 @@ def _level(pair: str, psi_n: Any, psi_p: Any) -> tuple[Any, Any]:
 
 
 def _level_point(eq: Equations, level: Any) -> tuple[Any, Any, Unknowns]:
-    """Whether there is a gap below this mass, and the point there (where there is none, the quantile)."""
+    """Whether there is a gap below this mass, and the point there (where there is none,
+    the quantile).
+    """
 
     def look(x: Any) -> tuple[Any, Any, Unknowns]:
         u = descend(eq, x + 0j, 1e-16 * x)
@@ -176,7 +202,8 @@ def _gaps(eq: Equations, psi_n: Any, psi_p: Any, levels: Any) -> tuple[Any, Any,
     return jax.vmap(lambda n, p, level: _level_point(_at(eq, n, p), level))(psi_n, psi_p, levels)
 
 
-# --------------------------------------------------------------------------------------------------- the line
+# --------------------------------------------------------------------------------------------------
+# the line
 
 
 def _line(eq: Equations, pair: str, along_n: bool, grid: Any, scan: np.ndarray) -> MergingLine:
@@ -206,14 +233,21 @@ def _line(eq: Equations, pair: str, along_n: bool, grid: Any, scan: np.ndarray) 
 def _brackets(
     eq: Equations, pair: str, along_n: bool, grid: np.ndarray, scan: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
-    """Where the gap opens or closes, to six digits: places on the grid, the other coordinate, ζ and u there."""
+    """Where the gap opens or closes, to six digits: places on the grid, the other coordinate,
+    ζ and u there.
+    """
 
     def look(g: np.ndarray, x: np.ndarray) -> tuple[Any, ...]:
         size = np.arange(_padded(g.size)) % g.size
         psi_n, psi_p = (g, x) if along_n else (x, g)
         level, exists = _level(pair, psi_n, psi_p)
         gap, zeta, u = _gaps(eq, psi_n[size], psi_p[size], np.where(exists, level, 0.5)[size])
-        return np.asarray(gap)[: g.size], exists, np.asarray(zeta)[: g.size], tuple(np.asarray(v.real) for v in u)
+        return (
+            np.asarray(gap)[: g.size],
+            exists,
+            np.asarray(zeta)[: g.size],
+            tuple(np.asarray(v.real) for v in u),
+        )
 
     gap, exists, _, _ = look(np.repeat(grid, scan.size), np.tile(scan, grid.size))
     gap, exists = gap.reshape(-1, scan.size), exists.reshape(-1, scan.size)
@@ -235,34 +269,47 @@ def _padded(size: int) -> int:
 
 
 @eqx.filter_jit
-def _cusps(eq: Equations, along_n: bool, grid: Any, x: Any, zeta: Any, u: Unknowns) -> tuple[Any, Any, Any]:
+def _cusps(
+    eq: Equations, along_n: bool, grid: Any, x: Any, zeta: Any, u: Unknowns
+) -> tuple[Any, Any, Any]:
     return jax.vmap(lambda g, x, z, *u: _cusp(eq, along_n, g, x, z, u))(grid, x, zeta, *u)
 
 
-def _cusp(eq: Equations, along_n: bool, g: Any, x: Any, zeta: Any, u: Unknowns) -> tuple[Any, Any, Any]:
-    """The coordinate x at which the gap closes, differentiable in eq and g; its ζ; its estimated relative error."""
+def _cusp(
+    eq: Equations, along_n: bool, g: Any, x: Any, zeta: Any, u: Unknowns
+) -> tuple[Any, Any, Any]:
+    """The coordinate x at which the gap closes, differentiable in eq and g; its ζ;
+    its estimated relative error.
+    """
 
     def conditions(eq: Equations, g: Any, v: Any) -> Any:
         return _conditions(_at(eq, *((g, v[-1]) if along_n else (v[-1], g))), v)
 
     def step(eq: Equations, g: Any, v: Any) -> Any:
-        return v - jnp.linalg.solve(jax.jacfwd(lambda w: conditions(eq, g, w))(v), conditions(eq, g, v))
+        return v - jnp.linalg.solve(
+            jax.jacfwd(lambda w: conditions(eq, g, w))(v), conditions(eq, g, v)
+        )
 
     still, fixed, start = jax.lax.stop_gradient((eq, g, jnp.stack([*u, zeta, x])))
     v = jax.lax.stop_gradient(jax.lax.fori_loop(0, 12, lambda _, v: step(still, fixed, v), start))
     slopes = jax.jacfwd(lambda w: conditions(still, fixed, w))(v)
-    solved = v - jnp.linalg.solve(slopes, conditions(eq, g, v))  # carries the first derivative exactly
+    solved = v - jnp.linalg.solve(
+        slopes, conditions(eq, g, v)
+    )  # carries the first derivative exactly
     covector = jnp.linalg.solve(slopes.T, jnp.zeros_like(v).at[-1].set(1.0))
     _, pull = jax.vjp(lambda e: covector @ conditions(e, fixed, v), still)
     moved = sum(
-        jnp.sum(jnp.abs(a * b)) for a, b in zip(jax.tree.leaves(pull(1.0)[0]), jax.tree.leaves(still), strict=True)
+        jnp.sum(jnp.abs(a * b))
+        for a, b in zip(jax.tree.leaves(pull(1.0)[0]), jax.tree.leaves(still), strict=True)
     )
     last = jnp.abs(jax.lax.stop_gradient(solved[-1]) - v[-1])
     return solved[-1], solved[-2], (last + (4 * EPS + still.accuracy) * moved) / v[-1] + 8 * EPS
 
 
 def _conditions(eq: Equations, v: Any) -> Any:
-    """F, det ∂F/∂u, and its derivative along the null vector; v = (u, ζ, the coordinate that eq holds)."""
+    """F, det ∂F/∂u, and its derivative along the null vector; v = (u, ζ,
+    the coordinate that eq holds).
+    """
     u, zeta = v[:-2], v[-2]
     slopes = jax.jacfwd(lambda w: jnp.stack(eq.residual(tuple(w), zeta)))
 
@@ -270,7 +317,11 @@ def _conditions(eq: Equations, v: Any) -> Any:
         m = slopes(w)
         return determinant([tuple(m[:, j]) for j in range(m.shape[1])])
 
-    first = slopes(u)[0]  # the null vector from the first row; the others follow where the determinant vanishes
+    first = slopes(u)[
+        0
+    ]  # the null vector from the first row; the others follow where the determinant vanishes
     along = jnp.stack([-first[1], first[0]])
     _, change = jax.jvp(det, (u,), (along,))
-    return jnp.concatenate([jnp.stack(eq.residual(tuple(u), zeta)), jnp.stack([det(u), change])])  # (10), (11)
+    return jnp.concatenate(
+        [jnp.stack(eq.residual(tuple(u), zeta)), jnp.stack([det(u), change])]
+    )  # (10), (11)

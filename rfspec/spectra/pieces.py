@@ -1,4 +1,6 @@
-"""Bulks cut into pieces where a peak, or a split that is near, needs more nodes than a whole bulk has."""
+"""Bulks cut into pieces where a peak, or a split that is near,
+needs more nodes than a whole bulk has.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,14 @@ HOLE = 1e-9  # density of a node, relative to others on both sides, that is none
 
 
 def in_pieces(eq: Equations, support: Support, series: Series) -> tuple[Support, Series, bool]:
-    """Support and series with bulks in pieces where that is needed, and whether a gap was found inside of one."""
+    """Support and series with bulks in pieces where that is needed,
+    and whether a gap was found inside of one.
+    """
     goal = SERIES_GOAL / (4 * int(support.count))
     drop_goal = goal * float(jax.lax.stop_gradient(eq.untrained))
-    rough = (np.asarray(on_host(series.error)) > goal) | (np.asarray(on_host(series.drop_error)) > drop_goal)
+    rough = (np.asarray(on_host(series.error)) > goal) | (
+        np.asarray(on_host(series.drop_error)) > drop_goal
+    )
     if not np.any(rough):
         return support, series, False
     series, support = (jax.tree.map(on_host, a) for a in (series, support))
@@ -56,32 +62,47 @@ def _replaced(
     """Support and series with the rough bulks in pieces."""
     bulk, begin, end = places
     drops = drops_of(eq, support, bulk, found)
-    drop, drop_error = (jnp.where(rough, a, b) for a, b in zip(drops, (support.drop, support.drop_error), strict=True))
+    drop, drop_error = (
+        jnp.where(rough, a, b)
+        for a, b in zip(drops, (support.drop, support.drop_error), strict=True)
+    )
     drop, drop_error = with_the_last(eq, drop, drop_error, support.count)
     more = series_of(support, bulk, begin, end, found)
-    kept = series._replace(bulk=jnp.where(jnp.append(rough, False)[series.bulk], rough.size, series.bulk))
+    kept = series._replace(
+        bulk=jnp.where(jnp.append(rough, False)[series.bulk], rough.size, series.bulk)
+    )
     order = jnp.argsort(jnp.concatenate([kept.bulk, more.bulk]), stable=True)
     pieces = (jnp.concatenate([a, b])[order] for a, b in zip(kept[:5], more[:5], strict=True))
     errors = (jnp.where(rough, a, b) for a, b in zip(more[5:], kept[5:], strict=True))
     return support._replace(drop=drop, drop_error=drop_error), Series(*pieces, *errors)
 
 
-def cut(eq: Equations, support: Support, bulks: Any, goal: float, drop_goal: float) -> tuple[Any, Any, Any, Piece]:
+def cut(
+    eq: Equations, support: Support, bulks: Any, goal: float, drop_goal: float
+) -> tuple[Any, Any, Any, Piece]:
     """Pieces that resolve these bulks, ascending: the bulk of each, its begin, end and contents.
 
-    The mass right of any point is exact, so that what the nodes of a piece miss of its own is known.
+    The mass right of any point is exact, so that what the nodes of a piece miss of its own is
+    known.
     """
     mass = np.nan_to_num(np.asarray(jax.lax.stop_gradient(support.mass)))
-    right, accuracy = np.append(np.cumsum(mass[::-1])[::-1], 0.0), float(jax.lax.stop_gradient(eq.accuracy))
+    right, accuracy = (
+        np.append(np.cumsum(mass[::-1])[::-1], 0.0),
+        float(jax.lax.stop_gradient(eq.accuracy)),
+    )
     todo = [(int(k), 0.0, 1.0, right[k], right[k + 1]) for k in bulks]
     done: list[tuple[int, float, float, Piece]] = []
     while todo:
         batch, todo = todo[:AT_ONCE], todo[AT_ONCE:]
-        bulk, begin, end, above, beyond = map(np.array, zip(*batch, *batch[-1:] * (AT_ONCE - len(batch)), strict=True))
+        bulk, begin, end, above, beyond = map(
+            np.array, zip(*batch, *batch[-1:] * (AT_ONCE - len(batch)), strict=True)
+        )
         found, middle = _resolve(eq, support.lower[bulk], support.upper[bulk], begin, end)
         found, middle = jax.tree.map(on_host, found), np.asarray(jax.lax.stop_gradient(middle))
         known = jax.tree.map(lambda a: np.asarray(jax.lax.stop_gradient(a)), found)
-        unsure = COUNTED * above + accuracy * mass[bulk]  # the mass right of a point is that of a law to its error
+        unsure = (
+            COUNTED * above + accuracy * mass[bulk]
+        )  # the mass right of a point is that of a law to its error
         off = np.maximum(np.abs(known.mass - (above - beyond)) - unsure, 0.0)
         known = known._replace(drop_error=known.drop_error + off * known.steepest)
         found = found._replace(drop_error=known.drop_error)
@@ -109,11 +130,15 @@ def _resolve(eq: Equations, lower: Any, upper: Any, begin: Any, end: Any) -> tup
 
 
 def holes(bulk: np.ndarray, found: Piece) -> bool:
-    """Whether there are nodes without density between others of the same bulk: they lie in a gap that was missed."""
+    """Whether there are nodes without density between others of the same bulk:
+    they lie in a gap that was missed.
+    """
     density = np.asarray(jax.lax.stop_gradient(found.density))
     for k in np.unique(bulk):
         inside = density[bulk == k].ravel()
-        around = np.minimum(np.maximum.accumulate(inside), np.maximum.accumulate(inside[::-1])[::-1])
+        around = np.minimum(
+            np.maximum.accumulate(inside), np.maximum.accumulate(inside[::-1])[::-1]
+        )
         if np.any((np.abs(inside) < HOLE * around) & (around > 0)):
             return True
     return False

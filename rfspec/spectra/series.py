@@ -1,8 +1,10 @@
-r"""The density on few nodes of each bulk or of pieces of it, for loss drops, quantiles, moments and samples.
+r"""The density on few nodes of each bulk or of pieces of it, for loss drops, quantiles,
+moments and samples.
 
-With ζ = ζ_a (ζ_b/ζ_a)^{(1 - cos θ)/2} on a bulk [ζ_a, ζ_b], soft and hard edges alike leave ρ dζ/dθ smooth and even in
-θ, so that its cosine coefficients fall off geometrically. A bulk that is about to split, or has a narrow peak, is cut
-in halves of its range of θ until the Chebyshev coefficients of every piece do.
+With ζ = ζ_a (ζ_b/ζ_a)^{(1 - cos θ)/2} on a bulk [ζ_a, ζ_b], soft and hard edges alike leave ρ dζ/dθ
+smooth and even in θ, so that its cosine coefficients fall off geometrically. A bulk that is about
+to split, or has a narrow peak, is cut in halves of its range of θ until the Chebyshev coefficients
+of every piece do.
 """
 
 from __future__ import annotations
@@ -53,12 +55,17 @@ def rule(nodes: int, whole: bool) -> Rule:
 
 
 def _table(whole: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Matrices that make of values at the nodes those on an even grid of cells, and integrals from 0 up to there."""
+    """Matrices that make of values at the nodes those on an even grid of cells,
+    and integrals from 0 up to there.
+    """
     k, at = np.arange(NODES), np.linspace(0.0, 1.0, FINE + 1)[:, None]
     coefficients = np.cos(np.outer(k, angles(NODES))) * (2.0 / NODES)
     coefficients[0] /= 2
     if whole:
-        waves, integrals = np.cos(k * np.pi * at), np.sin(k * np.pi * at) / (np.pi * np.maximum(k, 1))
+        waves, integrals = (
+            np.cos(k * np.pi * at),
+            np.sin(k * np.pi * at) / (np.pi * np.maximum(k, 1)),
+        )
         integrals[:, :1] = at
         return waves @ coefficients, integrals @ coefficients
     phi = np.arccos(1.0 - 2.0 * at)
@@ -72,8 +79,9 @@ TABLES = tuple(np.stack(both) for both in zip(_table(False), _table(True), stric
 
 
 class Series(NamedTuple):
-    """Pieces of the bulks, ascending: which bulk each is of (one too many where there is none), where on its θ/π it
-    begins and ends, its mass, ρ dζ/dθ at its nodes; and of each bulk what the nodes miss of its mass and loss drop.
+    """Pieces of the bulks, ascending: which bulk each is of (one too many where there is none),
+    where on its θ/π it begins and ends, its mass, ρ dζ/dθ at its nodes; and of each bulk what the
+    nodes miss of its mass and loss drop.
     """
 
     bulk: Any
@@ -107,7 +115,9 @@ class Series(NamedTuple):
 
 
 def place(lower: Any, upper: Any, theta: Any) -> tuple[Any, Any, Any, Any]:
-    """ζ(θ), dζ/dθ and the distances to both edges, free of cancellation; linear from a hard edge at 0."""
+    """ζ(θ), dζ/dθ and the distances to both edges, free of cancellation;
+    linear from a hard edge at 0.
+    """
     hard = lower == 0
     log_ratio = jnp.log(upper / jnp.where(hard, upper, lower))
     down, up = jnp.sin(theta / 2) ** 2, jnp.cos(theta / 2) ** 2
@@ -119,8 +129,9 @@ def place(lower: Any, upper: Any, theta: Any) -> tuple[Any, Any, Any, Any]:
 
 
 class Piece(NamedTuple):
-    """One piece on its nodes: ρ dζ/dθ and ρζ; its mass, its loss drop and the sum of its terms' sizes; the largest drop
-    by mass; what the nodes miss of mass and drop; how the drop moves with each number in the equations.
+    """One piece on its nodes: ρ dζ/dθ and ρζ; its mass, its loss drop and the sum of its terms'
+    sizes; the largest drop by mass; what the nodes miss of mass and drop; how the drop moves with
+    each number in the equations.
     """
 
     values: Any
@@ -137,23 +148,30 @@ class Piece(NamedTuple):
 def resolve(eq: Equations, lower: Any, upper: Any, begin: Any, end: Any, by: Rule) -> Piece:
     r"""Density and loss drop of the piece θ/π in [begin, end] of a bulk [ζ_a, ζ_b].
 
-    The drop ∫ dν(λ) (λ + 2γ')/(λ + γ')² under weight decay γ', with ν the measure of what U's modes explain, is a sum
-    of positive terms. Its moves are taken at fixed nodes: at the edges the integrand vanishes.
+    The drop ∫ dν(λ) (λ + 2γ')/(λ + γ')² under weight decay γ', with ν the measure of what U's modes
+    explain, is a sum of positive terms. Its moves are taken at fixed nodes: at the edges the
+    integrand vanishes.
     """
     span = np.pi * (end - begin)
     zeta, slope, left, right = place(lower, upper, np.pi * begin + span * by.nodes)
-    u = jax.vmap(partial(solve_real_axis, eq))(zeta, jax.lax.stop_gradient(0.02 * jnp.minimum(left, right)))
+    u = jax.vmap(partial(solve_real_axis, eq))(
+        zeta, jax.lax.stop_gradient(0.02 * jnp.minimum(left, right))
+    )
     density = u[0].imag / jnp.pi
 
     def term(e: Any, u: Any, zeta: Any) -> Any:
         value = e.origin + zeta
-        return e.explained(e.at(u))[0].imag / jnp.pi * (value + 2.0 * e.decay) / (value + e.decay) ** 2
+        return (
+            e.explained(e.at(u))[0].imag / jnp.pi * (value + 2.0 * e.decay) / (value + e.decay) ** 2
+        )
 
     values, terms = density * slope, jax.vmap(lambda *a: term(eq, a[1:], a[0]))(zeta, *u) * slope
     integral = lambda f: span * jnp.sum(by.weights * f)
     mass, drop = integral(values), integral(terms)
 
-    still, u, zeta, slope, terms, density = jax.lax.stop_gradient((eq, u, zeta, slope, terms, density))
+    still, u, zeta, slope, terms, density = jax.lax.stop_gradient(
+        (eq, u, zeta, slope, terms, density)
+    )
     few = lambda a: a[NODES // COARSE // 2 :: NODES // COARSE]
 
     def sum_of_few(e: Any) -> Any:
@@ -173,10 +191,14 @@ def _last(coefficients: Any) -> Any:
 
 
 def _missed(coefficients: Any, by: Rule) -> Any:
-    """Error of a rule: by the coefficients of twice its order if they go on to fall off as slowly as they do anywhere
-    from its first sixth on; with the weights of Fejér also by some share of the next ones.
+    """Error of a rule: by the coefficients of twice its order if they go on to fall off as slowly
+    as they do anywhere from its first sixth on; with the weights of Fejér also by some share of the
+    next ones.
     """
-    blocks = [jnp.max(jnp.abs(coefficients[k : k + NODES // 8])) for k in (NODES // 6, NODES // 2, 7 * NODES // 8)]
+    blocks = [
+        jnp.max(jnp.abs(coefficients[k : k + NODES // 8]))
+        for k in (NODES // 6, NODES // 2, 7 * NODES // 8)
+    ]
     slowest = lambda a, b: jnp.minimum(1.0, jnp.where(a > 0, b / a, 1.0))
     ratio = jnp.maximum(slowest(*blocks[:2]), slowest(*blocks[1:]))
     last = jnp.maximum(blocks[2], blocks[1] * ratio)  # not less where their sign changes
@@ -190,21 +212,27 @@ def series_of(support: Support, bulk: Any, begin: Any, end: Any, found: Piece) -
     share = found.mass * (mass / jnp.where(whole > 0, whole, 1.0))[jnp.minimum(bulk, mass.size - 1)]
     share = jnp.where(bulk < mass.size, share, 0.0)
     off = jnp.where(mass > 0, jnp.abs(whole - mass), 0.0)
-    drop_error = by_bulk(found.drop_error) + off / jnp.where(mass > 0, mass, 1.0) * by_bulk(found.size)
+    drop_error = by_bulk(found.drop_error) + off / jnp.where(mass > 0, mass, 1.0) * by_bulk(
+        found.size
+    )
     errors = jax.lax.stop_gradient((by_bulk(found.error) + jnp.abs(whole - mass), drop_error))
     return Series(bulk, begin, end, share, found.values, *errors)
 
 
 def drops_of(eq: Equations, support: Support, bulk: Any, found: Piece) -> tuple[Any, Any]:
-    """Loss drop of each bulk and its error: what the nodes miss of it and of the mass, rounding of the edges, and its
-    condition.
+    """Loss drop of each bulk and its error: what the nodes miss of it and of the mass,
+    rounding of the edges, and its condition.
     """
     of = (found.mass, found.drop, found.size, found.drop_error, found.moves)
     mass, drop, size, error, moved = (jax.ops.segment_sum(a, bulk, support.lower.size) for a in of)
-    still, mass, lower, upper, exact = jax.lax.stop_gradient((eq, mass, support.lower, support.upper, support.mass))
+    still, mass, lower, upper, exact = jax.lax.stop_gradient(
+        (eq, mass, support.lower, support.upper, support.mass)
+    )
     ends = jnp.sum(support.rounding * jnp.stack([lower, upper], axis=1), axis=1) / (upper - lower)
     error = jnp.where(size > 0, (jnp.abs(mass / exact - 1.0) + ends) * size + error, 0.0)
-    return drop, jax.lax.stop_gradient(error + (4 * EPS + still.accuracy) * jnp.sum(jnp.abs(moved), axis=1))
+    return drop, jax.lax.stop_gradient(
+        error + (4 * EPS + still.accuracy) * jnp.sum(jnp.abs(moved), axis=1)
+    )
 
 
 @jax.jit
@@ -235,12 +263,16 @@ def cells_of(series: Series) -> tuple[Any, Any]:
 
 @partial(jax.jit, static_argnames="polish")
 def quantile_at(eq: Equations, support: Support, series: Series, u: Any, *, polish: bool) -> Any:
-    """Inverse of the distribution; `polish` adds two Newton steps with the exact distribution and density."""
+    """Inverse of the distribution; `polish` adds two Newton steps with the exact distribution and
+    density.
+    """
     below, slope = cells_of(series)
     mass = series.mass
     start = eq.atom_mass + jnp.cumsum(mass) - mass
     scale = (mass / below[:, -1])[:, None]
-    table = jnp.where(series.exists[:, None], start[:, None] + scale * below, 2.0).ravel()  # ascending over all pieces
+    table = jnp.where(
+        series.exists[:, None], start[:, None] + scale * below, 2.0
+    ).ravel()  # ascending over all pieces
     slopes = (scale * slope).ravel() / FINE
     last = jnp.maximum(jnp.sum(series.exists) - 1, 0)
     lower, upper = series.edges(support)
@@ -263,7 +295,9 @@ def quantile_at(eq: Equations, support: Support, series: Series, u: Any, *, poli
             return jnp.where(hermite < u, x, low), jnp.where(hermite < u, high, x)
 
         low, high = jax.lax.fori_loop(0, 45, bisect, (0.0, 1.0))
-        place_at = lambda t: place(lower[i], upper[i], np.pi * series.begin[i] + series.span[i] * t)[0]
+        place_at = lambda t: place(
+            lower[i], upper[i], np.pi * series.begin[i] + series.span[i] * t
+        )[0]
         zeta = place_at((j + (low + high) / 2) / FINE)
         if polish:
             zeta = jax.lax.fori_loop(0, 2, lambda _, z: towards(eq, support, z, u), zeta)

@@ -1,7 +1,9 @@
-r"""The spectrum of U: bulks and atom with exact masses, density, distribution, quantiles, moments, samples.
+r"""The spectrum of U: bulks and atom with exact masses, density, distribution, quantiles, moments,
+samples.
 
-Edges come from ``rfspec.spectra.edges``, their contents and values at points from ``rfspec.spectra.support``,
-quantiles, moments and samples from the series of ``rfspec.spectra.series``.
+Edges come from ``rfspec.spectra.edges``, their contents and values at points from
+``rfspec.spectra.support``, quantiles, moments and samples from the series of
+``rfspec.spectra.series``.
 """
 
 from __future__ import annotations
@@ -35,11 +37,11 @@ FEW_BULKS, MANY_EIGENVALUES = 4, 64  # and where room is dear, for fewer at firs
 class Bulk(NamedTuple):
     """An interval of the support.
 
-    `lower`, `upper`: its edges. `mass`: its share of the eigenvalues, exact to rounding relative to itself.
-    `loss_drop`: by how much training its modes for ever, under the model's weight decay, lowers the train loss, with
-    the estimated absolute error `loss_drop_error`. `part`: population, sample, satellite, draws (below these, with
-    finitely many draws of the noise), or several joined by "+" where they have merged; None inside a JAX
-    transformation.
+    `lower`, `upper`: its edges. `mass`: its share of the eigenvalues, exact to rounding relative to
+    itself. `loss_drop`: by how much training its modes for ever, under the model's weight decay,
+    lowers the train loss, with the estimated absolute error `loss_drop_error`. `part`: population,
+    sample, satellite, draws (below these, with finitely many draws of the noise), or several joined
+    by "+" where they have merged; None inside a JAX transformation.
     """
 
     lower: Any
@@ -60,9 +62,10 @@ class Atom(NamedTuple):
 class Spectrum(eqx.Module):
     r"""The limiting spectrum of the feature correlation matrix U of a model.
 
-    Made by ``rf.spectrum(model)``. All methods take and return arrays of any one shape. Inside a JAX
-    transformation, where the number of bulks cannot be known, `edges` and `bulks` are padded with NaN. The arrays
-    behind them always are, so that `jax_debug_nans` has to be off for a spectrum: ``with jax.debug_nans(False)``.
+    Made by ``rf.spectrum(model)``. All methods take and return arrays of any one shape. Inside a
+    JAX transformation, where the number of bulks cannot be known, `edges` and `bulks` are padded
+    with NaN. The arrays behind them always are, so that `jax_debug_nans` has to be off for a
+    spectrum: ``with jax.debug_nans(False)``.
 
     Attributes
     ----------
@@ -91,7 +94,9 @@ class Spectrum(eqx.Module):
     def edges(self) -> Any:
         """Edges of the bulks, ascending, shape [2B]; relative errors are in `edge_error`."""
         support = open_ends(self.equations, self.support)
-        lower, upper, location = (on_host(a) for a in (support.lower, support.upper, self.atom.location))
+        lower, upper, location = (
+            on_host(a) for a in (support.lower, support.upper, self.atom.location)
+        )
         ends = (np if concrete(lower) else jnp).stack([lower, upper], axis=1)
         return location + ends[: self.count].ravel()
 
@@ -104,20 +109,28 @@ class Spectrum(eqx.Module):
     def bulks(self) -> tuple[Bulk, ...]:
         """The bulks in ascending order."""
         edges, labels = self.edges, self._labels()
-        mass, drop, error = (on_host(a) for a in (self.support.mass, self.support.drop, self.support.drop_error))
+        mass, drop, error = (
+            on_host(a) for a in (self.support.mass, self.support.drop, self.support.drop_error)
+        )
         return tuple(
-            Bulk(edges[2 * i], edges[2 * i + 1], mass[i], drop[i], labels[i], error[i]) for i in range(self.count)
+            Bulk(edges[2 * i], edges[2 * i + 1], mass[i], drop[i], labels[i], error[i])
+            for i in range(self.count)
         )
 
     def _labels(self) -> list[str | None]:
         """The parts that each bulk bears."""
         holds = self.parts.holds
-        if not concrete(holds):  # under jax.grad the values are known once the derivative is dropped
+        if not concrete(
+            holds
+        ):  # under jax.grad the values are known once the derivative is dropped
             holds = jax.lax.stop_gradient(holds)
         if not concrete(holds):
             return [None] * self.count
         rows = np.asarray(holds).T[: self.count]
-        return ["+".join(p for p, held in zip((*PARTS, BELOW), row, strict=True) if held) for row in rows]
+        return [
+            "+".join(p for p, held in zip((*PARTS, BELOW), row, strict=True) if held)
+            for row in rows
+        ]
 
     @property
     def separated(self) -> Any:
@@ -130,25 +143,28 @@ class Spectrum(eqx.Module):
         """Why the parts are not separated; empty where they are."""
         merged = [b for b in self.bulks if b.part and "+" in b.part]
         return "; ".join(
-            f"{b.part.replace('+', ' and ')} have merged in [{float(b.lower):.6g}, {float(b.upper):.6g}]"
+            f"{b.part.replace('+', ' and ')} have merged in [{float(b.lower):.6g}, "
+            f"{float(b.upper):.6g}]"
             for b in merged
             if b.part
         )
 
     @property
     def error(self) -> Any:
-        """Estimated error of the distribution behind `quantile`, `moment` and `sample`, in total mass.
+        """Estimated error of the distribution behind `quantile`, `moment` and `sample`,
+        in total mass.
 
-        The difference between each bulk's integrated density and its mass, an exact sum of ranks and weights, which
-        would show a missed edge; and the size of the last terms of the series.
+        The difference between each bulk's integrated density and its mass, an exact sum of ranks
+        and weights, which would show a missed edge; and the size of the last terms of the series.
         """
         return on_host(self.series.error).sum()
 
     def density(self, x: Any) -> Any:
         """Density of the continuous part at x (the atom apart).
 
-        The relative error inside a bulk is near 1e-13, and grows as s²/(x - s²) next to the atom, where a double
-        x does not say how far from it it is; ``rf.solve(model, x).error`` tells, times |q|/Im q.
+        The relative error inside a bulk is near 1e-13, and grows as s²/(x - s²) next to the atom,
+        where a double x does not say how far from it it is; ``rf.solve(model, x).error`` tells,
+        times |q|/Im q.
         """
         enter()
         return at_points(partial(density_at, self.equations, self.support), _real("x", x))
@@ -179,17 +195,21 @@ class Spectrum(eqx.Module):
             raise ValueError(f"k must be an integer, got {k!r}") from e
         unbounded = self.equations.unbounded
         if k > 1 and concrete(unbounded) and unbounded:
-            raise NotImplementedError(f"moments of a spectrum without an upper edge are known for k ≤ 1 only, got {k}")
+            raise NotImplementedError(
+                f"moments of a spectrum without an upper edge are known for k ≤ 1 only, got {k}"
+            )
         moment = moment_of(self.support, self.atom, self.series, k)
         if k < 1:
             return moment
-        return namespace(unbounded, moment).where(unbounded, self.equations.mean if k == 1 else np.nan, moment)
+        return namespace(unbounded, moment).where(
+            unbounded, self.equations.mean if k == 1 else np.nan, moment
+        )
 
     def stieltjes(self, z: Any) -> Any:
         """q(z) = ∫ dν(λ)/(λ - z) for z off the support.
 
-        Raises a ValueError where a real z lies on the support or the atom, a ConvergenceError where the
-        solver fails; ``rf.solve`` gives the limit on the support.
+        Raises a ValueError where a real z lies on the support or the atom, a ConvergenceError where
+        the solver fails; ``rf.solve`` gives the limit on the support.
         """
         enter()
         z = complex_array(z)
@@ -209,7 +229,8 @@ class Spectrum(eqx.Module):
         on |= (x == float(self.atom.location)) & (float(self.atom.mass) > 0)
         if np.any(on):
             raise ValueError(
-                f"z must lie off the support {_intervals(edges)} and the atom, got {x[on].ravel()[0]:.12g} on it; "
+                f"z must lie off the support {_intervals(edges)} and the atom, got "
+                f"{x[on].ravel()[0]:.12g} on it; "
                 "rf.solve gives the limit from above"
             )
 
@@ -220,13 +241,18 @@ class Spectrum(eqx.Module):
         return self._quantiles(u, polish=False)
 
     def _quantiles(self, u: Any, *, polish: bool) -> Any:
-        return at_points(partial(quantile_at, self.equations, self.support, self.series, polish=polish), u)
+        return at_points(
+            partial(quantile_at, self.equations, self.support, self.series, polish=polish), u
+        )
 
     def __repr__(self) -> str:
         if not concrete(self.support.count):
             return "Spectrum(traced)"
-        bulks = ", ".join(f"{b.part} [{float(b.lower):.6g}, {float(b.upper):.6g}]" for b in self.bulks)
-        return f"Spectrum({bulks}; atom of mass {float(self.atom.mass):.6g} at {float(self.atom.location):.6g})"
+        bulks = ", ".join(
+            f"{b.part} [{float(b.lower):.6g}, {float(b.upper):.6g}]" for b in self.bulks
+        )
+        mass, place = float(self.atom.mass), float(self.atom.location)
+        return f"Spectrum({bulks}; atom of mass {mass:.6g} at {place:.6g})"
 
 
 def spectrum(model: RandomFeatureModel) -> Spectrum:
@@ -242,12 +268,14 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     Returns
     -------
     Spectrum
-        ``.edges .bulks .atom .parts .separated .density .cdf .quantile .moment .stieltjes .sample .error``.
+        ``.edges .bulks .atom .parts .separated .density .cdf .quantile .moment .stieltjes .sample
+            .error``.
 
     Raises
     ------
     ConvergenceError
-        If an edge or a bulk could not be found (inside of JAX transformations `.failed` is set instead).
+        If an edge or a bulk could not be found (inside of JAX transformations `.failed` is set
+        instead).
 
     Notes
     -----
@@ -270,14 +298,17 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
         result = eqx.tree_at(lambda r: (r.support, r.series), result, (support, series))
     if bool(result.failed) or hole:
         raise ConvergenceError(
-            f"the edges of the spectrum of {model} could not all be found; two of them may be closer than "
+            f"the edges of the spectrum of {model} could not all be found; two of them may be "
+            "closer than "
             "double precision resolves: move a parameter a little"
         )
     return result
 
 
 def _room(eq: Equations, count: Any) -> int:
-    """For how many bulks there is room in arrays, one of few numbers, so that models share compilations."""
+    """For how many bulks there is room in arrays, one of few numbers,
+    so that models share compilations.
+    """
     room = FEW_BULKS if concrete(count) and eq.values.size > MANY_EIGENVALUES else MOST_BULKS
     while concrete(count) and room < int(count):
         room *= 2
@@ -289,7 +320,7 @@ _search = jax.jit(search_support)
 
 @partial(jax.jit, static_argnames="bulks")
 def _spectrum(eq: Equations, search: Search, *, bulks: int) -> tuple[Any, ...]:
-    """All fields of a Spectrum but its model and equations, so that models share one compilation."""
+    """All fields of a Spectrum but model and equations, so that models share one compilation."""
     edges = find_edges(eq, search, bulks=bulks)
     exists = ~jnp.isnan(edges.lower)
     known = lambda a, other: jnp.where(exists, a, other)

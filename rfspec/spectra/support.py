@@ -1,6 +1,8 @@
-"""The support with the masses of its bulks, the parts they belong to, and what is computed on it point by point.
+"""The support with the masses of its bulks, the parts they belong to,
+and what is computed on it point by point.
 
-Density and distribution function are solved for at each point asked for, to nearly full precision wherever it is.
+Density and distribution function are solved for at each point asked for, to nearly full precision
+wherever it is.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ ON_EDGE = 8 * EPS  # of its place
 
 
 class Support(NamedTuple):
-    """Bulks in ascending order, in ζ, padded with NaN: edges; what rounding leaves open of each, relative; exact
-    masses; train-loss drops with errors; how many.
+    """Bulks in ascending order, in ζ, padded with NaN: edges; what rounding leaves open of each,
+    relative; exact masses; train-loss drops with errors; how many.
     """
 
     lower: Any
@@ -40,7 +42,8 @@ class PartEdges(NamedTuple):
 
     An edge is NaN where a part does not exist (its mass is then 0) or has merged.
 
-    `holds`: which bulks hold some of each of these, and of the differences of draws below them, [part, bulk].
+    `holds`: which bulks hold some of each of these, and of the differences of draws below them,
+        [part, bulk].
     """
 
     lower: Any
@@ -50,12 +53,19 @@ class PartEdges(NamedTuple):
 
 
 def masses_and_parts(eq: Equations, edges: Edges) -> tuple[Any, PartEdges]:
-    """Masses of the bulks, and the parts that these belong to, by counting the ranks above every gap."""
-    total, dividing = jax.lax.stop_gradient(eq.total)[None], jnp.concatenate([eq.dividing, eq.total[None]])
+    """Masses of the bulks, and the parts that these belong to,
+    by counting the ranks above every gap.
+    """
+    total, dividing = (
+        jax.lax.stop_gradient(eq.total)[None],
+        jnp.concatenate([eq.dividing, eq.total[None]]),
+    )
     levels = jnp.concatenate([total, edges.above, jnp.zeros_like(total)])
     exists = jnp.arange(levels.shape[0] - 1) < edges.count
     mass = jax.vmap(eq.excess)(levels[:-1], levels[1:]) / eq.psi_p
-    over = jax.lax.stop_gradient(jax.vmap(lambda a: jax.vmap(lambda b: eq.excess(a, b))(dividing))(levels))
+    over = jax.lax.stop_gradient(
+        jax.vmap(lambda a: jax.vmap(lambda b: eq.excess(a, b))(dividing))(levels)
+    )
     some = jax.vmap(eq.excess)(dividing[1:], dividing[:-1]) > 0
     below, above = over[:-1], over[1:]  # each bulk
     holds = exists[:, None] & some & (above[:, 1:] < 0) & (below[:, :-1] > 0)
@@ -67,16 +77,22 @@ def masses_and_parts(eq: Equations, edges: Edges) -> tuple[Any, PartEdges]:
         found = blank(eq.origin + jnp.where(exists, edges, 1.0)[place], ~jnp.any(hit, axis=1))
         return jnp.where(jnp.any(hit, axis=1) & jnp.isinf(opened[place]), jnp.inf, found)
 
-    parts = PartEdges(pick(ends, open_.lower, open_.lower), pick(begins, edges.upper, open_.upper), eq.parts, holds.T)
+    parts = PartEdges(
+        pick(ends, open_.lower, open_.lower),
+        pick(begins, edges.upper, open_.upper),
+        eq.parts,
+        holds.T,
+    )
     return jnp.where(exists, mass, jnp.nan), parts
 
 
 def blank(value: Any, missing: Any) -> Any:
-    """NaN where a number is missing, with NaN for its derivatives, and no trace of it in those of other numbers.
+    """NaN where a number is missing, with NaN for its derivatives,
+    and no trace of it in those of other numbers.
 
-    A constant NaN would have the derivative 0, and a factor NaN would make NaN of the 0 that stands in reverse mode for
-    what nobody asked for. Here it is ∞ - ∞, by an overflow that 0 survives; along two paths, for reverse mode adds what
-    comes back to one.
+    A constant NaN would have the derivative 0, and a factor NaN would make NaN of the 0 that stands
+    in reverse mode for what nobody asked for. Here it is ∞ - ∞, by an overflow that 0 survives;
+    along two paths, for reverse mode adds what comes back to one.
     """
     large = jnp.where(missing, 1e300, 1.0)
     return value + (value * large * large - value * large * large)
@@ -85,7 +101,8 @@ def blank(value: Any, missing: Any) -> Any:
 def depth(support: Support, zeta: Any) -> tuple[Any, Any]:
     """Whether ζ is inside a bulk, and its distance to the ends of that bulk.
 
-    What is no further from an edge than the edge's own rounding is on it: the equations are singular there.
+    What is no further from an edge than the edge's own rounding is on it: the equations are
+    singular there.
     """
     left, right = zeta - support.lower, support.upper - zeta
     inside = (left > ON_EDGE * zeta) & (right > ON_EDGE * zeta)

@@ -30,7 +30,13 @@ _TABLE = {
 
 def constants_table(
     ts: Any,
-    activations: Sequence[str | Callable[[Any], Any] | Activation] = ("tanh", "erf", "sin", "relu", "gelu"),
+    activations: Sequence[str | Callable[[Any], Any] | Activation] = (
+        "tanh",
+        "erf",
+        "sin",
+        "relu",
+        "gelu",
+    ),
     covariance: Covariance | None = None,
 ) -> xarray.Dataset:
     r"""Constants of the Gaussian equivalent over the diffusion time, for several activations.
@@ -47,13 +53,14 @@ def constants_table(
     Returns
     -------
     xarray.Dataset
-        ``mu0 mu1 kappa2 b2 v2 s2 gamma2 error`` over the dimensions (activation, t), each with `long_name` and `units`
-        (activations are dimensionless, "data" is the unit of x).
+        ``mu0 mu1 kappa2 b2 v2 s2 gamma2 error`` over the dimensions (activation, t), each with
+        `long_name` and `units` (activations are dimensionless, "data" is the unit of x).
 
     Raises
     ------
     ValueError
-        If a time or an activation is refused by ``rf.RandomFeatureModel``, or two activations share a name.
+        If a time or an activation is refused by ``rf.RandomFeatureModel``, or two activations share
+        a name.
 
     Examples
     --------
@@ -66,11 +73,16 @@ def constants_table(
 
     times = real_array("ts", ts, "a one-dimensional array of times greater than 0")
     if times.ndim != 1 or not times.size:
-        raise ValueError(f"ts must be a one-dimensional array of times greater than 0, got shape {times.shape}")
+        raise ValueError(
+            f"ts must be a one-dimensional array of times greater than 0, got shape {times.shape}"
+        )
     sigmas = [as_activation(activation) for activation in activations]
     names = [sigma.name for sigma in sigmas]
     if len(set(names)) < len(names) or not names:
-        raise ValueError(f"activations must have different names (rf.Activation(f, name=...) gives one), got {names}")
+        raise ValueError(
+            "activations must have different names (rf.Activation(f, name=...) gives one), got "
+            f"{names}"
+        )
     white = None if covariance is None else Isotropic(covariance.trace)
     table = np.empty((len(_TABLE), len(names), times.size))
     for i, sigma in enumerate(sigmas):

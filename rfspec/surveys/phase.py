@@ -1,7 +1,9 @@
-r"""Phase diagrams over (t, ψ_p, ψ_n): losses at given training times, timescales by every rule, stopping, regions.
+r"""Phase diagrams over (t, ψ_p, ψ_n): losses at given training times, timescales by every rule,
+stopping, regions.
 
-Cells are independent. They are computed in small batches (``cells``), so that one hard cell does not hold up the
-others; what is done is kept on disk, chunk by chunk of batches. ``phase_dataset`` says what the outputs are.
+Cells are independent. They are computed in small batches (``cells``), so that one hard cell does
+not hold up the others; what is done is kept on disk, chunk by chunk of batches. ``phase_dataset``
+says what the outputs are.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ def phase_diagram(
     Parameters
     ----------
     psi_p, psi_n : array, shapes (P,), (N,)
-        Ratios p/d and n/d, any order; a cell at which one is not a finite number above 0 is flagged and stays NaN.
+        Ratios p/d and n/d, any order; a cell at which one is not a finite number above 0 is flagged
+        and stays NaN.
     t : float or array, shape (T,)
         Diffusion times of the Ornstein-Uhlenbeck process; or give `process`.
     tau : float or array, shape (K,), optional
@@ -73,17 +76,19 @@ def phase_diagram(
     Returns
     -------
     xarray.Dataset
-        Dimensions t (of an array), psi_p, psi_n, and tau (of an array), rule ("paper", "spectrum", "loss"), part. At
-        each τ: train, test, gap (L_gen), score_error, region. Per model: tau_star, train_star, test_star,
-        score_error_star, window_lower, window_upper, train_limit, test_limit; tau_gen and tau_mem by rule,
-        tau_satellite; merged by part, separated; error (of the losses, absolute), tau_star_error, tau_mem_error (of
-        the rule "loss"), window_lower_error, window_upper_error (all four relative), status.
-        Units, flags with their meanings, the rules of the regions and the origin of the numbers are attributes.
+        Dimensions t (of an array), psi_p, psi_n, and tau (of an array), rule ("paper", "spectrum",
+        "loss"), part. At each τ: train, test, gap (L_gen), score_error, region. Per model:
+        tau_star, train_star, test_star, score_error_star, window_lower, window_upper, train_limit,
+        test_limit; tau_gen and tau_mem by rule, tau_satellite; merged by part, separated; error (of
+        the losses, absolute), tau_star_error, tau_mem_error (of the rule "loss"),
+        window_lower_error, window_upper_error (all four relative), status. Units, flags with their
+        meanings, the rules of the regions and the origin of the numbers are attributes.
 
     Raises
     ------
     ValueError
-        If a grid is empty or not numeric, a τ is negative or NaN, or another argument is out of range.
+        If a grid is empty or not numeric, a τ is negative or NaN, or another argument is out of
+        range.
 
     Notes
     -----
@@ -101,12 +106,19 @@ def phase_diagram(
     rows, columns = _grid("psi_p", psi_p), _grid("psi_n", psi_n)
     if process is None:
         times = _grid("t", t if t is None or np.ndim(t) else [t])
-        templates = [RandomFeatureModel(1.0, 1.0, x, **known) if _inside(x) else None for x in times]
+        templates = [
+            RandomFeatureModel(1.0, 1.0, x, **known) if _inside(x) else None for x in times
+        ]
     else:
-        templates, times = [RandomFeatureModel(1.0, 1.0, t, process=process, **known)], np.array([np.nan])
+        templates, times = (
+            [RandomFeatureModel(1.0, 1.0, t, process=process, **known)],
+            np.array([np.nan]),
+        )
     budgets = training_times(np.inf if tau is None else tau)
     if np.ndim(budgets) > 1:
-        raise ValueError(f"tau must be a number or a list of them, got an array of shape {np.shape(budgets)}")
+        raise ValueError(
+            f"tau must be a number or a list of them, got an array of shape {np.shape(budgets)}"
+        )
     settings = (real_scalar("tolerance", tolerance, above=0.0), share("threshold", threshold))
 
     axes = Axes(times, rows, columns, np.ravel(budgets))
@@ -122,19 +134,39 @@ def phase_diagram(
     def once(i: int) -> Mapping[str, Any]:
         place: np.ndarray = np.array(chunks[i])
         eq, spectral, pace = bases[place[0, 0]]
-        found = computed(Shared(eq, spectral, pace, *settings), axes.tau, rows[place[:, 1]], columns[place[:, 2]])
+        found = computed(
+            Shared(eq, spectral, pace, *settings), axes.tau, rows[place[:, 1]], columns[place[:, 2]]
+        )
         return {"place": place, **outputs_of(found)}
 
     def bar(order: Iterable[int]) -> Any:
-        shown = tqdm(order, desc="phase diagram", unit=f"×{CHUNK} cells", disable=not progress, leave=False, delay=1.0)
+        shown = tqdm(
+            order,
+            desc="phase diagram",
+            unit=f"×{CHUNK} cells",
+            disable=not progress,
+            leave=False,
+            delay=1.0,
+        )
         return shown
 
-    identity = fingerprint([m and signature(m) for m in templates], rows, columns, budgets, *settings)
+    identity = fingerprint(
+        [m and signature(m) for m in templates], rows, columns, budgets, *settings
+    )
     found = resumed(len(chunks), once, Checkpoint(checkpoint, identity), bar)
     table = table_of(axes, found)
-    scores = np.array([[np.nan, np.nan] if m is None else score_error(m, jnp.array([0.0, 1.0])) for m in templates])
+    scores = np.array(
+        [
+            [np.nan, np.nan] if m is None else score_error(m, jnp.array([0.0, 1.0]))
+            for m in templates
+        ]
+    )
     model = next((m for m in templates if m is not None), None)
-    attributes = {"model": repr(model), "tolerance": float(settings[0]), "threshold": float(settings[1])}
+    attributes = {
+        "model": repr(model),
+        "tolerance": float(settings[0]),
+        "threshold": float(settings[1]),
+    }
     diagram = dataset(table, axes, scores, attributes)
     if process is not None:
         diagram = diagram.isel(t=0, drop=True)

@@ -1,4 +1,6 @@
-"""Phase diagrams as datasets: what was found in every cell, under names, with units, flags and their meanings."""
+"""Phase diagrams as datasets: what was found in every cell, under names, with units,
+flags and their meanings.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +34,14 @@ REGIONS = (
 )
 RULE = (
     "Nothing to learn where no training time has a smaller test loss than none, tau_star = 0. "
-    "Elsewhere, with the window [lower, upper] of training times at which L_test exceeds its minimum by at most the "
-    "tolerance: not yet trained where tau < lower; generalisation by early stopping where lower <= tau <= upper < inf; "
-    "memorisation where tau > upper; architectural regularisation where tau >= lower and upper = inf, that is "
-    "L_test(inf) <= min L_test + tolerance. The line between the second and the third is tau = upper, the line around "
+    "Elsewhere, with the window [lower, upper] of training times at which L_test exceeds its "
+    "minimum by at most the "
+    "tolerance: not yet trained where tau < lower; generalisation by early stopping where lower "
+    "<= tau <= upper < inf; "
+    "memorisation where tau > upper; architectural regularisation where tau >= lower and upper = "
+    "inf, that is "
+    "L_test(inf) <= min L_test + tolerance. The line between the second and the third is tau = "
+    "upper, the line around "
     "the fourth is where upper becomes infinite; interpolation is the line p = n."
 )
 TIME = {"units": "1", "note": "training time tau = k eta / d^2"}
@@ -46,7 +52,9 @@ ACCURATE = 1e-6  # error of the losses above which a cell is flagged
 
 
 class Output(NamedTuple):
-    """One output of a diagram: how it follows from cells, the axis that it has beside those of the grid, attributes."""
+    """One output of a diagram: how it follows from cells,
+    the axis that it has beside those of the grid, attributes.
+    """
 
     of: Callable[[Cells], np.ndarray]
     axis: str
@@ -54,13 +62,21 @@ class Output(NamedTuple):
 
 
 def _flags(meanings: tuple[str, ...]) -> dict[str, Any]:
-    return {"units": "1", "flag_values": list(range(len(meanings))), "flag_meanings": "; ".join(meanings)}
+    return {
+        "units": "1",
+        "flag_values": list(range(len(meanings))),
+        "flag_meanings": "; ".join(meanings),
+    }
 
 
 def _by_rule(exact: int, by_loss: Callable[[Cells], np.ndarray]) -> Callable[[Cells], np.ndarray]:
-    """A time by every rule: relaxation at the edges of a part, of Theorem 3.2 and exact, and what losses say."""
+    """A time by every rule: relaxation at the edges of a part, of Theorem 3.2 and exact,
+    and what losses say.
+    """
     relaxed = lambda c, edge: 2.0 * c.unit / edge[:, exact]
-    return lambda c: np.stack([relaxed(c, c.paper), relaxed(c, c.lower), c.unit * by_loss(c)], axis=1)
+    return lambda c: np.stack(
+        [relaxed(c, c.paper), relaxed(c, c.lower), c.unit * by_loss(c)], axis=1
+    )
 
 
 def _time_error(which: int, c: Cells) -> np.ndarray:
@@ -81,9 +97,13 @@ OUTPUTS: dict[str, Output] = {
     "tau_mem": Output(_by_rule(1, lambda c: c.stop.onset), "rule", TIME),
     "tau_satellite": Output(lambda c: 2.0 * c.unit / c.lower[:, 2], "", TIME),
     "merged": Output(lambda c: c.merged, "part", _flags(("has edges of its own", "merged"))),
-    "error": Output(lambda c: c.worst, "", {**LOSS, "long_name": "estimated absolute error of the losses"}),
+    "error": Output(
+        lambda c: c.worst, "", {**LOSS, "long_name": "estimated absolute error of the losses"}
+    ),
     **{
-        f"{name}_error": Output(partial(_time_error, i), "", {**RELATIVE, "long_name": f"relative error of {meaning}"})
+        f"{name}_error": Output(
+            partial(_time_error, i), "", {**RELATIVE, "long_name": f"relative error of {meaning}"}
+        )
         for i, name, meaning in (
             (0, "tau_star", "tau_star"),
             (1, "window_lower", "window_lower"),
@@ -91,7 +111,9 @@ OUTPUTS: dict[str, Output] = {
             (3, "tau_mem", "tau_mem, loss"),
         )
     },
-    "status": Output(lambda c: np.where(c.worst < ACCURATE, np.where(c.found, 0, 2), 3), "", _flags(STATUS)),
+    "status": Output(
+        lambda c: np.where(c.worst < ACCURATE, np.where(c.found, 0, 2), 3), "", _flags(STATUS)
+    ),
 }
 EMPTY = {"merged": np.int8(0), "status": np.int8(1)}  # of a cell outside the theory; else NaN
 GRID = ("t", "psi_p", "psi_n")
@@ -112,11 +134,14 @@ def outputs_of(cells: Cells) -> dict[str, np.ndarray]:
 
 
 def table_of(axes: Axes, found: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Outputs in their places, arrays [t, psi_p, psi_n, ...]; cells outside of the theory are NaN, with status 1."""
+    """Outputs in their places, arrays [t, psi_p, psi_n, ...]; cells outside of the theory are NaN,
+    with status 1.
+    """
     shape = (axes.t.size, axes.psi_p.size, axes.psi_n.size)
     more = {"": (), "tau": (axes.tau.size,), "rule": (len(RULES),), "part": (len(PARTS),)}
     table: dict[str, np.ndarray] = {
-        name: np.full((*shape, *more[output.axis]), EMPTY.get(name, np.nan)) for name, output in OUTPUTS.items()
+        name: np.full((*shape, *more[output.axis]), EMPTY.get(name, np.nan))
+        for name, output in OUTPUTS.items()
     }
     for chunk in found:
         at = tuple(chunk["place"].T)
@@ -128,7 +153,9 @@ def table_of(axes: Axes, found: Iterable[Mapping[str, np.ndarray]]) -> dict[str,
 def dataset(
     table: Mapping[str, np.ndarray], axes: Axes, score_of: np.ndarray, attributes: Mapping[str, Any]
 ) -> xarray.Dataset:
-    """All of it with names, units and meanings; `score_of`: E_score of the test losses 0 and 1 at each t."""
+    """All of it with names, units and meanings; `score_of`:
+    E_score of the test losses 0 and 1 at each t.
+    """
     import xarray
 
     here, codes = (*GRID, "tau"), table["status"]
@@ -141,8 +168,16 @@ def dataset(
         "gap": (here, gap, {**LOSS, "long_name": "generalisation gap L_test - L_train"}),
         "score_error": (here, score(table["test"]), {**SCORE, "long_name": "E_score"}),
         "region": (here, _regions(table, axes.tau), {**_flags(REGIONS), "rule": RULE}),
-        "score_error_star": (GRID, score(table["test_star"]), {**SCORE, "long_name": "min over tau of E_score"}),
-        "separated": (GRID, ((codes == 0) & ~table["merged"].any(-1)).astype(np.int8), _flags(("no", "yes"))),
+        "score_error_star": (
+            GRID,
+            score(table["test_star"]),
+            {**SCORE, "long_name": "min over tau of E_score"},
+        ),
+        "separated": (
+            GRID,
+            ((codes == 0) & ~table["merged"].any(-1)).astype(np.int8),
+            _flags(("no", "yes")),
+        ),
     }
     coordinates = {
         "t": ("t", axes.t, {"units": "1", "long_name": "diffusion time"}),
@@ -154,7 +189,8 @@ def dataset(
     }
     origin = {
         "title": "Phase diagram of random-feature score models of diffusion",
-        "source": f"rfspec {version('rfspec')}, jax {jax.__version__}, {jax.devices()[0].device_kind}",
+        "source": f"rfspec {version('rfspec')}, jax {jax.__version__}, "
+        f"{jax.devices()[0].device_kind}",
         "reference": "arXiv 2505.17638; exact losses from two-point functions are beyond it",
     }
     return xarray.Dataset(found | derived, coordinates, {**origin, **attributes})

@@ -1,7 +1,8 @@
-r"""What the theory says of a data set: its covariance, when to stop training on it, and how far that is to be believed.
+r"""What the theory says of a data set: its covariance, when to stop training on it,
+and how far that is to be believed.
 
-The theory knows data by n, d and the eigenvalues of their covariance alone, as if they were Gaussian. Where they are
-not, a held-out part of them tells by how much it is off.
+The theory knows data by n, d and the eigenvalues of their covariance alone, as if they were
+Gaussian. Where they are not, a held-out part of them tells by how much it is off.
 """
 
 from __future__ import annotations
@@ -27,15 +28,17 @@ from ..training.timescales import RULES, Timescales, timescales
 NODES = 32  # on the digits the best time of all 62 eigenvalues to 11 digits
 AROUND = np.geomspace(1e-2, 1e4, 25)  # training times shown, in units of the best one
 FINE = 200
-EXACT = 1e-6  # of the sampled matrices: far below what one draw of them fluctuates by, and quicker with relu
+# of the sampled matrices: far below what one draw of them fluctuates by, and quicker with relu
+EXACT = 1e-6
 FLAT = 1e-10  # depth of a measured minimum below which it is rounding
 
 
 class Sigma(NamedTuple):
     """Eigenvalues of a covariance in five numbers.
 
-    `trace`: Tr Σ/d. `largest`, `smallest`: of the eigenvalues, the latter of those above 0. `rank`: how many those are.
-    `condition`: largest/smallest. `effective_rank`: (Tr Σ)²/Tr Σ², between 1 and d.
+    `trace`: Tr Σ/d. `largest`, `smallest`: of the eigenvalues, the latter of those above 0. `rank`:
+    how many those are. `condition`: largest/smallest. `effective_rank`: (Tr Σ)²/Tr Σ², between 1
+    and d.
     """
 
     trace: float
@@ -81,11 +84,15 @@ class Prediction(NamedTuple):
     @property
     def more(self) -> int | None:
         """Samples that the wider window needs beyond the n there are; below 0 where fewer do."""
-        return None if self.wider is None else int(np.ceil(self.wider.value * self.d - 1e-6)) - self.n
+        return (
+            None if self.wider is None else int(np.ceil(self.wider.value * self.d - 1e-6)) - self.n
+        )
 
     @property
     def tau(self) -> np.ndarray:
-        """Training times worth looking at: six decades about the best one, or about the paper's τ_gen without one."""
+        """Training times worth looking at: six decades about the best one,
+        or about the paper's τ_gen without one.
+        """
         center = float(self.stop.tau)
         return AROUND * (center if 0 < center < np.inf else float(self.times["paper"].tau_gen))
 
@@ -98,7 +105,8 @@ class HeldOut(NamedTuple):
     prediction : Prediction
         From the training part alone.
     predicted, measured : LearningCurve
-        Losses of the theory, and of features trained on one part and tested on the other, at the same τ.
+        Losses of the theory, and of features trained on one part and tested on the other, at the
+        same τ.
     tau, test : float
         Measured best time, ∞ where the test loss falls to its limit, and the test loss there.
     measured_at_stop : float
@@ -140,7 +148,8 @@ def predict(
     t : float
         Diffusion time t > 0; or give `process`.
     shrinkage, trace, nodes
-        As for ``rf.FromData``; by default the eigenvalues are as they are, and compressed to 32. None keeps all.
+        As for ``rf.FromData``; by default the eigenvalues are as they are, and compressed to 32.
+        None keeps all.
     tolerance : float
         ε > 0 of the window, in units of the loss.
     wider : float
@@ -148,7 +157,8 @@ def predict(
     progress : bool
         Show a progress bar.
     **model
-        `process`, `activation`, `target`, `noise_draws`, `weight_decay` of ``rf.RandomFeatureModel``.
+        `process`, `activation`, `target`, `noise_draws`, `weight_decay` of
+        ``rf.RandomFeatureModel``.
 
     Returns
     -------
@@ -167,8 +177,8 @@ def predict(
     >>> import numpy as np, rfspec as rf
     >>> X = np.random.default_rng(0).normal(size=(80, 10)) * np.linspace(0.5, 1.5, 10)
     >>> found = rf.predict(X, psi_p=16.0, t=0.05, nodes=4)
-    >>> print(f"psi_n = {found.n / found.d:g}, stop at {found.stop.tau:.3g}, {found.more} more samples")
-    psi_n = 8, stop at 82, 62 more samples
+    >>> print(f"stop at {found.stop.tau:.3g}, {found.more} more samples")
+    stop at 82, 62 more samples
     """
     covariance = FromData(X, shrinkage, trace=trace)
     n, d = np.shape(X)
@@ -191,23 +201,33 @@ def predict(
             except ConvergenceError as e:
                 reasons[rule] = str(e)
             else:
-                reasons |= {rule: times[rule].reason} if rule == "spectrum" and times[rule].reason else {}
+                reasons |= (
+                    {rule: times[rule].reason} if rule == "spectrum" and times[rule].reason else {}
+                )
         tick("wider window")
         more, reason = _wider(of_data, stop, factor)
         reasons |= {"wider": reason} if reason else {}
     return Prediction(of_data, n, d, _sigma(covariance, d), times, stop, more, factor, reasons)
 
 
-def _wider(model: RandomFeatureModel, stop: EarlyStopping, factor: float) -> tuple[Required | None, str]:
+def _wider(
+    model: RandomFeatureModel, stop: EarlyStopping, factor: float
+) -> tuple[Required | None, str]:
     """ψ_n of the wider window, or why there is none."""
     if bool(stop.nothing_to_learn):
         return None, stop.advice
     if bool(stop.regularised):
         return None, "the window has no end: training may go on for ever"
     if not float(stop.window.lower) > 0:
-        return None, "the window has no beginning: the test loss never exceeds its minimum by the tolerance before it"
+        return (
+            None,
+            "the window has no beginning: the test loss never exceeds its minimum by the "
+            "tolerance before it",
+        )
     try:
-        return required(model, "n", for_window=factor * float(stop.width), tolerance=float(stop.tolerance)), ""
+        return required(
+            model, "n", for_window=factor * float(stop.width), tolerance=float(stop.tolerance)
+        ), ""
     except ValueError as e:
         return None, str(e)
 
@@ -215,12 +235,24 @@ def _wider(model: RandomFeatureModel, stop: EarlyStopping, factor: float) -> tup
 def _sigma(covariance: FromData, d: int) -> Sigma:
     values, weights = np.asarray(covariance.values), np.asarray(covariance.weights)
     some = values > 0
-    largest, smallest, trace = float(values.max()), float(values[some].min()), float(covariance.trace)
+    largest, smallest, trace = (
+        float(values.max()),
+        float(values[some].min()),
+        float(covariance.trace),
+    )
     rank = round(float(weights[some].sum()) * d)
-    return Sigma(trace, largest, smallest, rank, largest / smallest, d * trace**2 / float(weights @ values**2))
+    return Sigma(
+        trace,
+        largest,
+        smallest,
+        rank,
+        largest / smallest,
+        d * trace**2 / float(weights @ values**2),
+    )
 
 
-# ------------------------------------------------------------------------------------------------- held-out data
+# -------------------------------------------------------------------------------------------------
+# held-out data
 
 
 def held_out(
@@ -235,10 +267,11 @@ def held_out(
     progress: bool = False,
     **options: Any,
 ) -> HeldOut:
-    r"""The prediction from one part of the data beside random features trained on it and tested on the rest.
+    r"""The prediction from one part of the data beside random features trained on it and tested on
+    the rest.
 
-    The mean, the scale and the covariance are those of the training part, and ψ_n its size over d. One draw of
-    p = ψ_p d features is trained by exact gradient flow, with the noise integrated out.
+    The mean, the scale and the covariance are those of the training part, and ψ_n its size over d.
+    One draw of p = ψ_p d features is trained by exact gradient flow, with the noise integrated out.
 
     Parameters
     ----------
@@ -259,7 +292,8 @@ def held_out(
     Raises
     ------
     ValueError
-        As for ``rf.predict``, and if the parts are too small or the p×p matrices do not fit into memory.
+        As for ``rf.predict``, and if the parts are too small or the p×p matrices do not fit into
+        memory.
     """
     train, test = split(key, X, share, trace)
     with tqdm(total=3, desc="predict", disable=not progress, leave=False, delay=2.0) as bar:
@@ -270,7 +304,9 @@ def held_out(
         predicted = learning_curve(prediction.model, tau)
         bar.update(1)
         bar.set_description("random features")
-        matrices = sample(jax.random.split(key)[1], prediction.model, data=train, held_out=test, tolerance=EXACT)
+        matrices = sample(
+            jax.random.split(key)[1], prediction.model, data=train, held_out=test, tolerance=EXACT
+        )
         basis = eigenbasis(matrices)
         measured = gradient_flow(basis, predicted.tau)
         best, lowest, end = _best(basis)
@@ -286,7 +322,9 @@ def split(key: Any, X: Any, share: float, trace: float | None) -> tuple[np.ndarr
     if not share < 1:
         raise ValueError(f"share must be between 0 and 1, got {share}")
     if X.ndim != 2 or len(X) < 4:
-        raise ValueError(f"X must have at least four rows, two to train on and two to test, got shape {X.shape}")
+        raise ValueError(
+            f"X must have at least four rows, two to train on and two to test, got shape {X.shape}"
+        )
     n_test = min(max(2, round(share * len(X))), len(X) - 2)
     X = X[np.asarray(jax.random.permutation(jax.random.split(key)[0], len(X)))]
     train, test = X[n_test:], X[:n_test]
@@ -295,7 +333,9 @@ def split(key: Any, X: Any, share: float, trace: float | None) -> tuple[np.ndarr
 
 
 def _best(basis: Eigenbasis) -> tuple[float, float, float]:
-    """Place and value of the smallest test loss, on a grid over all times and finer ones inside it; its last value."""
+    """Place and value of the smallest test loss, on a grid over all times and finer ones inside it;
+    its last value.
+    """
     unit = float(basis.matrices.model.time_unit)
     values = np.asarray(basis.rates)
     smallest = max(float(values.min()), 1e-14 * float(values.max()))

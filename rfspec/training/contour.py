@@ -1,17 +1,21 @@
-r"""Functions of U as sums of resolvents: the contour around its spectrum on which a training method decays.
+r"""Functions of U as sums of resolvents: the contour around its spectrum on which a training method
+decays.
 
-A method that leaves the share r(λ) of a mode untrained has learnt A = -(1/β)√p Vᵀh(U), h(λ) = (1 - r(λ))/λ, and
+A method that leaves the share r(λ) of a mode untrained has learnt A = -(1/β)√p Vᵀh(U), h(λ) = (1 -
+r(λ))/λ, and
 
-    h(U) = (1/2πi)∮ r(z)/z (U - z)⁻¹ dz ≃ Σ_j [ w_j (U - z_j)⁻¹ + c.c. ],   Im z_j > 0,               (18)
+    h(U) = (1/2πi)∮ r(z)/z (U - z)⁻¹ dz ≃ Σ_j [ w_j (U - z_j)⁻¹ + c.c. ],   Im z_j > 0,         (18)
 
-around the spectrum and z = 0. Gradient flow has r = e^{-cz}, c = 2β²τ/ψ_p, and the parabola of Weideman and Trefethen
-(Math. Comp. 76, 1341, 2007), z = -S/c with S(θ) = N(0.1309 - 0.1194θ² + 0.25iθ), on whose N nodes the trapezoid rule
-errs by about 2.85^{-N}. At the beginning, cλ < 1/4 on the whole spectrum, h(z) itself is integrated along a circle: its
-weights are relatively accurate, and smooth in c down to c = 0.
+around the spectrum and z = 0. Gradient flow has r = e^{-cz}, c = 2β²τ/ψ_p, and the parabola of
+Weideman and Trefethen (Math. Comp. 76, 1341, 2007), z = -S/c with S(θ) = N(0.1309 - 0.1194θ² +
+0.25iθ), on whose N nodes the trapezoid rule errs by about 2.85^{-N}. At the beginning, cλ < 1/4 on
+the whole spectrum, h(z) itself is integrated along a circle: its weights are relatively accurate,
+and smooth in c down to c = 0.
 
-Steps of gradient descent and heavy ball have the root z_+ of their recurrence in place of e^{-cz/k}: with z_+ = ±e^{-w}
-and w = -S/k two parabolas surround the slow modes and those that overshoot, and meet where nothing is left of r; while
-few steps leave something everywhere, a circle |z_+| = const surrounds all of them.
+Steps of gradient descent and heavy ball have the root z_+ of their recurrence in place of
+e^{-cz/k}: with z_+ = ±e^{-w} and w = -S/k two parabolas surround the slow modes and those that
+overshoot, and meet where nothing is left of r; while few steps leave something everywhere, a circle
+|z_+| = const surrounds all of them.
 
 The end of training, c = ∞ or k = ∞, is no contour but the point z = 0, h(U) = U⁻¹
 (``rfspec.training.losses.limit``).
@@ -28,10 +32,13 @@ import jax.numpy as jnp
 import numpy as np
 
 RATE = 2.85  # the error of the parabola falls by this factor a node
-FINEST = 32  # nodes beyond which rounding, amplified by e^{0.13N}, grows faster than the error falls
+FINEST = (
+    32  # nodes beyond which rounding, amplified by e^{0.13N}, grows faster than the error falls
+)
 FEWER = 4  # nodes less, of the rule that the error is estimated by
 COARSE = 8  # nodes that tell a condition number
-EARLY = 0.25  # cλ of the fastest mode up to which a circle of RADIUS times the largest eigenvalue is used
+# cλ of the fastest mode up to which a circle of RADIUS times the largest eigenvalue is used
+EARLY = 0.25
 RADIUS = 4.0  # the error of the circle falls by this factor a node
 SPAN = 1.05  # Re w k/N at the ends of the parabola
 FEW_STEPS = 8  # up to here the parabola in w would leave |Im w| < π
@@ -41,7 +48,9 @@ LANES = 4
 
 
 class Contour(NamedTuple):
-    """Nodes z_j in the upper half plane and weights w_j of h(U) ≃ Σ_j [w_j (U - z_j)⁻¹ + c.c.], arrays [..., j]."""
+    """Nodes z_j in the upper half plane and weights w_j of h(U) ≃ Σ_j [w_j (U - z_j)⁻¹ + c.c.],
+    arrays [..., j].
+    """
 
     nodes: Any
     weights: Any
@@ -56,7 +65,8 @@ def nodes_for(tolerance: float) -> int:
 def _parabola(count: int) -> tuple[np.ndarray, np.ndarray]:
     """S and S'/(iN) at the nodes with Im S < 0, so that -S lies in the upper half plane.
 
-    The last node is repeated, with weight 0, up to a multiple of LANES: XLA is twice as slow without.
+    The last node is repeated, with weight 0, up to a multiple of LANES: XLA is twice as slow
+    without.
     """
     node = np.arange(-(-count // (2 * LANES)) * LANES)
     theta = -(2 * np.minimum(node, count // 2 - 1) + 1) * np.pi / count
@@ -65,7 +75,8 @@ def _parabola(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def flow(c: Any, top: Any, count: int, *, around: Any = None) -> Contour:
-    """Gradient flow, r(λ) = e^{-cλ} with 0 ≤ c < ∞ and λ ≤ top, on the `count` nodes of another c, `around`, if given.
+    """Gradient flow, r(λ) = e^{-cλ} with 0 ≤ c < ∞ and λ ≤ top, on the `count` nodes of another c,
+    `around`, if given.
 
     Differentiable in c, at c = 0 too.
     """
@@ -86,7 +97,9 @@ def _flowing(c: Any, place: Any, count: int) -> Contour:
 
 
 def _entire(c: Any, top: Any, count: int) -> Contour:
-    """A circle around all eigenvalues, on which h(z) = (1 - e^{-cz})/z itself is integrated; it serves all small c."""
+    """A circle around all eigenvalues, on which h(z) = (1 - e^{-cz})/z itself is integrated;
+    it serves all small c.
+    """
     node = np.arange(-(-count // (2 * LANES)) * LANES)
     z = RADIUS * top * np.exp(1j * np.pi * (2 * np.minimum(node, count // 2 - 1) + 1) / count)
     return Contour(z, jnp.where(node < count // 2, jnp.expm1(-c * z) / count, 0.0))
@@ -95,12 +108,16 @@ def _entire(c: Any, top: Any, count: int) -> Contour:
 def descent(c: Any, k: Any, count: int) -> Contour:
     """k steps of gradient descent, r(λ) = (1 - cλ)^k, for cλ < 2 on the whole spectrum.
 
-    `count` nodes on each of two parabolas or, for few steps, 2·count on a circle. Differentiable in c.
+    `count` nodes on each of two parabolas or, for few steps, 2·count on a circle. Differentiable in
+        c.
     """
     k = jnp.asarray(k, float)
     few = k <= FEW_STEPS
     many = jnp.where(few, FEW_STEPS + 1.0, k)
-    parabolas, circle = _parabolas(count, many, 0.0), _circle(2 * count, jnp.clip(k, 1.0, FEW_STEPS))
+    parabolas, circle = (
+        _parabolas(count, many, 0.0),
+        _circle(2 * count, jnp.clip(k, 1.0, FEW_STEPS)),
+    )
     extra = parabolas.log.size - circle.log.size
     circle = jax.tree.map(lambda a: jnp.pad(a, (0, extra), mode="edge"), circle)
     circle = circle._replace(step=circle.step * (np.arange(parabolas.log.size) < count))
@@ -110,9 +127,11 @@ def descent(c: Any, k: Any, count: int) -> Contour:
 
 
 def heavy_ball(c: float, k: int, mu: float, count: int) -> Contour:
-    """k steps with momentum μ in [0, 1), for cλ < 2(1 + μ) on the whole spectrum; known numbers k and μ.
+    """k steps with momentum μ in [0, 1), for cλ < 2(1 + μ) on the whole spectrum;
+    known numbers k and μ.
 
-    While μ^{k/2} is not small the modes that oscillate are untrained too, and the circle takes 8k nodes.
+    While μ^{k/2} is not small the modes that oscillate are untrained too, and the circle takes 8k
+    nodes.
     """
     if k == 0 or mu == 0:
         return descent(c, k, count)
@@ -121,7 +140,8 @@ def heavy_ball(c: float, k: int, mu: float, count: int) -> Contour:
     nodes = max(2 * FINEST, 1 << (8 * k - 1).bit_length())  # few sizes, few compilations
     if nodes > LARGEST_CIRCLE:
         raise ValueError(
-            f"momentum must be below {np.exp(-2 * SPAN * count / k):.6g} for {k} steps (or take at most "
+            f"momentum must be below {np.exp(-2 * SPAN * count / k):.6g} for {k} steps (or take "
+            "at most "
             f"{LARGEST_CIRCLE // 8} steps), got {mu!r}"
         )
     return Contour(*_on(_circle(nodes * count // FINEST, float(k)), c, k, mu))
@@ -142,7 +162,9 @@ def _parabolas(count: int, k: Any, mu: float) -> _Path:
     step = jnp.concatenate([slope, slope.conj()]) / k
     right = -w.conj()  # the same in the lower half plane
     return _Path(
-        jnp.concatenate([-w, right - 1j * np.pi]), jnp.concatenate([-jnp.expm1(-w), 1.0 + jnp.exp(right)]), step
+        jnp.concatenate([-w, right - 1j * np.pi]),
+        jnp.concatenate([-jnp.expm1(-w), 1.0 + jnp.exp(right)]),
+        step,
     )
 
 
@@ -152,7 +174,9 @@ def _circle(count: int, k: Any) -> _Path:
 
 
 def _on(path: _Path, c: Any, k: Any, mu: float) -> tuple[Any, Any]:
-    """Nodes z = (1 - z_+)(1 - z_-)/c, z_- = μ/z_+, and weights r_k dz/(2πiz); fixed nodes, so that c moves z_+."""
+    """Nodes z = (1 - z_+)(1 - z_-)/c, z_- = μ/z_+, and weights r_k dz/(2πiz); fixed nodes,
+    so that c moves z_+.
+    """
     here = jax.lax.stop_gradient(c)
     slow = jnp.exp(path.log)
     fast = mu / slow
@@ -162,5 +186,8 @@ def _on(path: _Path, c: Any, k: Any, mu: float) -> tuple[Any, Any]:
     left = jnp.exp(k * (path.log + jnp.log(moved)))
     if mu:
         a, b = slow * moved, fast / moved
-        left = ((1.0 - b) * a * left - (1.0 - a) * b * jnp.exp(k * (np.log(mu) - path.log - jnp.log(moved)))) / (a - b)
+        left = (
+            (1.0 - b) * a * left
+            - (1.0 - a) * b * jnp.exp(k * (np.log(mu) - path.log - jnp.log(moved)))
+        ) / (a - b)
     return nodes, left * measure

@@ -1,4 +1,5 @@
-r"""When to stop: the minimum of the test loss, the window around it, and the onset of the generalisation gap.
+r"""When to stop: the minimum of the test loss, the window around it,
+and the onset of the generalisation gap.
 
 The times are roots that ``rfspec.training.stops`` finds.
 """
@@ -26,14 +27,18 @@ THRESHOLD = 0.1  # share of its limit at which the generalisation gap counts as 
 
 
 class Window(NamedTuple):
-    """Training times between which L_test exceeds its minimum by the tolerance at most; 0 and ∞ where it never does."""
+    """Training times between which L_test exceeds its minimum by the tolerance at most;
+    0 and ∞ where it never does.
+    """
 
     lower: Any
     upper: Any
 
 
 class Rival(NamedTuple):
-    """The second best of all candidates (minima of L_test, τ = 0 and τ = ∞): its training time and test loss."""
+    """The second best of all candidates (minima of L_test, τ = 0 and τ = ∞):
+    its training time and test loss.
+    """
 
     tau: Any
     test: Any
@@ -45,7 +50,8 @@ class EarlyStopping(eqx.Module):
     Attributes
     ----------
     tau : float
-        τ* = argmin L_test = argmin E_score; ∞ where the test loss falls to its limit, 0 where training only harms.
+        τ* = argmin L_test = argmin E_score; ∞ where the test loss falls to its limit, 0 where
+        training only harms.
     test, train, score_error : float
         Losses at τ*.
     window : Window
@@ -59,15 +65,16 @@ class EarlyStopping(eqx.Module):
     error : float
         Estimated absolute error of the losses.
     tau_error : float
-        Estimated relative error of τ*: what an error of the loss's slope moves it by. Where the loss is flatter than
-        its own error, the width of that plateau, ∞ where no later time is worse. 0 where τ* is 0 or ∞.
+        Estimated relative error of τ*: what an error of the loss's slope moves it by. Where the
+        loss is flatter than its own error, the width of that plateau, ∞ where no later time is
+        worse. 0 where τ* is 0 or ∞.
     window_error : Window
         Estimated relative errors of the ends of the window.
     rival : Rival
         ``.tau .test`` of the second best of all minima, τ = 0 and τ = ∞.
     onset, onset_error : float
-        The first time at which the generalisation gap is `threshold` of its limit, NaN where it has none above 0; its
-        estimated relative error.
+        The first time at which the generalisation gap is `threshold` of its limit, NaN where it has
+        none above 0; its estimated relative error.
     threshold : float
     model : RandomFeatureModel
     """
@@ -102,16 +109,22 @@ class EarlyStopping(eqx.Module):
 
     @property
     def regularised(self) -> Any:
-        """Whether the window has no end, so that training may go on for ever: the architecture regularises."""
+        """Whether the window has no end, so that training may go on for ever:
+        the architecture regularises.
+        """
         return (self.window.upper == jnp.inf) & ~self.nothing_to_learn
 
     @property
     def advice(self) -> str:
-        """What is particular about the best time, in words; empty where there is nothing. Of a single model."""
+        """What is particular about the best time, in words; empty where there is nothing.
+        Of a single model.
+        """
         if bool(self.nothing_to_learn):
             return "nothing to learn: training only raises the test loss"
         words = ["no need to stop"] if bool(self.regularised) else []
-        if bool(self.ambiguous) and not (bool(self.regularised) and float(self.rival.tau) == np.inf):
+        if bool(self.ambiguous) and not (
+            bool(self.regularised) and float(self.rival.tau) == np.inf
+        ):
             words.append(f"tau = {float(self.rival.tau):.6g} is as good within the errors")
         return "; ".join(words)
 
@@ -121,12 +134,16 @@ class EarlyStopping(eqx.Module):
         return self.rival.test - self.test <= 2 * self.error
 
 
-def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01, threshold: Any = THRESHOLD) -> EarlyStopping:
-    r"""The training time τ* at which the exact test loss is smallest, and the window in which stopping is safe.
+def early_stopping(
+    model: RandomFeatureModel, tolerance: Any = 0.01, threshold: Any = THRESHOLD
+) -> EarlyStopping:
+    r"""The training time τ* at which the exact test loss is smallest,
+    and the window in which stopping is safe.
 
-    τ* = argmin L_test(τ) over 0 ≤ τ ≤ ∞ under gradient flow; since L_test = β²E_score + const for Gaussian data it
-    minimises the score error too. The window is the interval around τ* on which L_test(τ) ≤ L_test(τ*) + tolerance.
-    The onset is the first time at which the gap L_gen = L_test - L_train is threshold·L_gen(∞).
+    τ* = argmin L_test(τ) over 0 ≤ τ ≤ ∞ under gradient flow; since L_test = β²E_score + const for
+    Gaussian data it minimises the score error too. The window is the interval around τ* on which
+    L_test(τ) ≤ L_test(τ*) + tolerance. The onset is the first time at which the gap L_gen = L_test
+    - L_train is threshold·L_gen(∞).
 
     Parameters
     ----------
@@ -139,8 +156,8 @@ def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01, threshold: 
     Returns
     -------
     EarlyStopping
-        ``.tau .test .train .score_error .window .width .regularised .nothing_to_learn .untrained .test_limit .error
-        .tau_error .rival .ambiguous .advice .onset .onset_error``.
+        ``.tau .test .train .score_error .window .width .regularised .nothing_to_learn .untrained
+        .test_limit .error .tau_error .rival .ambiguous .advice .onset .onset_error``.
 
     Raises
     ------
@@ -151,18 +168,23 @@ def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01, threshold: 
 
     Notes
     -----
-    Beyond arXiv 2505.17638. All times and losses are implicit functions of the model: `jax.grad` of τ* in ψ_n is exact,
-    and `jax.vmap` over models works. A time at 0 or ∞ has derivative 0.
+    Beyond arXiv 2505.17638. All times and losses are implicit functions of the model: `jax.grad` of
+    τ* in ψ_n is exact, and `jax.vmap` over models works. A time at 0 or ∞ has derivative 0.
 
     Examples
     --------
     >>> import jax, rfspec as rf
     >>> stop = rf.early_stopping(rf.RandomFeatureModel(psi_p=64.0, psi_n=8.0, t=0.01))
-    >>> print(f"{stop.tau:.3f} {stop.score_error:.5f} [{stop.window.lower:.2f}, {stop.window.upper:.1f}]")
-    132.802 0.05430 [20.06, 2906.7]
+    >>> print(f"{stop.tau:.3f} {stop.score_error:.5f}")
+    132.802 0.05430
+    >>> print(f"[{stop.window.lower:.2f}, {stop.window.upper:.1f}]")
+    [20.06, 2906.7]
     >>> later = jax.grad(lambda n: rf.early_stopping(rf.RandomFeatureModel(64.0, n, 0.01)).tau)(8.0)
     """
-    tolerance, threshold = real_scalar("tolerance", tolerance, above=0.0), share("threshold", threshold)
+    tolerance, threshold = (
+        real_scalar("tolerance", tolerance, above=0.0),
+        share("threshold", threshold),
+    )
     eq = averaged_equations(model, gaussian_equivalent(model))
     found, errors, moved = _stops(eq, tolerance, threshold)
     unit = model.time_unit
@@ -191,7 +213,8 @@ def early_stopping(model: RandomFeatureModel, tolerance: Any = 0.01, threshold: 
 
 
 def gap_onset(model: RandomFeatureModel, threshold: Any = THRESHOLD) -> tuple[Any, Any]:
-    r"""The training time at which the generalisation gap first reaches a share of its limit, and its relative error.
+    r"""The training time at which the generalisation gap first reaches a share of its limit,
+    and its relative error.
 
     L_gen(τ) = threshold · L_gen(∞), under gradient flow.
 
@@ -223,7 +246,9 @@ def gap_onset(model: RandomFeatureModel, threshold: Any = THRESHOLD) -> tuple[An
 def onset_of(stop: EarlyStopping) -> tuple[Any, Any]:
     """The onset of the gap and its error, which has to exist for a single model."""
     if concrete(stop.onset) and np.ndim(stop.onset) == 0 and not np.isfinite(float(stop.onset)):
-        raise ConvergenceError(f"the gap of {stop.model} does not open to double precision: move a parameter a little")
+        raise ConvergenceError(
+            f"the gap of {stop.model} does not open to double precision: move a parameter a little"
+        )
     return stop.onset, stop.onset_error
 
 
@@ -236,7 +261,9 @@ def share(name: str, value: Any) -> Any:
 
 
 def _stops(eq: Equations, tolerance: Any, threshold: Any) -> tuple[Stops, Any, Any]:
-    """The four times; the errors of the losses there; and the relative errors of the times that follow from them."""
+    """The four times; the errors of the losses there;
+    and the relative errors of the times that follow from them.
+    """
     found = _compiled(eq, tolerance, threshold)
     still, seen = jax.lax.stop_gradient((eq, found))
     at = jnp.stack([seen.best, seen.lower, seen.upper, seen.onset])

@@ -1,14 +1,17 @@
-r"""What a linear training method does to a mode of eigenvalue λ of U: the residual polynomial r_k, on the real axis.
+r"""What a linear training method does to a mode of eigenvalue λ of U: the residual polynomial r_k,
+on the real axis.
 
-From A = 0 training leaves A ∝ Vᵀh(U) with h(λ) = (1 - r(λ))/λ (3); with c the step on U, so that x = cλ,
+From A = 0 training leaves A ∝ Vᵀh(U) with h(λ) = (1 - r(λ))/λ (3); with c the step on U, so that x
+= cλ,
 
     gradient flow      r = exp(-x) at c = 2β²τ/ψ_p
     gradient descent   r_k = (1 - x)^k
     heavy ball         r_{k+1} = (1 + μ - x) r_k - μ r_{k-1}
     Nesterov           r_{k+1} = (1 - x)[(1 + μ) r_k - μ r_{k-1}],     r_0 = 1, r_1 = 1 - x.
 
-With the roots z_± = 1 - ε_± of the last two recurrences, ε_+ε_- = x, both have the solution
-1 - r_k = (ε_-(1 - z_+^{k+1}) - ε_+(1 - z_-^{k+1}))/(ε_- - ε_+), which costs the same at k = 10⁹ as at k = 10.
+With the roots z_± = 1 - ε_± of the last two recurrences, ε_+ε_- = x, both have the solution 1 - r_k
+= (ε_-(1 - z_+^{k+1}) - ε_+(1 - z_-^{k+1}))/(ε_- - ε_+), which costs the same at k = 10⁹ as at k =
+10.
 """
 
 from __future__ import annotations
@@ -32,7 +35,9 @@ def learned(x: np.ndarray, k: float, optimizer: str, mu: float) -> np.ndarray:
             power = k * np.log1p(-np.minimum(x, 2.0 - x))  # log|1 - x|
         odd = (x > 1) & (k % 2 == 1)
         return np.where(odd, 1.0 + np.exp(power), -np.expm1(power))
-    if optimizer == "momentum":  # mean of ε_+ and ε_-, and the square of half their difference by its zeros
+    if (
+        optimizer == "momentum"
+    ):  # mean of ε_+ and ε_-, and the square of half their difference by its zeros
         half = (1 - mu + x) / 2
         squared = (x - (1 - np.sqrt(mu)) ** 2) * (x - (1 + np.sqrt(mu)) ** 2) / 4
     else:
@@ -46,9 +51,15 @@ def learned(x: np.ndarray, k: float, optimizer: str, mu: float) -> np.ndarray:
     ratio = delta / np.where(none, 1.0, middle)
     near = (np.abs(ratio) < min(0.1, 1.0 / (k + 1))) & (np.abs(delta) < 0.1 * half) & ~none
     close = _close(half, np.where(none, 1.0, middle), np.where(near, ratio, 0.0), k + 1)
-    (slow, slow_lost), (fast, fast_lost) = _power(small, middle + delta, k + 1), _power(large, middle - delta, k + 1)
+    (slow, slow_lost), (fast, fast_lost) = (
+        _power(small, middle + delta, k + 1),
+        _power(large, middle - delta, k + 1),
+    )
     between = np.where(delta == 0, 1.0, 2 * delta)
-    left, learned = (large * slow - small * fast) / between, (large * slow_lost - small * fast_lost) / between
+    left, learned = (
+        (large * slow - small * fast) / between,
+        (large * slow_lost - small * fast_lost) / between,
+    )
     left = np.where(near, close, left)
     return np.where(near | (np.abs(left) < 0.5), 1.0 - left, learned).real
 
@@ -60,14 +71,20 @@ def _power(epsilon: np.ndarray, z: np.ndarray, power: float) -> tuple[np.ndarray
     with np.errstate(divide="ignore"):
         log = np.where(size < 0.5, np.log(size), np.log1p(np.maximum(squared, -0.75)) / 2)
     log, angle = power * log, power * np.angle(z)
-    lost = 2 * np.exp(log) * np.sin(angle / 2) ** 2 - np.expm1(log) - 1j * np.exp(log) * np.sin(angle)
+    lost = (
+        2 * np.exp(log) * np.sin(angle / 2) ** 2 - np.expm1(log) - 1j * np.exp(log) * np.sin(angle)
+    )
     return np.exp(log) * np.exp(1j * angle), lost
 
 
 def _close(half: np.ndarray, middle: np.ndarray, ratio: np.ndarray, power: float) -> np.ndarray:
-    """r_k for nearly equal roots: h (z_+^K - z_-^K)/2δ + (z_+^K + z_-^K)/2, z_± = m ± δ = √(z_+z_-) e^{±θ}."""
+    """r_k for nearly equal roots: h (z_+^K - z_-^K)/2δ + (z_+^K + z_-^K)/2,
+    z_± = m ± δ = √(z_+z_-) e^{±θ}.
+    """
     with np.errstate(divide="ignore"):
-        size = np.sign(middle) ** power * np.exp(power / 2 * np.log(middle**2 * (1 - (ratio**2).real)))
+        size = np.sign(middle) ** power * np.exp(
+            power / 2 * np.log(middle**2 * (1 - (ratio**2).real))
+        )
     tiny = np.abs(ratio) < 1e-100
     safe = np.where(tiny, 0.5 / power, ratio)
     theta = np.arctanh(safe)

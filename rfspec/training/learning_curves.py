@@ -1,15 +1,17 @@
-r"""Losses along training, as one object for theory and experiment, and the theory: exact curves without training.
+r"""Losses along training, as one object for theory and experiment, and the theory:
+exact curves without training.
 
 L_train = (1/dn) Σ_ν E_ξ ||β s_A(x_t^ν) + ξ||², L_test the same over fresh x, and the score error
-E_score = (1/d) E ||s_A(x_t) - ∇log P_t(x_t)||². For Gaussian data L_test = β²E_score + 1 - β² Tr Σ_t⁻¹/d.
+E_score = (1/d) E ||s_A(x_t) - ∇log P_t(x_t)||². For Gaussian data L_test = β²E_score + 1 - β² Tr
+Σ_t⁻¹/d.
 
 A linear method, after which h(λ) = (1 - r(λ))/λ of a mode is learnt, has with ⟨f⟩_s = Tr FFᵀf(U)/p
 
     L_train = 1 + b²ψ_p [ ⟨λh²⟩_s - 2⟨h⟩_s ],    L_test = 1 + b²ψ_p [ Tr FFᵀ h(U)Ũh(U)/p - 2⟨h⟩_s ].
 
-With h(U) a sum of resolvents (``rfspec.training.contour``) these are sums of s(z_j) and of two-point functions
-K_M(z_j, z_k) of ``rfspec.resolvent.columns``; ⟨λh²⟩_s takes Tr FFᵀ(U - z1)⁻¹U(U - z2)⁻¹/p = s(z1) + z2 K_I(z1, z2).
-Beyond arXiv 2505.17638, whose curves are simulations.
+With h(U) a sum of resolvents (``rfspec.training.contour``) these are sums of s(z_j) and of
+two-point functions K_M(z_j, z_k) of ``rfspec.resolvent.columns``; ⟨λh²⟩_s takes Tr FFᵀ(U - z1)⁻¹U(U
+- z2)⁻¹/p = s(z1) + z2 K_I(z1, z2). Beyond arXiv 2505.17638, whose curves are simulations.
 """
 
 from __future__ import annotations
@@ -24,7 +26,15 @@ import numpy as np
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..models.targets import combination, score_scale, unexplained
-from ..numerics.checks import as_float, concrete, namespace, on_device, on_host, real_scalar, traced_array
+from ..numerics.checks import (
+    as_float,
+    concrete,
+    namespace,
+    on_device,
+    on_host,
+    real_scalar,
+    traced_array,
+)
 from ..resolvent.equations import averaged_equations, filled_up
 from ..resolvent.solver import ConvergenceError
 from ..spectra.spectrum import spectrum
@@ -53,17 +63,19 @@ class LearningCurve(eqx.Module):
     tau : float
         Training time τ = kη/d².
     train, test, score_error : float
-        L_train, L_test and E_score; the score error is NaN where the law of the data is not Gaussian.
+        L_train, L_test and E_score; the score error is NaN where the law of the data is not
+        Gaussian.
     error : float
-        Estimated absolute error of both losses at each τ, nearly always that of the test loss; that of the score error
-        is β² times smaller.
+        Estimated absolute error of both losses at each τ, nearly always that of the test loss; that
+        of the score error is β² times smaller.
     standard_error : StandardErrors
-        Of train, test and score_error where they are means over sampled models; NaN where they are not.
+        Of train, test and score_error where they are means over sampled models; NaN where they are
+        not.
     model : RandomFeatureModel or None
         Of the theory: the model; `step` and `momentum`, how it was trained.
     train_error : float
-        Of the theory: estimated absolute error of the train loss alone, which late in training may be many times
-        smaller.
+        Of the theory: estimated absolute error of the train loss alone, which late in training may
+        be many times smaller.
     """
 
     tau: Any
@@ -84,8 +96,8 @@ class LearningCurve(eqx.Module):
 
     @property
     def drops(self) -> dict[str, Any]:
-        """Train-loss drop of each part (or merged parts, joined by "+"), arrays of τ's shape; they add up to what the
-        train loss has lost. From the spectrum, which is computed here.
+        """Train-loss drop of each part (or merged parts, joined by "+"), arrays of τ's shape;
+        they add up to what the train loss has lost. From the spectrum, which is computed here.
 
         Parts in ascending order of their eigenvalues; empty where the curve is not of the theory.
         """
@@ -93,7 +105,7 @@ class LearningCurve(eqx.Module):
 
     @property
     def drop_errors(self) -> dict[str, Any]:
-        """Estimated absolute errors of `drops`: of the integrals over the bulks, and `train_error`."""
+        """Estimated absolute errors of `drops`: of the integrals over bulks, and `train_error`."""
         return {name: error + self.train_error for name, (_, error) in self._of_parts().items()}
 
     def _of_parts(self) -> dict[str, tuple[Any, Any]]:
@@ -112,8 +124,13 @@ class LearningCurve(eqx.Module):
             sums = (jnp.sum(jnp.where(own, column, 0.0), axis=1) for column in columns)
             here = (jnp.reshape(column, jnp.shape(self.tau)) for column in sums)
             found[name] = tuple(a + b for a, b in zip(before, here, strict=True))
-        if sp.equations.averaged is not None:  # the last part has eigenvalues without an end: it is what is left
-            others = [(0.0 * self.train, 0.0 * self.train), *(pair for part, pair in found.items() if part != name)]
+        if (
+            sp.equations.averaged is not None
+        ):  # the last part has eigenvalues without an end: it is what is left
+            others = [
+                (0.0 * self.train, 0.0 * self.train),
+                *(pair for part, pair in found.items() if part != name),
+            ]
             drop, error = map(sum, zip(*others, strict=True))
             found[name] = sp.equations.untrained - self.train - drop, error
         return found
@@ -137,38 +154,42 @@ def learning_curve(
     tau : array, any shape and order
         Training times τ = kη/d², 0 ≤ τ ≤ ∞.
     step : float, optional
-        Training time of one step, η/d² > 0 (for steps of size η on A in dimension d). Stable, and accepted, for
-        2β²·step·λ_max(U)/ψ_p < 2(1 + μ). τ is then rounded to whole steps.
+        Training time of one step, η/d² > 0 (for steps of size η on A in dimension d). Stable, and
+        accepted, for 2β²·step·λ_max(U)/ψ_p < 2(1 + μ). τ is then rounded to whole steps.
     momentum : float
         Heavy-ball momentum μ in [0, 1); needs a step.
     tolerance : float
-        Error of the contour integrals asked for, relative to the loss, from 1e-12 to 0.1; it sets the number of nodes.
+        Error of the contour integrals asked for, relative to the loss, from 1e-12 to 0.1; it sets
+        the number of nodes.
 
     Returns
     -------
     LearningCurve
-        ``.tau .train .test .score_error .gap`` of τ's shape, ``.drops`` by parts of the spectrum, ``.error`` of both
-        losses and ``.train_error`` of L_train: the difference between two node counts, rounding, and the errors of the
-        constants by their conditions.
+        ``.tau .train .test .score_error .gap`` of τ's shape, ``.drops`` by parts of the spectrum,
+        ``.error`` of both losses and ``.train_error`` of L_train: the difference between two node
+        counts, rounding, and the errors of the constants by their conditions.
 
     Raises
     ------
     ValueError
-        If a time is negative, NaN or missing, or the step is not stable (the message names the limit).
+        If a time is negative, NaN or missing, or the step is not stable (the message names the
+        limit).
     ConvergenceError
-        If edges of the spectrum cannot be told apart in double precision, or a scalar τ has no finite result.
+        If edges of the spectrum cannot be told apart in double precision, or a scalar τ has no
+        finite result.
 
     Notes
     -----
     Beyond arXiv 2505.17638; the two-point functions are equations (12) to (14) of docs/theory.md.
-    Gradient flow and gradient descent can be mapped and differentiated with JAX (up to three times, in the model and
-    τ); momentum takes known numbers only. In a map over models, where nothing can be refused, the error at an unstable
-    step is infinite.
+    Gradient flow and gradient descent can be mapped and differentiated with JAX (up to three times,
+    in the model and τ); momentum takes known numbers only. In a map over models, where nothing can
+    be refused, the error at an unstable step is infinite.
 
     Examples
     --------
     >>> import rfspec as rf
-    >>> curve = rf.learning_curve(rf.RandomFeatureModel(psi_p=8.0, psi_n=2.0, t=0.05), [10.0, 100.0, 1000.0])
+    >>> model = rf.RandomFeatureModel(psi_p=8.0, psi_n=2.0, t=0.05)
+    >>> curve = rf.learning_curve(model, [10.0, 100.0, 1000.0])
     >>> for x, train, test in zip(curve.tau, curve.train, curve.test):
     ...     print(f"{x:6g} {train:.5f} {test:.5f}")
         10 0.92529 0.93125
@@ -193,15 +214,23 @@ def learning_curve(
     how = {"model": model, "step": step, "momentum": mu, "train_error": train_error}
     curve = LearningCurve(tau, train, test, score, error, **how)
     if np.ndim(tau) == 0 and concrete(error) and not np.isfinite(float(error)):
-        raise ConvergenceError(f"the losses at tau = {float(tau):.6g} did not converge: move a parameter a little")
+        raise ConvergenceError(
+            f"the losses at tau = {float(tau):.6g} did not converge: move a parameter a little"
+        )
     return curve
 
 
 def score_error(model: RandomFeatureModel, test: Any) -> Any:
-    """E_score of a test loss under Gaussian data: what exceeds the loss of the exact score, over its unit."""
+    """E_score of a test loss under Gaussian data: what exceeds the loss of the exact score,
+    over its unit.
+    """
     y = combination(model.target, model.process)
-    with np.errstate(divide="ignore", invalid="ignore"):  # without a signal there is no score to be learnt
-        return (test - unexplained(y, model.process, *filled_up(model.covariance))) / score_unit(model)
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # without a signal there is no score to be learnt
+        return (test - unexplained(y, model.process, *filled_up(model.covariance))) / score_unit(
+            model
+        )
 
 
 def score_unit(model: RandomFeatureModel) -> Any:
@@ -235,7 +264,11 @@ def _tolerance(tolerance: Any) -> float:
 
 
 def _momentum(momentum: Any, step: Any) -> float:
-    if isinstance(momentum, bool) or not isinstance(momentum, int | float | np.number) or not 0 <= momentum < 1:
+    if (
+        isinstance(momentum, bool)
+        or not isinstance(momentum, int | float | np.number)
+        or not 0 <= momentum < 1
+    ):
         raise ValueError(f"momentum must be a number in [0, 1), got {momentum!r}")
     if momentum and step is None:
         raise ValueError(f"momentum goes with a step, got momentum={momentum!r} without one")
@@ -243,12 +276,17 @@ def _momentum(momentum: Any, step: Any) -> float:
 
 
 def _stable(model: RandomFeatureModel, step: Any, mu: float) -> Any:
-    """Refuse a step at which the fastest mode does not shrink; where values are not known, whether it does."""
+    """Refuse a step at which the fastest mode does not shrink; where values are not known,
+    whether it does.
+    """
     sp = jax.lax.stop_gradient(spectrum(model))
     upper = open_ends(sp.equations, sp.support).upper
     top = sp.atom.location + jnp.nanmax(jnp.asarray(upper)) + sp.equations.decay
     limit = jax.lax.stop_gradient(stable_below("momentum", mu) * model.time_unit) / top
     step = jax.lax.stop_gradient(step)
     if concrete(limit, step) and not float(step) < float(limit):
-        raise ValueError(f"step must be below {float(limit):.6g} to be stable for this model, got {float(step):.6g}")
+        raise ValueError(
+            f"step must be below {float(limit):.6g} to be stable for this model, got "
+            f"{float(step):.6g}"
+        )
     return step < limit

@@ -1,4 +1,6 @@
-"""Train and test loss of a filter: double sums of two-point functions over the nodes of a contour, with errors."""
+"""Train and test loss of a filter: double sums of two-point functions over the nodes of a contour,
+with errors.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ AT_ONCE = 8  # training times in one call, so that any number of them is compile
 
 
 class Pairs(NamedTuple):
-    """With G_j = (U - z_j)⁻¹ all that the losses need: Tr VᵀG_jV/d and Tr ṼᵀG_jV/d, and for j ≤ k Tr VᵀG_jMG_kV/d with
-    M = Ũ and M = I, at (z_j, z_k) and (z_j, z̄_k), [2, pairs].
+    """With G_j = (U - z_j)⁻¹ all that the losses need: Tr VᵀG_jV/d and Tr ṼᵀG_jV/d,
+    and for j ≤ k Tr VᵀG_jMG_kV/d with M = Ũ and M = I, at (z_j, z_k) and (z_j, z̄_k), [2, pairs].
     """
 
     sample: Any
@@ -44,10 +46,14 @@ def pairs_of(eq: Equations, u: Unknowns) -> Pairs:
 
 
 def losses(eq: Equations, path: Contour, pairs: Pairs) -> tuple[Any, Any, Any]:
-    """L_train and L_test of the filter that a contour stands for; roots of the sums of squares of their terms."""
+    """L_train and L_test of the filter that a contour stands for;
+    roots of the sums of squares of their terms.
+    """
     z, w = path.nodes - eq.decay, path.weights
     j, k = np.triu_indices(z.shape[-1])
-    twice = np.where(j == k, 2.0, 4.0)  # the complex conjugate of each pair, and the pair in the other order
+    twice = np.where(
+        j == k, 2.0, 4.0
+    )  # the complex conjugate of each pair, and the pair in the other order
     ww = twice * w[j] * jnp.stack([w[k], w[k].conj()])
     sample, population = (4.0 * jnp.sum(w * f).real for f in (pairs.sample, pairs.population))
     known = ww * (pairs.sample[j] + jnp.stack([z[k], z[k].conj()]) * pairs.known)
@@ -58,20 +64,27 @@ def losses(eq: Equations, path: Contour, pairs: Pairs) -> tuple[Any, Any, Any]:
 
 
 @jax.jit
-def losses_and_error(eq: Equations, fine: Contour, other: Contour, coarse: Contour) -> tuple[Any, Any, Any]:
-    """Losses by the first contour; their errors from the second, from rounding, and from the errors of the constants.
+def losses_and_error(
+    eq: Equations, fine: Contour, other: Contour, coarse: Contour
+) -> tuple[Any, Any, Any]:
+    """Losses by the first contour; their errors from the second, from rounding,
+    and from the errors of the constants.
 
-    The first two have equally many nodes. The third tells the conditions |∂L/∂p · p| of the numbers p in the
-    equations.
+    The first two have equally many nodes. The third tells the conditions |∂L/∂p · p| of the numbers
+    p in the equations.
     """
     along = jax.vmap(partial(solve_off_axis, eq))
     u = along(jnp.concatenate([fine.nodes, other.nodes, coarse.nodes]) - eq.decay)
-    *both, few = zip(*(jnp.split(v, np.cumsum([fine.nodes.size, other.nodes.size])) for v in u), strict=True)
+    *both, few = zip(
+        *(jnp.split(v, np.cumsum([fine.nodes.size, other.nodes.size])) for v in u), strict=True
+    )
     two = jax.tree.map(lambda a, b: jnp.stack([a, b]), (fine, both[0]), (other, both[1]))
     train, test, size = jax.vmap(lambda path, u: losses(eq, path, pairs_of(eq, u)))(*two)
 
     still, coarse, few = jax.lax.stop_gradient((eq, coarse, few))
-    near = lambda e: jax.vmap(lambda z, *u: implicit(e, u, z - e.decay - e.origin, 1))(coarse.nodes, *few)
+    near = lambda e: jax.vmap(lambda z, *u: implicit(e, u, z - e.decay - e.origin, 1))(
+        coarse.nodes, *few
+    )
     roughly = lambda e, u: jnp.stack(losses(e, coarse, pairs_of(e, u))[:2])
     moved = condition(still, lambda e: roughly(e, near(e)))
     differ = jnp.stack([jnp.abs(a[1] - a[0]) for a in (train, test)])
@@ -80,12 +93,16 @@ def losses_and_error(eq: Equations, fine: Contour, other: Contour, coarse: Conto
         close = tuple(map(jax.lax.stop_gradient, both[0]))
         again = jax.vmap(lambda z, *u: towards(law, u, z - law.decay))(path.nodes, *close)
         moved_to = jnp.stack(losses(law, path, pairs_of(law, again))[:2])
-        differ = differ + AT_LEAST_HALVED * jnp.abs(moved_to - jax.lax.stop_gradient(jnp.stack([train[0], test[0]])))
+        differ = differ + AT_LEAST_HALVED * jnp.abs(
+            moved_to - jax.lax.stop_gradient(jnp.stack([train[0], test[0]]))
+        )
     return train[0], test[0], _errors(still, differ, size[0], moved)
 
 
 def _errors(eq: Equations, differ: Any, size: Any, moved: Any) -> Any:
-    """Of both losses: what two rules differ by, rounding of the untrained loss and of the terms, and the conditions."""
+    """Of both losses: what two rules differ by, rounding of the untrained loss and of the terms,
+    and the conditions.
+    """
     rounding = 4 * EPS * (jnp.abs(eq.untrained) + size)
     error = jax.lax.stop_gradient(differ + rounding + (4 * EPS + eq.accuracy) * moved)
     return jnp.where(jnp.isfinite(error), error, jnp.inf)
@@ -93,7 +110,9 @@ def _errors(eq: Equations, differ: Any, size: Any, moved: Any) -> Any:
 
 @jax.jit
 def limit(eq: Equations) -> tuple[Any, Any, Any]:
-    """L_train and L_test at the end of training, h(U) = U⁻¹, or (U + γ')⁻¹ with weight decay; and their errors."""
+    """L_train and L_test at the end of training, h(U) = U⁻¹, or (U + γ')⁻¹ with weight decay;
+    and their errors.
+    """
     zero = Contour(jnp.zeros(1, complex), jnp.full(1, 0.5 + 0j))
     at_end = lambda e, u: losses(e, zero, pairs_of(e, tuple(v[None] + 0j for v in u)))
     both = lambda e, u: jnp.stack(at_end(e, u)[:2])
@@ -107,8 +126,14 @@ def limit(eq: Equations) -> tuple[Any, Any, Any]:
     if law is not None:
         differ = AT_LEAST_HALVED * jnp.abs(both(law, solve_left(law, -law.decay)) - both(still, u))
     errors = _errors(still, differ, size, moved)
-    diverges = errors[1] > jnp.abs(jax.lax.stop_gradient(test))  # at p = mn, where U has a hard edge at 0
-    return train, jnp.where(diverges, jnp.inf, test), errors.at[1].set(jnp.where(diverges, jnp.inf, errors[1]))
+    diverges = errors[1] > jnp.abs(
+        jax.lax.stop_gradient(test)
+    )  # at p = mn, where U has a hard edge at 0
+    return (
+        train,
+        jnp.where(diverges, jnp.inf, test),
+        errors.at[1].set(jnp.where(diverges, jnp.inf, errors[1])),
+    )
 
 
 def flow_losses(eq: Equations, c: Any, count: int = FINEST) -> tuple[Any, Any, Any]:
@@ -121,7 +146,9 @@ def checked(contour: Callable[[int], Contour], count: int) -> tuple[Contour, Con
     """A contour with the two that its error takes; the second padded to the size of the first."""
     fine, other, coarse = (contour(n) for n in (count, count - FEWER, COARSE))
     missing = fine.nodes.size - other.nodes.size
-    other = Contour(jnp.pad(other.nodes, (0, missing), mode="edge"), jnp.pad(other.weights, (0, missing)))
+    other = Contour(
+        jnp.pad(other.nodes, (0, missing), mode="edge"), jnp.pad(other.weights, (0, missing))
+    )
     return fine, other, coarse
 
 
@@ -131,7 +158,9 @@ def losses_along(
     """Losses and errors at each τ."""
     size, known = arguments[0].shape[0], concrete(eq, arguments)
     width = AT_ONCE if known else 1
-    parts = tuple(namespace(a).pad(a, (0, -size % width), mode="edge").reshape(-1, width) for a in arguments)
+    parts = tuple(
+        namespace(a).pad(a, (0, -size % width), mode="edge").reshape(-1, width) for a in arguments
+    )
     if known:
         each = (tuple(a[i] for a in parts) for i in range(parts[0].shape[0]))
         found = zip(*(_losses_of_batch(eq, contour, part, count) for part in each), strict=True)
@@ -141,17 +170,28 @@ def losses_along(
     train, test, errors = (a.reshape(-1, *a.shape[2:])[:size] for a in rows)
     if concrete(ended) and not np.any(ended):
         return train, test, errors
-    last, columns = map(on_host, limit(eq)), ((train, ended), (test, ended), (errors, ended[:, None]))
-    return tuple(namespace(end, a, b).where(end, a, b) for a, (b, end) in zip(last, columns, strict=True))
+    last, columns = (
+        map(on_host, limit(eq)),
+        ((train, ended), (test, ended), (errors, ended[:, None])),
+    )
+    return tuple(
+        namespace(end, a, b).where(end, a, b) for a, (b, end) in zip(last, columns, strict=True)
+    )
 
 
 @partial(jax.jit, static_argnames=("contour", "count"))
-def _losses_of_batches(eq: Equations, contour: Callable[..., Contour], parts: Any, count: int) -> tuple[Any, Any, Any]:
-    return jax.lax.map(jax.checkpoint(lambda part: _losses_of_batch(eq, contour, part, count)), parts)
+def _losses_of_batches(
+    eq: Equations, contour: Callable[..., Contour], parts: Any, count: int
+) -> tuple[Any, Any, Any]:
+    return jax.lax.map(
+        jax.checkpoint(lambda part: _losses_of_batch(eq, contour, part, count)), parts
+    )
 
 
 @partial(jax.jit, static_argnames=("contour", "count"))
 def _losses_of_batch(
     eq: Equations, contour: Callable[..., Contour], arguments: Any, count: int
 ) -> tuple[Any, Any, Any]:
-    return jax.vmap(lambda *a: losses_and_error(eq, *checked(partial(contour, *a), count)))(*arguments)
+    return jax.vmap(lambda *a: losses_and_error(eq, *checked(partial(contour, *a), count)))(
+        *arguments
+    )

@@ -20,8 +20,8 @@ from .losses import checked, limit, losses_along, losses_and_error
 
 
 class Method(NamedTuple):
-    """A method with JAX formulas: its contour and the share of a mode x that is learnt, at arguments along τ; where it
-    has come to its end the arguments are any.
+    """A method with JAX formulas: its contour and the share of a mode x that is learnt,
+    at arguments along τ; where it has come to its end the arguments are any.
     """
 
     contour: Callable[..., Contour]
@@ -40,7 +40,9 @@ class Method(NamedTuple):
         return 0
 
 
-def method_of(model: RandomFeatureModel, eq: Equations, tau: Any, rate: Any, mu: float) -> Method | HeavyBall:
+def method_of(
+    model: RandomFeatureModel, eq: Equations, tau: Any, rate: Any, mu: float
+) -> Method | HeavyBall:
     unit = 1.0 / model.time_unit  # c of τ = 1
     xp = namespace(unit, tau, rate)
     tau = xp.ravel(tau)
@@ -51,7 +53,9 @@ def method_of(model: RandomFeatureModel, eq: Equations, tau: Any, rate: Any, mu:
     steps = xp.round(tau / rate)
     if mu:
         return HeavyBall(unit * rate, xp.where(ended, np.inf, steps), mu)
-    return Method(descent, _steps_learned, (xp.broadcast_to(unit * rate, steps.shape), steps), ended)
+    return Method(
+        descent, _steps_learned, (xp.broadcast_to(unit * rate, steps.shape), steps), ended
+    )
 
 
 def flowing(eq: Equations, c: Any, ended: Any) -> Method:
@@ -70,13 +74,18 @@ class HeavyBall(NamedTuple):
     def losses(self, eq: Equations, count: int) -> tuple[Any, Any, Any]:
         rows = []
         for k in np.asarray(self.k):
-            known = np.isfinite(k) and checked(partial(heavy_ball, float(self.c), int(k), self.mu), count)
+            known = np.isfinite(k) and checked(
+                partial(heavy_ball, float(self.c), int(k), self.mu), count
+            )
             rows.append(losses_and_error(eq, *known) if known else limit(eq))
         train, test, errors = (jnp.stack(column) for column in zip(*rows, strict=True))
         return train, test, errors
 
     def drops(self, modes: Modes) -> tuple[Any, Any]:
-        x, k = np.nan_to_num(np.asarray(self.c * modes.values)), np.where(np.isfinite(self.k), self.k, 1e300)
+        x, k = (
+            np.nan_to_num(np.asarray(self.c * modes.values)),
+            np.where(np.isfinite(self.k), self.k, 1e300),
+        )
         found = [drop_of(modes, learned(x, float(steps), "momentum", self.mu)) for steps in k]
         drops, errors = (jnp.stack(column) for column in zip(*found, strict=True))
         return drops, errors
@@ -84,9 +93,9 @@ class HeavyBall(NamedTuple):
     def oscillations(self, lower: Any, upper: Any) -> int:
         """Nodes that resolve r_k², a power of two.
 
-        r_k is a polynomial of degree k in λ, bounded up to the limit of stability, and so of degree k in the angle ψ of
-        λ = λ_max (1 - cos ψ)/2. The angle θ of a bulk [a, b] has |dψ/dθ| ≤ √log(b/a). What oscillates falls off as
-        μ^{k/2}; beyond some k it is rounding.
+        r_k is a polynomial of degree k in λ, bounded up to the limit of stability, and so of degree
+        k in the angle ψ of λ = λ_max (1 - cos ψ)/2. The angle θ of a bulk [a, b] has |dψ/dθ| ≤
+        √log(b/a). What oscillates falls off as μ^{k/2}; beyond some k it is rounding.
         """
         k = np.asarray(self.k)
         visible = float(np.max(k, where=k < 2 * np.log(EPS) / np.log(self.mu), initial=0.0))
@@ -109,4 +118,6 @@ def _steps_learned(x: Any, c: Any, k: Any) -> Any:
 def flow_errors(eq: Equations, c: Any) -> Any:
     """Errors of the losses at several c, by programs that every learning curve has compiled."""
     xp = namespace(c)
-    return flowing(eq, xp.where(c == np.inf, 0.0, c), c == np.inf).losses(eq, FINEST)[2].max(axis=-1)
+    return (
+        flowing(eq, xp.where(c == np.inf, 0.0, c), c == np.inf).losses(eq, FINEST)[2].max(axis=-1)
+    )

@@ -1,4 +1,6 @@
-r"""How stopping scales: the model whose window is as wide as wanted, and the exponent of the best score error."""
+r"""How stopping scales: the model whose window is as wide as wanted,
+and the exponent of the best score error.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ INFINITE = 1e12  # ψ_n/ψ_p that stands for ψ_n = ∞: what is left of finite 
 
 
 class Required(NamedTuple):
-    """Answer of ``required``: a parameter and its value, the model with it, when to stop it, the relative error."""
+    """Answer of ``required``: a parameter and its value, the model with it, when to stop it,
+    the relative error.
+    """
 
     parameter: str
     value: float
@@ -37,7 +41,9 @@ class Required(NamedTuple):
     error: float
 
 
-def required(model: RandomFeatureModel, parameter: str, *, for_window: float, tolerance: float = 0.01) -> Required:
+def required(
+    model: RandomFeatureModel, parameter: str, *, for_window: float, tolerance: float = 0.01
+) -> Required:
     r"""The ψ_n, ψ_p or t at which the window of safe stopping times is as wide as wanted.
 
     Solves upper/lower = for_window for the ends of ``early_stopping(model, tolerance).window``.
@@ -47,7 +53,8 @@ def required(model: RandomFeatureModel, parameter: str, *, for_window: float, to
     model : RandomFeatureModel
         Its other parameters are kept; the solution next to its own value of the parameter is taken.
     parameter : {"n", "p", "t"}
-        What may change: ψ_n (also "psi_n"), ψ_p ("psi_p"), or the time of an Ornstein-Uhlenbeck process.
+        What may change: ψ_n (also "psi_n"), ψ_p ("psi_p"), or the time of an Ornstein-Uhlenbeck
+        process.
     for_window : float
         Wanted factor between the ends of the window, > 1; a window ten times wider is
         ``10 * rf.early_stopping(model).width``.
@@ -62,8 +69,9 @@ def required(model: RandomFeatureModel, parameter: str, *, for_window: float, to
     Raises
     ------
     ValueError
-        If an argument is out of range, or no value within a factor of 2²⁰ has such a window (or within what factor the
-        losses converge and the window has a beginning; the message names the range).
+        If an argument is out of range, or no value within a factor of 2²⁰ has such a window (or
+        within what factor the losses converge and the window has a beginning; the message names the
+        range).
     ConvergenceError
         If the losses of the model itself do not converge.
 
@@ -83,7 +91,10 @@ def required(model: RandomFeatureModel, parameter: str, *, for_window: float, to
         raise ValueError(f'parameter must be one of "n", "p", "t", got {parameter!r}')
     name, target = PARAMETERS[parameter], float(real_scalar("for_window", for_window, above=1.0))
     if name == "t" and not isinstance(model.process, OrnsteinUhlenbeck):
-        raise ValueError(f'parameter "t" goes with an Ornstein-Uhlenbeck process, got {type(model.process).__name__}')
+        raise ValueError(
+            'parameter "t" goes with an Ornstein-Uhlenbeck process, got '
+            f"{type(model.process).__name__}"
+        )
 
     def changed(log_x: Any) -> RandomFeatureModel:
         x = jnp.exp(log_x)
@@ -92,12 +103,16 @@ def required(model: RandomFeatureModel, parameter: str, *, for_window: float, to
         return eqx.tree_at(lambda m: getattr(m, name), model, x)
 
     def excess(log_x: float) -> float:
-        """1/width - 1/target, which has no pole where the window loses its end; NaN where it has lost its beginning."""
+        """1/width - 1/target, which has no pole where the window loses its end;
+        NaN where it has lost its beginning.
+        """
         window = early_stopping(changed(np.float64(log_x)), tolerance).window
         return float(window.lower / window.upper) - 1.0 / target if window.lower > 0 else np.nan
 
     def known_excess(log_x: float) -> float:
-        """NaN too where the losses do not converge, since nothing is left to learn there, or nothing can be told."""
+        """NaN too where the losses do not converge, since nothing is left to learn there,
+        or nothing can be told.
+        """
         try:
             return excess(log_x)
         except ConvergenceError:
@@ -105,12 +120,17 @@ def required(model: RandomFeatureModel, parameter: str, *, for_window: float, to
 
     from scipy.optimize import brentq  # takes as long to import as everything else
 
-    start, here = float(np.log(np.float64(getattr(model, name)))), early_stopping(model, tolerance).window
+    start, here = (
+        float(np.log(np.float64(getattr(model, name)))),
+        early_stopping(model, tolerance).window,
+    )
     low, high, found_sign = _bracket(known_excess, start)
     if not found_sign:
         raise ValueError(
-            f"for_window must be a width that some {name} from {np.exp(low):.6g} to {np.exp(high):.6g} has, "
-            f"got {target:.6g}; the window at {np.exp(start):.6g} is [{float(here.lower):.6g}, {float(here.upper):.6g}]"
+            f"for_window must be a width that some {name} from {np.exp(low):.6g} to "
+            f"{np.exp(high):.6g} has, "
+            f"got {target:.6g}; the window at {np.exp(start):.6g} is [{float(here.lower):.6g}, "
+            f"{float(here.upper):.6g}]"
         )
     log_x = brentq(excess, low, high, xtol=1e-13, rtol=1e-13)
     found = changed(np.float64(log_x))
@@ -120,7 +140,8 @@ def required(model: RandomFeatureModel, parameter: str, *, for_window: float, to
     off = abs(float(jnp.log(stop.width)) - np.log(target))
     if not (np.isfinite(slope) and slope != 0 and off < 1e-3):
         raise ValueError(
-            f"for_window must be a width that some {name} in double precision has, got {target:.6g}: the window loses "
+            f"for_window must be a width that some {name} in double precision has, got "
+            f"{target:.6g}: the window loses "
             f"its end at {name} = {np.exp(log_x):.12g}, and passes this width too close to that"
         )
     miss = off + float(stop.window_error.lower + stop.window_error.upper)
@@ -128,7 +149,8 @@ def required(model: RandomFeatureModel, parameter: str, *, for_window: float, to
 
 
 def _bracket(excess: Any, start: float) -> tuple[float, float, bool]:
-    """Neighbours on a grid of factors of two, as close to the start as can be, between which the sign changes.
+    """Neighbours on a grid of factors of two, as close to the start as can be,
+    between which the sign changes.
 
     Where it nowhere does, the ends of what was searched: a direction ends where `excess` is NaN.
     """
@@ -138,18 +160,25 @@ def _bracket(excess: Any, start: float) -> tuple[float, float, bool]:
     for k in range(1, DOUBLINGS + 1):
         for sign in (1, -1):
             inner, outer = sign * (k - 1), sign * k
-            ends[outer] = excess(start + outer * np.log(2.0)) if np.isfinite(ends[inner]) or k == 1 else np.nan
+            ends[outer] = (
+                excess(start + outer * np.log(2.0))
+                if np.isfinite(ends[inner]) or k == 1
+                else np.nan
+            )
             if ends[inner] * ends[outer] < 0:
                 return *sorted(start + i * np.log(2.0) for i in (inner, outer)), True
-    searched = [start + k * np.log(2.0) for k, value in ends.items() if k == 0 or np.isfinite(value)]
+    searched = [
+        start + k * np.log(2.0) for k, value in ends.items() if k == 0 or np.isfinite(value)
+    ]
     return min(searched), max(searched), False
 
 
 class ScoreExponent(NamedTuple):
     """The smallest score error over training, arrays of ψ_n's shape, and how it scales.
 
-    `score_error`: min_τ E_score at `tau`. `exponent`: its local slope d log/d log ψ_n. `floor`: its limit ψ_n → ∞, set
-    by the features. `error`, `floor_error`: estimated relative errors of the score errors and of the floor.
+    `score_error`: min_τ E_score at `tau`. `exponent`: its local slope d log/d log ψ_n. `floor`: its
+    limit ψ_n → ∞, set by the features. `error`, `floor_error`: estimated relative errors of the
+    score errors and of the floor.
     """
 
     psi_n: Any
@@ -164,8 +193,9 @@ class ScoreExponent(NamedTuple):
 def score_exponent(model: RandomFeatureModel, psi_n: Any) -> ScoreExponent:
     r"""The running exponent of min_τ E_score in ψ_n.
 
-    d log min_τ E_score / d log ψ_n, exact at every ψ_n. The paper reports the power law ψ_n^{-0.59} of simulations
-    (its Fig. 13); the exact exponent runs, because for n → ∞ the error ends at a floor that p sets.
+    d log min_τ E_score / d log ψ_n, exact at every ψ_n. The paper reports the power law ψ_n^{-0.59}
+    of simulations (its Fig. 13); the exact exponent runs, because for n → ∞ the error ends at a
+    floor that p sets.
 
     Parameters
     ----------
@@ -191,7 +221,8 @@ def score_exponent(model: RandomFeatureModel, psi_n: Any) -> ScoreExponent:
     Examples
     --------
     >>> import rfspec as rf
-    >>> found = rf.score_exponent(rf.RandomFeatureModel(psi_p=32.0, psi_n=1.0, t=0.01), [4.0, 256.0])
+    >>> model = rf.RandomFeatureModel(psi_p=32.0, psi_n=1.0, t=0.01)
+    >>> found = rf.score_exponent(model, [4.0, 256.0])
     >>> print([f"{e:.5f}" for e in found.score_error], f"{found.floor:.4f}")
     ['0.08292', '0.00590'] 0.0024
     """
@@ -209,7 +240,13 @@ def score_exponent(model: RandomFeatureModel, psi_n: Any) -> ScoreExponent:
     relative = error / unit / score
     exponent = slope / unit / score
     return ScoreExponent(
-        n, shaped(score), shaped(exponent), shaped(tau), score[-1], shaped(relative), relative[-1] + 1.0 / INFINITE
+        n,
+        shaped(score),
+        shaped(exponent),
+        shaped(tau),
+        score[-1],
+        shaped(relative),
+        relative[-1] + 1.0 / INFINITE,
     )
 
 

@@ -1,15 +1,19 @@
-r"""Where the test loss turns, passes a level or departs from the train loss: roots along training, from one scan.
+r"""Where the test loss turns, passes a level or departs from the train loss: roots along training,
+from one scan.
 
-In u = log τ the losses are analytic for |Im u| < π/2, so that a grid with steps of half a unit sees every minimum and
-every crossing. Before it lies one interval more, down to τ = 0, on which the losses are nearly parabolas in τ. The best
-time is the best of τ = 0, τ = ∞ and the deepest minima between, each of them refined before they are compared.
+In u = log τ the losses are analytic for |Im u| < π/2, so that a grid with steps of half a unit sees
+every minimum and every crossing. Before it lies one interval more, down to τ = 0, on which the
+losses are nearly parabolas in τ. The best time is the best of τ = 0, τ = ∞ and the deepest minima
+between, each of them refined before they are compared.
 
-The grid is walked by continuation: the nodes of a contour for 2β²τ/ψ_p = c lie on rays z ∝ 1/c, along which
-three Newton steps follow the solution from one training time to the next. Inside the bracket found the two-point
-functions are computed once; the minimum or crossing is then a root in the weights of the contour alone. A last pair of
-Newton steps makes it an implicit function of the model, so that it can be differentiated twice.
+The grid is walked by continuation: the nodes of a contour for 2β²τ/ψ_p = c lie on rays z ∝ 1/c,
+along which three Newton steps follow the solution from one training time to the next. Inside the
+bracket found the two-point functions are computed once; the minimum or crossing is then a root in
+the weights of the contour alone. A last pair of Newton steps makes it an implicit function of the
+model, so that it can be differentiated twice.
 
-The variable v along training is log c from c0 on, where nothing is learnt yet, and 1 + v - log c0 = c/c0 before.
+The variable v along training is log c from c0 on, where nothing is learnt yet, and 1 + v - log c0 =
+c/c0 before.
 """
 
 from __future__ import annotations
@@ -38,7 +42,9 @@ CLOSE = 1e-4  # of which the last is this small: two more double its digits twic
 NEAR = 1 / 64  # of a bracket: as far as a last Newton step goes, which rounding may send anywhere
 BEND = 16  # errors of a loss that its second derivative is known to
 FLAT = 1e-13  # relative depth of a minimum below which it is rounding
-MUCH = 10.0  # times the fastest eigenvalue, from which what the larger ones learn before the grid is not resolved
+# times the fastest eigenvalue, from which what the larger ones learn before the grid is not
+# resolved
+MUCH = 10.0
 SMALLEST = 1e-16  # of the largest: no smaller eigenvalue learns
 
 
@@ -49,7 +55,9 @@ def _time(v: Any, start: Any) -> Any:
 
 
 class Scan(NamedTuple):
-    """Losses and the slope of L_test in v on a grid of v, the first of them at c = 0, to about ten digits."""
+    """Losses and the slope of L_test in v on a grid of v, the first of them at c = 0,
+    to about ten digits.
+    """
 
     at: Any
     train: Any
@@ -98,11 +106,12 @@ def _variable(c: Any, start: Any) -> Any:
 def _root(
     eq: Equations, seen: Scan, bracket: tuple[Any, Any], weights: Any, level: Any, rising: Any
 ) -> tuple[Any, Any, Any]:
-    """Where weights·(L_train, L_test, dL_test/dv) passes the level in a bracket, upwards or downwards.
+    """Where weights·(L_train, L_test, dL_test/dv) passes the level in a bracket,
+    upwards or downwards.
 
-    Returns v, differentiable in the equations and the level; the slope of the condition and what is left of it; and the
-    losses there. The contour of the first round serves the whole interval, that of the second the root that the first
-    has found.
+    Returns v, differentiable in the equations and the level; the slope of the condition and what is
+    left of it; and the losses there. The contour of the first round serves the whole interval, that
+    of the second the root that the first has found.
     """
     low, high = jax.lax.stop_gradient(bracket)
 
@@ -157,7 +166,9 @@ def _last(scanned: tuple[Any, Any]) -> Any:
 
 
 class Candidate(NamedTuple):
-    """A time c at which L_test may be smallest, the losses there, d²L_test/d(log c)² and |dL_test/d(log c)|."""
+    """A time c at which L_test may be smallest, the losses there,
+    d²L_test/d(log c)² and |dL_test/d(log c)|.
+    """
 
     c: Any
     losses: Any
@@ -166,11 +177,13 @@ class Candidate(NamedTuple):
 
 
 class Stops(NamedTuple):
-    """Times to stop at, in units of c = 2β²τ/ψ_p: the best one, the ends of the window, the onset of the gap.
+    """Times to stop at, in units of c = 2β²τ/ψ_p: the best one, the ends of the window,
+    the onset of the gap.
 
-    `slopes`: derivatives in log c, at each of the four in turn, of what vanishes there (of the slope of L_test, of
-    L_test twice, of the gap); `left`: what is left of it; losses at the best and at the end of training, with the error
-    there; the second best of all candidates; times c and test losses of the scan.
+    `slopes`: derivatives in log c, at each of the four in turn, of what vanishes there (of the
+    slope of L_test, of L_test twice, of the gap); `left`: what is left of it; losses at the best
+    and at the end of training, with the error there; the second best of all candidates; times c and
+    test losses of the scan.
     """
 
     best: Any
@@ -217,13 +230,22 @@ def stops(eq: Equations, tolerance: Any, threshold: Any) -> Stops:
         best, rival = carry
         which, weights = sought
         level = best.losses[1] + tolerance
-        above, bottom = seen.test > still(level), jnp.sum(still(best.c) > _time(seen.at, seen.start)) - 1
+        above, bottom = (
+            seen.test > still(level),
+            jnp.sum(still(best.c) > _time(seen.at, seen.start)) - 1,
+        )
         before = jnp.max(jnp.where(above & (index <= bottom), index, -1))
         after = jnp.min(jnp.where(above & (index > bottom), index, GRID))
         onset = jnp.argmax(seen.test - seen.train >= still(opened)) - 1
-        place = jnp.clip(jnp.append(turns, jnp.stack([before, after - 1, onset])), 0, GRID - 2)[which]
+        place = jnp.clip(jnp.append(turns, jnp.stack([before, after - 1, onset])), 0, GRID - 2)[
+            which
+        ]
         aim = jnp.where(which == _ONSET, opened, jnp.where(which < TURNS, 0.0, level))
-        low, high, bottom_at = seen.at[place], seen.at[place + 1], _variable(still(best.c), seen.start)
+        low, high, bottom_at = (
+            seen.at[place],
+            seen.at[place + 1],
+            _variable(still(best.c), seen.start),
+        )
         inside = jnp.clip(bottom_at, low, high)  # a window may be narrower than the grid
         bracket = jnp.where(which == _UPPER, inside, low), jnp.where(which == _LOWER, inside, high)
         v, (slope, left), there = _root(eq, seen, bracket, weights, aim, which != _LOWER)
@@ -231,15 +253,23 @@ def stops(eq: Equations, tolerance: Any, threshold: Any) -> Stops:
         v = jnp.where(before_all, jnp.where(which == _UPPER, low, high), v)
         slope, left = jnp.where(before_all, jnp.nan, slope), jnp.where(before_all, jnp.nan, left)
         c = _time(v, seen.start)
-        slope = slope * jnp.where(v > seen.start, 1.0, still(c / jnp.exp(seen.start)))  # dv = d log c · c/c0
+        slope = slope * jnp.where(
+            v > seen.start, 1.0, still(c / jnp.exp(seen.start))
+        )  # dv = d log c · c/c0
         exists = (which < TURNS) & (depths[jnp.minimum(which, TURNS - 1)] > -jnp.inf) & ~before_all
-        turn = Candidate(jnp.where(exists, c, jnp.inf), jnp.where(exists, there, jnp.inf), slope, left)
+        turn = Candidate(
+            jnp.where(exists, c, jnp.inf), jnp.where(exists, there, jnp.inf), slope, left
+        )
         return _best_two(best, rival, turn), (c, slope, left, before >= 0, after < GRID)
 
-    (best, rival), (c, slope, left, begins, ends) = jax.lax.scan(seek, (best, rival), (jnp.arange(TURNS + 3), _WEIGHTS))
+    (best, rival), (c, slope, left, begins, ends) = jax.lax.scan(
+        seek, (best, rival), (jnp.arange(TURNS + 3), _WEIGHTS)
+    )
     return Stops(
         best.c,
-        jnp.minimum(jnp.where(begins[_LOWER], c[_LOWER], 0.0), best.c),  # a tolerance may be less than rounding
+        jnp.minimum(
+            jnp.where(begins[_LOWER], c[_LOWER], 0.0), best.c
+        ),  # a tolerance may be less than rounding
         jnp.maximum(jnp.where(ends[_UPPER], c[_UPPER], jnp.inf), best.c),
         jnp.where((still(opened) > 0) & (still(opened) < jnp.inf), c[_ONSET], jnp.nan),
         jnp.append(best.slope, slope[TURNS:]),
@@ -257,7 +287,9 @@ def stops(eq: Equations, tolerance: Any, threshold: Any) -> Stops:
 
 
 def _better(one: Candidate, other: Candidate) -> tuple[Candidate, Candidate]:
-    """The one with the smaller test loss first; the other only where it is smaller by more than rounding."""
+    """The one with the smaller test loss first;
+    the other only where it is smaller by more than rounding.
+    """
     a, b = jax.lax.stop_gradient((one.losses[1], other.losses[1]))
     wins = ~(b >= a - FLAT * jnp.abs(a))
     return jax.tree.map(lambda x, y: jnp.where(wins, y, x), one, other), jax.tree.map(
@@ -271,30 +303,48 @@ def _best_two(best: Candidate, rival: Candidate, new: Candidate) -> tuple[Candid
 
 
 def _lowest(seen: Scan) -> Any:
-    """The minimum of L_test on each interval in which it turns, of the cubic with values and slopes at the ends."""
+    """The minimum of L_test on each interval in which it turns,
+    of the cubic with values and slopes at the ends.
+    """
     h = jnp.diff(seen.at)
-    (a, b), (c, d) = (seen.test[:-1], seen.test[1:]), (h * seen.test_slope[:-1], h * seen.test_slope[1:])
+    (a, b), (c, d) = (
+        (seen.test[:-1], seen.test[1:]),
+        (h * seen.test_slope[:-1], h * seen.test_slope[1:]),
+    )
     x = jnp.linspace(0.0, 1.0, 9)[:, None]
-    cubic = a * (1 + 2 * x) * (1 - x) ** 2 + b * x**2 * (3 - 2 * x) + c * x * (1 - x) ** 2 - d * x**2 * (1 - x)
+    cubic = (
+        a * (1 + 2 * x) * (1 - x) ** 2
+        + b * x**2 * (3 - 2 * x)
+        + c * x * (1 - x) ** 2
+        - d * x**2 * (1 - x)
+    )
     turns = (seen.test_slope[:-1] < 0) & (seen.test_slope[1:] >= 0)
     return jnp.where(turns, jnp.min(cubic, axis=0), jnp.inf)
 
 
 def time_errors(errors: Any, stop: Stops) -> Any:
-    """Relative errors of the four times from the errors of the losses there, [4, ...]: error over slope.
+    """Relative errors of the four times from the errors of the losses there, [4, ...]:
+    error over slope.
 
-    What is left of what should vanish counts as an error. The level of the window is as uncertain as the minimum; the
-    slope of L_test is twice as uncertain as L_test, and its bend BEND times: where that leaves none, the best time is
-    known to where the loss is told from its minimum. A time at 0 or ∞ has no error.
+    What is left of what should vanish counts as an error. The level of the window is as uncertain
+    as the minimum; the slope of L_test is twice as uncertain as L_test, and its bend BEND times:
+    where that leaves none, the best time is known to where the loss is told from its minimum. A
+    time at 0 or ∞ has no error.
     """
     xp = namespace(errors, stop)
     none = xp.zeros_like(errors[0])
     of_what_vanishes = (
-        errors + xp.stack([errors[0], errors[0], errors[0], none]) + xp.moveaxis(xp.asarray(stop.left), -1, 0)
+        errors
+        + xp.stack([errors[0], errors[0], errors[0], none])
+        + xp.moveaxis(xp.asarray(stop.left), -1, 0)
     )
     times = xp.stack([stop.best, stop.lower, stop.upper, stop.onset])
-    slopes = xp.abs(xp.moveaxis(xp.asarray(stop.slopes), -1, 0)) - xp.stack([BEND * errors[0], none, none, none])
-    with np.errstate(divide="ignore", invalid="ignore"):  # where nothing changes no time can be told
+    slopes = xp.abs(xp.moveaxis(xp.asarray(stop.slopes), -1, 0)) - xp.stack(
+        [BEND * errors[0], none, none, none]
+    )
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # where nothing changes no time can be told
         most = xp.stack([_plateau(errors[0], stop), none + xp.inf, none + xp.inf, none + xp.inf])
         moved = xp.where(slopes > 0, xp.minimum(of_what_vanishes / slopes, most), most)
         moved = xp.where(xp.isnan(slopes), xp.nan, moved)
@@ -307,7 +357,10 @@ def _plateau(error: Any, stop: Stops) -> Any:
     The last of its times is as good as the end of training: ∞ where that is no worse.
     """
     xp, c = namespace(error, stop), stop.seen_at
-    best, allowed = stop.best[..., None], 2.0 * error[..., None] + SEEN * xp.abs(stop.seen_test[..., :1])
+    best, allowed = (
+        stop.best[..., None],
+        2.0 * error[..., None] + SEEN * xp.abs(stop.seen_test[..., :1]),
+    )
     worse = stop.seen_test > stop.test[..., None] + allowed
     before = xp.max(xp.where(worse & (c < best), c, 0.0), axis=-1)
     end = xp.where(stop.test_limit > stop.test + 2.0 * error + stop.limit_error, c[..., -1], xp.inf)

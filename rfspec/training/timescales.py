@@ -1,8 +1,9 @@
 r"""Training times of the parts of the spectrum, and the clock that turns them into steps.
 
-Under gradient flow a mode of eigenvalue λ relaxes on τ_λ = ψ_p/(ω²λ) (4), for the noise ω² = β² = Δ. A part that spans
-[λ_min, λ_max] is learnt between its fast end ψ_p/(Δλ_max) and its slow end ψ_p/(Δλ_min); τ_gen and τ_mem are the
-slow ends of the population and sample parts. The paper prints "τ⁻¹ = ψ_p/(Δλ)"; the inverse is missing there.
+Under gradient flow a mode of eigenvalue λ relaxes on τ_λ = ψ_p/(ω²λ) (4), for the noise ω² = β² =
+Δ. A part that spans [λ_min, λ_max] is learnt between its fast end ψ_p/(Δλ_max) and its slow end
+ψ_p/(Δλ_min); τ_gen and τ_mem are the slow ends of the population and sample parts. The paper prints
+"τ⁻¹ = ψ_p/(Δλ)"; the inverse is missing there.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ class Timescales(eqx.Module):
     Attributes
     ----------
     tau_gen, tau_mem, satellite : float
-        Slow ends ψ_p/(Δλ_min) of the population, sample and satellite parts; by the rule "loss" the minimum of the
-        test loss, and the onset of the generalisation gap.
+        Slow ends ψ_p/(Δλ_min) of the population, sample and satellite parts; by the rule "loss" the
+        minimum of the test loss, and the onset of the generalisation gap.
     fast, slow : PartTimes
         Both ends, by part; NaN where the rule knows none.
     separated : bool
-        Whether every two parts have a gap between them; where not, `reason` says which have merged. By the rule "loss"
-        whether the best time comes before the onset.
+        Whether every two parts have a gap between them; where not, `reason` says which have merged.
+        By the rule "loss" whether the best time comes before the onset.
     error : float
         Estimated relative error of the times, as numbers of the rule.
     """
@@ -77,41 +78,47 @@ class Timescales(eqx.Module):
         if self.spectrum is None:
             return {
                 "paper": "Theorem 3.2 has no satellite part",
-                "loss": "the losses have one best time and one onset of the gap, no time of the satellite",
+                "loss": "the losses have a best time and an onset of the gap, none of a satellite",
             }[self.rule]
         absent = [
             f"there is no {name} part"
-            for name, mass in zip(PartTimes._fields, np.asarray(self.spectrum.parts.mass), strict=True)
+            for name, mass in zip(
+                PartTimes._fields, np.asarray(self.spectrum.parts.mass), strict=True
+            )
             if mass <= 0
         ]
         return "; ".join(filter(None, [self.spectrum.reason, *absent]))
 
 
 def timescales(
-    model: RandomFeatureModel | Spectrum | EarlyStopping, rule: str = "paper", *, threshold: Any = THRESHOLD
+    model: RandomFeatureModel | Spectrum | EarlyStopping,
+    rule: str = "paper",
+    *,
+    threshold: Any = THRESHOLD,
 ) -> Timescales:
     r"""Training times τ_gen and τ_mem of a model.
 
-    τ = ψ_p/(Δλ) at the ends of each part of the spectrum, Δ = β² (1 for other targets than the noise); weight decay γ
-    adds γ/Δ to λ.
+    τ = ψ_p/(Δλ) at the ends of each part of the spectrum, Δ = β² (1 for other targets than the
+    noise); weight decay γ adds γ/Δ to λ.
 
     Parameters
     ----------
     model : RandomFeatureModel, Spectrum or EarlyStopping
-        What has been computed already is not computed again; the threshold of an EarlyStopping is its own.
+        What has been computed already is not computed again; the threshold of an EarlyStopping is
+        its own.
     rule : {"paper", "spectrum", "loss"}
-        "paper": edges from the closed forms of Theorem 3.2, leading order in 1/ψ.
-        "spectrum": exact edges, satellite apart.
-        "loss": read off the exact learning curves: τ_gen = argmin L_test, τ_mem the first time at which the
-        generalisation gap L_test - L_train is the share `threshold` of its limit τ → ∞.
+        "paper": edges from the closed forms of Theorem 3.2, leading order in 1/ψ. "spectrum": exact
+        edges, satellite apart. "loss": read off the exact learning curves: τ_gen = argmin L_test,
+        τ_mem the first time at which the generalisation gap L_test - L_train is the share
+        `threshold` of its limit τ → ∞.
     threshold : float
         Of the rule "loss", between 0 and 1.
 
     Returns
     -------
     Timescales
-        ``.tau_gen .tau_mem .satellite .fast .slow .separated .reason .error``, times in units of τ = kη/d².
-        A time whose edge does not exist because two parts have merged is NaN.
+        ``.tau_gen .tau_mem .satellite .fast .slow .separated .reason .error``, times in units of τ
+        = kη/d². A time whose edge does not exist because two parts have merged is NaN.
 
     Raises
     ------
@@ -132,11 +139,18 @@ def timescales(
     if rule not in RULES:
         known = ", ".join(f'"{r}"' for r in RULES)
         raise ValueError(f"rule must be one of {known}, got {rule!r}")
-    done, model = (model, model.model) if isinstance(model, Spectrum | EarlyStopping) else (None, model)
+    done, model = (
+        (model, model.model) if isinstance(model, Spectrum | EarlyStopping) else (None, model)
+    )
     if rule == "loss":
-        stop = done if isinstance(done, EarlyStopping) else early_stopping(model, threshold=threshold)
+        stop = (
+            done if isinstance(done, EarlyStopping) else early_stopping(model, threshold=threshold)
+        )
         return of_stopping(stop)
-    scale, decay = 2.0 * model.time_unit, model.weight_decay / model.pace  # τ_λ = scale/(λ + decay): (4)
+    scale, decay = (
+        2.0 * model.time_unit,
+        model.weight_decay / model.pace,
+    )  # τ_λ = scale/(λ + decay): (4)
     if rule == "paper":
         law = leading_order(model)
         (low2, high2), (low1, high1) = law.population, law.sample
@@ -165,12 +179,19 @@ def _times(scale: Any, edges: Any, decay: Any, some_edge: Any) -> PartTimes:
 
 
 def of_stopping(stop: EarlyStopping) -> Timescales:
-    """The times of the rule "loss", of which the best time and the onset of the gap are known already."""
+    """The times of the rule "loss", of which the best time and the onset of the gap are known
+    already.
+    """
     onset, error = onset_of(stop)
     nan = np.nan * np.ones(np.shape(onset))
     slow = PartTimes(stop.tau, onset, nan)
     return Timescales(
-        "loss", PartTimes(nan, nan, nan), slow, stop.tau < onset, jnp.maximum(stop.tau_error, error), None
+        "loss",
+        PartTimes(nan, nan, nan),
+        slow,
+        stop.tau < onset,
+        jnp.maximum(stop.tau_error, error),
+        None,
     )
 
 
@@ -185,8 +206,8 @@ def clock(
 ) -> Any:
     r"""Convert between training steps k of gradient descent and training time τ.
 
-    τ = kη/d² for steps of size η on A. The published training script absorbs 1/√p into A; its step η' gives
-    τ = kη'ψ_p/d.
+    τ = kη/d² for steps of size η on A. The published training script absorbs 1/√p into A; its step
+    η' gives τ = kη'ψ_p/d.
 
     Parameters
     ----------
