@@ -19,7 +19,7 @@ import xarray
 
 import rfspec as rf
 from rfspec.empirical.dynamics import rate
-from rfspec.files.io import write_netcdf
+from rfspec.files.io import dataset_of, write_dataset
 from rfspec.training.filters import learned
 
 MODEL = rf.RandomFeatureModel(8.0, 2.0, 0.05)
@@ -315,11 +315,8 @@ def test_sampled_spectra_resume(tmp_path):
 
 
 def test_netcdf_has_axes_and_units(tmp_path):
-    path = write_netcdf(
-        tmp_path / "x.nc",
-        {"tau": (("tau",), [1.0, 2.0], "1"), "loss": (("tau",), [3.0, 4.0], "1")},
-        {},
-    )
+    dataset = dataset_of({"tau": (("tau",), [1.0, 2.0]), "loss": (("tau",), [3.0, 4.0])}, none=None)
+    path = write_dataset(tmp_path / "x.nc", dataset)
     loaded = xarray.load_dataset(path, engine="h5netcdf")
     assert float(loaded.loss.sel(tau=2.0)) == 4.0
     assert loaded.loss.units == "1"

@@ -25,6 +25,7 @@ from ..models.model import RandomFeatureModel
 from ..spectra.spectrum import Spectrum, spectrum
 from ..training.learning_curves import LearningCurve
 from ..training.timescales import Timescales, timescales
+from .output import aligned
 
 TAU = np.geomspace(0.3, 3e6, 57)
 MOST_STEPS = 4000  # of gradient descent
@@ -169,11 +170,7 @@ def write(outcome: Outcome, out: Path) -> None:
     edges = np.asarray(outcome.spectrum.edges).reshape(-1, 2)
     x = np.concatenate([a * (b / max(a, 1e-300)) ** np.linspace(0, 1, 202)[1:-1] for a, b in edges])
     write_csv(out / f"{name}_density.csv", {"lambda": x, "density": outcome.spectrum.density(x)})
-    flow = outcome.flow
-    write_csv(
-        out / f"{name}_curve.csv",
-        {"tau": flow.tau, "train": flow.train, "test": flow.test, "score_error": flow.score_error},
-    )
+    write_csv(out / f"{name}_curve.csv", outcome.flow.columns())
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
@@ -196,23 +193,15 @@ def summary(outcome: Outcome) -> dict[str, Any]:
 def table(outcome: Outcome) -> str:
     """What one case yields, in lines for a terminal."""
     sp, case, c = outcome.spectrum, outcome.case, outcome.comparison
-    total = sum(float(b.loss_drop) for b in sp.bulks)
     p = round(float(case.model.psi_p) * case.d)
+    bulks, scale = sp.columns(), 2.0 * float(case.model.time_unit)
+    bulks["fastest_tau"] = [scale / float(edge) for edge in bulks["upper"]]
+    bulks["slowest_tau"] = [scale / float(edge) for edge in bulks["lower"]]
+    atom = {"part": "atom", "lower": sp.atom.location, "mass": sp.atom.mass}
+    rows = {name: [*values[::-1], atom.get(name, np.nan)] for name, values in bulks.items()}
     lines = [
         f"{case.title}: {case.model!r}",
-        "  "
-        f"{'part':<20}{'lower edge':>13}{'upper edge':>13}{'mass':>10}{'loss drop':>11}{'share':>7}"
-        f"{'fastest tau':>13}{'slowest tau':>13}",
-    ]
-    scale = 2.0 * float(case.model.time_unit)
-    for b in sp.bulks[::-1]:
-        low, high = float(b.lower), float(b.upper)
-        lines.append(
-            f"  {b.part:<20}{low:13.6g}{high:13.6g}{float(b.mass):10.6f}{float(b.loss_drop):11.5f}"
-            f"{float(b.loss_drop) / total:7.1%}{scale / high:13.4g}{scale / low:13.4g}"
-        )
-    lines += [
-        f"  {'atom':<20}{float(sp.atom.location):13.6g}{'':13}{float(sp.atom.mass):10.6f}",
+        *(f"  {line}" for line in aligned(rows)),
         f"  tau_gen {_number(outcome.times.tau_gen)}, tau_mem {_number(outcome.times.tau_mem)}"
         f" (paper's rule {_number(outcome.paper.tau_gen)}, {_number(outcome.paper.tau_mem)})"
         + (f"; {sp.reason}" if sp.reason else ""),

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
-import re
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Annotated, Any, get_type_hints
-from zipfile import ZipFile
+from typing import Annotated, Any, get_type_hints
 
 import jax
 import numpy as np
 import typer
 
-from ..files.io import check_target, write_csv, write_figure, write_json, write_netcdf
 from ..models.activations import Polynomial
 from ..models.covariance import Atoms, Covariance, FromData, Isotropic, centring
 from ..models.covariance_laws import Exponential, MarchenkoPastur, PowerLaw
@@ -31,6 +25,7 @@ from ..models.processes import (
     OrnsteinUhlenbeck,
     VarianceExploding,
 )
+from .data_files import read_samples, require_memory
 from .expressions import construct
 
 app = typer.Typer(
@@ -55,23 +50,16 @@ EXAMPLES = {
 }
 
 PER_POINT = 64  # numbers that a command holds for each point, at least
-TABLES, PICTURES = (".csv", ".json"), (".png", ".pdf", ".svg")
 Out = Annotated[
     Path | None,
     typer.Option(help="file to write: .csv, .json, .nc or a picture, as the command allows"),
 ]
-Dimension = Annotated[
-    int | None, typer.Option("--d", help="dimension of the sampled data; with --data its columns")
-]
-Kind = Annotated[str, typer.Option(help="features, or gaussian for the Gaussian equivalent")]
-Rows = Annotated[str, typer.Option(help="rows of W: gaussian or spherical")]
-Repeats = Annotated[int, typer.Option(help="independent draws")]
 Seed = Annotated[int, typer.Option(help="of the random numbers")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
 
 
-# ------------------------------------------------------------------------- groups of options, and
-# what they make
+# --------------------------------------------------------------------------------------------------
+# groups of options, and what they make
 
 
 def _ratios(
@@ -158,6 +146,22 @@ def _data_law(
     }
 
 
+def _drawing(
+    d: Annotated[
+        int | None,
+        typer.Option("--d", help="dimension of the sampled data; with --data its columns"),
+    ] = None,
+    kind: Annotated[
+        str, typer.Option(help="features, or gaussian for the Gaussian equivalent")
+    ] = "features",
+    rows: Annotated[str, typer.Option(help="rows of W: gaussian or spherical")] = "gaussian",
+    repeats: Annotated[int, typer.Option(help="independent draws")] = 1,
+    seed: Seed = 0,
+) -> dict[str, Any]:
+    """What is sampled of a model, and how often."""
+    return {"d": d, "kind": kind, "rows": rows, "repeats": repeats, "seed": seed}
+
+
 def _taking(
     groups: tuple[Callable[..., dict[str, Any]], ...],
     made: tuple[str, ...],
@@ -170,7 +174,7 @@ def _taking(
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         named = [name for group in groups for name in inspect.signature(group).parameters]
         parameters, hints = {}, {}  # type: ignore[var-annotated]
-        for f in (*groups, command):
+        for f in (command, *groups):
             parameters |= inspect.signature(f).parameters
             hints |= get_type_hints(f, include_extras=True)
 
@@ -181,11 +185,10 @@ def _taking(
             }
             found = dict(item for group in groups for item in group(**of_group(group)).items())
             results = dict(zip(made, make(**found), strict=True))
-            command(
-                **{name: value for name, value in results.items() if name in parameters}, **options
-            )
+            wanted = inspect.signature(command).parameters
+            command(**{n: value for n, value in results.items() if n in wanted}, **options)
 
-        kept = [name for name in (*named, *parameters) if name not in made]
+        kept = [*named, *(name for name in parameters if name not in (*named, *made))]
         plain = {
             name: parameters[name].replace(
                 kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]
@@ -201,113 +204,28 @@ def _taking(
 
 of_model = _taking(
     (_ratios, _training, _data_law),
-    ("model", "samples"),
-    lambda samples, **known: (RandomFeatureModel(**known), samples),
+    ("model",),
+    lambda samples, **known: (RandomFeatureModel(**known),),
+)
+
+
+def _sampling(
+    d: int | None, kind: str, rows: str, repeats: int, seed: int, samples: Any, **known: Any
+) -> tuple[RandomFeatureModel, dict[str, Any], int]:
+    """A model, how it is sampled, and the seed."""
+    drawn = {"d": d, "kind": kind, "data": samples, "rows": rows, "repeats": repeats}
+    return RandomFeatureModel(**known), {"key": random_key(seed), **drawn}, seed
+
+
+of_sample = _taking(
+    (_ratios, _training, _data_law, _drawing), ("model", "drawn", "seed"), _sampling
 )
 of_law = _taking((_training, _data_law), ("law",), lambda samples, **known: (known,))
 of_training = _taking((_training,), ("how",), lambda **known: (known,))
 
 
 # --------------------------------------------------------------------------------------------------
-# files
-
-
-def read_samples(path: Path, key: str | None = None) -> np.ndarray:
-    """A matrix of samples from a .npy, .npz or .csv file;
-    `key` names one of several arrays of a .npz file.
-    """
-    try:
-        there = path.is_file()
-    except OSError:  # a name that is too long
-        there = False
-    if not there:
-        raise ValueError(f"data must be an existing file, got {path}")
-    if key is not None and path.suffix != ".npz":
-        raise ValueError(f"key goes with a .npz file, got {path}")
-    if path.suffix == ".npz":
-        return _read_npz(path, key)
-    with _reading(path):
-        if path.suffix == ".csv":
-            return _read_csv(path)
-        if path.suffix == ".npy":
-            with path.open("rb") as file:
-                return _read_npy(file, path.stat().st_size)
-    raise ValueError(f"data must be a .npy, .npz or .csv file, got {path}")
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Whatever the parsers of a file raise, which follows no rule where it is damaged,
-    as a ValueError.
-    """
-    try:
-        yield
-    except Exception as e:
-        raise ValueError(
-            f"data must be a numeric matrix, got {path} with {e or type(e).__name__}"
-        ) from e
-
-
-def _read_npz(path: Path, key: str | None) -> np.ndarray:
-    with _reading(path), ZipFile(path) as members:
-        files = {member.filename.removesuffix(".npy"): member for member in members.infolist()}
-    if key is None and len(files) == 1:
-        (key,) = files
-    if key is None or key not in files:
-        names = ", ".join(files) or "of which there are none"
-        raise ValueError(f"key must be one of the arrays in {path}, {names}, got {key!r}")
-    with _reading(path), ZipFile(path) as members, members.open(files[key]) as file:
-        return _read_npy(file, files[key].file_size)
-
-
-def _read_npy(file: IO[bytes], size: int) -> np.ndarray:
-    """An array, refused before it is allocated if it claims to be larger than its file,
-    or is than memory.
-    """
-    read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
-    major, _ = np.lib.format.read_magic(file)
-    if major not in read:
-        raise ValueError(f"an array of format {major}")
-    shape, _, dtype = read[major](file)
-    numbers = math.prod(shape)
-    if min(shape, default=0) < 0 or numbers * dtype.itemsize > size:
-        raise ValueError(f"a header of shape {shape} for {size} bytes")
-    require_memory(numbers, "the data", "take fewer samples")
-    file.seek(0)
-    return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def _read_csv(path: Path) -> np.ndarray:
-    """Numbers separated by commas, under a header or not;
-    a header is a first line without a number.
-    """
-    with path.open(encoding="utf-8-sig") as f:
-        first = f.readline().strip().split(",")
-    header = all(cell.strip() and not _is_number(cell) for cell in first)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "loadtxt: input contained no data")
-            return np.loadtxt(
-                path, delimiter=",", ndmin=2, skiprows=int(header), encoding="utf-8-sig"
-            )
-    except ValueError as e:  # numpy counts rows from 0, and the header is none of them
-        line = lambda found: f"at line {int(found[1]) + 1 + header}"
-        raise ValueError(re.sub(r"at row (\d+)(?=, column)", line, str(e))) from e
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def require_memory(doubles: float, what: str, instead: str) -> None:
-    """Refuse what will not fit into memory."""
-    from ..empirical.memory import require  # takes as long to import as everything else
-
-    require(doubles, what, instead)
+# numbers
 
 
 def random_key(seed: int) -> Any:
@@ -323,40 +241,6 @@ def numbers(name: str, text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError as e:
         raise ValueError(f"{name} must be numbers separated by commas, got {text!r:.100}") from e
-
-
-def check_out(out: Path | None, known: tuple[str, ...]) -> None:
-    """Refuse a file that the command does not or could not write."""
-    if out is None:
-        return
-    if out.suffix not in known:
-        raise ValueError(f"out must end in one of {', '.join(known)}, got {out}")
-    check_target("out", out)
-
-
-def partial_of(out: Path | None) -> Path | None:
-    """Where an unfinished run keeps its state, beside its result."""
-    return None if out is None else out.with_name(out.name + ".partial")
-
-
-def write_table(out: Path, report: Any, variables: Any, columns: Any, attributes: Any) -> None:
-    """A result as JSON, as columns, or as a netCDF file."""
-    if out.suffix == ".json":
-        write_json(out, report)
-    elif out.suffix == ".csv":
-        write_csv(out, columns)
-    else:
-        write_netcdf(out, variables, attributes)
-
-
-def draw_to(out: Path, draw: Any) -> None:
-    """The figure of an axis that `draw(rfspec.plotting)` returns."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from .. import plotting
-
-    write_figure(out, draw(plotting).figure)
 
 
 def geometric_times(tau_min: float, tau_max: float, points: int) -> np.ndarray:

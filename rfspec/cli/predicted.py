@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
-from ..files.io import to_json
-from ..training.learning_curves import learning_curve
+from ..models.covariance import FromData
+from ..training.learning_curves import LearningCurve, learning_curve
 from ..training.timescales import RULES
-from .options import (
-    PICTURES,
-    TABLES,
-    Json,
-    Out,
-    Seed,
-    app,
-    check_out,
-    draw_to,
-    of_training,
-    random_key,
-    read_samples,
-    write_table,
-)
+from .data_files import read_samples
+from .options import Json, Out, Seed, app, of_training, random_key
+from .output import PICTURES, TABLES, aligned, check_out, deliver, lines_of_stop
+
+if TYPE_CHECKING:
+    from ..surveys.prediction import HeldOut, Prediction
 
 SHOWN = 4  # every fourth training time of a curve goes into the printed table
 
@@ -78,52 +72,40 @@ def predict_command(
         prediction.held_out(random_key(seed), X, psi_p, share=share, **options) if check else None
     )
     found = prediction.predict(X, psi_p, **options) if checked is None else checked.prediction
-    report = (
-        report_of(found)
-        if checked is None
-        else {**report_of(found), "check": report_of_check(checked)}
+    report, lines = report_of(found), lines_of(found)
+    if checked is not None:
+        report["check"] = report_of_check(checked)
+        lines = chain(lines, lines_of_check(checked))
+    curves = lambda: curves_of(found, checked)
+    deliver(
+        report,
+        lines,
+        out,
+        json,
+        columns=lambda: losses_of(**curves()),
+        picture=lambda plotting: plotting.learning_curve(curves(), stop=found.stop),
     )
-    if out is not None:
-        write_prediction(out, found, checked, report)
-    if json:
-        typer.echo(to_json(report))
-        return
-    for line in lines_of(found) + ([] if checked is None else lines_of_check(checked)):
-        typer.echo(line)
 
 
-def write_prediction(out: Path, found: Any, checked: Any, report: dict[str, Any]) -> None:
-    """The report as JSON, the predicted losses (and those measured) as columns or a picture."""
-    if out.suffix == ".json":
-        write_table(out, report, {}, {}, {})
-        return
-    curve = learning_curve(found.model, found.tau) if checked is None else checked.predicted
-    measured = None if checked is None else checked.measured
-    if out.suffix in PICTURES:
-        curves = (
-            {"predicted": curve} if measured is None else {"predicted": curve, "measured": measured}
-        )
-        draw_to(out, lambda plotting: plotting.learning_curve(curves, stop=found.stop))
-    else:
-        write_table(out, report, {}, _columns(curve, measured), {})
+def curves_of(found: Prediction, checked: HeldOut | None) -> dict[str, LearningCurve]:
+    """The predicted curve, and that measured if there is one."""
+    if checked is None:
+        return {"predicted": learning_curve(found.model, found.tau)}
+    return {"predicted": checked.predicted, "measured": checked.measured}
 
 
-def _columns(predicted: Any, measured: Any) -> dict[str, Any]:
-    """Losses over τ."""
-    columns = {
-        "tau": predicted.tau,
-        "train": predicted.train,
-        "test": predicted.test,
-        "error": predicted.error,
-    }
+def losses_of(predicted: LearningCurve, measured: LearningCurve | None = None) -> dict[str, Any]:
+    """Both losses over τ, with what was measured beside them."""
+    columns = {name: getattr(predicted, name) for name in ("tau", "train", "test", "error")}
     if measured is not None:
         columns |= {"measured_train": measured.train, "measured_test": measured.test}
     return {name: np.asarray(values) for name, values in columns.items()}
 
 
-def report_of(found: Any) -> dict[str, Any]:
+def report_of(found: Prediction) -> dict[str, Any]:
     """A prediction for machines."""
-    stop, covariance = found.stop, found.model.covariance
+    covariance = found.model.covariance
+    assert isinstance(covariance, FromData)
     return {
         "model": repr(found.model),
         "n": found.n,
@@ -137,16 +119,7 @@ def report_of(found: Any) -> dict[str, Any]:
         },
         "tau_gen": {rule: times.tau_gen for rule, times in found.times.items()},
         "tau_mem": {rule: times.tau_mem for rule, times in found.times.items()},
-        "stop": {
-            "tau": stop.tau,
-            "window_lower": stop.window.lower,
-            "window_upper": stop.window.upper,
-            "tolerance": stop.tolerance,
-            "train": stop.train,
-            "test": stop.test,
-            "test_limit": stop.test_limit,
-            "error": stop.error,
-        },
+        "stop": found.stop.columns(),
         "wider": {
             "factor": found.factor,
             "psi_n": None if found.wider is None else found.wider.value,
@@ -156,73 +129,63 @@ def report_of(found: Any) -> dict[str, Any]:
     }
 
 
-def report_of_check(checked: Any) -> dict[str, Any]:
+def report_of_check(checked: HeldOut) -> dict[str, Any]:
     """What was measured, for machines."""
     return {
         "n_test": checked.n_test,
         "tau": checked.tau,
         "test": checked.test,
         "test_at_predicted_tau": checked.measured_at_stop,
-        "curve": _columns(checked.predicted, checked.measured),
+        "curve": losses_of(checked.predicted, checked.measured),
     }
 
 
-def lines_of(found: Any) -> list[str]:
+def lines_of(found: Prediction) -> Iterator[str]:
     """A prediction for a terminal."""
-    stop, sigma, covariance = found.stop, found.sigma, found.model.covariance
-    lines = [
-        repr(found.model),
-        f"data                 n = {found.n}, d = {found.d}, psi_n = "
-        f"{float(found.model.psi_n):.6g}",
-        f"covariance           trace/d {sigma.trace:.6g}, rank {sigma.rank}, effective rank "
-        f"{sigma.effective_rank:.4g}",
-        f"{'':21}eigenvalues {sigma.smallest:.4g} to {sigma.largest:.4g}, condition "
-        f"{sigma.condition:.4g}",
-    ]
+    sigma, covariance = found.sigma, found.model.covariance
+    assert isinstance(covariance, FromData)
+    yield repr(found.model)
+    yield (
+        f"data                 n = {found.n}, d = {found.d}, psi_n = {float(found.model.psi_n):.6g}"
+    )
+    yield (
+        f"covariance           trace/d {sigma.trace:.6g}, rank {sigma.rank}, "
+        f"effective rank {sigma.effective_rank:.4g}"
+    )
+    yield (
+        f"{'':21}eigenvalues {sigma.smallest:.4g} to {sigma.largest:.4g}, "
+        f"condition {sigma.condition:.4g}"
+    )
     if covariance.shrinkage > 0:
-        lines.append(f"{'':21}shrinkage {float(covariance.shrinkage):.4g}")
+        yield f"{'':21}shrinkage {float(covariance.shrinkage):.4g}"
     if covariance.compression_error > 0:
         off = f"their distribution is off by {float(covariance.compression_error):.1e} of the trace"
-        lines.append(f"{'':21}compressed to {len(covariance.values)} eigenvalues, {off}")
-    lines.append(f"{'rule':<21}{'tau_gen':>14}{'tau_mem':>14}   (tau = k eta/d^2)")
-    for rule in RULES:
-        times = found.times.get(rule)
-        values = (np.nan, np.nan) if times is None else (float(times.tau_gen), float(times.tau_mem))
-        reason = f"   {found.reasons[rule]}" if rule in found.reasons else ""
-        lines.append(f"{rule:<21}" + "".join(f"{value:14.6g}" for value in values) + reason)
-    window = f"[{float(stop.window.lower):.6g}, {float(stop.window.upper):.6g}]"
-    lines += [
-        f"best training time   tau = {float(stop.tau):.6g}",
-        f"losses there         test {float(stop.test):.6f}, train {float(stop.train):.6f}",
-        f"safe window          {window}, test loss within {float(stop.tolerance):g} of its minimum",
-        f"test loss at the end {float(stop.test_limit):.6f}"
-        + (f"; {stop.advice}" if stop.advice else ""),
-    ]
-    wide = f"window {found.factor:g} times wider "
-    if found.wider is None:
-        return [*lines, f"{wide}none: {found.reasons['wider']}"]
-    count = f"{found.more} more samples" if found.more > 0 else f"{-found.more} samples fewer"
-    return [*lines, f"{wide}with {count}, psi_n = {found.wider.value:.6g}"]
+        yield f"{'':21}compressed to {len(covariance.values)} eigenvalues, {off}"
+    times = {
+        name: [getattr(found.times.get(rule), name, np.nan) for rule in RULES]
+        for name in ("tau_gen", "tau_mem")
+    }
+    reasons = [found.reasons.get(rule, "") for rule in RULES]
+    yield from aligned({"rule": list(RULES), **times, " reason": [f"  {r}" for r in reasons]})
+    yield from lines_of_stop(found.stop)
+    wide = f"window {found.factor:g} times wider"
+    if found.wider is None or found.more is None:
+        yield f"{wide} none: {found.reasons['wider']}"
+    else:
+        count = f"{found.more} more samples" if found.more > 0 else f"{-found.more} samples fewer"
+        yield f"{wide} with {count}, psi_n = {found.wider.value:.6g}"
 
 
-def lines_of_check(checked: Any) -> list[str]:
+def lines_of_check(checked: HeldOut) -> Iterator[str]:
     """Predicted and measured losses for a terminal."""
-    lines = [
+    yield (
         f"checked on {checked.n_test} samples held out; the prediction above is from the other "
-        f"{checked.prediction.n}",
-        f"{'tau':>12}{'train':>12}{'measured':>12}{'test':>12}{'measured':>12}",
-    ]
-    columns = _columns(checked.predicted, checked.measured)
-    names = ("tau", "train", "measured_train", "test", "measured_test")
-    rows = zip(*(columns[name][::SHOWN] for name in names), strict=True)
-    lines.extend(
-        f"{float(tau):12.4g}" + "".join(f"{float(x):12.6f}" for x in losses)
-        for tau, *losses in rows
+        f"{checked.prediction.n}"
     )
+    columns = losses_of(checked.predicted, checked.measured)
+    names = ("tau", "train", "measured_train", "test", "measured_test")
+    yield from aligned({name: columns[name][::SHOWN] for name in names}, plain="16.6g")
     stop = checked.prediction.stop
-    return [
-        *lines,
-        f"best training time   predicted {float(stop.tau):.6g}, measured {checked.tau:.6g}",
-        f"test loss there      predicted {float(stop.test):.6f}, measured {checked.test:.6f}",
-        f"measured test loss at the predicted best time {checked.measured_at_stop:.6f}",
-    ]
+    yield f"best training time   predicted {float(stop.tau):.6g}, measured {checked.tau:.6g}"
+    yield f"test loss there      predicted {float(stop.test):.6f}, measured {checked.test:.6f}"
+    yield f"measured test loss at the predicted best time {checked.measured_at_stop:.6f}"

@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from ..files.checkpoint import forget
-from ..files.io import check_target, to_json
+from ..files.io import check_target, dataset_of, to_json
 from ..models.model import RandomFeatureModel
-from .options import (
-    PICTURES,
-    TABLES,
-    Dimension,
-    Json,
-    Kind,
-    Out,
-    Repeats,
-    Rows,
-    Seed,
-    app,
-    check_out,
-    draw_to,
-    geometric_times,
-    of_model,
-    partial_of,
-    random_key,
-    write_table,
-)
+from .options import Json, Out, app, geometric_times, of_sample, random_key
+from .output import PICTURES, TABLES, aligned, along, check_out, deliver, partial_of, rows_of
 
 
 @app.command("sample")
-@of_model
+@of_sample
 def sample_command(
     model: RandomFeatureModel,
-    samples: np.ndarray | None,
-    d: Dimension = None,
-    kind: Kind = "features",
-    rows: Rows = "gaussian",
-    repeats: Repeats = 1,
-    seed: Seed = 0,
+    drawn: dict[str, Any],
+    seed: int,
     out: Out = None,
     json: Json = False,
 ) -> None:
@@ -51,18 +31,10 @@ def sample_command(
     from .. import empirical
 
     check_out(out, (*TABLES, ".nc"))
-    partial = partial_of(out)
     sampled = empirical.spectrum(
-        random_key(seed),
-        model,
-        d,
-        kind=kind,
-        data=samples,
-        rows=rows,
-        repeats=repeats,
-        checkpoint=partial,
-        progress=not json,
+        model=model, **drawn, checkpoint=partial_of(out), progress=not json
     )
+    values, theory = np.asarray(sampled.eigenvalues), sampled.theory
     report = {
         "model": repr(model),
         "d": sampled.d,
@@ -71,43 +43,47 @@ def sample_command(
         "atom": sampled.atom._asdict(),
         "bulks": [b._asdict() for b in sampled.bulks],
     }
-    if out is not None:
-        values = np.asarray(sampled.eigenvalues)
-        write_table(
-            out,
-            report,
-            {"eigenvalue": (("repeat", "index"), values, "1")},
-            {f"repeat_{i}": row for i, row in enumerate(values)},
-            {"model": repr(model), "d": sampled.d, "kind": kind, "rows": rows, "seed": seed},
-        )
-        forget(partial)
-    if json:
-        typer.echo(to_json(report))
-        return
-    typer.echo(f"{model!r}, d = {sampled.d}, p = {sampled.p}, {sampled.repeats} × {kind}")
-    typer.echo(f"{'part':<22}{'lower edge':>28}{'upper edge':>28}{'mass':>26}")
-    for found, exact in zip(sampled.bulks[::-1], sampled.theory.bulks[::-1], strict=True):
-        numbers = [
-            f"{float(value):12.6g} ({float(true):.6g})"
-            for value, true in (
-                (found.lower, exact.lower),
-                (found.upper, exact.upper),
-                (found.mass, exact.mass),
-            )
+
+    def beside(name: str) -> list[str]:
+        """A number of each part, and in brackets that of the theory."""
+        found = [*sampled.bulks[::-1], sampled.atom]
+        pairs = zip(found, [*theory.bulks[::-1], theory.atom], strict=True)
+        return [
+            f"{float(getattr(of, name)):.6g} ({float(getattr(exact, name)):.6g})"
+            if hasattr(exact, name)
+            else ""
+            for of, exact in pairs
         ]
-        typer.echo(f"{exact.part:<22}{numbers[0]:>28}{numbers[1]:>28}{numbers[2]:>26}")
-    atom, exact_atom = sampled.atom, sampled.theory.atom
-    place = f"{float(atom.location):12.6g} ({float(exact_atom.location):.6g})"
-    mass = f"{float(atom.mass):12.6g} ({float(exact_atom.mass):.6g})"
-    typer.echo(f"{'atom':<22}{place:>28}{'':28}{mass:>26}\nin brackets the theory")
+
+    def lines() -> Iterator[str]:
+        yield f"{model!r}, d = {sampled.d}, p = {sampled.p}, {sampled.repeats} × {drawn['kind']}"
+        columns = {name: beside(name) for name in ("location", "lower", "upper", "mass")}
+        yield from aligned({"part": [*(b.part for b in theory.bulks[::-1]), "atom"], **columns})
+        yield "in brackets the theory"
+
+    deliver(
+        report,
+        lines(),
+        out,
+        json,
+        columns=lambda: {f"repeat_{i}": row for i, row in enumerate(values)},
+        dataset=lambda: dataset_of(
+            {"eigenvalue": (("repeat", "index"), values)},
+            model=repr(model),
+            d=sampled.d,
+            kind=drawn["kind"],
+            rows=drawn["rows"],
+            seed=seed,
+        ),
+    )
 
 
 @app.command("train")
-@of_model
+@of_sample
 def train_command(
     model: RandomFeatureModel,
-    samples: np.ndarray | None,
-    d: Dimension = None,
+    drawn: dict[str, Any],
+    seed: int,
     optimizer: Annotated[
         str, typer.Option(help="gradient_flow, gd, momentum, nesterov, adam or sgd")
     ] = "gradient_flow",
@@ -122,10 +98,6 @@ def train_command(
     tau_min: Annotated[float, typer.Option(help="first training time tau = k eta/d^2")] = 1.0,
     tau_max: Annotated[float, typer.Option(help="last training time")] = 1e5,
     points: Annotated[int, typer.Option(help="training times, spaced geometrically")] = 41,
-    kind: Kind = "features",
-    rows: Rows = "gaussian",
-    repeats: Repeats = 1,
-    seed: Seed = 0,
     out: Out = None,
     json: Json = False,
 ) -> None:
@@ -136,66 +108,45 @@ def train_command(
 
     check_out(out, (*TABLES, *PICTURES, ".nc"))
     tau = geometric_times(tau_min, tau_max, points)
-    partial = partial_of(out)
     curve = empirical.learning_curve(
-        random_key(seed),
-        model,
-        tau,
-        d,
+        model=model,
+        tau=tau,
+        **drawn,
         optimizer=optimizer,
         learning_rate=learning_rate,
         momentum=momentum,
         noise_draws=noise_draws,
         batch_size=batch_size,
-        kind=kind,
-        data=samples,
-        rows=rows,
-        repeats=repeats,
-        checkpoint=partial,
+        checkpoint=partial_of(out),
         progress=not json,
     )
-    columns = {
-        name: np.asarray(getattr(curve, name))
-        for name in ("tau", "train", "test", "score_error", "error")
+    columns = curve.columns()
+    table = {name: columns[name] for name in ("tau", "train", "test", "score_error")}
+    trained = {
+        "model": repr(model),
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "d": drawn["d"],
+        "repeats": drawn["repeats"],
+        "seed": seed,
     }
-    columns |= {
-        f"{name}_standard_error": v
-        for name, v in curve.standard_error._asdict().items()
-        if repeats > 1
-    }
-    report = {"model": repr(model), "optimizer": optimizer, **columns}
-    if out is not None and out.suffix in PICTURES:
-        draw_to(out, lambda plotting: plotting.learning_curve(curve))
-    elif out is not None:
-        settings = {
-            "d": d,
-            "optimizer": optimizer,
-            "learning_rate": learning_rate,
-            "seed": seed,
-            "repeats": repeats,
-        }
-        attributes = {"model": repr(model), **{k: v for k, v in settings.items() if v is not None}}
-        variables = {name: (("tau",), values, "1") for name, values in columns.items()}
-        write_table(out, report, variables, columns, attributes)
-    forget(partial)
-    if json:
-        typer.echo(to_json(report))
-        return
-    typer.echo(f"{model!r}, {optimizer}\n{'tau':>14}{'train':>14}{'test':>14}{'score error':>14}")
-    for row in zip(curve.tau, curve.train, curve.test, curve.score_error, strict=True):
-        typer.echo("".join(f"{float(x):14.6g}" for x in row))
+    deliver(
+        {"model": repr(model), "optimizer": optimizer, **columns},
+        chain([f"{model!r}, {optimizer}"], aligned(table)),
+        out,
+        json,
+        columns=lambda: columns,
+        dataset=along("tau", columns, **trained),
+        picture=lambda plotting: plotting.learning_curve(curve),
+    )
 
 
 @app.command("compare")
-@of_model
+@of_sample
 def compare_command(
     model: RandomFeatureModel,
-    samples: np.ndarray | None,
-    d: Dimension = None,
-    kind: Kind = "features",
-    rows: Rows = "gaussian",
-    repeats: Repeats = 1,
-    seed: Seed = 0,
+    drawn: dict[str, Any],
+    seed: int,
     out: Out = None,
     json: Json = False,
 ) -> None:
@@ -203,38 +154,30 @@ def compare_command(
     from .. import empirical
 
     check_out(out, (*TABLES, ".nc"))
-    partial = partial_of(out)
     sampled = empirical.spectrum(
-        random_key(seed),
-        model,
-        d,
-        kind=kind,
-        data=samples,
-        rows=rows,
-        repeats=repeats,
-        checkpoint=partial,
-        progress=not json,
+        model=model, **drawn, checkpoint=partial_of(out), progress=not json
     )
     found = empirical.compare(sampled.theory, sampled, key=random_key(seed + 1))
     assert isinstance(found, empirical.Comparison)
-    table = found.rows()
-    report = {"model": repr(model), "d": sampled.d, "repeats": repeats, "deviations": table}
-    if out is not None:
-        columns = {name: [row[name] for row in table] for name in table[0]}
-        variables = {name: (("name",), values, "1") for name, values in columns.items()}
-        write_table(
-            out, report, variables, columns, {"model": repr(model), "d": sampled.d, "seed": seed}
-        )
-        forget(partial)
-    if json:
-        typer.echo(to_json(report))
-        return
-    typer.echo(f"{model!r}, d = {sampled.d}, p = {sampled.p}, {repeats} × {kind}")
-    typer.echo(f"{'deviation':<16}{'found':>14}{'standard error':>16}{'expected size':>15}")
-    for row in table:
-        typer.echo(
-            f"{row['name']:<16}{row['found']:14.4g}{row['error']:16.4g}{row['expected']:15.4g}"
-        )
+    columns = found.columns()
+    title = f"{model!r}, d = {sampled.d}, p = {sampled.p}, {sampled.repeats} × {drawn['kind']}"
+    table = {
+        "deviation": columns["name"],
+        **{name: columns[name] for name in ("found", "error", "expected")},
+    }
+    deliver(
+        {
+            "model": repr(model),
+            "d": sampled.d,
+            "repeats": sampled.repeats,
+            "deviations": rows_of(columns),
+        },
+        chain([title], aligned(table, plain="14.4g")),
+        out,
+        json,
+        columns=lambda: columns,
+        dataset=along("name", columns, model=repr(model), d=sampled.d, seed=seed),
+    )
 
 
 @app.command("demo")

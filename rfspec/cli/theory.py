@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from ..files.checkpoint import forget
-from ..files.io import to_json, write_csv, write_dataset, write_json
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import real_scalar
+from .data_files import require_memory
 from .options import (
     PER_POINT,
-    PICTURES,
-    TABLES,
     Json,
     Out,
     app,
-    check_out,
-    draw_to,
     geometric_times,
     numbers,
     of_law,
     of_model,
+)
+from .output import (
+    PICTURES,
+    TABLES,
+    aligned,
+    along,
+    check_out,
+    columns_along,
+    deliver,
+    lines_of_stop,
     partial_of,
-    require_memory,
-    write_table,
+    rows_of,
 )
 
 
@@ -46,48 +52,33 @@ def spectrum_command(
         raise ValueError(f"points must be at least 2, got {points}")
     require_memory(PER_POINT * points, f"{points} points of each bulk", "take fewer points")
     sp = spectrum(model)
-    total = sum(float(b.loss_drop) for b in sp.bulks)
-    report: dict[str, Any] = {
+    bulks = sp.columns()
+    report = {
         "model": repr(model),
-        "atom": {"location": sp.atom.location, "mass": sp.atom.mass},
-        "bulks": [
-            {
-                "part": b.part,
-                "lower": b.lower,
-                "upper": b.upper,
-                "mass": b.mass,
-                "loss_drop": b.loss_drop,
-                "share": float(b.loss_drop) / total if total else np.nan,  # where nothing is learnt
-            }
-            for b in sp.bulks
-        ],
+        "atom": sp.atom._asdict(),
+        "bulks": rows_of(bulks),
         "separated": bool(sp.separated),
         "reason": sp.reason,
         "error": sp.error,
     }
-    if out is not None and out.suffix == ".json":
-        write_json(out, report)
-    elif out is not None and out.suffix == ".csv":
+
+    def densities() -> dict[str, Any]:
         from ..plotting.densities import inside
 
         x = np.concatenate([inside(float(b.lower), float(b.upper), points) for b in sp.bulks])
-        write_csv(out, {"lambda": x, "density": sp.density(x), "cdf": sp.cdf(x)})
-    elif out is not None:
-        draw_to(out, lambda plotting: plotting.spectrum(sp, points=points))
-    if json:
-        typer.echo(to_json(report))
-        return
-    typer.echo(f"{model!r}")
-    typer.echo(
-        f"{'part':<22}{'lower edge':>16}{'upper edge':>16}{'mass':>12}{'loss drop':>12}{'share':>8}"
-    )
-    for b in report["bulks"][::-1]:
-        numbers = f"{float(b['lower']):16.10g}{float(b['upper']):16.10g}{float(b['mass']):12.8f}"
-        typer.echo(f"{b['part']:<22}{numbers}{float(b['loss_drop']):12.6f}{b['share']:8.1%}")
-    typer.echo(f"{'atom':<22}{float(sp.atom.location):16.10g}{'':16}{float(sp.atom.mass):12.8f}")
-    typer.echo(
-        f"error of the distribution {float(sp.error):.1e}" + (f"; {sp.reason}" if sp.reason else "")
-    )
+        return {"lambda": x, "density": sp.density(x), "cdf": sp.cdf(x)}
+
+    def lines() -> Iterator[str]:
+        atom = {"part": "atom", "lower": sp.atom.location, "mass": sp.atom.mass}
+        yield repr(model)
+        yield from aligned(
+            {name: [*values[::-1], atom.get(name, np.nan)] for name, values in bulks.items()}
+        )
+        reason = f"; {sp.reason}" if sp.reason else ""
+        yield f"error of the distribution {float(sp.error):.1e}{reason}"
+
+    draw = lambda plotting: plotting.spectrum(sp, points=points)
+    deliver(report, lines(), out, json, columns=densities, picture=draw)
 
 
 @app.command("timescales")
@@ -105,42 +96,23 @@ def timescales_command(
 
     check_out(out, TABLES)
     results = [timescales(model, r) for r in ([rule] if rule else RULES[:2])]
-    rows = [
-        {
-            "rule": ts.rule,
-            "part": part,
-            "fast": getattr(ts.fast, part),
-            "slow": getattr(ts.slow, part),
-        }
-        for ts in results
-        for part in ts.fast._fields
-    ]
-    report = {
-        "model": repr(model),
-        "times": rows,
-        "tau_gen": {ts.rule: ts.tau_gen for ts in results},
-        "tau_mem": {ts.rule: ts.tau_mem for ts in results},
-        "separated": {ts.rule: bool(ts.separated) for ts in results},
-        "reason": {ts.rule: ts.reason for ts in results},
+    columns = {
+        name: [value for ts in results for value in ts.columns()[name]]
+        for name in results[0].columns()
     }
-    if out is not None and out.suffix == ".json":
-        write_json(out, report)
-    elif out is not None:
-        write_csv(out, {name: [row[name] for row in rows] for name in rows[0]})
-    if json:
-        typer.echo(to_json(report))
-        return
-    typer.echo(
-        f"{model!r}\n{'rule':<10}{'part':<12}{'fast end':>14}{'slow end':>14}   (tau = k eta/d^2)"
-    )
-    for row in rows:
-        typer.echo(
-            f"{row['rule']:<10}{row['part']:<12}{float(row['fast']):14.6g}{float(row['slow']):14.6g}"
-        )
-    for ts in results:
-        name = {"population": "tau_gen", "sample": "tau_mem"}
-        times = ", ".join(f"{name[p]} = {float(getattr(ts.slow, p)):.6g}" for p in name)
-        typer.echo(f"{ts.rule}: {times}" + (f"; {ts.reason}" if ts.reason else ""))
+    report: dict[str, Any] = {"model": repr(model), "times": rows_of(columns)}
+    for name in ("tau_gen", "tau_mem", "separated", "reason"):
+        report[name] = {ts.rule: getattr(ts, name) for ts in results}
+
+    def lines() -> Iterator[str]:
+        yield f"{model!r}, times tau = k eta/d^2"
+        yield from aligned(columns)
+        for ts in results:
+            reason = f"; {ts.reason}" if ts.reason else ""
+            gen, mem = float(ts.tau_gen), float(ts.tau_mem)
+            yield f"{ts.rule}: tau_gen = {gen:.6g}, tau_mem = {mem:.6g}{reason}"
+
+    deliver(report, lines(), out, json, columns=lambda: columns)
 
 
 @app.command("curve")
@@ -165,30 +137,18 @@ def curve_command(
     curve = learning_curve(
         model, geometric_times(tau_min, tau_max, points), step, momentum=momentum
     )
-    columns = {
-        n: np.asarray(getattr(curve, n))
-        for n in ("tau", "train", "test", "gap", "score_error", "error")
-    }
-    columns |= {f"drop_{part}": np.asarray(drop) for part, drop in curve.drops.items()}
-    settings = {"step": step, "momentum": momentum}
-    report = {"model": repr(model), **settings, **columns}
-    if out is not None and out.suffix in PICTURES:
-        draw_to(out, lambda plotting: plotting.learning_curve(curve, stop=early_stopping(model)))
-    elif out is not None:
-        attributes = {"model": repr(model), **{k: v for k, v in settings.items() if v is not None}}
-        variables = {name: (("tau",), values, "1") for name, values in columns.items()}
-        write_table(out, report, variables, columns, attributes)
-    if json:
-        typer.echo(to_json(report))
-        return
-    typer.echo(
-        f"{model!r}\n{'tau':>14}{'train':>14}{'test':>14}"
-        f"{'gap':>14}{'score error':>14}{'error':>10}"
+    losses = curve.columns()
+    drops = {f"drop_{part}": np.asarray(drop) for part, drop in curve.drops.items()}
+    columns, settings = losses | drops, {"step": step, "momentum": momentum}
+    deliver(
+        {"model": repr(model), **settings, **columns},
+        chain([repr(model)], aligned(losses, plain="14.8g")),
+        out,
+        json,
+        columns=lambda: columns,
+        dataset=along("tau", columns, model=repr(model), **settings),
+        picture=lambda plotting: plotting.learning_curve(curve, stop=early_stopping(model)),
     )
-    for row in zip(
-        *(columns[n] for n in ("tau", "train", "test", "gap", "score_error", "error")), strict=True
-    ):
-        typer.echo("".join(f"{float(x):14.8g}" for x in row[:-1]) + f"{float(row[-1]):10.1e}")
 
 
 @app.command("early-stopping")
@@ -211,47 +171,21 @@ def early_stopping_command(
     if wider is not None:
         real_scalar("wider", wider, above=0.0)
     stop = early_stopping(model, tolerance)
-    row = {
-        "tau": stop.tau,
-        "tau_error": stop.tau_error,
-        "window_lower": stop.window.lower,
-        "window_upper": stop.window.upper,
-        "tolerance": tolerance,
-        "train": stop.train,
-        "test": stop.test,
-        "score_error": stop.score_error,
-        "test_limit": stop.test_limit,
-        "error": stop.error,
-    }
+    row = stop.columns()
     if wider is not None:
-        row["required_psi_n"] = required(
-            model, "n", for_window=wider * float(stop.width), tolerance=tolerance
-        ).value
-    told = {
-        name: bool(getattr(stop, name)) for name in ("regularised", "nothing_to_learn", "ambiguous")
-    }
-    report = {"model": repr(model), **row, **told}
-    if out is not None:
-        write_table(out, report, {}, {name: [float(value)] for name, value in row.items()}, {})
-    if json:
-        typer.echo(to_json(report))
-        return
-    lower, upper = float(stop.window.lower), float(stop.window.upper)
-    typer.echo(f"{model!r}")
-    off = float(stop.tau * stop.tau_error) if np.isfinite(float(stop.tau)) else 0.0
-    typer.echo(f"best training time   tau = {float(stop.tau):.8g} ± {off:.1e} (k eta/d^2)")
-    typer.echo(f"losses there         test {float(stop.test):.8f}, train {float(stop.train):.8f}")
-    typer.echo(f"score error there    {float(stop.score_error):.8g}")
-    typer.echo(
-        f"safe window          [{lower:.6g}, {upper:.6g}], test loss within {tolerance:g} of its "
-        "minimum"
-    )
-    typer.echo(
-        f"test loss at the end {float(stop.test_limit):.8f}"
-        + (f"; {stop.advice}" if stop.advice else "")
-    )
-    if wider is not None:
-        typer.echo(f"window {wider:g} times wider at psi_n = {row['required_psi_n']:.6g}")
+        width = wider * float(stop.width)
+        more = required(model, "n", for_window=width, tolerance=tolerance)
+        row["required_psi_n"] = more.value
+    told = ("regularised", "nothing_to_learn", "ambiguous")
+    report = {"model": repr(model), **row, **{name: getattr(stop, name) for name in told}}
+
+    def lines() -> Iterator[str]:
+        yield repr(model)
+        yield from lines_of_stop(stop)
+        if wider is not None:
+            yield f"window {wider:g} times wider at psi_n = {row['required_psi_n']:.6g}"
+
+    deliver(report, lines(), out, json, columns=lambda: {k: [float(v)] for k, v in row.items()})
 
 
 @app.command("over-time")
@@ -293,44 +227,21 @@ def over_time_command(
         tolerance=tolerance,
         progress=not json,
     )
-    columns = {"t": found.t.values}
-    for name in ("tau_gen", "tau_mem"):
-        columns |= {
-            f"{name}_{rule}": found[name].sel(rule=rule).values for rule in found.rule.values
-        }
-    columns |= {
-        str(name): found[name].values for name in found.data_vars if found[name].dims == ("t",)
-    }
+    columns = columns_along("t", found)
     scalars = {str(name): float(found[name]) for name in found.data_vars if not found[name].dims}
-    report = {
-        "model": found.attrs["model"],
-        **scalars,
-        "statement": found.attrs["statement"],
-        **columns,
-    }
-    if out is not None and out.suffix in PICTURES:
-        draw_to(out, lambda plotting: plotting.over_time(found))
-    elif out is not None and out.suffix == ".nc":
-        write_dataset(out, found)
-    elif out is not None:
-        write_table(out, report, {}, columns, {})
-    if json:
-        typer.echo(to_json(report))
-        return
-    shown = (
-        "t",
-        "tau_gen_spectrum",
-        "tau_star",
-        "tau_mem_spectrum",
-        "window_lower",
-        "window_upper",
-        "test_star",
+    statement = {"statement": found.attrs["statement"]}
+    shown = ("tau_gen_spectrum", "tau_star", "tau_mem_spectrum", "window_lower", "window_upper")
+    losses = ("test_star", "test_shared")
+    table = {name.removesuffix("_spectrum"): columns[name] for name in ("t", *shown, *losses)}
+    deliver(
+        {"model": found.attrs["model"], **scalars, **statement, **columns},
+        chain([found.attrs["model"]], aligned(table), statement.values()),
+        out,
+        json,
+        columns=lambda: columns,
+        dataset=lambda: found,
+        picture=lambda plotting: plotting.over_time(found),
     )
-    typer.echo(found.attrs["model"])
-    typer.echo("".join(f"{name.removesuffix('_spectrum'):>14}" for name in (*shown, "test_shared")))
-    for row in zip(*(columns[name] for name in (*shown, "test_shared")), strict=True):
-        typer.echo("".join(f"{float(x):14.6g}" for x in row))
-    typer.echo(found.attrs["statement"])
 
 
 @app.command("phase-diagram")
@@ -370,7 +281,7 @@ def phase_diagram_command(
         from ..plotting.phases import check_times
 
         check_times(times)
-    partial, p, n = partial_of(out), _grid("psi_p", psi_p), _grid("psi_n", psi_n)
+    p, n = _grid("psi_p", psi_p), _grid("psi_n", psi_n)
     require_memory(PER_POINT * len(p) * len(n), f"{len(p)} × {len(n)} cells", "take fewer points")
     found = phase_diagram(
         p,
@@ -379,34 +290,22 @@ def phase_diagram_command(
         **law,
         tolerance=tolerance,
         threshold=threshold,
-        checkpoint=partial,
+        checkpoint=partial_of(out),
         progress=not json,
     )
-    if out is not None and out.suffix in PICTURES:
-        draw_to(out, lambda plotting: plotting.phase_diagram(found, times=times))
-    elif out is not None:
-        write_dataset(out, found)
-    forget(partial)
-    if json:
-        columns = {name: found[name].values for name in found.data_vars}
-        typer.echo(
-            to_json(
-                {
-                    "psi_p": found.psi_p.values,
-                    "psi_n": found.psi_n.values,
-                    "tau": budgets,
-                    **columns,
-                }
-            )
-        )
-        return
-    typer.echo(found.attrs["model"].replace("psi_p=1, psi_n=1, ", ""))
-    for budget in budgets:
-        region = (found.sel(tau=budget) if len(budgets) > 1 else found).region
-        shares = (f"{name} {float((region == i).mean()):.1%}" for i, name in enumerate(REGIONS))
-        typer.echo(f"tau = {budget:g}: " + ", ".join(shares))
-    for code in sorted(set(np.ravel(found.status.values).tolist())):
-        typer.echo(f"{int((found.status == code).sum())} cells: {STATUS[code]}")
+    values = {str(name): found[name].values for name in found.variables}
+
+    def lines() -> Iterator[str]:
+        yield found.attrs["model"].replace("psi_p=1, psi_n=1, ", "")
+        for budget in budgets:
+            region = (found.sel(tau=budget) if len(budgets) > 1 else found).region
+            shares = (f"{name} {float((region == i).mean()):.1%}" for i, name in enumerate(REGIONS))
+            yield f"tau = {budget:g}: " + ", ".join(shares)
+        for code in sorted(set(np.ravel(found.status.values).tolist())):
+            yield f"{int((found.status == code).sum())} cells: {STATUS[code]}"
+
+    draw = lambda plotting: plotting.phase_diagram(found, times=times)
+    deliver({**values, "tau": budgets}, lines(), out, json, dataset=lambda: found, picture=draw)
 
 
 def _grid(name: str, text: str) -> np.ndarray | list[float]:

@@ -66,26 +66,19 @@ class Comparison(NamedTuple):
     error: Deviations
     expected: Deviations
 
-    def rows(self) -> list[dict[str, Any]]:
-        """A table: name, deviation found, its standard error, and the size expected,
-        edge by edge and bulk by bulk.
+    def columns(self) -> dict[str, list[Any]]:
+        """Name, deviation found, its standard error, and the size expected, edge by edge and bulk
+        by bulk.
         """
-        table, one = [], {"edges": "edge", "masses": "mass of bulk"}
+        names, found, error, expected = [], [], [], []
+        one = {"edges": "edge", "masses": "mass of bulk"}
         for name in Deviations._fields:
-            found = np.atleast_1d(getattr(self, name))
-            columns = (
-                np.broadcast_to(getattr(of, name), found.shape)
-                for of in (self.error, self.expected)
-            )
-            for i, (value, error, size) in enumerate(zip(found, *columns, strict=True)):
-                label = f"{one[name]} {i + 1}" if name in one else name
-                numbers = (float(value), float(error), float(size))
-                table.append(
-                    dict(
-                        zip(("name", "found", "error", "expected"), (label, *numbers), strict=True)
-                    )
-                )
-        return table
+            values = np.atleast_1d(getattr(self, name))
+            names += [f"{one[name]} {i + 1}" for i in range(values.size)] if name in one else [name]
+            found += values.tolist()
+            error += np.broadcast_to(getattr(self.error, name), values.shape).tolist()
+            expected += np.broadcast_to(getattr(self.expected, name), values.shape).tolist()
+        return {"name": names, "found": found, "error": error, "expected": expected}
 
 
 class CurveDeviations(NamedTuple):

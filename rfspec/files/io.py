@@ -12,9 +12,12 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import xarray
 
 
 @contextmanager
@@ -109,26 +112,23 @@ def _cell(value: Any) -> str:
     return value.item() if isinstance(value, np.str_) else repr(value.item())
 
 
-def write_netcdf(
-    path: str | Path,
-    variables: Mapping[str, tuple[tuple[str, ...], Any, str]],
-    attributes: Mapping[str, Any],
-) -> Path:
-    """A netCDF file of named variables (dimensions, values, unit);
-    one that bears the name of a dimension is its axis.
+def dataset_of(
+    variables: Mapping[str, tuple[tuple[str, ...], Any]], **attributes: Any
+) -> xarray.Dataset:
+    """An xarray dataset of dimensionless variables (dimensions, values), for ``write_dataset``.
 
-    Attributes are texts and numbers that say what was computed.
+    A variable that bears the name of a dimension is its axis. Attributes are texts and numbers that
+    say what was computed; those that are None are left out.
     """
     import xarray
 
-    columns = {
-        name: (dimensions, np.asarray(values), {"units": unit})
-        for name, (dimensions, values, unit) in variables.items()
-    }
-    dataset = xarray.Dataset(columns, attrs=dict(attributes)).set_coords(
-        [n for n, c in columns.items() if n in c[0]]
+    return xarray.Dataset(
+        {
+            name: (dimensions, np.asarray(values), {"units": "1"})
+            for name, (dimensions, values) in variables.items()
+        },
+        attrs={name: value for name, value in attributes.items() if value is not None},
     )
-    return write_dataset(path, dataset)
 
 
 def write_dataset(path: str | Path, dataset: Any) -> Path:

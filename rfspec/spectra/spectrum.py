@@ -117,6 +117,18 @@ class Spectrum(eqx.Module):
             for i in range(self.count)
         )
 
+    def columns(self) -> dict[str, list[Any]]:
+        """Part, edges, mass and loss drop of each bulk in ascending order, and its share of all
+        drops (NaN where nothing is learnt).
+        """
+        bulks = self.bulks
+        total = sum(float(b.loss_drop) for b in bulks)
+        names = ("part", "lower", "upper", "mass", "loss_drop")
+        return {
+            **{name: [getattr(b, name) for b in bulks] for name in names},
+            "share": [float(b.loss_drop) / total if total else np.nan for b in bulks],
+        }
+
     def _labels(self) -> list[str | None]:
         """The parts that each bulk bears."""
         holds = self.parts.holds

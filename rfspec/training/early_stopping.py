@@ -97,6 +97,21 @@ class EarlyStopping(eqx.Module):
     threshold: Any
     model: RandomFeatureModel
 
+    def columns(self) -> dict[str, Any]:
+        """The best time, its window and the losses there by name."""
+        return {
+            "tau": self.tau,
+            "tau_error": self.tau_error,
+            "window_lower": self.window.lower,
+            "window_upper": self.window.upper,
+            "tolerance": self.tolerance,
+            "train": self.train,
+            "test": self.test,
+            "score_error": self.score_error,
+            "test_limit": self.test_limit,
+            "error": self.error,
+        }
+
     @property
     def width(self) -> Any:
         """Factor between the ends of the window, upper/lower."""

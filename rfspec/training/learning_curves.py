@@ -94,6 +94,16 @@ class LearningCurve(eqx.Module):
         """Generalisation gap L_gen = L_test - L_train."""
         return self.test - self.train
 
+    def columns(self) -> dict[str, Any]:
+        """τ, losses and errors by name, each of τ's shape; standard errors where known."""
+        names = ("tau", "train", "test", "gap", "score_error", "error")
+        known = {
+            f"{name}_standard_error": error
+            for name, error in self.standard_error._asdict().items()
+            if np.any(np.isfinite(error))
+        }
+        return {name: np.asarray(getattr(self, name)) for name in names} | known
+
     @property
     def drops(self) -> dict[str, Any]:
         """Train-loss drop of each part (or merged parts, joined by "+"), arrays of τ's shape;

@@ -57,6 +57,16 @@ class Timescales(eqx.Module):
     error: Any
     spectrum: Spectrum | None
 
+    def columns(self) -> dict[str, list[Any]]:
+        """Rule, part, and both ends of its times, one row for each part."""
+        parts = PartTimes._fields
+        return {
+            "rule": [self.rule] * len(parts),
+            "part": list(parts),
+            "fast": list(self.fast),
+            "slow": list(self.slow),
+        }
+
     @property
     def tau_gen(self) -> Any:
         """Time by which the population is learnt."""
