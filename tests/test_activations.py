@@ -136,8 +136,7 @@ def test_a_faint_kink_is_found(scale):
     assert rf.Activation(f).kinks == pytest.approx((1 / 9,), abs=1e-9)
 
 
-# -------------------------------------------------------------------------------------------- the
-# mean
+# ----------------------------------------------------------------------------------------- the mean
 
 
 def sampled_outlier(psi_p, psi_n, t, values, draws, seed):

@@ -140,8 +140,7 @@ def test_vmap_is_the_loop():
     assert np.allclose(jax.vmap(f)(jnp.array(ts)), [f(t) for t in ts], rtol=1e-13)
 
 
-# ----------------------------------------------------------------------------- claimed errors
-# against the truth
+# ----------------------------------------------------------------- claimed errors against the truth
 
 
 def judge(activation, t, variance, truth, claimed=1e-9):
@@ -297,8 +296,7 @@ def test_kinks_denied_are_a_matter_of_the_claim():
     assert abs(float(ge.v2) / float(truth[2]) - 1) < float(ge.error)
 
 
-# ------------------------------------------------------------------------------------ derivatives
-# and batches
+# -------------------------------------------------------------------------- derivatives and batches
 
 
 def _own_erf(x):

@@ -162,8 +162,7 @@ def test_too_much_momentum_for_so_many_steps():
         contour.heavy_ball(1.0, 5000, 0.99, 32)
 
 
-# ------------------------------------------------------------------------------------------ sampled
-# matrices
+# --------------------------------------------------------------------------------- sampled matrices
 
 DATA = {
     "isotropic": rf.Isotropic(1.0),

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 import rfspec as rf
 from rfspec.cli import app
-from rfspec.cli.demo import digits
 from rfspec.cli.data_files import read_samples
+from rfspec.cli.demo import digits
 from rfspec.surveys import prediction
 
 RNG = np.random.default_rng(0)

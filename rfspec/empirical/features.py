@@ -294,8 +294,7 @@ def _of_draws(
     return U / (n * m), -V / (n * m), square / (n * m * d)
 
 
-# ------------------------------------------------------------------------------ the Gaussian
-# equivalent, in expectation
+# ---------------------------------------------------------- the Gaussian equivalent, in expectation
 
 
 @jax.jit

@@ -70,7 +70,8 @@ class Spectrum(eqx.Module):
     Attributes
     ----------
     atom : Atom
-        Location s² and mass max(0, 1 - (1 + ψ_n)/ψ_p).
+        Place and mass. With all draws of the noise s² and max(0, 1 - (1 + ψ_n)/ψ_p), if σ has a
+        linear and another part; with m draws 0 and what the rank of mn columns leaves.
     parts : PartEdges
         Edges of the population, sample and satellite parts, known by their mass from the top.
     """
@@ -270,8 +271,8 @@ class Spectrum(eqx.Module):
 def spectrum(model: RandomFeatureModel) -> Spectrum:
     r"""Exact limiting spectrum of U for a model.
 
-    ρ(λ) = Im q(λ + i0)/π with q from equations (6) and (7) of docs/theory.md; an atom at s² of mass
-    max(0, 1 - (1 + ψ_n)/ψ_p).
+    ρ(λ) = Im q(λ + i0)/π with q from equations (6) and (7) of docs/theory.md. What rank the columns
+    of U do not reach is an atom.
 
     Parameters
     ----------

@@ -66,8 +66,9 @@ class LearningCurve(eqx.Module):
         L_train, L_test and E_score; the score error is NaN where the law of the data is not
         Gaussian.
     error : float
-        Estimated absolute error of both losses at each τ, nearly always that of the test loss; that
-        of the score error is β² times smaller.
+        Estimated absolute error of both losses at each τ, nearly always that of the test loss. The
+        score error is a difference of the test loss in a unit of its own (1/β² for the noise), and
+        its error is that of the test loss in the same unit.
     standard_error : StandardErrors
         Of train, test and score_error where they are means over sampled models; NaN where they are
         not.
