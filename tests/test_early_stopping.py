@@ -416,6 +416,14 @@ def test_no_such_window_is_no_failure_to_converge(count):
                 assert float(answer.stop.width) == pytest.approx(wide, rel=1e-9)
 
 
+def test_the_floor_is_the_end_of_training_on_all_data():
+    """With n = ∞ the best time is ∞, whose error is that of the limit."""
+    found = rf.score_exponent(rf.RandomFeatureModel(8.0, 1.0, 0.1), [4.0])
+    end = rf.learning_curve(rf.RandomFeatureModel(8.0, 1e14, 0.1), np.inf)
+    assert float(found.floor_error) < 1e-8
+    assert float(found.floor) == pytest.approx(float(end.score_error), rel=1e-10)
+
+
 @pytest.mark.slow
 def test_the_running_exponent():
     """Seven score errors to three digits and their slopes, from an independent calculation;

@@ -29,7 +29,7 @@ def test_physical_branch_and_the_papers_equations(problem):
     which the package never evaluates.
     """
     model = problem.model
-    ge = rf.gaussian_equivalent(model)
+    ge = jax.tree.map(np.asarray, rf.gaussian_equivalent(model))
     sol = rf.solve(model, HALF_PLANE)
     assert np.all(sol.status == 0)
     assert np.all(sol.q.imag > 0)

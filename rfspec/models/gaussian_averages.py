@@ -149,18 +149,23 @@ def polynomial_sum(coefficients: Any, signal: Any, noise: Any) -> Route:
         for m in range(j // 2 + 1):
             table[j - 2 * m, j] = factorial(j) / (2**m * factorial(m) * sqrt(factorial(j - 2 * m)))
     gamma = jnp.sqrt(signal + noise)
-    terms = table * (
-        jnp.asarray(coefficients) * jnp.cumprod(jnp.append(1.0, jnp.full(size - 1, gamma)))
-    )
+    powers = jnp.cumprod(jnp.append(1.0, jnp.full(size - 1, gamma)))
+    terms = table * (jnp.asarray(coefficients) * powers)[None, :]
     h, rounding = jnp.sum(terms, axis=1), EPS * jnp.abs(terms) @ (4.0 + 2.0 * np.arange(size))
     power = jnp.arange(size) * log_correlation(*_correlation(signal, noise))
-    share = jnp.stack([jnp.exp(power), -jnp.expm1(power)]) * (np.arange(size) > 1)
+    share = _shares(power)
     sums = share @ h**2
     error = (
         _relative(share @ (2 * jnp.abs(h) * rounding + rounding**2), sums) + (8 + 2 * size) * EPS
     )
     error = jnp.maximum(error, rounding[0] / jnp.sqrt(jnp.sum(h**2)))
     return Route(h[0], h[1] / gamma, sums[0], sums[1], error, rounding[1], 0.0 * gamma)
+
+
+def _shares(power: Any) -> Any:
+    """Of h_k² in v² and in s², from k log c: c^k and 1 - c^k, 0 for k = 0 and 1."""
+    beyond = np.arange(power.size) > 1
+    return jnp.stack([jnp.exp(power), -jnp.expm1(power)]) * beyond[None, :]
 
 
 def _relative(errors: Any, sizes: Any) -> Any:
@@ -177,9 +182,7 @@ def hermite_sum(y: Any, signal: Any, noise: Any) -> Route:
     """
     c, rest = _correlation(signal, noise)
     power = jnp.arange(ORDER) * log_correlation(c, rest)
-    share = jnp.stack([jnp.exp(power), -jnp.expm1(power)]) * (
-        np.arange(ORDER) > 1
-    )  # of v² and of s²
+    share = _shares(power)
 
     def project(stride: int) -> Any:
         return stride * _PROJECTION[: ORDER // stride, ::stride] @ y[::stride]

@@ -112,7 +112,7 @@ def moves(eq: Any, f: Callable[[Any], Any]) -> Any:
         for k, part in enumerate(parts):
             chosen[first + k, part] = 1.0
         first += len(parts)
-        directions.append(jnp.reshape(chosen, (count, *np.shape(p))) * p)
+        directions.append(jnp.reshape(chosen, (count, *np.shape(p))) * jnp.asarray(p)[None])
     at = lambda *numbers: f(eqx.tree_at(eq.numbers, eq, numbers))
     return jax.vmap(lambda *d: jax.jvp(at, held, d)[1])(*directions)
 

@@ -58,13 +58,13 @@ def panels(
     a part.
     """
     steps = scale * ratio ** np.arange(levels)
-    ends = breaks[:, None] + jnp.concatenate([-steps, jnp.zeros(1), steps])
+    ends = breaks[:, None] + jnp.concatenate([-steps, jnp.zeros(1), steps])[None, :]
     moved = shift * np.r_[0.0, np.ones(parts - 1), 0.0]
     equal = low + (high - low) * ((np.arange(parts + 1) + moved) / parts)
     ends = jnp.sort(jnp.clip(jnp.concatenate([equal, jnp.ravel(ends)]), low, high))
     half, middle = jnp.diff(ends) / 2, (ends[1:] + ends[:-1]) / 2
-    x = middle[:, None] + half[:, None] * _GAUSS[0]
-    return jnp.ravel(x), jnp.ravel(half[:, None] * _GAUSS[1])
+    x = middle[:, None] + half[:, None] * _GAUSS[0][None, :]
+    return jnp.ravel(x), jnp.ravel(half[:, None] * _GAUSS[1][None, :])
 
 
 def gaussian_weight(z: Any) -> Any:

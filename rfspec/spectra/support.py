@@ -68,7 +68,7 @@ def masses_and_parts(eq: Equations, edges: Edges) -> tuple[Any, PartEdges]:
     )
     some = jax.vmap(eq.excess)(dividing[1:], dividing[:-1]) > 0
     below, above = over[:-1], over[1:]  # each bulk
-    holds = exists[:, None] & some & (above[:, 1:] < 0) & (below[:, :-1] > 0)
+    holds = exists[:, None] & some[None, :] & (above[:, 1:] < 0) & (below[:, :-1] > 0)
     begins, ends = holds & (above[:, :-1] == 0), holds & (below[:, 1:] == 0)
     open_ = open_ends(eq, edges)
 

@@ -258,7 +258,9 @@ def _slopes(eq: Equations, psi_n: Any) -> tuple[Any, Any, Any, Any]:
         def smallest(log_n: Any) -> tuple[Any, tuple[Any, Any]]:
             moved = eqx.tree_at(lambda e: e.psi_n, eq, jnp.exp(log_n))
             found = stops(moved, 1.0, 0.5)
-            return found.test, (found.best, flow_losses(moved, found.best)[2])
+            ended = found.best == jnp.inf
+            along = flow_losses(moved, jnp.where(ended, 0.0, found.best))[2]
+            return found.test, (found.best, jnp.where(ended, found.limit_error, along))
 
         (test, slope), (c, error) = _value_and_slope(smallest, jnp.log(n))
         return test, slope, c, error
