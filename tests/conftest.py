@@ -13,6 +13,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 if version("jaxlib").startswith("0.10."):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
+import jax
 import matplotlib as mpl
 import pytest
 
@@ -20,6 +21,7 @@ import rfspec as rf
 from rfspec.numerics.session import enter
 
 mpl.use("Agg")
+jax.config.update("jax_numpy_rank_promotion", "raise")  # every broadcast is spelt out
 SLOW_PAGES = ("real_data.md", "score_exponent.md")
 
 

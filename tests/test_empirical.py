@@ -141,7 +141,7 @@ def test_arcsine_kernel_of_erf():
     spread = jnp.sqrt(eigenvalues_of(model, d))
     U, V, error = _population(model, W, spread, 0.0)
     alpha, beta = float(model.process.alpha), float(model.process.beta)
-    K = np.asarray(W * ((alpha * spread) ** 2 + beta**2) @ W.T) / d
+    K = np.asarray(W * ((alpha * spread) ** 2 + beta**2)[None, :] @ W.T) / d
     scale = np.sqrt(1 + 2 * np.diag(K))
     off = np.asarray(U) - 2 / np.pi * np.arcsin(2 * K / scale[:, None] / scale)
     assert np.linalg.norm(off) / np.sqrt(60) <= error * float(jnp.mean(jnp.diagonal(U)))

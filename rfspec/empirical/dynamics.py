@@ -222,7 +222,8 @@ def check_stable(
 def _flow(basis: Eigenbasis, tau: Any) -> tuple[Any, Any]:
     model = basis.matrices.model
     c = 1.0 / model.time_unit
-    return _losses(basis, -jnp.expm1(-c * tau[:, None] * basis.rates) / basis.rates)
+    rates = basis.rates[None, :]
+    return _losses(basis, -jnp.expm1(-c * tau[:, None] * rates) / rates)
 
 
 @jax.jit

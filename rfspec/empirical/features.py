@@ -236,7 +236,7 @@ def _population(
         a / np.sqrt(W.shape[1]) * found.slope[:, None]
         for a in (model.process.alpha, model.process.beta)
     )
-    return found.U, _against(model, beta * W, lambda: alpha * W * spread**2), found.error
+    return found.U, _against(model, beta * W, lambda: alpha * W * spread[None, :] ** 2), found.error
 
 
 def _against(model: RandomFeatureModel, with_noise: Any, with_signal: Callable[[], Any]) -> Any:
@@ -313,6 +313,7 @@ def _gaussian_population(
 ) -> tuple[Any, Any]:
     """Ũ and Ṽ, fresh samples of covariance diag(spread²)."""
     F = W / np.sqrt(W.shape[1])
+    spread = spread[None, :]
     signal, noise = model.process.alpha * ge.mu1 * F * spread, model.process.beta * ge.mu1 * F
     U = signal @ signal.T + noise @ noise.T + (ge.v2 + ge.s2) * jnp.eye(F.shape[0])
     return U, _against(model, noise, lambda: signal * spread)

@@ -51,7 +51,7 @@ def fresh(process: Process, W: Any, spread: Any) -> Rows:
     """Where x is part of the noise, of covariance α²Σ + β²: R_ij = w_i(α²Σ + β²)w_j/(dγ_iγ_j),
     γ the widths.
     """
-    scaled = W * jnp.sqrt((process.alpha * spread) ** 2 + process.beta2)
+    scaled = W * jnp.sqrt((process.alpha * spread) ** 2 + process.beta2)[None, :]
     return Rows(_unit(scaled), jnp.zeros((W.shape[0], 1)), norms(scaled))
 
 
@@ -138,7 +138,8 @@ def _add(
             return (total + power * (of(C) @ C.T) / n, power * R), None
 
         (some, power), _ = jax.lax.scan(layer, (of(U), (R**2) ** (first / 2)), C)
-        off = jnp.where((starts[i] + jnp.arange(size))[:, None] == jnp.arange(p), 0.0, power**2)
+        diagonal = (starts[i] + jnp.arange(size))[:, None] == jnp.arange(p)[None, :]
+        off = jnp.where(diagonal, 0.0, power**2)
         out, rest = carry
         return jax.lax.dynamic_update_slice_in_dim(out, some, starts[i], 0), rest + of(
             missing
@@ -222,7 +223,7 @@ def _coefficients(
         w, weight = _rule(step)
 
         def one(y: Any, width: Any) -> tuple[Any, Any]:
-            value = sigma(y[..., None] + width * w) - mu0
+            value = sigma(y[:, None] + width * w[None, :]) - mu0
             return jnp.moveaxis(value @ hermite.T, -1, 0), value**2 @ weight
 
     else:

@@ -131,7 +131,7 @@ class FeatureOperator(Operator):
 
     def samples(self, key: Any, panel: Any) -> Any:
         """Training samples in rows, those of one panel."""
-        return self.spread * self.X.draw(key, panel)
+        return self.spread[None, :] * self.X.draw(key, panel)
 
     def expand(self, W: Any, index: Any, X: Any, panel: Any) -> tuple[Any, Any]:
         """C_0 and C_1 of a block and a panel, zero in the padding, and the panel's part of nD."""
@@ -140,7 +140,7 @@ class FeatureOperator(Operator):
         width = process.beta * jnp.where(inside, norms(W), 1.0)
         Y = process.alpha * W @ X.T / np.sqrt(self.W.columns)
         C, square = coefficients(sigma, Y, width, self.mu0, self.step, 2)
-        C = C * (inside[:, None] & self.X.inside(panel))
+        C = C * (inside[:, None] & self.X.inside(panel)[None, :])[None]
         # samples of the padding are at y = 0
         padding = self.X.block - jnp.sum(self.X.inside(panel))
         _, middle = coefficients(sigma, jnp.zeros((self.W.block, 1)), width, self.mu0, self.step, 2)
@@ -327,7 +327,8 @@ def _sampled(
 ) -> tuple[Any, Any, Any]:
     """The chosen rows of W, their βω, and their pre-activations in the first panel."""
     rows = jax.lax.map(lambda i: W.draw(W.key, i // W.block)[i % W.block], chosen)
-    Y = model.process.alpha * rows @ (spread * X.draw(X.key, 0)[: X.rows]).T / np.sqrt(W.columns)
+    samples = spread[None, :] * X.draw(X.key, 0)[: X.rows]
+    Y = model.process.alpha * rows @ samples.T / np.sqrt(W.columns)
     return rows, model.process.beta * norms(rows), Y
 
 
@@ -343,9 +344,10 @@ def _omitted(
     middle = coefficients(sigma, jnp.zeros((W.shape[0], 1)), process.beta * omega, mu0, step, 2)[1]
 
     def panel(sums: Any, index: Any) -> tuple[Any, None]:
-        Y = process.alpha * W @ (spread * X.draw(X.key, index)).T / np.sqrt(W.shape[1])
+        samples = spread[None, :] * X.draw(X.key, index)
+        Y = process.alpha * W @ samples.T / np.sqrt(W.shape[1])
         C, square = coefficients(sigma, Y, process.beta * omega, mu0, step, last)
-        C = C * X.inside(index)
+        C = C * X.inside(index)[None, None, :]
         padding = X.block - jnp.sum(X.inside(index))
         return (
             sums[0] + C @ jnp.moveaxis(C, 1, 2),
@@ -355,13 +357,12 @@ def _omitted(
     start = jnp.zeros((last, *R.shape)), jnp.zeros(W.shape[0])
     (gram, square), _ = jax.lax.scan(panel, start, jnp.arange(-(-X.rows // X.block)))
     gram, square = gram / X.rows, square / X.rows
-    powers = R ** np.arange(2, last)[:, None, None]
+    powers = R[None] ** np.arange(2, last)[:, None, None]
     beyond = jnp.sqrt(
         jnp.maximum(square - jnp.sum(jnp.diagonal(gram, axis1=1, axis2=2), axis=0), 0.0)
     )
-    entry = (
-        jnp.abs(jnp.sum(powers * gram[2:], axis=0)) + beyond[:, None] * jnp.abs(R) ** last * beyond
-    )
+    entry = jnp.abs(jnp.sum(powers * gram[2:], axis=0))
+    entry = entry + beyond[:, None] * jnp.abs(R) ** last * beyond[None, :]
     return jnp.where(jnp.eye(W.shape[0], dtype=bool), 0.0, entry**2)
 
 

@@ -102,7 +102,7 @@ class Continuum(eqx.Module):
         to full relative accuracy on that row itself.
         """
         rows, k = self.step.size, np.arange(values.size // self.step.size)
-        y = self.start[:, None] + self.step[:, None] * k
+        y = self.start[:, None] + self.step[:, None] * k[None, :]
         width, share = (
             (self.upper - self.lower)[:, None],
             jnp.where(upper, -jax.nn.sigmoid(-y), jax.nn.sigmoid(y)),
@@ -138,13 +138,11 @@ class Continuum(eqx.Module):
         E2_far = jnp.where(same, E2 * jnp.expm1(jnp.where(same, rate * safe, 0.0)), E1 - E2)
         slope = jnp.where(small, rate * E2, E2_far / safe)
         slope = jnp.where((E1 == 0) | (E2 == 0), (E1 - E2) / safe, slope)
-        y = self.start[:, None] + self.step[:, None] * np.arange(
-            self.values.size // self.start.size
-        )
-        signs = (-1.0) ** np.arange(y.shape[1])
-        return (
-            1.0 - (signs * (E1[:, None] + (y - y1[:, None]) * slope[:, None])).ravel()
-        )  # (22) over w_k
+        k = np.arange(self.values.size // self.start.size)[None, :]
+        y = self.start[:, None] + self.step[:, None] * k
+        signs = (-1.0) ** k
+        line = E1[:, None] + (y - y1[:, None]) * slope[:, None]
+        return 1.0 - (signs * line).ravel()  # (22) over w_k
 
     def _pole(self, e: tuple[Any, Any]) -> tuple[Any, Any, Any]:
         """y*, E and the sign of Im y* of each row. Real unknowns have a pole off the support,

@@ -60,7 +60,7 @@ class Covariance(eqx.Module):
         x = (both[0][0] * both[0][1]).sum() * np.array([0.01, 0.1, 1.0, 10.0])[:, None]
 
         def integrals(v: Any, w: Any) -> list[Any]:
-            return [w.sum(), (w * v).sum(), *(w * v / (v + x)).sum(1)]
+            return [w.sum(), (w * v).sum(), *((w * v)[None, :] / (v[None, :] + x)).sum(1)]
 
         pairs = zip(integrals(*both[0]), integrals(*both[1]), strict=True)
         return xp.max(xp.stack([xp.abs(fine / coarse - 1) for fine, coarse in pairs]))

@@ -208,7 +208,7 @@ class MarchenkoPastur(Covariance):
         )  # the nonzero part is the law of XᵀX
 
         def rule(n: int) -> tuple[Any, Any]:
-            jacobi = c * xp.eye(n, k=0) * (np.arange(n) > 0) + xp.eye(n)
+            jacobi = xp.eye(n) + c * xp.diag(1.0 * (np.arange(n) > 0))
             jacobi = jacobi + xp.sqrt(c) * (np.eye(n, k=1) + np.eye(n, k=-1))
             values, vectors = xp.linalg.eigh(jacobi)
             return variance * top * xp.maximum(values, 0.0), vectors[0] ** 2

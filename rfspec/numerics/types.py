@@ -1,7 +1,8 @@
 """What the numbers of a function are: for its reader, and for the tests, which check every call.
 
 One function takes NumPy's known numbers and JAX's arrays alike, mapped, traced or plain, which no
-static checker can follow; to one, these names are `Any`. At run time they are types of jaxtyping.
+static checker can follow; to one, these names are `Any`. At run time they are types of jaxtyping,
+which let no number of less than double precision pass.
 """
 
 from __future__ import annotations
@@ -20,23 +21,28 @@ if TYPE_CHECKING:
     Truth: TypeAlias = Any  # true or false
     Truths: TypeAlias = Any  # the same, of any shape
     Key: TypeAlias = Any  # of random numbers
+    Given: TypeAlias = Any  # whatever a user may pass; what is wrong with it a ValueError says
 else:
     import jax
     import jaxtyping as jt
     import numpy as np
 
     Array = jax.Array | np.ndarray
-    real, number, whole, truth = (
-        float | int | np.floating | np.integer,
-        complex | float | int | np.number,
-        int | np.integer,
-        bool | np.bool_,
-    )
-    Real, Reals = jt.Real[Array, ""] | real, jt.Real[Array, "..."] | real
-    Vector, Matrix = jt.Real[Array, "_"], jt.Real[Array, "_ _"]
-    Number, Numbers = jt.Num[Array, ""] | number, jt.Num[Array, "..."] | number
+    whole, truth = int | np.integer, bool | np.bool_
+    real = whole | float  # np.float64 is one
+    number = real | complex
+
+    def reals(shape: str) -> object:
+        """Of double precision, or integers."""
+        return jt.Float64[Array, shape] | jt.Integer[Array, shape]
+
+    def numbers(shape: str) -> object:
+        return jt.Complex128[Array, shape] | reals(shape)
+
+    Real, Reals = reals("") | real, reals("...") | real
+    Vector, Matrix = reals("_"), reals("_ _")
+    Number, Numbers = numbers("") | number, numbers("...") | number
     Whole, Wholes = jt.Integer[Array, ""] | whole, jt.Integer[Array, "..."] | whole
     Truth, Truths = jt.Bool[Array, ""] | truth, jt.Bool[Array, "..."] | truth
     Key = jt.Key[jax.Array, "..."]
-
-Given: TypeAlias = object  # whatever a user may pass; what is wrong with it is said in a ValueError
+    Given = object

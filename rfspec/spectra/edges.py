@@ -239,7 +239,7 @@ def _joined(points: _Points, more: _Points) -> _Points:
 def _cuts(points: _Points, width: Any, rows: int, cuts: int) -> Any:
     """Points in the widest intervals, so many each; `width` is 0 where there is nothing to do."""
     width, which = jax.lax.top_k(width, rows)
-    share = np.arange(1, cuts + 1) / (cuts + 1)
+    share = jnp.arange(1, cuts + 1) / (cuts + 1)
     inner = points.x[which][:, None] * jnp.exp(width[:, None] * share[None, :])
     return jnp.where(width[:, None] > NARROWEST, inner, jnp.nan).ravel()
 

@@ -70,8 +70,9 @@ def modes_of(eq: Equations, support: Support, series: Series, nodes: int) -> Mod
         (1.0 - (1.0 - CROWD) * np.cos(2 * phi)) / nodes,
     )
     whole, span = series.whole[:, None], series.span[:, None]
-    theta = jnp.where(whole, crowded[0], np.pi * series.begin[:, None] + span * part)
-    weights = span * jnp.where(whole, crowded[1], by_fejer)
+    theta = np.pi * series.begin[:, None] + span * part[None, :]
+    theta = jnp.where(whole, crowded[0][None, :], theta)
+    weights = span * jnp.where(whole, crowded[1][None, :], by_fejer[None, :])
     zeta, slope, left, right = jax.vmap(place)(*series.edges(support), theta)
     zeta = jnp.where(series.exists[:, None], zeta, eq.bound * (1.0 + theta))
     floor = jax.lax.stop_gradient(0.02 * jnp.minimum(left, right))

@@ -54,9 +54,9 @@ def losses(eq: Equations, path: Contour, pairs: Pairs) -> tuple[Any, Any, Any]:
     twice = np.where(
         j == k, 2.0, 4.0
     )  # the complex conjugate of each pair, and the pair in the other order
-    ww = twice * w[j] * jnp.stack([w[k], w[k].conj()])
+    ww = (twice * w[j])[None] * jnp.stack([w[k], w[k].conj()])
     sample, population = (4.0 * jnp.sum(w * f).real for f in (pairs.sample, pairs.population))
-    known = ww * (pairs.sample[j] + jnp.stack([z[k], z[k].conj()]) * pairs.known)
+    known = ww * (pairs.sample[j][None] + jnp.stack([z[k], z[k].conj()]) * pairs.known)
     fresh = ww * pairs.fresh
     size = jnp.stack([jnp.sqrt(jnp.sum(terms.real**2 + terms.imag**2)) for terms in (known, fresh)])
     train, test = jnp.sum(known).real - sample, jnp.sum(fresh).real - population  # (17)

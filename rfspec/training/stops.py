@@ -306,11 +306,8 @@ def _lowest(seen: Scan) -> Any:
     """The minimum of L_test on each interval in which it turns,
     of the cubic with values and slopes at the ends.
     """
-    h = jnp.diff(seen.at)
-    (a, b), (c, d) = (
-        (seen.test[:-1], seen.test[1:]),
-        (h * seen.test_slope[:-1], h * seen.test_slope[1:]),
-    )
+    h, value, slope = jnp.diff(seen.at)[None], seen.test[None], seen.test_slope[None]
+    a, b, c, d = value[:, :-1], value[:, 1:], h * slope[:, :-1], h * slope[:, 1:]
     x = jnp.linspace(0.0, 1.0, 9)[:, None]
     cubic = (
         a * (1 + 2 * x) * (1 - x) ** 2
