@@ -14,11 +14,21 @@ if version("jaxlib").startswith("0.10."):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 import jax
+import jaxtyping
 import matplotlib as mpl
 import pytest
 
-import rfspec as rf
-from rfspec.numerics.session import enter
+with jaxtyping.install_import_hook("rfspec", "type_checker.check"):
+    import rfspec as rf
+    import rfspec.algebraic
+    import rfspec.certificates.certificate
+    import rfspec.cli
+    import rfspec.empirical
+    import rfspec.plotting
+    import rfspec.surveys.diffusion_times
+    import rfspec.surveys.phase
+    import rfspec.surveys.prediction
+    from rfspec.numerics.session import enter
 
 mpl.use("Agg")
 jax.config.update("jax_numpy_rank_promotion", "raise")  # every broadcast is spelt out
@@ -31,6 +41,14 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.name in SLOW_PAGES:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def given_anything():
+    """What a user gets wrong is for the package to say, not for its annotations."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(autouse=True)

@@ -490,6 +490,7 @@ BAD = {
 }
 
 
+@pytest.mark.usefixtures("given_anything")
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_says_what_it_must_be(name):
     call, message = BAD[name]

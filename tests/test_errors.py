@@ -277,6 +277,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("given_anything")
 @pytest.mark.parametrize("name", CASES)
 def test_message(name):
     call, message = CASES[name]

@@ -329,6 +329,7 @@ def test_what_does_not_fit_into_memory_is_refused_or_drawn_anew(kind, monkeypatc
     assert 10 < need.blocks / 2**30 < 22
 
 
+@pytest.mark.usefixtures("given_anything")
 def test_bad_input():
     good = {"kind": "gaussian", "order": 8}
     for change, text in [

@@ -360,6 +360,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("given_anything")
 @pytest.mark.parametrize("case", CASES)
 def test_bad_arguments(case):
     call, message = CASES[case]

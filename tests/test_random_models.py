@@ -8,9 +8,10 @@ from problems import closed_moments
 
 import rfspec as rf
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::rfspec.SaturationWarning"
-)  # small and large Γ² are meant
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning"),  # small and large Γ² are meant
+    pytest.mark.filterwarnings("ignore:Do not use the .random. module"),  # of the type checker
+]
 
 
 def log_uniform(low, high):

@@ -10,6 +10,7 @@ import mpmath as mp
 import sympy as sp
 
 from ..models.model import RandomFeatureModel
+from ..numerics.types import Given
 from .elimination import Numbers, model_numbers, rational
 from .numbers import GUARD, check_digits
 
@@ -19,13 +20,13 @@ _T = sp.Symbol("t")
 class Fold(NamedTuple):
     """An edge: ζ, Q and t there, and whether a bulk ends (rather than begins) at it."""
 
-    zeta: Any
-    Q: Any
-    t: Any
+    zeta: mp.mpf
+    Q: mp.mpf | None
+    t: mp.mpf | None
     upper: bool
 
 
-def edges(model: RandomFeatureModel, digits: int = 50, *, activation: Any = None) -> list[Any]:
+def edges(model: RandomFeatureModel, digits: int = 50, *, activation: Given = None) -> list[mp.mpf]:
     r"""Edges of the spectrum to any precision, ascending, as mpmath numbers.
 
     The real branch points of the curve, isolated by exact root counting in t, of which the edges
@@ -164,11 +165,11 @@ def _agree(found: list[Fold], last: list[Fold], digits: int) -> bool:
     )
 
 
-def _coefficients(p: sp.Poly) -> list[Any]:
+def _coefficients(p: sp.Poly) -> list[mp.mpf]:
     return [mp.mpf(int(c.p)) / int(c.q) for c in p.all_coeffs()]
 
 
-def _isolated(R: sp.Poly, low: Any, high: Any) -> Any:
+def _isolated(R: sp.Poly, low: Any, high: Any) -> mp.mpf:
     """The one root of R in an isolating interval, to about twenty digits:
     bisection and Newton's method.
     """
@@ -189,7 +190,7 @@ def _isolated(R: sp.Poly, low: Any, high: Any) -> Any:
         return x
 
 
-def _refined(p: list[Any], slope: list[Any], t: Any) -> Any:
+def _refined(p: list[mp.mpf], slope: list[mp.mpf], t: mp.mpf) -> mp.mpf:
     """Newton's method to the working precision."""
     for _ in range(2 + mp.mp.prec.bit_length()):
         step = mp.polyval(p, t) / mp.polyval(slope, t)
@@ -199,7 +200,7 @@ def _refined(p: list[Any], slope: list[Any], t: Any) -> Any:
     return t
 
 
-def _fold(c: Numbers, t: Any, beta: Any, alpha: Any) -> Fold | None:
+def _fold(c: Numbers, t: mp.mpf, beta: mp.mpf, alpha: mp.mpf) -> Fold | None:
     """The edge at a branch point with Q = -β/α,
     or None where it is at infinity or not on the physical sheet.
     """
@@ -226,7 +227,7 @@ def _fold(c: Numbers, t: Any, beta: Any, alpha: Any) -> Fold | None:
     return Fold(zeta, Q, t, upper=_curvature(c, Q, t, slope) > 0)
 
 
-def _curvature(c: Numbers, Q: Any, t: Any, slope: Any) -> Any:
+def _curvature(c: Numbers, Q: mp.mpf, t: mp.mpf, slope: mp.mpf) -> mp.mpf:
     """d²ζ/dQ² along the curve at a branch point: positive where the real branches lie above it.
 
     The third derivative of Φ along the null direction (1, dt/dQ).
@@ -244,7 +245,7 @@ def _curvature(c: Numbers, Q: Any, t: Any, slope: Any) -> Any:
     return QQQ + 3 * QQt * slope + ttt * slope**3
 
 
-def mass_left_of(c: Numbers, edge: Fold) -> Any:
+def mass_left_of(c: Numbers, edge: Fold) -> mp.mpf:
     r"""The mass in the gap next to an edge, exactly, from the signs of q, 1+δ and 1+ψ_pTq there.
 
     F = θ(-q) - (ψ_n/ψ_p) θ(-1-δ) - (1/ψ_p) ∫ dρ_Σ θ(-1-ψ_pTq): equation (9) of

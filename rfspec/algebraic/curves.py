@@ -28,6 +28,7 @@ import mpmath as mp
 import numpy as np
 
 from ..models.model import RandomFeatureModel
+from ..numerics.types import Given, Whole
 from .numbers import GUARD, check_digits
 from .regression import RATE, Nodes, Regression, contour, regression
 from .twin import Solver, spectral_argument
@@ -43,8 +44,8 @@ END = 40
 class Explained(NamedTuple):
     """Tr Vᵀ(U - z)⁻¹V/d, and the same with the population's Ṽᵀ on the left, at one z."""
 
-    sample: Any
-    population: Any
+    sample: mp.mpc
+    population: mp.mpc
 
 
 class Losses(NamedTuple):
@@ -62,16 +63,16 @@ class Losses(NamedTuple):
         distances from z = 0.
     """
 
-    train: Any
-    test: Any
-    slope: Any
-    bend: Any
-    error: Any
+    train: mp.mpf
+    test: mp.mpf
+    slope: mp.mpf
+    bend: mp.mpf
+    error: mp.mpf
 
 
 def explained(
     model: RandomFeatureModel,
-    z: Any,
+    z: Given,
     digits: int = 40,
     *,
     activation: Callable[[Any], Any] | None = None,
@@ -125,13 +126,13 @@ def explained(
 
 def explained_twice(
     model: RandomFeatureModel,
-    z1: Any,
-    z2: Any,
-    source: tuple[Any, Any, Any] | None = None,
+    z1: Given,
+    z2: Given,
+    source: tuple[Whole, Whole, Whole] | None = None,
     digits: int = 40,
     *,
     activation: Callable[[Any], Any] | None = None,
-) -> Any:
+) -> mp.mpc:
     r"""Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d, with M = Ũ or ιI + βFFᵀ + γFΣFᵀ.
 
     Parameters
@@ -182,7 +183,7 @@ def explained_twice(
 
 def losses(
     model: RandomFeatureModel,
-    tau: Any,
+    tau: Given,
     digits: int = 30,
     *,
     activation: Callable[[Any], Any] | None = None,
@@ -232,7 +233,7 @@ def losses(
     return found[0] if scalar else found
 
 
-def _time(x: Any) -> Any:
+def _time(x: Any) -> mp.mpf:
     try:
         value = mp.mpf(x if isinstance(x, str | int | mp.mpf) else float(x))
     except (TypeError, ValueError) as e:
@@ -242,7 +243,7 @@ def _time(x: Any) -> Any:
     return value
 
 
-def losses_of(of: Regression, tau: Any, digits: int) -> Losses:
+def losses_of(of: Regression, tau: mp.mpf, digits: int) -> Losses:
     """The same at one time from the numbers of a model, at the caller's working precision."""
     zero = mp.mpf(0)
     if tau == 0:
@@ -286,13 +287,15 @@ def times_to_scan(of: Regression, count: int) -> list[Any]:
     return [mp.exp(first + (last - first) * k / (count - 1)) for k in range(count)]
 
 
-def _checked(of: Regression, c: Any, digits: int) -> Losses:
+def _checked(of: Regression, c: mp.mpf, digits: int) -> Losses:
     """At c = 2ω²τ/ψ_p, by two numbers of nodes."""
     fine, coarse = (_flowed(of, c, digits, nodes_for(digits) - fewer) for fewer in (0, FEWER))
     return Losses(*fine, max(abs(a - b) for a, b in zip(fine[:2], coarse, strict=False)))
 
 
-def _flowed(of: Regression, c: Any, digits: int, count: int) -> tuple[Any, Any, Any, Any]:
+def _flowed(
+    of: Regression, c: mp.mpf, digits: int, count: int
+) -> tuple[mp.mpf, mp.mpf, mp.mpf, mp.mpf]:
     r"""L_train, L_test and its first two derivatives in log c, by `count` nodes.
 
     h(U) = (1/2πi)∮ e^{-cy}/y (U + γ - y)⁻¹ dy, y = -s/c, around y = 0 too, and with L = λ + γ 2h -
@@ -319,7 +322,7 @@ def _flowed(of: Regression, c: Any, digits: int, count: int) -> tuple[Any, Any, 
     return train, test, slope, bend
 
 
-def _ended(of: Regression, digits: int) -> tuple[Any, Any]:
+def _ended(of: Regression, digits: int) -> tuple[mp.mpf, mp.mpf]:
     """L_train and L_test of h(λ) = 1/(λ+γ) at z = -γ, approached from below as far as digits go."""
     with mp.workdps(2 * digits + GUARD):  # at a hard edge at 0 half of the digits are lost
         z = mp.mpc(-of.decay - of.size * mp.mpf(10) ** -digits)
@@ -327,7 +330,7 @@ def _ended(of: Regression, digits: int) -> tuple[Any, Any]:
         system, state = solver.exact, solver.at(z)
         many = [kind.many for kind in system.columns]
 
-        def twice(source: tuple[Any, Any, Any]) -> tuple[Any, Any]:
+        def twice(source: tuple[Any, Any, Any]) -> tuple[mp.mpf, tuple[mp.mpf, mp.mpf]]:
             """Tr Vᵀ[M]V/d, and the parts of ``Explained``."""
             response, shares = system.moved(state, state, z, z, source)
             sample, population = of.explained(many, response.D, response.traces)

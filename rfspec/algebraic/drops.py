@@ -33,14 +33,17 @@ class _Explained:
         self.of = regression.regression(model, digits, activation)
         self.solver = twin.Solver(self.of.equations, digits)
 
-    def at(self, z: Any) -> Any:
+    def at(self, z: mp.mpf) -> mp.mpc:
         """E(z), Im z ≥ 0."""
         return regression.Nodes(self.of, self.solver, [mp.mpc(z)], twice=False).sample[0]
 
 
 def between(
-    model: RandomFeatureModel, bulks: list[tuple[Any, Any]], digits: int, activation: Any = None
-) -> list[Any]:
+    model: RandomFeatureModel,
+    bulks: list[tuple[mp.mpf, mp.mpf]],
+    digits: int,
+    activation: Any = None,
+) -> list[mp.mpf]:
     """The drop of each bulk, given the edges of all bulks in ζ = z - s².
 
     Of a bulk that is about to split what the others leave of all of it.
@@ -59,7 +62,7 @@ def between(
     return found
 
 
-def _drop(task: _Explained, ends: tuple[Any, Any], most: int, agreed: float) -> Any:
+def _drop(task: _Explained, ends: tuple[mp.mpf, mp.mpf], most: int, agreed: float) -> mp.mpf | None:
     """One bulk by the midpoint rule in θ, ζ = a(b/a)^{sin²(θ/2)}, thrice as many nodes at a time;
     None beyond `most`.
 
@@ -78,7 +81,7 @@ def _drop(task: _Explained, ends: tuple[Any, Any], most: int, agreed: float) -> 
     return None
 
 
-def _term(task: _Explained, ends: tuple[Any, Any], theta: Any) -> Any:
+def _term(task: _Explained, ends: tuple[mp.mpf, mp.mpf], theta: mp.mpf) -> mp.mpf:
     """The integrand in θ."""
     (a, b), share, decay = ends, mp.sin(theta / 2) ** 2, task.of.decay
     zeta = b * share if a == 0 else a * (b / a) ** share

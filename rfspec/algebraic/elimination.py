@@ -22,6 +22,7 @@ q > 0 and Im δ > 0, so of the real branch points the edges of the spectrum are 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import mpmath as mp
@@ -29,6 +30,7 @@ import numpy as np
 import sympy as sp
 
 from ..models.model import RandomFeatureModel
+from ..numerics.types import Given
 from .numbers import GUARD, Constants, atoms, check_digits, constants, ratios
 
 MAX_ATOMS = 8
@@ -144,7 +146,9 @@ def _assemble(c: Numbers) -> sp.Poly:
     )
 
 
-def model_numbers(model: RandomFeatureModel, digits: int, activation: Any = None) -> Numbers:
+def model_numbers(
+    model: RandomFeatureModel, digits: int, activation: Callable[..., Any] | None = None
+) -> Numbers:
     """The model's numbers, with constants good to `digits`."""
     model.check_plain("the algebraic curve", "noise_draws")
     covariance = model.covariance
@@ -174,7 +178,7 @@ def model_numbers(model: RandomFeatureModel, digits: int, activation: Any = None
 def rational(c: Numbers) -> Numbers:
     """The same numbers as exact binary fractions."""
 
-    def exact(x: Any) -> sp.Rational:
+    def exact(x: mp.mpf) -> sp.Rational:
         sign, mantissa, exponent, _ = (
             x._mpf_
         )  # mp.mpf(x) would round to the precision of the moment
@@ -190,7 +194,9 @@ def _normalised(weights: list[Any]) -> list[Any]:
     return [*weights[:-1], 1 - sum(weights[:-1])]
 
 
-def atom(model: RandomFeatureModel, digits: int = 50, *, activation: Any = None) -> tuple[Any, Any]:
+def atom(
+    model: RandomFeatureModel, digits: int = 50, *, activation: Given = None
+) -> tuple[mp.mpf, mp.mpf]:
     r"""Place s² and mass of the atom, (0 where there is none), as mpmath numbers.
 
     Mass max(0, 1 - r/ψ_p), where r d is the number of columns of U: r = 1 + ψ_n, or 1 if σ is
@@ -225,7 +231,7 @@ def atom(model: RandomFeatureModel, digits: int = 50, *, activation: Any = None)
         return numbers.s2, atom_mass(numbers)
 
 
-def atom_mass(c: Numbers) -> Any:
+def atom_mass(c: Numbers) -> mp.mpf:
     """Mass of the atom by counting ranks."""
     return max(mp.mpf(0), 1 - ((1 if c.b2 else 0) + (c.psi_n if c.v2 else 0)) / c.psi_p)
 
@@ -234,7 +240,9 @@ def atom_mass(c: Numbers) -> Any:
 # density
 
 
-def density(model: RandomFeatureModel, x: Any, digits: int = 40, *, activation: Any = None) -> Any:
+def density(
+    model: RandomFeatureModel, x: Given, digits: int = 40, *, activation: Given = None
+) -> Any:
     r"""Density of the continuous spectrum at one x or a list of them, from the roots of the curve.
 
     ρ(x) = Im q/π for the root of P(·, x) with Im q > 0 and Im δ > 0, and 0 where there is none.
@@ -277,7 +285,7 @@ def density(model: RandomFeatureModel, x: Any, digits: int = 40, *, activation: 
     return values[0] if scalar else values
 
 
-def _real_number(x: Any) -> Any:
+def _real_number(x: Any) -> mp.mpf:
     try:
         value = mp.mpf(x if isinstance(x, str | int | mp.mpf) else float(x))
     except (TypeError, ValueError) as e:
@@ -287,7 +295,7 @@ def _real_number(x: Any) -> Any:
     return value
 
 
-def _density_at(c: Numbers, polynomial: sp.Poly, x: Any) -> Any:
+def _density_at(c: Numbers, polynomial: sp.Poly, x: mp.mpf) -> mp.mpf:
     """Im q/π of the root that is positive in both unknowns."""
     coefficients = [mp.mpf(0)] * (polynomial.degree(_Q) + 1)
     for (i, j), a in polynomial.terms():

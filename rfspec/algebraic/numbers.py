@@ -27,12 +27,12 @@ MAX_DIGITS = 500
 class Constants(NamedTuple):
     """The Gaussian-equivalent constants, as mpmath numbers."""
 
-    mu0: Any
-    mu1: Any
-    kappa2: Any
-    b2: Any
-    v2: Any
-    s2: Any
+    mu0: mp.mpf | None
+    mu1: mp.mpf | None
+    kappa2: mp.mpf
+    b2: mp.mpf
+    v2: mp.mpf
+    s2: mp.mpf
 
 
 def check_digits(digits: Any) -> int:
@@ -46,12 +46,12 @@ def check_digits(digits: Any) -> int:
     return int(digits)
 
 
-def ratios(model: RandomFeatureModel) -> tuple[Any, Any]:
+def ratios(model: RandomFeatureModel) -> tuple[mp.mpf, mp.mpf]:
     """(ψ_p, ψ_n)."""
     return mp.mpf(float(model.psi_p)), mp.mpf(float(model.psi_n))
 
 
-def atoms(covariance: Covariance) -> tuple[list[Any], list[Any]]:
+def atoms(covariance: Covariance) -> tuple[list[mp.mpf], list[mp.mpf]]:
     """Distinct eigenvalues of Σ, ascending, and their weights, which sum to 1."""
     found: dict[float, Any] = {}
     for value, weight in zip(
@@ -62,7 +62,7 @@ def atoms(covariance: Covariance) -> tuple[list[Any], list[Any]]:
     return [mp.mpf(v) for v in sorted(found)], [found[v] / total for v in sorted(found)]
 
 
-def amplitudes(process: Process) -> tuple[Any, Any]:
+def amplitudes(process: Process) -> tuple[mp.mpf, mp.mpf]:
     """(α², β²) of x_t = αx + βξ."""
     if isinstance(process, OrnsteinUhlenbeck):
         t = mp.mpf(float(process.t))
@@ -76,10 +76,10 @@ def amplitudes(process: Process) -> tuple[Any, Any]:
 class TargetNumbers(NamedTuple):
     """y = signal·x + noise·ξ, α/β, and ω², which multiplies U in the loss."""
 
-    signal: Any
-    noise: Any
-    slope: Any
-    pace: Any
+    signal: mp.mpf
+    noise: mp.mpf
+    slope: mp.mpf
+    pace: mp.mpf
 
 
 def target_numbers(model: RandomFeatureModel) -> TargetNumbers:
@@ -197,30 +197,32 @@ def _averages(
     return _KNOWN[sigma.name]
 
 
-def _erf(gamma2: Any, rest: Any) -> tuple[Any, ...]:
+def _erf(gamma2: mp.mpf, rest: mp.mpf) -> tuple[mp.mpf, mp.mpf, mp.mpf, mp.mpf]:
     kernel = lambda c: 2 / mp.pi * mp.asin(2 * gamma2 * c / (1 + 2 * gamma2))
     return mp.mpf(0), 2 / mp.sqrt(mp.pi * (1 + 2 * gamma2)), kernel(mp.mpf(1)), kernel(1 - rest)
 
 
-def _sin(gamma2: Any, rest: Any) -> tuple[Any, ...]:
+def _sin(gamma2: mp.mpf, rest: mp.mpf) -> tuple[mp.mpf, mp.mpf, mp.mpf, mp.mpf]:
     kernel = lambda c: mp.exp(-gamma2) * mp.sinh(gamma2 * c)
     return mp.mpf(0), mp.exp(-gamma2 / 2), kernel(mp.mpf(1)), kernel(1 - rest)
 
 
-def _relu(gamma2: Any, rest: Any) -> tuple[Any, ...]:
+def _relu(gamma2: mp.mpf, rest: mp.mpf) -> tuple[mp.mpf, mp.mpf, mp.mpf, mp.mpf]:
     c = 1 - rest
     kernel = gamma2 / (2 * mp.pi) * (mp.sqrt(rest * (1 + c)) + c * (mp.pi - mp.acos(c)))
     return mp.sqrt(gamma2 / (2 * mp.pi)), mp.mpf(1) / 2, gamma2 / 2, kernel
 
 
-def _polynomial(coefficients: list[Any], gamma2: Any, rest: Any) -> tuple[Any, ...]:
+def _polynomial(
+    coefficients: list[mp.mpf], gamma2: mp.mpf, rest: mp.mpf
+) -> tuple[mp.mpf, mp.mpf, mp.mpf, mp.mpf]:
     """By moments: E[x^i y^j] = Σ_k (i over k)(j over k) k! cᵏ (i-k-1)!! (j-k-1)!! of a pair with
     correlation c.
     """
     pairings = lambda n: 0 if n % 2 else mp.fac2(n - 1) if n else 1
     scaled = [a * mp.sqrt(gamma2) ** j for j, a in enumerate(coefficients)]
 
-    def kernel(c: Any) -> Any:
+    def kernel(c: mp.mpf) -> mp.mpf:
         return mp.fsum(
             a
             * b
@@ -240,11 +242,11 @@ def _polynomial(coefficients: list[Any], gamma2: Any, rest: Any) -> tuple[Any, .
     return mean, slope, kernel(mp.mpf(1)), kernel(1 - rest)
 
 
-def _tanh(gamma2: Any, rest: Any) -> tuple[Any, ...]:
+def _tanh(gamma2: mp.mpf, rest: mp.mpf) -> tuple[mp.mpf, mp.mpf, mp.mpf, mp.mpf]:
     return _sums(mp.tanh, gamma2, rest, lambda spread: _step(mp.pi / 2 / spread))
 
 
-def _gelu(gamma2: Any, rest: Any) -> tuple[Any, ...]:
+def _gelu(gamma2: mp.mpf, rest: mp.mpf) -> tuple[mp.mpf, mp.mpf, mp.mpf, mp.mpf]:
     """Off the real axis each of two σ(sz) grows like exp(s²y²/2), the Gaussian like exp(y²/2)."""
     sigma = lambda x: x * mp.ncdf(x)
     return _sums(
@@ -255,7 +257,9 @@ def _gelu(gamma2: Any, rest: Any) -> tuple[Any, ...]:
 _KNOWN = {"erf": _erf, "sin": _sin, "relu": _relu, "tanh": _tanh, "gelu": _gelu}
 
 
-def _by_sums(sigma: Callable[[Any], Any], gamma2: Any, rest: Any) -> tuple[Any, ...]:
+def _by_sums(
+    sigma: Callable[[Any], Any], gamma2: mp.mpf, rest: mp.mpf
+) -> tuple[mp.mpf, mp.mpf, mp.mpf, mp.mpf]:
     """Narrower strips until two agree."""
     width, last = mp.mpf(1.5), None
     goal = mp.mpf(10) ** (-mp.mp.dps + GUARD // 2)
@@ -273,18 +277,18 @@ def _by_sums(sigma: Callable[[Any], Any], gamma2: Any, rest: Any) -> tuple[Any, 
     )
 
 
-def _nats() -> Any:
+def _nats() -> mp.mpf:
     return (mp.mp.dps + 3) * mp.log(10)
 
 
-def _step_of(width: Any) -> Callable[[Any], Any]:
+def _step_of(width: mp.mpf) -> Callable[[Any], Any]:
     """The step that a Gaussian average of σ(sz), σ analytic within `width` of the real line,
     needs at each s.
     """
     return lambda spread: _step(width / spread)
 
 
-def _step(width: Any) -> Any:
+def _step(width: mp.mpf) -> mp.mpf:
     """Step of the trapezoid rule for a Gaussian average analytic in |Im z| < width:
     exp(-2πd/h + d²/2) is its error.
     """
@@ -293,8 +297,8 @@ def _step(width: Any) -> Any:
 
 
 def _sums(
-    sigma: Callable[[Any], Any], gamma2: Any, rest: Any, step: Callable[[Any], Any]
-) -> tuple[Any, Any, Any, Any]:
+    sigma: Callable[[Any], Any], gamma2: mp.mpf, rest: mp.mpf, step: Callable[[Any], Any]
+) -> tuple[mp.mpf, mp.mpf, mp.mpf, mp.mpf]:
     r"""The averages by trapezoid sums, in integers of fixed point.
 
     With z_1,2 = a ± e, a and e independent of variance (1 ± c)/2, K(c) is a sum over a product

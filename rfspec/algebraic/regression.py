@@ -4,7 +4,6 @@ the numbers of the regression and a contour.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import mpmath as mp
@@ -23,32 +22,32 @@ class Regression(NamedTuple):
     """
 
     equations: Equations
-    fixed: tuple[Any, Any]
-    cross: list[tuple[Any, Any]]
-    variance: list[Any]
-    fresh: tuple[Any, Any]
-    untrained: Any
-    pace: Any
-    decay: Any
+    fixed: tuple[mp.mpf, mp.mpf]
+    cross: list[tuple[mp.mpf, mp.mpf]]
+    variance: list[mp.mpf]
+    fresh: tuple[mp.mpf, mp.mpf]
+    untrained: mp.mpf
+    pace: mp.mpf
+    decay: mp.mpf
 
     @property
-    def scale(self) -> Any:
+    def scale(self) -> mp.mpf:
         """b²ψ_p."""
         return self.equations.c.b2 * self.equations.psi_p
 
     @property
-    def size(self) -> Any:
+    def size(self) -> mp.mpf:
         """About the mean eigenvalue of U."""
         c = self.equations.c
         return c.s2 + c.v2 + c.b2 + c.kappa2 * max(self.equations.values)
 
     @property
-    def population(self) -> tuple[Any, Any, Any]:
+    def population(self) -> tuple[mp.mpf, mp.mpf, mp.mpf]:
         """Ũ = (v² + s²)I + b²FFᵀ + κ²FΣFᵀ."""
         c = self.equations.c
         return c.v2 + c.s2, c.b2, c.kappa2
 
-    def explained(self, many: list[Any], D: list[Any], traces: list[Any]) -> tuple[Any, Any]:
+    def explained(self, many: list[mp.mpf], D: list[Any], traces: list[Any]) -> tuple[Any, Any]:
         """From D_i and ∫ λᵏqE, as numbers or triangular matrices."""
         one = 1 + 0 * D[0]
         P = [self.fixed[k] * one for k in range(2)]
@@ -89,7 +88,7 @@ class Nodes:
         k.
     """
 
-    def __init__(self, of: Regression, solver: Solver, z: Sequence[Any], *, twice: bool = True):
+    def __init__(self, of: Regression, solver: Solver, z: list[mp.mpc], *, twice: bool = True):
         system = solver.exact
         many = [kind.many for kind in system.columns]
         states = [solver.at(x) for x in z]
@@ -102,7 +101,7 @@ class Nodes:
         if not twice:
             return
 
-        def both(one: State, two: State, z1: Any, z2: Any) -> Any:
+        def both(one: State, two: State, z1: mp.mpc, z2: mp.mpc) -> mp.mpc:
             response, shares = system.moved(one, two, z1, z2, of.population)
             return -of.explained(many, response.D, response.traces)[0].along(shares)
 
@@ -115,11 +114,11 @@ class Nodes:
                     both(one, conjugate, z[j], mp.conj(z[k])),
                 )
 
-    def once(self, weights: Sequence[Any], function: Sequence[Any]) -> Any:
+    def once(self, weights: list[mp.mpc], function: list[mp.mpc]) -> mp.mpf:
         """Σ w_j f_j over the points and their conjugates."""
         return 2 * mp.re(mp.fdot(weights, function))
 
-    def twice(self, left: Sequence[Any], right: Sequence[Any]) -> Any:
+    def twice(self, left: list[mp.mpc], right: list[mp.mpc]) -> mp.mpf:
         """Σ l_j r_k Tr VᵀG_jŨG_kV/d over the pairs of points and conjugates;
         transposed the trace is the same.
         """
@@ -131,7 +130,7 @@ class Nodes:
         return 2 * total
 
 
-def contour(count: int) -> tuple[list[Any], list[Any]]:
+def contour(count: int) -> tuple[list[mp.mpc], list[mp.mpc]]:
     """Points s and weights w of (1/2πi)∫ e^s f(s)/s ds ≃ Σ [w f(s) + c.c.] around the negative
     axis, Im s < 0.
     """

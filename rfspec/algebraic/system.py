@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import mpmath as mp
@@ -25,14 +26,14 @@ class Columns(NamedTuple):
 class Equations(NamedTuple):
     """What the spectrum depends on; `draws` is m or ∞."""
 
-    psi_p: Any
-    psi_n: Any
+    psi_p: mp.mpf
+    psi_n: mp.mpf
     c: Constants
-    values: list[Any]
-    weights: list[Any]
-    draws: Any = mp.inf
+    values: list[mp.mpf]
+    weights: list[mp.mpf]
+    draws: mp.mpf = mp.inf
 
-    def system(self, number: Any = mp.mpf) -> System:
+    def system(self, number: Callable[..., Any] = mp.mpf) -> System:
         """Fixed part and columns, in numbers of one type."""
         _, _, kappa2, b2, v2, s2 = self.c
         if self.draws == mp.inf:
@@ -141,14 +142,14 @@ class System(NamedTuple):
             abs(b) / (abs(a) + tiny) for a, b in zip(u, moved, strict=True)
         )
 
-    def slopes(self, u: list[Any], z: Any) -> list[Any]:
+    def slopes(self, u: list[mp.mpc], z: mp.mpc) -> list[mp.mpc]:
         """du/dz; z is in the first equation alone, as -qz."""
         here = self.state(u)
         off = self.response(here, here, z, z).off
         return solved([list(row.above[:-1]) for row in off], [u[0], *(0 * v for v in u[1:])])
 
     def moved(
-        self, one: State, two: State, z1: Any, z2: Any, source: Source
+        self, one: State, two: State, z1: mp.mpc, z2: mp.mpc, source: Source
     ) -> tuple[Response, list[Any]]:
         """The response, and the shares of its directions at which the equations hold with the
         source.
@@ -166,7 +167,9 @@ def _dot(a: list[Any], b: list[Any]) -> Any:
     )
 
 
-def equations(model: RandomFeatureModel, digits: int, activation: Any = None) -> Equations:
+def equations(
+    model: RandomFeatureModel, digits: int, activation: Callable[..., Any] | None = None
+) -> Equations:
     """The equations of a model with constants to `digits`."""
     return Equations(
         *ratios(model),

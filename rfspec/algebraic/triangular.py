@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import mpmath as mp
+
 
 class Triangular:
     """[[first, above], [0, second]], `above` a tuple of elements, one for each direction."""
@@ -50,7 +52,7 @@ class Triangular:
         both = -first * second
         return Triangular(first, tuple(a * both for a in self.above), second)
 
-    def along(self, shares: list[Any]) -> Any:
+    def along(self, shares: list[Any]) -> mp.mpc:
         """The element above the diagonal for a combination of the directions."""
         return sum(a * share for a, share in zip(self.above, shares, strict=True))
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import mpmath as mp
 
 from ..models.model import RandomFeatureModel
+from ..numerics.types import Given, Number
 from .numbers import GUARD, check_digits
 from .system import Equations, State, System, equations
 from .triangular import solved
@@ -33,13 +34,13 @@ class Point(NamedTuple):
     of finite draws of the noise δ is δ_1.
     """
 
-    q: Any
-    delta: Any
-    r: Any
-    s: Any
+    q: mp.mpc
+    delta: mp.mpc
+    r: mp.mpc
+    s: mp.mpc
 
 
-def spectral_argument(z: Any) -> Any:
+def spectral_argument(z: Any) -> mp.mpc:
     """A finite z with Im z ≥ 0."""
     z = mp.mpc(z)
     if not mp.isfinite(z) or z.imag < 0:
@@ -47,7 +48,13 @@ def spectral_argument(z: Any) -> Any:
     return z
 
 
-def solve(model: RandomFeatureModel, z: Any, digits: int = 40, *, activation: Any = None) -> Point:
+def solve(
+    model: RandomFeatureModel,
+    z: Given,
+    digits: int = 40,
+    *,
+    activation: Given = None,
+) -> Point:
     r"""The fixed point at one z.
 
     Parameters
@@ -85,7 +92,7 @@ def solve(model: RandomFeatureModel, z: Any, digits: int = 40, *, activation: An
         )
 
 
-def solve_equations(eq: Equations, z: Any, digits: int) -> Point:
+def solve_equations(eq: Equations, z: mp.mpc | mp.mpf, digits: int) -> Point:
     """The same for given equations, at the working precision of the caller plus what is near an
     edge.
     """
@@ -104,7 +111,7 @@ class Solver:
         self.exact, self.rough = eq.system(), eq.system(float)
         self.last: list[Any] | None = None
 
-    def at(self, z: Any) -> State:
+    def at(self, z: mp.mpc) -> State:
         """The state at Im z ≥ 0. Exactly one root has Im u > 0 in all unknowns,
         and at z < 0 exactly one u > 0.
         """
@@ -127,7 +134,7 @@ class Solver:
         self.last = u
         return self.exact.state(u)
 
-    def _certain(self, u: list[Any], z: Any) -> bool:
+    def _certain(self, u: list[mp.mpc], z: mp.mpc) -> bool:
         """By signs beyond rounding; in a gap of the real axis, where u is real,
         Im u > 0 above it if du/dz > 0.
         """
@@ -145,21 +152,21 @@ class Solver:
         real = z.imag == 0 and all(abs(mp.im(v)) <= small * abs(v) for v in u)
         return real and all(mp.re(v) > 0 for v in keep(self.exact.slopes(u, z)))
 
-    def _near(self, z: Any) -> list[Any] | None:
+    def _near(self, z: mp.mpc) -> list[mp.mpc] | None:
         """From the last solution, if Newton's method takes to it at once."""
         if self.last is None:
             return None
         u = [complex(v) for v in self.last]
         return self._settled(u, complex(z))
 
-    def _quick(self, z: Any) -> list[Any] | None:
+    def _quick(self, z: mp.mpc) -> list[mp.mpc] | None:
         try:
             u = self._continued(self.rough, complex(z))
             return None if u is None else self._settled(u, complex(z))
         except (ZeroDivisionError, OverflowError):
             return None
 
-    def _settled(self, u: list[Any], z: complex) -> list[Any] | None:
+    def _settled(self, u: list[Number], z: complex) -> list[mp.mpc] | None:
         try:
             for _ in range(12):
                 u, step = self.rough.newton(u, z)
@@ -169,7 +176,7 @@ class Solver:
             pass
         return None
 
-    def _polished(self, u: list[Any] | None, z: Any) -> list[Any] | None:
+    def _polished(self, u: list[mp.mpc] | None, z: mp.mpc) -> list[mp.mpc] | None:
         if u is None:
             return None
         goal = mp.mpf(10) ** (-self.digits - 5)
@@ -240,13 +247,13 @@ def edge_near(solver: Solver, edge: Any, gap: Any) -> Any:
     return mp.nan
 
 
-def _fold(solver: Solver, outside: Any, edge: Any) -> Any:
+def _fold(solver: Solver, outside: mp.mpf, edge: mp.mpf) -> mp.mpf | None:
     """Where dz/dq = 0 along the real branch that starts at z = outside, by the secant method."""
     system = solver.exact
     q, *deltas = (mp.re(v) for v in solver.at(mp.mpc(outside)).u)
     goal = mp.mpf(10) ** (-solver.digits - 5)
 
-    def along(q: Any) -> tuple[Any, Any]:
+    def along(q: mp.mpf) -> tuple[mp.mpf, mp.mpf]:
         """z and dz/dq, the δ_i by Newton's method; z is in the first equation alone, as -qz."""
         nonlocal deltas
         for _ in range(20):
@@ -272,7 +279,7 @@ def _fold(solver: Solver, outside: Any, edge: Any) -> Any:
 
 
 def two_point(
-    model: RandomFeatureModel, z1: Any, z2: Any, digits: int = 40, *, activation: Any = None
+    model: RandomFeatureModel, z1: Given, z2: Given, digits: int = 40, *, activation: Given = None
 ) -> dict[str, Any]:
     r"""The two-point functions K_M(z1, z2) = (1/p) Tr FFᵀ (U - z1)⁻¹ M (U - z2)⁻¹.
 

@@ -41,11 +41,11 @@ def _constants(sp: Spectrum, truth: Any) -> Iterator[Row]:
         yield row(name, getattr(ge, name), getattr(truth, name), ge.error)
 
 
-def _atom(sp: Spectrum, mass: Any) -> Iterator[Row]:
+def _atom(sp: Spectrum, mass: mp.mpf) -> Iterator[Row]:
     yield row("mass of the atom", sp.atom.mass, mass, 4 * EPS, absolute=True)
 
 
-def _edges(sp: Spectrum, truth: list[Any]) -> Iterator[Row]:
+def _edges(sp: Spectrum, truth: list[mp.mpf]) -> Iterator[Row]:
     for i, (exact_zeta, zeta, error) in enumerate(
         zip(truth, _ends(sp), sp.edge_error, strict=True)
     ):

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import mpmath as mp
 
+from ..numerics.types import Real
+
 
 class Row(NamedTuple):
     """One number: what was returned, what is true, and the true and the claimed error.
@@ -16,7 +18,7 @@ class Row(NamedTuple):
 
     name: str
     value: float
-    truth: Any
+    truth: mp.mpf
     error: float
     claimed_error: float
 
@@ -26,7 +28,7 @@ class Row(NamedTuple):
         return self.error <= self.claimed_error
 
 
-def row(name: str, value: Any, truth: Any, claimed: Any, *, absolute: bool = False) -> Row:
+def row(name: str, value: Real, truth: mp.mpf, claimed: Any, *, absolute: bool = False) -> Row:
     value = float(value)
     error = mp.mpf(0) if value == truth else abs(mp.mpf(value) - truth)  # ∞ is ∞
     if not absolute and error:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
@@ -62,7 +62,7 @@ def _read_npz(path: Path, key: str | None) -> np.ndarray:
         return _read_npy(file, files[key].file_size)
 
 
-def _read_npy(file: IO[bytes], size: int) -> np.ndarray:
+def _read_npy(file: Any, size: int) -> np.ndarray:
     """An array, refused before it is allocated if it claims to be larger than its file,
     or is than memory.
     """

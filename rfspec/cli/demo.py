@@ -22,6 +22,7 @@ from ..empirical.training import gradient_descent
 from ..files.io import write_csv, write_figure
 from ..models.covariance import Atoms, FromData
 from ..models.model import RandomFeatureModel
+from ..numerics.types import Real
 from ..spectra.spectrum import Spectrum, spectrum
 from ..training.learning_curves import LearningCurve
 from ..training.timescales import Timescales, timescales
@@ -215,5 +216,5 @@ def table(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def _number(x: Any) -> str:
+def _number(x: Real) -> str:
     return f"{float(x):.5g}" if np.isfinite(float(x)) else "undefined"

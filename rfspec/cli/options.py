@@ -25,6 +25,7 @@ from ..models.processes import (
     OrnsteinUhlenbeck,
     VarianceExploding,
 )
+from ..numerics.types import Key, Matrix
 from .data_files import read_samples, require_memory
 from .expressions import construct
 
@@ -163,7 +164,7 @@ def _drawing(
 
 
 def _taking(
-    groups: tuple[Callable[..., dict[str, Any]], ...],
+    groups: tuple[Callable[..., Any], ...],
     made: tuple[str, ...],
     make: Callable[..., tuple[Any, ...]],
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -210,7 +211,13 @@ of_model = _taking(
 
 
 def _sampling(
-    d: int | None, kind: str, rows: str, repeats: int, seed: int, samples: Any, **known: Any
+    d: int | None,
+    kind: str,
+    rows: str,
+    repeats: int,
+    seed: int,
+    samples: Matrix | None,
+    **known: Any,
 ) -> tuple[RandomFeatureModel, dict[str, Any], int]:
     """A model, how it is sampled, and the seed."""
     drawn = {"d": d, "kind": kind, "data": samples, "rows": rows, "repeats": repeats}
@@ -228,7 +235,7 @@ of_training = _taking((_training,), ("how",), lambda **known: (known,))
 # numbers
 
 
-def random_key(seed: int) -> Any:
+def random_key(seed: int) -> Key:
     """A key of the random numbers of a command."""
     if not -(2**63) <= seed < 2**63:
         raise ValueError(f"seed must be an integer of 64 bits, got {seed!s:.40}")

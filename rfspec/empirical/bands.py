@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from scipy.special import ndtri, stdtrit
+
+from ..numerics.types import Key, Reals, Vector
 
 CHUNK = 2**22  # kernel values held at one time
 
@@ -14,11 +16,11 @@ CHUNK = 2**22  # kernel values held at one time
 class Band(NamedTuple):
     """A pointwise confidence band."""
 
-    lower: Any
-    upper: Any
+    lower: Vector
+    upper: Vector
 
 
-def standard_error(each: np.ndarray) -> np.ndarray:
+def standard_error(each: np.ndarray) -> Reals:
     """Standard error of the mean over the first axis; NaN for a single row."""
     if len(each) < 2:
         return np.full(np.shape(each)[1:], np.nan)
@@ -45,7 +47,7 @@ def silverman(logs: np.ndarray, lower: float, upper: float) -> float:
     return float(0.9 * scale * max(logs.size, 1) ** -0.2)
 
 
-def bootstrap(each: np.ndarray, level: float, key: Any, resamples: int) -> Band:
+def bootstrap(each: np.ndarray, level: float, key: Key | None, resamples: int) -> Band:
     """Band of the mean over the first axis."""
     repeats, tail = len(each), (1 - level) / 2
     key = jax.random.key(0) if key is None else key

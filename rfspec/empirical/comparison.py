@@ -21,6 +21,7 @@ import jax
 import numpy as np
 
 from ..numerics.checks import integer
+from ..numerics.types import Given, Key
 from ..spectra.spectrum import Spectrum
 from ..training.learning_curves import LearningCurve
 from .bands import standard_error
@@ -109,7 +110,7 @@ def compare(
     *,
     finite_size: SpectrumExtrapolation | None = None,
     d: int | None = None,
-    key: Any = None,
+    key: Key | None = None,
 ) -> Comparison: ...
 
 
@@ -124,7 +125,12 @@ def compare(
 
 
 def compare(
-    theory: Any, empirical: Any, *, finite_size: Any = None, d: int | None = None, key: Any = None
+    theory: Given,
+    empirical: Given,
+    *,
+    finite_size: Given = None,
+    d: int | None = None,
+    key: Key | None = None,
 ) -> Any:
     r"""Distances between theory and experiment, and the distances that finite d explains.
 
@@ -178,7 +184,7 @@ def compare(
 
 
 def _spectra(
-    theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Any
+    theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Key | None
 ) -> Comparison:
     each = deviations_of(theory, empirical)
     mean = Deviations(*(plain(a.mean(axis=0)) for a in each))
@@ -190,7 +196,7 @@ def _spectra(
 
 
 def _expected(
-    theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Any
+    theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Key | None
 ) -> Deviations | None:
     if finite_size is not None and key is not None:
         raise ValueError("give at most one of finite_size and key")
@@ -234,7 +240,7 @@ def _expected_of_references(
     return Deviations(*sizes)
 
 
-def _references(key: Any, empirical: EmpiricalSpectrum) -> list[EmpiricalSpectrum]:
+def _references(key: Key, empirical: EmpiricalSpectrum) -> list[EmpiricalSpectrum]:
     """Smaller samples of the same model and kind; none where they cannot be drawn."""
     model, sizes = empirical.model, [empirical.d // r for r in REFERENCES]
     least = min(sizes) * min(1.0, float(model.psi_n), float(model.psi_p))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..numerics.types import Reals
 from ..spectra.spectrum import Spectrum
 from ..training.learning_curves import LearningCurve
 from .ranks import atom_spread, cuts, edges_by_rank, shares_by_place
@@ -22,11 +23,11 @@ ROUNDING = 1e-13
 class Deviations(NamedTuple):
     """One number for each of the deviations in ``Comparison``, of the same shapes."""
 
-    kolmogorov: Any
-    atom_spread: Any
-    wasserstein: Any
-    edges: Any
-    masses: Any
+    kolmogorov: Reals
+    atom_spread: Reals
+    wasserstein: Reals
+    edges: Reals
+    masses: Reals
 
 
 def same_tau(tau: np.ndarray, curve: LearningCurve) -> None:
@@ -41,7 +42,7 @@ def _brief(a: np.ndarray) -> str:
     return np.array2string(a, threshold=4, edgeitems=1, precision=4)
 
 
-def plain(a: Any) -> Any:
+def plain(a: Reals) -> Reals:
     return float(a) if np.ndim(a) == 0 else np.asarray(a)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,6 +13,8 @@ import numpy as np
 from ..models.covariance import LARGEST
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import integer, real_array
+from ..numerics.session import enter
+from ..numerics.types import Key, Matrix, Reals, Vector, Whole
 from .hermite import BLOCK
 from .memory import require
 
@@ -27,12 +29,12 @@ class Draw(eqx.Module):
     equivalent, the root of Σ's eigenvalues, and the key of the noise that is drawn.
     """
 
-    W: Any
-    X: Any
-    fresh: Any
-    Omega: Any
-    spread: Any
-    noise: Any
+    W: Matrix
+    X: Matrix
+    fresh: Matrix | None
+    Omega: Matrix | None
+    spread: Vector
+    noise: Key
 
     @property
     def d(self) -> int:
@@ -46,13 +48,13 @@ class Draw(eqx.Module):
 
 
 def drawn(
-    key: Any,
+    key: Key,
     model: RandomFeatureModel,
     d: int | None,
     *,
     kind: str,
-    data: Any,
-    held_out: Any = None,
+    data: Reals | None,
+    held_out: Matrix | None = None,
     rows: str,
     matrices: int,
 ) -> Draw:
@@ -87,6 +89,7 @@ def drawn(
         f"U at p = {p}, n = {n}",
         "take a smaller d, or empirical.matrix_free_spectrum, which forms none",
     )
+    enter()
     spread = jnp.sqrt(eigenvalues_of(model, d))
     columns = None if data is not None else n
     W, X, Omega = _normals(key, spread, p, columns, rows == "spherical", kind == "gaussian")
@@ -100,7 +103,7 @@ def drawn(
     return Draw(W, jnp.asarray(data[order[:n]].T), jnp.asarray(rest.T), None, spread, noise)
 
 
-def _check_rows(rows: int, n: int, held_out: Any) -> None:
+def _check_rows(rows: int, n: int, held_out: Matrix | None) -> None:
     if held_out is None and rows <= n:
         raise ValueError(
             f"data must have more than n = psi_n d = {n} rows, so that some are held out, got "
@@ -111,8 +114,8 @@ def _check_rows(rows: int, n: int, held_out: Any) -> None:
 
 
 def _normals(
-    key: Any, spread: Any, p: int, n: int | None, spherical: bool, gaussian: bool
-) -> tuple[Any, Any, Any]:
+    key: Key, spread: Vector, p: int, n: int | None, spherical: bool, gaussian: bool
+) -> tuple[Matrix, Matrix | None, Matrix | None]:
     """W; X with Σ's eigenvalues, where its columns are drawn; Ω of the Gaussian equivalent."""
     d = spread.size
     shapes = (p, d), None if n is None else (d, n), None if n is None or not gaussian else (p, n)
@@ -125,18 +128,22 @@ def _normals(
 
 @partial(jax.jit, static_argnames=("shapes", "spherical"))
 def _shaped(
-    flat: list[Any], spread: Any, shapes: tuple[Any, ...], spherical: bool
-) -> tuple[Any, Any, Any]:
-    def cut(a: Any, shape: Any) -> Any:
-        return None if a is None else a[: shape[0] * shape[1]].reshape(shape)
+    flat: list[Vector | None],
+    spread: Vector,
+    shapes: tuple[tuple[Whole, Whole], tuple[Whole, Whole] | None, tuple[Whole, Whole] | None],
+    spherical: bool,
+) -> tuple[Matrix, Matrix | None, Matrix | None]:
+    def cut(a: Vector | None, shape: tuple[Whole, Whole] | None) -> Matrix | None:
+        return None if a is None or shape is None else a[: math.prod(shape)].reshape(shape)
 
     W, X, Omega = map(cut, flat, shapes)
+    assert W is not None
     if spherical:
         W = W * jnp.sqrt(W.shape[1] / jnp.sum(W**2, axis=1, keepdims=True))
     return W, None if X is None else spread[:, None] * X, Omega
 
 
-def _numbers(key: Any, count: int) -> Any:
+def _numbers(key: Key, count: int) -> Vector:
     """At least so many normal numbers; few of them in lengths of powers of two,
     which share compilations.
     """
@@ -146,11 +153,11 @@ def _numbers(key: Any, count: int) -> Any:
 
 
 @partial(jax.jit, static_argnames="size")
-def _standard_normal(key: Any, size: int) -> Any:
+def _standard_normal(key: Key, size: int) -> Vector:
     return jax.random.normal(key, (size,), float)
 
 
-def _checked(name: str, data: Any, d: int | None) -> np.ndarray:
+def _checked(name: str, data: Reals, d: int | None) -> np.ndarray:
     """A matrix of samples that are finite and not all the same."""
     data = real_array(name, data, "a finite real matrix of shape (samples, d)")
     if data.ndim != 2:
@@ -183,7 +190,7 @@ def sizes(model: RandomFeatureModel, d: int | None) -> tuple[int, int, int]:
     return int(d), n, p
 
 
-def eigenvalues_of(model: RandomFeatureModel, d: int) -> Any:
+def eigenvalues_of(model: RandomFeatureModel, d: int) -> Vector:
     """d eigenvalues with the covariance's weights, by largest remainders;
     of a continuous law its quantiles.
     """

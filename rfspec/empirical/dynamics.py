@@ -18,6 +18,7 @@ import numpy as np
 from ..numerics.checks import real_array, real_scalar
 from ..numerics.rounding import EPS
 from ..numerics.session import enter
+from ..numerics.types import Given, Matrix, Real, Reals, Vector
 from ..training.filters import LINEAR, learned, stable_below
 from ..training.learning_curves import LearningCurve, score_error
 from .features import FeatureMatrices
@@ -33,13 +34,13 @@ class Eigenbasis(eqx.Module):
     """
 
     matrices: FeatureMatrices
-    eigenvalues: Any
-    power: Any
-    cross: Any
-    quadratic: Any
+    eigenvalues: Vector
+    power: Vector
+    cross: Vector
+    quadratic: Matrix
 
     @property
-    def rates(self) -> Any:
+    def rates(self) -> Vector:
         """Eigenvalues of U + γ/ω², on which the modes relax; the largest in place of a 0,
         where nothing is learnt.
         """
@@ -80,7 +81,7 @@ def _eigenbasis(matrices: FeatureMatrices) -> Eigenbasis:
     )
 
 
-def gradient_flow(matrices: FeatureMatrices | Eigenbasis, tau: Any) -> LearningCurve:
+def gradient_flow(matrices: FeatureMatrices | Eigenbasis, tau: Given) -> LearningCurve:
     r"""Exact losses of full-batch gradient flow at times τ.
 
     Parameters
@@ -108,7 +109,7 @@ def gradient_flow(matrices: FeatureMatrices | Eigenbasis, tau: Any) -> LearningC
 
 def trajectory(
     matrices: FeatureMatrices | Eigenbasis,
-    steps: Any,
+    steps: Given,
     learning_rate: float,
     *,
     optimizer: str = "gd",
@@ -169,7 +170,7 @@ def trajectory(
 
 
 def method(
-    steps: Any, learning_rate: Any, optimizer: str, momentum: Any
+    steps: Any, learning_rate: Real, optimizer: str, momentum: Real
 ) -> tuple[np.ndarray, float, float]:
     """Steps, η and μ, checked."""
     if optimizer not in LINEAR:
@@ -219,7 +220,7 @@ def check_stable(
 
 
 @jax.jit
-def _flow(basis: Eigenbasis, tau: Any) -> tuple[Any, Any]:
+def _flow(basis: Eigenbasis, tau: Vector) -> tuple[Vector, Vector]:
     model = basis.matrices.model
     c = 1.0 / model.time_unit
     rates = basis.rates[None, :]
@@ -227,11 +228,11 @@ def _flow(basis: Eigenbasis, tau: Any) -> tuple[Any, Any]:
 
 
 @jax.jit
-def _losses(basis: Eigenbasis, h: Any) -> tuple[Any, Any]:
+def _losses(basis: Eigenbasis, h: Matrix) -> tuple[Vector, Vector]:
     """Train and test loss for each row h(Λ)."""
     m = basis.matrices
 
-    def at(h: Any) -> tuple[Any, Any]:
+    def at(h: Vector) -> tuple[Real, Real]:
         train = m.untrained + jnp.sum((basis.eigenvalues * h**2 - 2.0 * h) * basis.power) / m.d
         test = m.untrained_test + (h @ basis.quadratic @ h - 2.0 * jnp.sum(h * basis.cross)) / m.d
         return train, test
@@ -239,7 +240,7 @@ def _losses(basis: Eigenbasis, h: Any) -> tuple[Any, Any]:
     return jax.lax.map(at, h)
 
 
-def curve(matrices: FeatureMatrices, tau: Any, train: Any, test: Any) -> LearningCurve:
+def curve(matrices: FeatureMatrices, tau: Reals, train: Reals, test: Reals) -> LearningCurve:
     """A learning curve with its rounding error: the losses sum p terms of their own size."""
     score = (
         score_error(matrices.model, test)

@@ -9,6 +9,7 @@ import equinox as eqx
 import numpy as np
 
 from ..numerics.checks import integer
+from ..numerics.types import Given, Reals, Vector
 from ..spectra.spectrum import Spectrum
 from ..training.learning_curves import LearningCurve
 from .deviations import (
@@ -33,19 +34,19 @@ class Extrapolation(NamedTuple):
     `deviation`: (limit - theory)/limit_error.
     """
 
-    limit: Any
-    limit_error: Any
-    slope: Any
-    exponent: Any
-    spread: Any
-    theory: Any
-    deviation: Any
+    limit: Reals
+    limit_error: Reals
+    slope: Reals
+    exponent: Reals
+    spread: Reals
+    theory: Reals
+    deviation: Reals
 
-    def at(self, d: float) -> Any:
+    def at(self, d: float) -> Reals:
         """The fit at a dimension d."""
         return self.limit + self.slope * float(d) ** -np.asarray(self.exponent)
 
-    def size(self, d: float, repeats: int = 1) -> Any:
+    def size(self, d: float, repeats: int = 1) -> Reals:
         """Root mean square deviation from the theory expected of a mean over matrices of dimension
         d.
         """
@@ -77,7 +78,7 @@ class CurveExtrapolation(NamedTuple):
 
     train: Extrapolation
     test: Extrapolation
-    tau: Any
+    tau: Vector
     d: tuple[int, ...]
 
 
@@ -93,7 +94,7 @@ def extrapolate(
 ) -> CurveExtrapolation: ...
 
 
-def extrapolate(theory: Any, empiricals: Any) -> Any:
+def extrapolate(theory: Given, empiricals: Given) -> Any:
     r"""Carry samples of several sizes to d → ∞, and set the limits against the theory.
 
     value(d) = limit + slope·d^-a by weighted least squares, with the exponents a of the module's
@@ -257,7 +258,7 @@ def _what(s: EmpiricalSpectrum) -> str:
 
 
 def power_law(
-    d: np.ndarray, each: list[np.ndarray], exponent: Any, theory: Any, floor: float = 0.0
+    d: np.ndarray, each: list[np.ndarray], exponent: Reals, theory: Reals, floor: float = 0.0
 ) -> Extrapolation:
     """The fit to values of shape (repeats, ...) at each size;
     `floor` is their rounding error where it is known.
@@ -281,7 +282,7 @@ def power_law(
 
 def _least_squares(
     d: np.ndarray, each: list[np.ndarray], a: np.ndarray
-) -> tuple[Any, Any, Any, Any]:
+) -> tuple[Reals, Reals, Reals, Reals]:
     """Limit, slope, variance of the limit and spread, with x = d^-a and weights repeats·d^{2a}."""
     counts = np.array([len(e) for e in each], float)
     y = np.stack([e.mean(axis=0) for e in each])

@@ -27,6 +27,7 @@ from ..models.model import RandomFeatureModel
 from ..models.targets import combination
 from ..numerics.checks import real_scalar
 from ..numerics.session import enter
+from ..numerics.types import Given, Key, Matrix, Real, Vector, Whole
 from .draws import Draw, drawn
 from .hermite import expansion, fresh, given
 
@@ -56,15 +57,15 @@ class FeatureMatrices(eqx.Module):
     """
 
     model: RandomFeatureModel
-    U: Any
-    V: Any
-    U_test: Any
-    V_test: Any
-    error: Any
+    U: Matrix
+    V: Matrix
+    U_test: Matrix
+    V_test: Matrix
+    error: Real
     n: int = eqx.field(static=True)
     gaussian_data: bool = eqx.field(static=True)
-    untrained: Any = 1.0
-    untrained_test: Any = 1.0
+    untrained: Real = 1.0
+    untrained_test: Real = 1.0
 
     @property
     def p(self) -> int:
@@ -83,19 +84,19 @@ class FeatureMatrices(eqx.Module):
         return 0 if np.isinf(draws) else max(0, self.p - int(draws) * self.n)
 
     @property
-    def decay(self) -> Any:
+    def decay(self) -> Real:
         """What weight decay adds to U in training: γ/ω²."""
         return self.model.weight_decay / self.model.pace
 
 
 def sample(
-    key: Any,
+    key: Key,
     model: RandomFeatureModel,
     d: int | None = None,
     *,
     kind: str = "features",
-    data: Any = None,
-    held_out: Any = None,
+    data: Given = None,
+    held_out: Given = None,
     rows: str = "gaussian",
     tolerance: float = TOLERANCE,
 ) -> FeatureMatrices:
@@ -192,15 +193,15 @@ def _testing(
 
 
 def correlation(
-    key: Any,
+    key: Key,
     model: RandomFeatureModel,
     d: int | None = None,
     *,
     kind: str = "features",
-    data: Any = None,
+    data: Matrix | None = None,
     rows: str = "gaussian",
     tolerance: float = TOLERANCE,
-) -> tuple[Any, float, int]:
+) -> tuple[Matrix, Real, Whole]:
     """U alone, the same as in ``sample`` for the same arguments, the bound of what it leaves out,
     and d.
     """
@@ -215,8 +216,8 @@ def correlation(
 
 
 def _trained(
-    model: RandomFeatureModel, W: Any, X: Any, mu0: Any, tolerance: float = TOLERANCE
-) -> tuple[Any, Any, float]:
+    model: RandomFeatureModel, W: Matrix, X: Matrix, mu0: Real, tolerance: float = TOLERANCE
+) -> tuple[Matrix, Matrix, Real]:
     """U and V for the columns of X, noise integrated out,
     and the bound of what the layers leave out.
     """
@@ -226,8 +227,8 @@ def _trained(
 
 
 def _population(
-    model: RandomFeatureModel, W: Any, spread: Any, mu0: Any, tolerance: float = TOLERANCE
-) -> tuple[Any, Any, float]:
+    model: RandomFeatureModel, W: Matrix, spread: Vector, mu0: Real, tolerance: float = TOLERANCE
+) -> tuple[Matrix, Matrix, Real]:
     """Ũ and Ṽ for Gaussian data with covariance diag(spread²): one layer of noise,
     x and ξ together.
     """
@@ -239,14 +240,16 @@ def _population(
     return found.U, _against(model, beta * W, lambda: alpha * W * spread[None, :] ** 2), found.error
 
 
-def _against(model: RandomFeatureModel, with_noise: Any, with_signal: Callable[[], Any]) -> Any:
+def _against(
+    model: RandomFeatureModel, with_noise: Matrix, with_signal: Callable[[], Any]
+) -> Matrix:
     """-E[φyᵀ] for the target y = c_x x + c_ξ ξ, from E[φξᵀ] and E[φxᵀ]."""
     y = combination(model.target, model.process)
     V = -y.noise * with_noise
     return V if y.signal is None else V - y.signal * with_signal()
 
 
-def _untrained(model: RandomFeatureModel, size: Any) -> Any:
+def _untrained(model: RandomFeatureModel, size: Real) -> Real:
     """E|y|²/d for E|x|²/d = size and the noise in expectation."""
     y = combination(model.target, model.process)
     return y.noise**2 + (0.0 if y.signal is None else y.signal**2 * size)
@@ -259,7 +262,7 @@ def _untrained(model: RandomFeatureModel, size: Any) -> Any:
 @partial(jax.jit, static_argnames="gaussian")
 def _of_draws(
     model: RandomFeatureModel, ge: GaussianEquivalent, draw: Draw, gaussian: bool
-) -> tuple[Any, Any, Any]:
+) -> tuple[Matrix, Matrix, Real]:
     """U, V and E|y|²/d as means over n·m columns, one draw of the noise at a time."""
     y, (p, d), n, m = (
         combination(model.target, model.process),
@@ -269,10 +272,12 @@ def _of_draws(
     )
     F, process = draw.W / np.sqrt(d), model.process
     signal = process.alpha * F @ draw.X
-    if gaussian:
+    if draw.Omega is not None:
         signal = ge.mu1 * signal + jnp.sqrt(ge.v2) * draw.Omega
 
-    def one(sums: Any, index: Any) -> tuple[Any, None]:
+    def one(
+        sums: tuple[Matrix, Matrix, Real], index: Whole
+    ) -> tuple[tuple[Matrix, Matrix, Real], None]:
         noise_key, rest_key = jax.random.split(jax.random.fold_in(draw.noise, index))
         xi = jax.random.normal(noise_key, (d, n), float)
         seen = process.beta * F @ xi
@@ -298,8 +303,11 @@ def _of_draws(
 
 
 @jax.jit
-def _gaussian(model: RandomFeatureModel, ge: GaussianEquivalent, draw: Draw) -> tuple[Any, Any]:
+def _gaussian(
+    model: RandomFeatureModel, ge: GaussianEquivalent, draw: Draw
+) -> tuple[Matrix, Matrix]:
     """U and V for the samples drawn."""
+    assert draw.Omega is not None
     F, n = draw.W / np.sqrt(draw.W.shape[1]), draw.X.shape[1]
     G = model.process.alpha * ge.mu1 * F @ draw.X + jnp.sqrt(ge.v2) * draw.Omega
     noise = model.process.beta * ge.mu1 * F
@@ -309,8 +317,8 @@ def _gaussian(model: RandomFeatureModel, ge: GaussianEquivalent, draw: Draw) -> 
 
 @jax.jit
 def _gaussian_population(
-    model: RandomFeatureModel, ge: GaussianEquivalent, W: Any, spread: Any
-) -> tuple[Any, Any]:
+    model: RandomFeatureModel, ge: GaussianEquivalent, W: Matrix, spread: Vector
+) -> tuple[Matrix, Matrix]:
     """Ũ and Ṽ, fresh samples of covariance diag(spread²)."""
     F = W / np.sqrt(W.shape[1])
     spread = spread[None, :]

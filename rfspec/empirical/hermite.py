@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from ..models.activations import Activation
 from ..models.processes import Process
 from ..numerics.quadrature import gaussian_weight, hermite_functions, panels, trapezoid
 from ..numerics.rounding import EPS
+from ..numerics.types import Matrix, Real, Reals, Vector, Whole
 
 LAYERS = 64  # at most
 TOGETHER = 8  # of a smooth σ are computed at a time,
@@ -35,19 +36,19 @@ class Rows(NamedTuple):
     widths of the noise.
     """
 
-    unit: Any
-    y: Any
-    width: Any
+    unit: Matrix
+    y: Matrix
+    width: Vector
 
 
 @jax.jit
-def given(process: Process, W: Any, X: Any) -> Rows:
+def given(process: Process, W: Matrix, X: Matrix) -> Rows:
     """For given samples: y = αw·x/√d, and ξ alone is noise, of width βω."""
     return Rows(_unit(W), process.alpha * W @ X / jnp.sqrt(W.shape[1]), process.beta * norms(W))
 
 
 @jax.jit
-def fresh(process: Process, W: Any, spread: Any) -> Rows:
+def fresh(process: Process, W: Matrix, spread: Vector) -> Rows:
     """Where x is part of the noise, of covariance α²Σ + β²: R_ij = w_i(α²Σ + β²)w_j/(dγ_iγ_j),
     γ the widths.
     """
@@ -55,12 +56,12 @@ def fresh(process: Process, W: Any, spread: Any) -> Rows:
     return Rows(_unit(scaled), jnp.zeros((W.shape[0], 1)), norms(scaled))
 
 
-def _unit(W: Any) -> Any:
+def _unit(W: Matrix) -> Matrix:
     """Rows over their norms."""
     return W / (norms(W)[:, None] * np.sqrt(W.shape[1]))
 
 
-def norms(W: Any) -> Any:
+def norms(W: Matrix) -> Vector:
     """ω_i."""
     return jnp.sqrt(jnp.sum(W**2, axis=1) / W.shape[1])
 
@@ -70,13 +71,13 @@ class Expansion(NamedTuple):
     the bound of what is left out.
     """
 
-    U: Any
-    mean: Any
-    slope: Any
+    U: Matrix
+    mean: Matrix
+    slope: Vector
     error: float
 
 
-def expansion(sigma: Activation, rows: Rows, mu0: Any, tolerance: float) -> Expansion:
+def expansion(sigma: Activation, rows: Rows, mu0: Real, tolerance: float) -> Expansion:
     """As many layers as it takes to leave out no more than the tolerance,
     relative to the mean diagonal; 64 at most.
     """
@@ -103,15 +104,15 @@ def expansion(sigma: Activation, rows: Rows, mu0: Any, tolerance: float) -> Expa
 def _add(
     sigma: Activation,
     rows: Rows,
-    mu0: Any,
-    U: Any,
-    found: Any,
-    first: Any,
+    mu0: Real,
+    U: Matrix,
+    found: Vector,
+    first: Real,
     *,
     step: float,
     span: tuple[int, int] | None = None,
-    hermite: Any = None,
-) -> tuple[Any, Any, Any, Any, Any]:
+    hermite: Matrix | None = None,
+) -> tuple[Matrix, Reals, Vector, Vector, Real]:
     """U with some more layers off the diagonal, C_0 and C_1 if they are the first, E[σ²], what all
     layers so far make of it, and the bound of the rest: its Frobenius norm per √p off the diagonal,
     over the mean diagonal.
@@ -129,11 +130,11 @@ def _add(
         jnp.arange(-(-p // size)) * size, p - size
     )  # the last two blocks may overlap
 
-    def block(i: Any, carry: Any) -> tuple[Any, Any]:
+    def block(i: Whole, carry: tuple[Matrix, Real]) -> tuple[Matrix, Real]:
         of = lambda a: jax.lax.dynamic_slice_in_dim(a, starts[i], size)
         R = of(rows.unit) @ rows.unit.T
 
-        def layer(carry: Any, C: Any) -> tuple[Any, None]:
+        def layer(carry: tuple[Matrix, Matrix], C: Matrix) -> tuple[tuple[Matrix, Matrix], None]:
             total, power = carry
             return (total + power * (of(C) @ C.T) / n, power * R), None
 
@@ -150,11 +151,11 @@ def _add(
 
 
 @jax.jit
-def _with_diagonal(U: Any, diagonal: Any) -> Any:
+def _with_diagonal(U: Matrix, diagonal: Vector) -> Matrix:
     return U.at[jnp.diag_indices(U.shape[0])].set(diagonal)
 
 
-def quadrature_step(sigma: Activation, Y: Any, width: Any, mu0: Any) -> tuple[float, float]:
+def quadrature_step(sigma: Activation, Y: Matrix, width: Vector, mu0: Real) -> tuple[float, float]:
     """The widest trapezoid step that is exact to rounding at the widest noise, and its error;
     0 for a σ with kinks.
     """
@@ -191,14 +192,14 @@ def _rule(step: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 @jax.jit
-def _plain(sigma: Activation, x: Any) -> Any:
+def _plain(sigma: Activation, x: Matrix) -> Matrix:
     return sigma(x)
 
 
 @partial(jax.jit, static_argnames=("step", "layers"))
 def coefficients(
-    sigma: Activation, Y: Any, width: Any, mu0: Any, step: float, layers: int
-) -> tuple[Any, Any]:
+    sigma: Activation, Y: Matrix, width: Vector, mu0: Real, step: float, layers: int
+) -> tuple[Reals, Vector]:
     """c_k(y; width) of the first layers, shape (layers, *Y.shape),
     and E_w[σ²] averaged over each row.
     """
@@ -209,37 +210,38 @@ def coefficients(
 
 def _coefficients(
     sigma: Activation,
-    Y: Any,
-    width: Any,
-    mu0: Any,
+    Y: Matrix,
+    width: Vector,
+    mu0: Real,
     step: float,
     span: tuple[int, int] | None,
-    hermite: Any,
-) -> tuple[Any, Any]:
+    hermite: Matrix | None,
+) -> tuple[Reals, Vector]:
     """The same for layers first ≤ k < last of a σ with kinks,
     or those of the weighted Hermite functions given.
     """
-    if span is None:
+    if hermite is not None:
         w, weight = _rule(step)
 
-        def one(y: Any, width: Any) -> tuple[Any, Any]:
+        def one(y: Vector, width: Real) -> tuple[Matrix, Vector]:
             value = sigma(y[:, None] + width * w[None, :]) - mu0
             return jnp.moveaxis(value @ hermite.T, -1, 0), value**2 @ weight
 
     else:
+        assert span is not None
         kinks, (first, last) = jnp.asarray(sigma.kinks), span
 
-        def at(y: Any, width: Any) -> tuple[Any, Any]:
+        def at(y: Real, width: Real) -> tuple[Vector, Real]:
             w, weight = panels(-9.0, 9.0, (kinks - y) / width, 1.0, 1)
             weight = weight * gaussian_weight(w)
             value = sigma(y + width * w) - mu0
             return hermite_functions(w, last)[first:] @ (weight * value), weight @ value**2
 
-        def one(y: Any, width: Any) -> tuple[Any, Any]:
+        def one(y: Vector, width: Real) -> tuple[Matrix, Vector]:
             c, square = jax.vmap(at, (0, None))(y, width)
             return c.T, square
 
-    def row(a: Any) -> tuple[Any, Any]:
+    def row(a: tuple[Vector, Real]) -> tuple[Matrix, Real]:
         c, square = one(*a)
         return c, jnp.mean(square)
 

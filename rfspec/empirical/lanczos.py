@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ from matfree.decomp import tridiag_sym
 from scipy.linalg import eigh_tridiagonal
 from tqdm import tqdm
 
+from ..numerics.types import Key, Matrix, Vector, Whole, Wholes
 from .operators import (
     Operator,
     sharding,
@@ -22,7 +22,7 @@ BELOW = 1e-9  # of the floor: how far below it the node of a bound lies
 
 
 def lanczos(
-    key: Any, operator: Operator, probes: int, order: int, group: int, progress: bool = False
+    key: Key, operator: Operator, probes: int, order: int, group: int, progress: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Diagonals (probes, order) and off-diagonals (probes, order - 1) of T,
     a group of probes at a time.
@@ -38,14 +38,16 @@ def lanczos(
 
 
 @partial(jax.jit, static_argnames="order")
-def _tridiagonal(operator: Operator, key: Any, indices: Any, order: int) -> tuple[Any, Any]:
+def _tridiagonal(
+    operator: Operator, key: Key, indices: Wholes, order: int
+) -> tuple[Matrix, Matrix]:
     """Lanczos from the probes of the given indices: diagonal (k, order) and off-diagonal (k,
     order - 1) of T.
     """
     decompose = tridiag_sym(order, materialize=False, custom_vjp=False)
     here = lambda a, shared: jax.lax.with_sharding_constraint(a, sharding(operator, shared))
 
-    def one(index: Any) -> tuple[Any, Any]:
+    def one(index: Whole) -> tuple[Vector, Vector]:
         signs = jax.random.rademacher(jax.random.fold_in(key, index), (operator.W.rows,), float)
         return decompose(
             lambda v: here(operator.on_blocks(v), True), here(operator.W.cut(signs), True)

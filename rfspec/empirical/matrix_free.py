@@ -10,6 +10,7 @@ quadrature leaves open about each μ_v.
 from __future__ import annotations
 
 import operator as _operator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -18,6 +19,7 @@ import numpy as np
 
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import integer, real_array, real_scalar
+from ..numerics.types import Given, Matrix, Reals
 from .draws import KINDS
 from .lanczos import christoffel, gauss, jackson, lanczos, radau
 from .memory_plan import budget, predict
@@ -32,8 +34,8 @@ class Estimate(NamedTuple):
     open.
     """
 
-    value: Any
-    error: Any
+    value: Reals
+    error: Reals
 
 
 class MatrixFreeSpectrum(eqx.Module):
@@ -66,10 +68,10 @@ class MatrixFreeSpectrum(eqx.Module):
     Every method returns an `Estimate`, (value, error), of the shape of its argument.
     """
 
-    nodes: Any
-    weights: Any
-    diagonal: Any
-    off_diagonal: Any
+    nodes: Matrix
+    weights: Matrix
+    diagonal: Matrix
+    off_diagonal: Matrix
     model: RandomFeatureModel
     d: int = eqx.field(static=True)
     p: int = eqx.field(static=True)
@@ -88,7 +90,7 @@ class MatrixFreeSpectrum(eqx.Module):
         """Products with U for each of them."""
         return int(self.nodes.shape[1])
 
-    def cdf(self, x: Any) -> Estimate:
+    def cdf(self, x: Given) -> Estimate:
         r"""Share of the eigenvalues that are ≤ x.
 
         S(x) = Σ_{θ_j ≤ x} w_j, averaged over the probes. What is left open is bounded by Chebyshev,
@@ -110,7 +112,7 @@ class MatrixFreeSpectrum(eqx.Module):
         inside = np.sum(np.where((self.nodes > a) & (self.nodes <= b), self.weights, 0.0), axis=1)
         return _estimate(inside, np.mean(np.sum(self._open(np.array([a, b])), axis=1)))
 
-    def density(self, x: Any, width: float = 0.1) -> Estimate:
+    def density(self, x: Given, width: float = 0.1) -> Estimate:
         r"""Density of the eigenvalues, smoothed by a log-normal kernel of relative width w.
 
         ρ_w(x) = (1/p) Σ_i exp(-log²(x/λ_i)/(2w²))/(√(2π) w x), a density in x of integral 1 in
@@ -139,7 +141,7 @@ class MatrixFreeSpectrum(eqx.Module):
 
         return _in_parts(x, at)
 
-    def kernel_polynomial(self, x: Any) -> Estimate:
+    def kernel_polynomial(self, x: Given) -> Estimate:
         r"""Density by the kernel polynomial method: Chebyshev moments damped by the Jackson kernel.
 
         With λ = c + hy, [c - h, c + h] the range of the nodes widened by a hundredth on each side,
@@ -349,14 +351,14 @@ def _log_normal(nodes: np.ndarray, weights: np.ndarray, x: np.ndarray, width: fl
     )
 
 
-def _estimate(each: np.ndarray, left_open: Any) -> Estimate:
+def _estimate(each: np.ndarray, left_open: Reals) -> Estimate:
     """Mean over the probes; standard error plus what is open."""
     return Estimate(
         np.mean(each, axis=0), np.std(each, axis=0, ddof=1) / np.sqrt(each.shape[0]) + left_open
     )
 
 
-def _in_parts(x: np.ndarray, f: Any) -> Estimate:
+def _in_parts(x: np.ndarray, f: Callable[..., Any]) -> Estimate:
     """A function of many x, a limited number at a time, in the shape of x."""
     flat = x.ravel()
     parts = [f(flat[i : i + POINTS]) for i in range(0, max(1, flat.size), POINTS)]

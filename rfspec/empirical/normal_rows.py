@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from ..numerics.types import Key, Matrix, Reals, Truths, Vector, Whole, Wholes
+
 AXIS = "rows"
 BLOCK = 256  # rows of W and Ω drawn from one key
 
@@ -36,7 +38,7 @@ class NormalRows(eqx.Module):
         devices.
     """
 
-    key: Any
+    key: Key
     stored: Any
     rows: int = eqx.field(static=True)
     columns: int = eqx.field(static=True)
@@ -48,34 +50,34 @@ class NormalRows(eqx.Module):
         """Blocks, with those that are padding."""
         return padded(self.rows, self.block, self.mesh.size) // self.block
 
-    def draw(self, key: Any, index: Any) -> Any:
+    def draw(self, key: Key, index: Whole) -> Matrix:
         """One block, shape (block, columns)."""
         A = jax.random.normal(jax.random.fold_in(key, index), (self.block, self.columns), float)
         return jnp.where(self.inside(index)[:, None], A, 0.0)
 
-    def inside(self, index: Any) -> Any:
+    def inside(self, index: Whole) -> Truths:
         """Which rows of a block are no padding."""
         return index * self.block + jnp.arange(self.block) < self.rows
 
-    def here(self) -> Any:
+    def here(self) -> Wholes:
         """Indices of the blocks of this device."""
         count = self.blocks // self.mesh.size
         return jax.lax.axis_index(AXIS) * count + jnp.arange(count)
 
-    def cut(self, v: Any) -> Any:
+    def cut(self, v: Vector) -> Matrix:
         """A vector of length `rows` in blocks."""
         return jnp.pad(v, (0, self.blocks * self.block - self.rows)).reshape(
             self.blocks, self.block
         )
 
-    def join(self, v: Any) -> Any:
+    def join(self, v: Matrix) -> Vector:
         """Blocks to a vector of length `rows`."""
         return v.reshape(-1)[: self.rows]
 
-    def apply(self, u: Any) -> Any:
+    def apply(self, u: Vector) -> Matrix:
         """Au in blocks, for u of length `columns`."""
 
-        def local(key: Any, stored: Any, u: Any) -> Any:
+        def local(key: Key, stored: Reals | None, u: Vector) -> Matrix:
             if stored is not None:
                 return (stored.reshape(-1, self.columns) @ u).reshape(-1, self.block)
             return jax.lax.map(lambda b: self.draw(key, b) @ u, self.here())
@@ -84,10 +86,10 @@ class NormalRows(eqx.Module):
             self.key, self.stored, u
         )
 
-    def adjoint(self, v: Any) -> Any:
+    def adjoint(self, v: Matrix) -> Vector:
         """Aᵀv for v in blocks."""
 
-        def local(key: Any, stored: Any, v: Any) -> Any:
+        def local(key: Key, stored: Reals | None, v: Matrix) -> Vector:
             if stored is not None:
                 return jax.lax.psum(v.reshape(-1) @ stored.reshape(-1, self.columns), AXIS)
             add = lambda total, bv: (total + bv[1] @ self.draw(key, bv[0]), None)
@@ -112,7 +114,7 @@ def padded(rows: int, block: int, devices: int) -> int:
 
 
 @jax.jit
-def _store(A: NormalRows) -> Any:
+def _store(A: NormalRows) -> Reals:
     local = lambda key: jax.lax.map(lambda b: A.draw(key, b), A.here())
     return A.spread(local, REPLICATED, SHARDED)(A.key)
 
@@ -123,7 +125,7 @@ def kept(A: NormalRows, store: bool) -> NormalRows:
     )
 
 
-def portable(key: Any) -> Any:
+def portable(key: Any) -> Key:
     """A key bound to no device, so that every process may use it."""
     try:
         data: Any = np.asarray(jax.random.key_data(key))

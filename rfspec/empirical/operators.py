@@ -31,6 +31,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ..models.gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.session import enter
+from ..numerics.types import Key, Matrix, Real, Reals, Vector, Whole, Wholes
 from .draws import eigenvalues_of, sizes
 from .hermite import coefficients, norms, quadrature_step
 from .normal_rows import (
@@ -65,7 +66,7 @@ class Operator(eqx.Module):
     W: NormalRows
     error: float
 
-    def on_blocks(self, v: Any) -> Any:
+    def on_blocks(self, v: Matrix) -> Matrix:
         """Uv for v as ``W.cut`` makes it, and the result likewise."""
         raise NotImplementedError
 
@@ -74,7 +75,7 @@ class Operator(eqx.Module):
         """A number ≥ 0 that no eigenvalue is below."""
         raise NotImplementedError
 
-    def __call__(self, v: Any) -> Any:
+    def __call__(self, v: Reals) -> Reals:
         """Uv, in the shape of v."""
         if np.ndim(v) not in (1, 2) or np.shape(v)[0] != self.W.rows:
             raise ValueError(
@@ -84,7 +85,7 @@ class Operator(eqx.Module):
 
 
 @jax.jit
-def _product(operator: Operator, v: Any) -> Any:
+def _product(operator: Operator, v: Reals) -> Reals:
     one = lambda v: operator.W.join(operator.on_blocks(operator.W.cut(v)))
     return one(v) if v.ndim == 1 else jax.vmap(one, 1, 1)(v)
 
@@ -97,9 +98,9 @@ class GaussianOperator(Operator):
     X: NormalRows
     Omega: NormalRows
     constants: GaussianEquivalent
-    spread: Any
+    spread: Vector
 
-    def on_blocks(self, v: Any) -> Any:
+    def on_blocks(self, v: Matrix) -> Matrix:
         """Uv, W, Xᵀ and Ω each used twice."""
         ge, d, n = self.constants, self.W.columns, self.X.rows
         kappa, nu = jnp.sqrt(ge.kappa2), jnp.sqrt(ge.v2)
@@ -125,15 +126,15 @@ class FeatureOperator(Operator):
     layers: Any
     diagonal: Any
     model: RandomFeatureModel
-    mu0: Any
-    spread: Any
+    mu0: Real
+    spread: Vector
     step: float = eqx.field(static=True)
 
-    def samples(self, key: Any, panel: Any) -> Any:
+    def samples(self, key: Key, panel: Whole) -> Matrix:
         """Training samples in rows, those of one panel."""
         return self.spread[None, :] * self.X.draw(key, panel)
 
-    def expand(self, W: Any, index: Any, X: Any, panel: Any) -> tuple[Any, Any]:
+    def expand(self, W: Matrix, index: Whole, X: Matrix, panel: Whole) -> tuple[Reals, Vector]:
         """C_0 and C_1 of a block and a panel, zero in the padding, and the panel's part of nD."""
         process, sigma = self.model.process, self.model.activation
         inside = self.W.inside(index)
@@ -147,13 +148,15 @@ class FeatureOperator(Operator):
         part = self.X.block * square - padding * middle - jnp.sum(C**2, axis=(0, 2))
         return C, jnp.where(inside, part, 0.0)
 
-    def unit(self, W: Any, index: Any) -> Any:
+    def unit(self, W: Matrix, index: Whole) -> Matrix:
         """Ŵ of a block."""
         return W / (
             jnp.where(self.W.inside(index), norms(W), 1.0)[:, None] * np.sqrt(self.W.columns)
         )
 
-    def features(self, key: Any, stored: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
+    def features(
+        self, key: Key, stored: Reals | None
+    ) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
         """What to loop over for the blocks of this device,
         and how to make a block and its index of it.
         """
@@ -162,28 +165,32 @@ class FeatureOperator(Operator):
             return (stored, here), lambda item: item
         return here, lambda index: (self.W.draw(key, index), index)
 
-    def on_blocks(self, v: Any) -> Any:
+    def on_blocks(self, v: Matrix) -> Matrix:
         """Uv: for each panel Ŵᵀ diag(v) C_1 and C_0ᵀv are gathered over the rows,
         then spread over them.
         """
         n = self.X.rows
         panels = jnp.arange(padded(n, self.X.block, 1) // self.X.block)
 
-        def local(w_key: Any, x_key: Any, stored: Any, layers: Any, v: Any) -> Any:
+        def local(
+            w_key: Key, x_key: Key, stored: Reals | None, layers: Reals | None, v: Matrix
+        ) -> Matrix:
             rows, block = self.features(w_key, stored)
 
-            def panel(total: Any, at: Any) -> tuple[Any, None]:
+            def panel(total: Matrix, at: tuple[Whole, Reals | None]) -> tuple[Matrix, None]:
                 index, C = at
                 X = None if C is not None else self.samples(x_key, index)
 
-                def gather(sums: Any, at: Any) -> tuple[Any, Any]:
+                def gather(
+                    sums: tuple[Matrix, Vector], at: Any
+                ) -> tuple[tuple[Matrix, Vector], Reals | None]:
                     row, v, C = at
                     W, b = block(row)
                     C = self.expand(W, b, X, index)[0] if C is None else C
                     M = sums[0] + self.unit(W, b).T @ (v[:, None] * C[1])
                     return (M, sums[1] + v @ C[0]), None if layers is not None else C
 
-                def scatter(_: Any, at: Any) -> tuple[None, Any]:
+                def scatter(_: Any, at: Any) -> tuple[None, Vector]:
                     row, C = at
                     return None, C[0] @ g + jnp.sum(C[1] * (self.unit(*block(row)) @ M), axis=1)
 
@@ -210,23 +217,23 @@ class FeatureOperator(Operator):
 
 
 @jax.jit
-def _least(operator: FeatureOperator) -> Any:
+def _least(operator: FeatureOperator) -> Real:
     return jnp.maximum(jnp.min(operator.W.join(operator.diagonal)), 0.0)
 
 
 @eqx.filter_jit
-def _prepare(operator: FeatureOperator, keep: bool) -> tuple[Any, Any]:
+def _prepare(operator: FeatureOperator, keep: bool) -> tuple[Matrix, Reals | None]:
     """D, and the layers where they are to be kept."""
     n = operator.X.rows
     panels = jnp.arange(padded(n, operator.X.block, 1) // operator.X.block)
 
-    def local(w_key: Any, x_key: Any, stored: Any) -> tuple[Any, Any]:
+    def local(w_key: Key, x_key: Key, stored: Reals | None) -> tuple[Matrix, Reals | None]:
         rows, block = operator.features(w_key, stored)
 
-        def panel(total: Any, index: Any) -> tuple[Any, Any]:
+        def panel(total: Matrix, index: Whole) -> tuple[Matrix, Reals | None]:
             X = operator.samples(x_key, index)
 
-            def one(_: Any, row: Any) -> tuple[None, Any]:
+            def one(_: Any, row: Any) -> tuple[None, tuple[Reals | None, Vector]]:
                 C, part = operator.expand(*block(row), X, index)
                 return None, (C if keep else None, part)
 
@@ -242,7 +249,7 @@ def _prepare(operator: FeatureOperator, keep: bool) -> tuple[Any, Any]:
 
 
 def gaussian_operator(
-    key: Any,
+    key: Key,
     model: RandomFeatureModel,
     d: int,
     *,
@@ -265,7 +272,7 @@ def gaussian_operator(
 
 
 def feature_operator(
-    key: Any,
+    key: Key,
     model: RandomFeatureModel,
     d: int,
     *,
@@ -297,7 +304,7 @@ def operator_sizes(model: RandomFeatureModel, d: int) -> tuple[int, int, int]:
 
 
 def left_out(
-    key: Any, model: RandomFeatureModel, W: NormalRows, X: NormalRows, mu0: Any, spread: Any
+    key: Key, model: RandomFeatureModel, W: NormalRows, X: NormalRows, mu0: Real, spread: Vector
 ) -> tuple[float, float]:
     """Frobenius norm per √p of the layers k ≥ 2 off the diagonal, from the pairs of a few rows;
     quadrature step.
@@ -323,8 +330,8 @@ def left_out(
 
 @jax.jit
 def _sampled(
-    model: RandomFeatureModel, W: NormalRows, X: NormalRows, spread: Any, chosen: Any
-) -> tuple[Any, Any, Any]:
+    model: RandomFeatureModel, W: NormalRows, X: NormalRows, spread: Vector, chosen: Wholes
+) -> tuple[Matrix, Vector, Matrix]:
     """The chosen rows of W, their βω, and their pre-activations in the first panel."""
     rows = jax.lax.map(lambda i: W.draw(W.key, i // W.block)[i % W.block], chosen)
     samples = spread[None, :] * X.draw(X.key, 0)[: X.rows]
@@ -334,8 +341,8 @@ def _sampled(
 
 @eqx.filter_jit
 def _omitted(
-    model: RandomFeatureModel, W: Any, X: NormalRows, mu0: Any, spread: Any, step: float
-) -> Any:
+    model: RandomFeatureModel, W: Matrix, X: NormalRows, mu0: Real, spread: Vector, step: float
+) -> Matrix:
     """Squares of the omitted entries for all pairs of the rows W."""
     sigma, process = model.activation, model.process
     omega, last = norms(W), OMITTED
@@ -343,7 +350,7 @@ def _omitted(
     R = unit @ unit.T
     middle = coefficients(sigma, jnp.zeros((W.shape[0], 1)), process.beta * omega, mu0, step, 2)[1]
 
-    def panel(sums: Any, index: Any) -> tuple[Any, None]:
+    def panel(sums: tuple[Reals, Vector], index: Whole) -> tuple[tuple[Reals, Vector], None]:
         samples = spread[None, :] * X.draw(X.key, index)
         Y = process.alpha * W @ samples.T / np.sqrt(W.shape[1])
         C, square = coefficients(sigma, Y, process.beta * omega, mu0, step, last)

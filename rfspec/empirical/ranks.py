@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from ..numerics.types import Real
 from ..spectra.spectrum import Spectrum
 
 
@@ -63,13 +64,13 @@ class EmpiricalBulk(NamedTuple):
     around it. `part`: as in the theory. The errors are NaN for a single matrix.
     """
 
-    lower: Any
-    upper: Any
-    mass: Any
+    lower: Real
+    upper: Real
+    mass: Real
     part: str | None
-    lower_error: Any
-    upper_error: Any
-    mass_error: Any
+    lower_error: Real
+    upper_error: Real
+    mass_error: Real
 
 
 class EmpiricalAtom(NamedTuple):
@@ -82,8 +83,8 @@ class EmpiricalAtom(NamedTuple):
     features smear by a relative √(ψ_p/d). The errors are NaN for a single matrix.
     """
 
-    location: Any
-    mass: Any
-    location_error: Any
-    mass_error: Any
-    spread: Any
+    location: Real
+    mass: Real
+    location_error: Real
+    mass_error: Real
+    spread: Real

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from ..files.checkpoint import Checkpoint, fingerprint, resumed, signature
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, integer, real_array, real_scalar
+from ..numerics.types import Given, Key, Matrix, Real, Reals, Whole
 from ..spectra.spectrum import Spectrum
 from ..spectra.spectrum import spectrum as theory_of
 from .bands import Band, bootstrap, kernels, silverman, standard_error
@@ -58,7 +59,7 @@ class EmpiricalSpectrum(eqx.Module):
     """
 
     model: RandomFeatureModel
-    eigenvalues: Any
+    eigenvalues: Matrix
     d: int = eqx.field(static=True)
     kind: str | None = eqx.field(static=True, default=None)
     rows: str = eqx.field(static=True, default="gaussian")
@@ -125,20 +126,20 @@ class EmpiricalSpectrum(eqx.Module):
             location.mean(), mass.mean(), standard_error(location), standard_error(mass), spread
         )
 
-    def cdf(self, x: Any) -> Any:
+    def cdf(self, x: Given) -> Any:
         """Share of the eigenvalues that are ≤ x, averaged over the repeats."""
         x = real_array("x", x, "finite real numbers") if concrete(x) else x
         everything = jnp.sort(jnp.ravel(self.eigenvalues))
         return jnp.searchsorted(everything, x, side="right") / everything.size
 
-    def moment(self, k: int) -> tuple[Any, Any]:
+    def moment(self, k: int) -> tuple[Real, Real]:
         """Mean of λ^k and its standard error over the repeats (NaN for a single one)."""
         each = jnp.mean(self.eigenvalues**k, axis=1)
         repeats = each.size
         spread = jnp.std(each, ddof=1) / np.sqrt(repeats) if repeats > 1 else jnp.nan
         return jnp.mean(each), spread
 
-    def density(self, x: Any, width: float | None = None) -> np.ndarray:
+    def density(self, x: Given, width: float | None = None) -> np.ndarray:
         r"""Smooth estimate of the density of the continuous part at x (the atom apart),
         averaged over the repeats.
 
@@ -163,7 +164,7 @@ class EmpiricalSpectrum(eqx.Module):
 
     def density_band(
         self,
-        x: Any,
+        x: Given,
         level: float = 0.95,
         key: Any = None,
         resamples: int = 200,
@@ -192,7 +193,7 @@ class EmpiricalSpectrum(eqx.Module):
         checked = self._bandable(level, resamples)
         return bootstrap(self._densities(_points(x), _width(width)), checked, key, resamples)
 
-    def histogram(self, edges: Any) -> np.ndarray:
+    def histogram(self, edges: Given) -> np.ndarray:
         """Share of all eigenvalues, the atom's included, in each bin over the width of the bin,
         shape [bins].
 
@@ -204,7 +205,7 @@ class EmpiricalSpectrum(eqx.Module):
         return self._histograms(_bins(edges)).mean(axis=0)
 
     def histogram_band(
-        self, edges: Any, level: float = 0.95, key: Any = None, resamples: int = 200
+        self, edges: Given, level: float = 0.95, key: Key | None = None, resamples: int = 200
     ) -> Band:
         """Bootstrap band of `histogram` in each bin, for its mean over all matrices of this size.
 
@@ -244,7 +245,7 @@ class EmpiricalSpectrum(eqx.Module):
         checked = self._bandable(level, resamples)
         return bootstrap(self._histograms(_bins(edges)), checked, key, resamples)
 
-    def _bandable(self, level: Any, resamples: Any) -> float:
+    def _bandable(self, level: Real, resamples: Whole) -> float:
         """The level, checked, of a band that this sample allows."""
         if self.repeats < 2:
             raise ValueError(f"repeats must be at least 2 for a band, got {self.repeats}")
@@ -270,11 +271,11 @@ class EmpiricalSpectrum(eqx.Module):
         return density.reshape(self.repeats, *x.shape)
 
 
-def _points(x: Any) -> np.ndarray:
+def _points(x: Reals) -> np.ndarray:
     return real_array("x", x, "finite real numbers")
 
 
-def _width(width: Any) -> float | None:
+def _width(width: Real | None) -> float | None:
     return None if width is None else float(real_scalar("width", width, above=0.0))
 
 
@@ -287,12 +288,12 @@ def _bins(edges: Any) -> np.ndarray:
 
 
 def spectrum(
-    key: Any,
+    key: Key,
     model: RandomFeatureModel,
     d: int | None = None,
     *,
     kind: str = "features",
-    data: Any = None,
+    data: Given = None,
     rows: str = "gaussian",
     repeats: int = 1,
     checkpoint: str | Path | None = None,
@@ -340,7 +341,7 @@ def spectrum(
         U, error, dimension = correlation(keys[i], model, d, kind=kind, data=data, rows=rows)
         return {"eigenvalues": jnp.linalg.eigvalsh(U), "error": error, "d": dimension}
 
-    def bar(matrices: Any) -> Any:
+    def bar(matrices: list[Whole]) -> Any:
         return tqdm(
             matrices,
             desc="sampled spectra",
@@ -359,7 +360,7 @@ def spectrum(
 
 def of_matrices(
     matrices: FeatureMatrices,
-    eigenvalues: Any = None,
+    eigenvalues: Given = None,
     *,
     kind: str | None = None,
     rows: str = "gaussian",

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ..files.checkpoint import Checkpoint
 from ..models.targets import combination
+from ..numerics.types import Key, Matrix, Real, Whole
 from ..training.learning_curves import LearningCurve
 from .dynamics import counts, curve
 from .features import FeatureMatrices
@@ -28,12 +29,12 @@ class Run(eqx.Module):
     """What a step needs: exact matrices, and (W, X, μ0) where the noise is drawn."""
 
     matrices: FeatureMatrices
-    features: tuple[Any, Any, Any] | None
+    features: tuple[Matrix, Matrix, Real] | None
     rule: optax.GradientTransformation = eqx.field(static=True)
     noise_draws: int | None = eqx.field(static=True)
     batch_size: int | None = eqx.field(static=True)
 
-    def gradient(self, key: Any, A: Any) -> Any:
+    def gradient(self, key: Key, A: Matrix) -> Matrix:
         """∇_A of the train loss, exact or estimated."""
         m = self.matrices
         model, scale = m.model, jnp.sqrt(m.p)
@@ -62,12 +63,12 @@ def rule_of(name: str, eta: float) -> optax.GradientTransformation:
 
 
 @partial(jax.jit, donate_argnums=(2,))
-def _steps(run: Run, key: Any, state: Any, first: Any, last: Any) -> Any:
+def _steps(run: Run, key: Key, state: Any, first: Whole, last: Whole) -> Any:
     """Steps first ≤ k < last; the key of a step is its number's,
     so that any cut of a run gives the same bits.
     """
 
-    def step(k: Any, state: Any) -> Any:
+    def step(k: Whole, state: Any) -> Any:
         A, memory = state
         update, memory = run.rule.update(run.gradient(jax.random.fold_in(key, k), A), memory, A)
         return optax.apply_updates(A, update), memory
@@ -76,10 +77,10 @@ def _steps(run: Run, key: Any, state: Any, first: Any, last: Any) -> Any:
 
 
 @jax.jit
-def _losses(matrices: FeatureMatrices, A: Any) -> tuple[Any, Any]:
+def _losses(matrices: FeatureMatrices, A: Matrix) -> tuple[Real, Real]:
     omega, scale, m = jnp.sqrt(matrices.model.pace), jnp.sqrt(matrices.p), matrices
 
-    def loss(start: Any, U: Any, V: Any) -> Any:
+    def loss(start: Real, U: Matrix, V: Matrix) -> Real:
         return (
             start
             + (omega**2 / m.p * jnp.sum((A @ U) * A) + 2 * omega / scale * jnp.sum(A * V.T)) / m.d
@@ -89,7 +90,7 @@ def _losses(matrices: FeatureMatrices, A: Any) -> tuple[Any, Any]:
 
 
 def walk(
-    run: Run, key: Any, steps: np.ndarray, eta: float, checkpoint: Checkpoint, progress: bool
+    run: Run, key: Key, steps: np.ndarray, eta: float, checkpoint: Checkpoint, progress: bool
 ) -> LearningCurve:
     """Take the steps, log the losses where they are wanted, keep the state."""
     matrices, steps = run.matrices, steps.astype(int)
@@ -141,7 +142,7 @@ def walk(
 
 
 @partial(jax.jit, static_argnames="iterations")
-def largest_eigenvalue(U: Any, iterations: int = 100) -> Any:
+def largest_eigenvalue(U: Matrix, iterations: int = 100) -> Real:
     """Largest eigenvalue by power iteration, rounded up by a percent."""
     v = jnp.ones(U.shape[0]) / jnp.sqrt(U.shape[0]) + jnp.cos(jnp.arange(U.shape[0]))
     v = jax.lax.fori_loop(0, iterations, lambda _, v: U @ (v / jnp.linalg.norm(v)), v)

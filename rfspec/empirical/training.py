@@ -23,6 +23,7 @@ from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import integer, real_scalar
 from ..numerics.session import enter
+from ..numerics.types import Given, Key, Whole
 from ..training.filters import LINEAR
 from ..training.learning_curves import LearningCurve, StandardErrors
 from .draws import drawn, sizes
@@ -36,7 +37,7 @@ COLUMNS = ("tau", "train", "test", "score_error", "error")  # of a learning curv
 
 
 def gradient_descent(
-    matrices: FeatureMatrices, steps: Any, learning_rate: float, *, progress: bool = False
+    matrices: FeatureMatrices, steps: Given, learning_rate: float, *, progress: bool = False
 ) -> LearningCurve:
     r"""Losses after given numbers of plain full-batch gradient steps on A, from A = 0,
     each of them taken.
@@ -72,9 +73,9 @@ def gradient_descent(
 
 
 def train(
-    key: Any,
+    key: Key,
     model: RandomFeatureModel,
-    steps: Any,
+    steps: Given,
     d: int | None = None,
     *,
     learning_rate: float,
@@ -82,7 +83,7 @@ def train(
     noise_draws: int | None = None,
     batch_size: int | None = None,
     kind: str = "features",
-    data: Any = None,
+    data: Given = None,
     rows: str = "gaussian",
     checkpoint: str | Path | None = None,
     progress: bool = False,
@@ -178,9 +179,9 @@ def train(
 
 
 def learning_curve(
-    key: Any,
+    key: Key,
     model: RandomFeatureModel,
-    tau: Any,
+    tau: Given,
     d: int | None = None,
     *,
     optimizer: str = "gradient_flow",
@@ -189,7 +190,7 @@ def learning_curve(
     noise_draws: int | None = None,
     batch_size: int | None = None,
     kind: str = "features",
-    data: Any = None,
+    data: Given = None,
     rows: str = "gaussian",
     repeats: int = 1,
     checkpoint: str | Path | None = None,
@@ -292,7 +293,7 @@ def learning_curve(
         repeats,
     )
 
-    def bar(draws: Any) -> Any:
+    def bar(draws: list[Whole]) -> Any:
         return tqdm(
             draws,
             desc=optimizer,
@@ -330,5 +331,5 @@ def averaged(curves: list[LearningCurve]) -> LearningCurve:
     return LearningCurve(curves[0].tau, train, test, score, worst, error)
 
 
-def positive(name: str, value: Any) -> int | None:
+def positive(name: str, value: Whole | None) -> int | None:
     return None if value is None else integer(name, value)

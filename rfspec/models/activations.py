@@ -22,6 +22,7 @@ import numpy as np
 from ..numerics.checks import concrete, real_vector
 from ..numerics.rounding import EPS
 from ..numerics.session import enter
+from ..numerics.types import Given, Reals, Vector
 
 SEARCH_RADIUS = 32.0  # kinks are looked for on [-32, 32]
 SMOOTH = 1e-10  # largest relative misfit of a smooth function to its local interpolant
@@ -84,7 +85,7 @@ class Activation(eqx.Module):
             found = _examine(function)
             self.kinks = found if kinks is None else tuple(sorted(float(k) for k in kinks))
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Reals) -> Reals:
         """σ(x), elementwise."""
         return self.function(x)
 
@@ -120,9 +121,9 @@ class Polynomial(Activation):
     2.500000000000
     """
 
-    coefficients: Any
+    coefficients: Vector
 
-    def __init__(self, coefficients: Any):
+    def __init__(self, coefficients: Given):
         self.function, self.name, self.kinks = _horner, "polynomial", ()
         self.coefficients = real_vector(
             "coefficients", coefficients, "a one-dimensional array of finite real numbers"
@@ -138,23 +139,23 @@ class Polynomial(Activation):
                 f"activation must not be constant (its variance is zero), got {self.coefficients}"
             )
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Vector) -> Vector:
         """σ(x), elementwise."""
         return self.function(self.coefficients, x)
 
 
-def _horner(coefficients: Any, x: Any) -> Any:
+def _horner(coefficients: Vector, x: Vector) -> Vector:
     total = 0.0 * x
     for j in reversed(range(len(coefficients))):
         total = total * x + coefficients[j]
     return total
 
 
-def _relu(x: Any) -> Any:
+def _relu(x: Reals) -> Reals:
     return jnp.maximum(x, 0.0)
 
 
-def _gelu(x: Any) -> Any:
+def _gelu(x: Vector) -> Vector:
     return x * jax.scipy.special.ndtr(x)
 
 

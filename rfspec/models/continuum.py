@@ -28,7 +28,7 @@ Beyond arXiv 2505.17638.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -40,6 +40,7 @@ from jax.custom_derivatives import SymbolicZero
 from scipy.special import sici
 
 from ..numerics.checks import concrete
+from ..numerics.types import Matrix, Number, Numbers, Real, Truth, Vector, Whole
 
 FINE, COARSE = 192, 64  # nodes of an interval, for a spectrum and for the times of many
 FAR = 3.0  # |Im y*| from which E is as small as what the cardinal series leaves out
@@ -48,13 +49,13 @@ FAR = 3.0  # |Im y*| from which E is as small as what the cardinal series leaves
 class Interval(NamedTuple):
     """One interval's grid of a law of mass one: λ_k, w_k, weights of ∫ (M - S) dλ; A, B, y_0, h."""
 
-    values: Any
-    weights: Any
-    below: Any
-    lower: Any
-    upper: Any
-    start: Any
-    step: Any
+    values: Vector
+    weights: Vector
+    below: Vector
+    lower: Real
+    upper: Real
+    start: Real
+    step: Real
 
 
 class Continuum(eqx.Module):
@@ -67,21 +68,21 @@ class Continuum(eqx.Module):
     an end; 0 of others.
     """
 
-    values: Any
-    weights: Any
-    below: Any
-    lower: Any
-    upper: Any
-    start: Any
-    step: Any
-    mass: Any
-    tops: Any
-    shares: Any
-    trace: Any
-    error: Any
-    lowered: Any = np.float64(0.0)
+    values: Vector
+    weights: Vector
+    below: Vector
+    lower: Vector
+    upper: Vector
+    start: Vector
+    step: Vector
+    mass: Vector
+    tops: Vector
+    shares: Vector
+    trace: Real
+    error: Real
+    lowered: Real = np.float64(0.0)
 
-    def scaled(self, factor: Any) -> Continuum:
+    def scaled(self, factor: Real) -> Continuum:
         """The law of factor·λ."""
         scales = lambda c: (c.values, c.below, c.lower, c.upper, c.tops, c.trace)
         return eqx.tree_at(scales, self, tuple(factor * a for a in scales(self)))
@@ -97,7 +98,7 @@ class Continuum(eqx.Module):
         values = low + (high - low) / (1 + np.exp(-(start + h * k)))
         return np.interp(shares, np.maximum.accumulate(mass), values)
 
-    def distances(self, values: Any, row: Any, upper: Any) -> Any:
+    def distances(self, values: Vector, row: Whole, upper: Truth) -> Vector:
         """λ - E for the upper or the lower end E of a row,
         to full relative accuracy on that row itself.
         """
@@ -113,8 +114,13 @@ class Continuum(eqx.Module):
         return plain + jax.lax.stop_gradient(exact - plain)
 
     def averages(
-        self, values: Any, weights: Any, e: tuple[Any, Any], ends: tuple[Any, Any], count: int
-    ) -> list[Any]:
+        self,
+        values: Vector,
+        weights: Vector,
+        e: tuple[Number, Number],
+        ends: tuple[Numbers, Numbers],
+        count: int,
+    ) -> list[Number]:
         """∫ λ^k/e for k < count and e = e_0 + e_1λ, from e at the lower and the upper ends of the
         rows, by equation (21); the nodes and weights are the law's own, or those of equations that
         hold them.
@@ -129,7 +135,9 @@ class Continuum(eqx.Module):
         )
         return [total[k] for k in range(count)]
 
-    def correction_of_two(self, e1: tuple[Any, Any], e2: tuple[Any, Any]) -> Any:
+    def correction_of_two(
+        self, e1: tuple[Numbers, Numbers], e2: tuple[Numbers, Numbers]
+    ) -> Numbers:
         (y1, E1, s1), (y2, E2, s2) = self._pole(e1), self._pole(e2)
         d, same = y1 - y2, s1 == s2
         small = same & (jnp.abs(d) < 1e-8)
@@ -144,7 +152,7 @@ class Continuum(eqx.Module):
         line = E1[:, None] + (y - y1[:, None]) * slope[:, None]
         return 1.0 - (signs * line).ravel()  # (22) over w_k
 
-    def _pole(self, e: tuple[Any, Any]) -> tuple[Any, Any, Any]:
+    def _pole(self, e: tuple[Numbers, Numbers]) -> tuple[Numbers, Numbers, Vector]:
         """y*, E and the sign of Im y* of each row. Real unknowns have a pole off the support,
         or none at all.
         """
@@ -158,7 +166,7 @@ class Continuum(eqx.Module):
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def pole_sums(count: int, values: Any, weights: Any, e0: Any, e1: Any) -> Any:
+def pole_sums(count: int, values: Vector, weights: Vector, e0: Number, e1: Number) -> Numbers:
     """Σ_k w_kλ_k^j/(e_0 + e_1λ_k) for j < count.
 
     The solver spends its time here: real arithmetic, one product of matrices, and another one for
@@ -168,7 +176,11 @@ def pole_sums(count: int, values: Any, weights: Any, e0: Any, e1: Any) -> Any:
 
 
 @partial(pole_sums.defjvp, symbolic_zeros=True)
-def _pole_sums_jvp(count: int, primals: Any, tangents: Any) -> tuple[Any, Any]:
+def _pole_sums_jvp(
+    count: int,
+    primals: tuple[Vector, Vector, Number, Number],
+    tangents: tuple[Any, ...],
+) -> tuple[Numbers, Numbers]:
     values, weights, e0, e1 = primals
     known = [not isinstance(t, SymbolicZero) for t in tangents]
     g, table = _inverse(values, e0, e1), _powers(values, weights, count + 1)
@@ -190,7 +202,7 @@ def _pole_sums_jvp(count: int, primals: Any, tangents: Any) -> tuple[Any, Any]:
     return value, change
 
 
-def _inverse(values: Any, e0: Any, e1: Any) -> Any:
+def _inverse(values: Vector, e0: Number, e1: Number) -> Matrix:
     """Real and imaginary parts of 1/(e_0 + e_1λ_k), [2, k], or of real numbers [1, k]."""
     if not jnp.iscomplexobj(e0):
         return (1.0 / (e0 + e1 * values))[None]
@@ -199,11 +211,11 @@ def _inverse(values: Any, e0: Any, e1: Any) -> Any:
     return jnp.stack([real * scale, -imag * scale])
 
 
-def _joined(parts: Any) -> Any:
+def _joined(parts: Matrix) -> Numbers:
     return parts[0] if parts.shape[0] == 1 else parts[0] + 1j * parts[1]
 
 
-def _powers(values: Any, weights: Any, count: int) -> Any:
+def _powers(values: Vector, weights: Vector, count: int) -> Matrix:
     """w_kλ_k^j, [k, j]."""
     return jnp.stack([weights * values**j for j in range(count)], axis=1)
 
@@ -212,7 +224,13 @@ def _powers(values: Any, weights: Any, count: int) -> Any:
 # made
 
 
-def interval(lower: Any, upper: Any, density: Any, span: Any, nodes: int) -> tuple[Interval, Any]:
+def interval(
+    lower: Real,
+    upper: Real,
+    density: Callable[..., Any],
+    span: tuple[Real, Real, Real, Real],
+    nodes: int,
+) -> tuple[Interval, Real]:
     """A grid on [A, B], and an estimate of its relative error.
 
     `density(δ_A, δ_B)` is ρ at A + δ_A = B - δ_B, any factor. The grid reaches down to `span` =
@@ -242,7 +260,7 @@ def interval(lower: Any, upper: Any, density: Any, span: Any, nodes: int) -> tup
     return Interval(values, weights, h * slope * (mass - up), lower, upper, y[0], h), error
 
 
-def of_interval(grid: Interval, error: Any, trace: Any, *, lowered: Any = 0.0) -> Continuum:
+def of_interval(grid: Interval, error: Real, trace: Real, *, lowered: Real = 0.0) -> Continuum:
     """The law on one interval."""
     row = lambda a: (np if concrete(a) else jnp).reshape(a, (1,))
     return Continuum(
@@ -262,7 +280,7 @@ def of_interval(grid: Interval, error: Any, trace: Any, *, lowered: Any = 0.0) -
     )
 
 
-def of_atoms(values: Any, weights: Any, nodes: int) -> Continuum:
+def of_atoms(values: Vector, weights: Vector, nodes: int) -> Continuum:
     """Atoms of mass one as rows of a continuum."""
     xp = np if concrete(values, weights) else jnp
     size = values.shape[0]
@@ -285,7 +303,7 @@ def of_atoms(values: Any, weights: Any, nodes: int) -> Continuum:
     )
 
 
-def mixed(parts: Sequence[Continuum], shares: Any) -> Continuum:
+def mixed(parts: Sequence[Continuum], shares: Vector) -> Continuum:
     """Σ_i share_i ρ_i."""
     weighed = lambda c: (c.weights, c.below, c.mass, c.shares, c.trace)
     weighted = [
@@ -293,7 +311,7 @@ def mixed(parts: Sequence[Continuum], shares: Any) -> Continuum:
         for p, s in zip(parts, shares, strict=True)
     ]
 
-    def joined(name: str) -> Any:
+    def joined(name: str) -> Vector:
         columns = [getattr(p, name) for p in weighted]
         return (np if concrete(*columns) else jnp).concatenate(columns)
 

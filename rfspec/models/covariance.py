@@ -18,6 +18,7 @@ import numpy as np
 
 from ..numerics.checks import concrete, namespace, real_array, real_scalar, real_vector
 from ..numerics.rounding import EPS
+from ..numerics.types import Given, Real, Vector
 
 SHRINKAGES = ("ledoit_wolf", "oas")
 LARGEST = 1e70  # of data, with fourth powers to spare
@@ -31,10 +32,10 @@ class Covariance(eqx.Module):
     itself, on a fine grid and on a coarse one. All three are None where the atoms are Σ.
     """
 
-    values: Any
-    weights: Any
-    fewer: Any = None
-    more: Any = None
+    values: Vector
+    weights: Vector
+    fewer: tuple[Vector, Vector] | None = None
+    more: tuple[Vector, Vector] | None = None
     continua: Any = None
 
     @property
@@ -43,7 +44,7 @@ class Covariance(eqx.Module):
         return self.continua is None
 
     @property
-    def error(self) -> Any:
+    def error(self) -> Real:
         """Relative error of smooth averages over Σ by its nodes: 0 for atoms,
         an estimate for a continuous law.
 
@@ -59,18 +60,18 @@ class Covariance(eqx.Module):
         both = both if xp is np else jax.lax.stop_gradient(both)
         x = (both[0][0] * both[0][1]).sum() * np.array([0.01, 0.1, 1.0, 10.0])[:, None]
 
-        def integrals(v: Any, w: Any) -> list[Any]:
+        def integrals(v: Vector, w: Vector) -> list[Real]:
             return [w.sum(), (w * v).sum(), *((w * v)[None, :] / (v[None, :] + x)).sum(1)]
 
         pairs = zip(integrals(*both[0]), integrals(*both[1]), strict=True)
         return xp.max(xp.stack([xp.abs(fine / coarse - 1) for fine, coarse in pairs]))
 
     @property
-    def trace(self) -> Any:
+    def trace(self) -> Real:
         """Tr Σ/d = σ_x², the mean variance."""
         return (self.weights * self.values).sum()
 
-    def normalised(self, trace: Any = 1.0) -> Covariance:
+    def normalised(self, trace: Given = 1.0) -> Covariance:
         """The covariance scaled to Tr Σ/d = trace > 0.
 
         Examples
@@ -81,7 +82,7 @@ class Covariance(eqx.Module):
         """
         factor = real_scalar("trace", trace, above=0.0) / self.trace
         scaled = eqx.tree_at(lambda c: c.values, self, self.values * factor)
-        if self.continua is None:
+        if self.fewer is None or self.more is None:
             return scaled
         rules = ((values * factor, weights) for values, weights in (self.fewer, self.more))
         return eqx.tree_at(
@@ -100,7 +101,7 @@ class Isotropic(Covariance):
         σ_x² > 0.
     """
 
-    def __init__(self, variance: Any = 1.0):
+    def __init__(self, variance: Given = 1.0):
         value = real_scalar("variance", variance, above=0.0)
         self.values = value[None] if concrete(value) else jnp.reshape(value, (1,))
         self.weights = np.ones(1)
@@ -124,7 +125,7 @@ class Atoms(Covariance):
     1.0
     """
 
-    def __init__(self, values: Any, weights: Any):
+    def __init__(self, values: Given, weights: Given):
         rule = "a one-dimensional array of finite real numbers"
         self.values = real_vector("values", values, rule)
         self.weights = real_vector("weights", weights, rule)
@@ -201,12 +202,12 @@ class FromData(Covariance):
     """
 
     n_points: int = eqx.field(static=True, default=0)
-    shrinkage: Any = 0.0
-    compression_error: Any = 0.0
+    shrinkage: Real = 0.0
+    compression_error: Real = 0.0
 
     def __init__(
         self,
-        X: Any,
+        X: Given,
         shrinkage: str | None = None,
         *,
         trace: float | None = None,
@@ -282,7 +283,7 @@ def _frame(X: np.ndarray) -> tuple[int, np.ndarray]:
     return exponent, np.ldexp(X, -exponent).mean(0)
 
 
-def centring(X: np.ndarray, trace: Any = None) -> Callable[[np.ndarray], np.ndarray]:
+def centring(X: np.ndarray, trace: Real | None = None) -> Callable[[np.ndarray], np.ndarray]:
     """What subtracts the mean of X from rows and, with a trace,
     rescales them so that X would have this Tr Σ/d.
     """
@@ -306,7 +307,7 @@ def _shrinkage(centred: np.ndarray, name: str | None) -> np.float64:
 
 def _compressed(
     values: np.ndarray, weights: np.ndarray, nodes: int | None
-) -> tuple[np.ndarray, np.ndarray, Any]:
+) -> tuple[Vector, Vector, Real]:
     """At most so many atoms with the same moments,
     and the relative distance of the distribution functions.
     """

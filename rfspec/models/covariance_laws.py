@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import roots_jacobi
 
 from ..numerics.checks import concrete, integer, real_array, real_scalar
+from ..numerics.types import Given, Real, Vector
 from .covariance import Atoms, Covariance
 from .law_quadrature import (
     SOFT,
@@ -75,7 +76,7 @@ class PowerLaw(Covariance):
     """
 
     def __init__(
-        self, exponent: Any, cutoff: Any = 0.0, *, scale: Any = 1.0, nodes: int | None = None
+        self, exponent: Given, cutoff: Given = 0.0, *, scale: Given = 1.0, nodes: int | None = None
     ):
         a, scale = (
             real_scalar("exponent", exponent, above=0.0),
@@ -92,7 +93,7 @@ class PowerLaw(Covariance):
         xp = np if concrete(a, cutoff, scale) else jnp
         smooth = xp.maximum(1.0, xp.ceil(5 * (1 - a)))
 
-        def rule(n: int) -> tuple[Any, Any]:
+        def rule(n: int) -> tuple[Vector, Vector]:
             y, w = legendre(n)
             if whole:
                 power = smooth / (1 - a)
@@ -106,7 +107,7 @@ class PowerLaw(Covariance):
         tail = TAIL ** (1 / (1 + a))
         width = scale * ((tail if whole else cutoff) ** -a - 1)
 
-        def density(up: Any, down: Any) -> Any:
+        def density(up: Vector, down: Vector) -> Vector:
             power = (1 + up / scale) ** (-1 / a - 1) / (a * scale)
             # so little mass ends the spectrum in a place that rounding tells only if it crowds at
             # the end
@@ -123,7 +124,7 @@ class PowerLaw(Covariance):
         )
 
     @staticmethod
-    def of_dimension(exponent: Any, d: int) -> Atoms:
+    def of_dimension(exponent: Given, d: int) -> Atoms:
         """The finite list λ_k = k^{-exponent}, k = 1..d, of weights 1/d: atoms, no quadrature."""
         a, d = real_scalar("exponent", exponent, above=0.0), integer("d", d, 1, 10**6)
         return Atoms(np.arange(1.0, d + 1) ** -a, np.full(d, 1.0 / d))
@@ -149,11 +150,11 @@ class Exponential(Covariance):
         If an argument is outside its range.
     """
 
-    def __init__(self, rate: Any, scale: Any = 1.0, *, nodes: int | None = None):
+    def __init__(self, rate: Given, scale: Given = 1.0, *, nodes: int | None = None):
         rate, scale = real_scalar("rate", rate, above=0.0), real_scalar("scale", scale, above=0.0)
         xp = np if concrete(rate, scale) else jnp
 
-        def rule(n: int) -> tuple[Any, Any]:
+        def rule(n: int) -> tuple[Vector, Vector]:
             u, w = legendre(n)
             return scale * xp.exp(-rate * u), w
 
@@ -196,7 +197,7 @@ class MarchenkoPastur(Covariance):
     1.500000000000
     """
 
-    def __init__(self, ratio: Any, variance: Any = 1.0, *, nodes: int | None = None):
+    def __init__(self, ratio: Given, variance: Given = 1.0, *, nodes: int | None = None):
         ratio, variance = (
             real_scalar("ratio", ratio, above=0.0),
             real_scalar("variance", variance, above=0.0),
@@ -207,7 +208,7 @@ class MarchenkoPastur(Covariance):
             xp.maximum(ratio, 1.0),
         )  # the nonzero part is the law of XᵀX
 
-        def rule(n: int) -> tuple[Any, Any]:
+        def rule(n: int) -> tuple[Vector, Vector]:
             jacobi = xp.eye(n) + c * xp.diag(1.0 * (np.arange(n) > 0))
             jacobi = jacobi + xp.sqrt(c) * (np.eye(n, k=1) + np.eye(n, k=-1))
             values, vectors = xp.linalg.eigh(jacobi)
@@ -263,8 +264,8 @@ class Density(Covariance):
     def __init__(
         self,
         pdf: Callable[[Any], Any],
-        low: Any,
-        high: Any,
+        low: Given,
+        high: Given,
         *,
         exponents: tuple[float, float] | None = None,
         nodes: int | None = None,
@@ -281,7 +282,7 @@ class Density(Covariance):
         if exponents is not None:
             exponents = _exponents(exponents)
 
-        def rule(n: int) -> tuple[Any, Any]:
+        def rule(n: int) -> tuple[Vector, Vector]:
             if exponents is None:
                 y, w = legendre(n)
                 x, jacobian = np.sin(np.pi * y / 2) ** 2, w * np.pi / 2 * np.sin(np.pi * y)
@@ -303,7 +304,7 @@ class Density(Covariance):
         continue_law(self, low, high, density_from(pdf, low, high, powers), span, nodes=nodes)
 
 
-def _fraction(name: str, value: Any) -> Any:
+def _fraction(name: str, value: Real) -> Real:
     """A number in [0, 1)."""
     value = real_scalar(name, value, above=-np.inf)
     if concrete(value) and not 0 <= value < 1:
@@ -311,7 +312,7 @@ def _fraction(name: str, value: Any) -> Any:
     return value
 
 
-def _exponents(exponents: Any) -> tuple[float, float]:
+def _exponents(exponents: tuple[Real, Real]) -> tuple[float, float]:
     pair = real_array("exponents", exponents, "two real numbers greater than -1")
     if pair.shape != (2,) or np.any(pair <= -1):
         raise ValueError(

@@ -24,6 +24,7 @@ from ..numerics.quadrature import (
     panels,
 )
 from ..numerics.rounding import EPS
+from ..numerics.types import Real, Reals, Vector, Whole
 from .activations import Activation
 
 ROUNDING = (
@@ -37,21 +38,21 @@ class Route(NamedTuple):
     root of E[σ²]; the absolute error of Γμ1; and what of the former is no rounding.
     """
 
-    mu0: Any
-    mu1: Any
-    v2: Any
-    s2: Any
-    error: Any
-    blur: Any
-    missing: Any
+    mu0: Real
+    mu1: Real
+    v2: Real
+    s2: Real
+    error: Real
+    blur: Real
+    missing: Real
 
 
-def _correlation(signal: Any, noise: Any) -> tuple[Any, Any]:
+def _correlation(signal: Real, noise: Real) -> tuple[Real, Real]:
     """c = α²σ_x²/Γ² and 1 - c = β²/Γ²; either may be tiny, so neither is formed from the other."""
     return signal / (signal + noise), noise / (signal + noise)
 
 
-def log_correlation(c: Any, rest: Any) -> Any:
+def log_correlation(c: Reals, rest: Reals) -> Reals:
     """log c; near c = 1 from 1 - c, the logarithm of the rounded c with the rounding put back.
 
     XLA's log1p is wrong by a hundred units in the last place around -0.4.
@@ -63,7 +64,7 @@ def log_correlation(c: Any, rest: Any) -> Any:
     return jnp.where(near, one_plus, jnp.log(jnp.where(near, 0.5, c)))
 
 
-def _x_minus_sin(x: Any) -> Any:
+def _x_minus_sin(x: Real) -> Real:
     """x - sin x for x ≥ 0 without cancellation."""
     small = jnp.where(x < 1.0, x, 0.0)
     term, total = small**3 / 6, 0.0 * small
@@ -73,12 +74,12 @@ def _x_minus_sin(x: Any) -> Any:
     return jnp.where(x < 1.0, total, x - jnp.sin(x))
 
 
-def _damped_sinh(x: Any) -> Any:
+def _damped_sinh(x: Real) -> Real:
     """e^{-x} sinh x for x ≥ 0."""
     return -jnp.expm1(-2 * x) / 2
 
 
-def _damped_sinh_minus_x(x: Any) -> Any:
+def _damped_sinh_minus_x(x: Real) -> Real:
     """e^{-x} (sinh x - x) for x ≥ 0 without cancellation."""
     small = jnp.where(x < 1.0, x, 0.0)
     term, total = small**3 / 6, 0.0 * small
@@ -88,7 +89,7 @@ def _damped_sinh_minus_x(x: Any) -> Any:
     return jnp.where(x < 1.0, jnp.exp(-small) * total, _damped_sinh(x) - x * jnp.exp(-x))
 
 
-def _erf(signal: Any, noise: Any) -> Route:
+def _erf(signal: Real, noise: Real) -> Route:
     """Kernel (2/π) arcsin(ac), a = 2Γ²/(1 + 2Γ²):
     with a c = sin φ both constants are ∫(1 - cos φ)dφ.
     """
@@ -105,7 +106,7 @@ def _erf(signal: Any, noise: Any) -> Route:
     return _closed(0.0 * gamma2, mu1, v2, s2, 16 * EPS, gamma2)
 
 
-def _sin(signal: Any, noise: Any) -> Route:
+def _sin(signal: Real, noise: Real) -> Route:
     """Kernel e^{-Γ²} sinh(Γ²c), every factor with its share of the exponential."""
     gamma2 = signal + noise
     half, middle = noise / 2, (signal + noise / 2) / 2
@@ -117,7 +118,7 @@ def _sin(signal: Any, noise: Any) -> Route:
     return _closed(0.0 * gamma2, jnp.exp(-gamma2 / 2), v2, s2, error, gamma2)
 
 
-def _relu(signal: Any, noise: Any) -> Route:
+def _relu(signal: Real, noise: Real) -> Route:
     """Arc-cosine kernel; with c = cos θ both constants are ∫ φ cos φ dφ over φ = arcsin c."""
     gamma2, (c, rest) = signal + noise, _correlation(signal, noise)
     sin_theta = jnp.sqrt(rest * (1 + c))
@@ -129,7 +130,7 @@ def _relu(signal: Any, noise: Any) -> Route:
     return _closed(jnp.sqrt(unit), 0.5 + 0.0 * gamma2, unit * v2, unit * s2, 32 * EPS, gamma2)
 
 
-def _closed(mu0: Any, mu1: Any, v2: Any, s2: Any, error: Any, gamma2: Any) -> Route:
+def _closed(mu0: Real, mu1: Real, v2: Real, s2: Real, error: Real, gamma2: Real) -> Route:
     """All of one relative error."""
     return Route(
         mu0, mu1, v2, s2, error + 0.0 * gamma2, error / 2 * mu1 * jnp.sqrt(gamma2), 0.0 * gamma2
@@ -139,7 +140,7 @@ def _closed(mu0: Any, mu1: Any, v2: Any, s2: Any, error: Any, gamma2: Any) -> Ro
 CLOSED = {"erf": _erf, "sin": _sin, "relu": _relu}
 
 
-def polynomial_sum(coefficients: Any, signal: Any, noise: Any) -> Route:
+def polynomial_sum(coefficients: Vector, signal: Real, noise: Real) -> Route:
     """h_k = Σ_j coefficients[j] Γ^j j!/(2^m m! √k!), j - k = 2m;
     the error is what rounding leaves of their sums.
     """
@@ -168,7 +169,7 @@ def _shares(power: Any) -> Any:
     return jnp.stack([jnp.exp(power), -jnp.expm1(power)]) * beyond[None, :]
 
 
-def _relative(errors: Any, sizes: Any) -> Any:
+def _relative(errors: Vector, sizes: Vector) -> Real:
     """The largest relative error of what is not zero."""
     return jnp.max(jnp.where(sizes > 0, errors / jnp.where(sizes > 0, sizes, 1.0), 0.0))
 
@@ -176,7 +177,7 @@ def _relative(errors: Any, sizes: Any) -> Any:
 HERMITE_NODES, _PROJECTION = hermite_projection()
 
 
-def hermite_sum(y: Any, signal: Any, noise: Any) -> Route:
+def hermite_sum(y: Vector, signal: Real, noise: Real) -> Route:
     """The sums over h_k as they stand; error from doubling the step and from the last quarter of
     the terms.
     """
@@ -184,14 +185,14 @@ def hermite_sum(y: Any, signal: Any, noise: Any) -> Route:
     power = jnp.arange(ORDER) * log_correlation(c, rest)
     share = _shares(power)
 
-    def project(stride: int) -> Any:
+    def project(stride: int) -> Vector:
         return stride * _PROJECTION[: ORDER // stride, ::stride] @ y[::stride]
 
     h, twice, four_times = (project(stride) for stride in (1, 2, 4))
     size = jnp.sum(h**2)
     rounding = ROUNDING * jnp.sqrt(size)
 
-    def change(fine: Any, rough: Any) -> Any:
+    def change(fine: Vector, rough: Vector) -> Vector:
         """In the squares, as far as both go."""
         return jnp.pad(fine[: rough.size] ** 2 - rough**2, (0, ORDER - rough.size))
 
@@ -206,7 +207,7 @@ def hermite_sum(y: Any, signal: Any, noise: Any) -> Route:
     )  # also bounds what a slower, algebraic decay leaves out
     left_out = tail * jnp.stack([jnp.exp(power[-1]), -jnp.expm1(2 * power[-1])]) / sizes
 
-    def differences(fine: Any, rough: Any, change: Any) -> Any:
+    def differences(fine: Vector, rough: Vector, change: Vector) -> Vector:
         """Of mu0, Γμ1 (relative to the root of E[σ²]), v² and s² between two steps."""
         return jnp.concatenate(
             [jnp.abs(fine[:2] - rough[:2]) / jnp.sqrt(size), jnp.abs(change) / sizes]
@@ -232,7 +233,7 @@ def hermite_sum(y: Any, signal: Any, noise: Any) -> Route:
     )
 
 
-def double_integrals(sigma: Activation, x: Any) -> Any:
+def double_integrals(sigma: Activation, x: Vector) -> Vector:
     r"""v² = E_u[(g - linear part)²] and s² = E_u[E_w(σ - g - c1 w)²] + Var_u[c1],
     all averages of squares.
 
@@ -259,7 +260,9 @@ def double_integrals(sigma: Activation, x: Any) -> Any:
     return jnp.stack([mu0, mu1, v2, s2, *jax.lax.stop_gradient((error, blur, error))])
 
 
-def _double_integrals_once(sigma: Activation, point: Any, offset: Any) -> tuple[Any, ...]:
+def _double_integrals_once(
+    sigma: Activation, point: Vector, offset: Real
+) -> tuple[Real, Real, Real, Real, Real]:
     """Nodes stay where they are under differentiation, so that only densities are differentiated,
     never σ.
     """
@@ -267,13 +270,13 @@ def _double_integrals_once(sigma: Activation, point: Any, offset: Any) -> tuple[
     width = jax.lax.stop_gradient(beta)
     breaks = jnp.asarray(sorted({0.0, *sigma.kinks}))
 
-    def split(reach: Any, breaks: Any, scale: Any, levels: int) -> tuple[Any, Any]:
+    def split(reach: Real, breaks: Vector, scale: Real, levels: int) -> tuple[Vector, Vector]:
         """Panels on [-reach, reach]."""
         reach, scale = jax.lax.stop_gradient((reach, 0.5 * offset * scale))
         ratio = jnp.maximum((reach / scale) ** (1.0 / levels), 1.5)
         return panels(-reach, reach, breaks, scale, levels, ratio, parts=8, shift=1.0 - offset)
 
-    def density(x: Any, deviation: Any) -> Any:
+    def density(x: Vector, deviation: Real) -> Vector:
         return gaussian_weight(x / deviation) / deviation
 
     x, w = split(REACH * gamma, breaks, 0.5 * jnp.minimum(1.0, gamma), 8)
@@ -282,7 +285,7 @@ def _double_integrals_once(sigma: Activation, point: Any, offset: Any) -> tuple[
     h = _project(x / gamma, w * (value - mu0), 64)
     mu1 = h[1] / gamma
 
-    def conditional(y: Any) -> tuple[Any, Any, Any]:
+    def conditional(y: Real) -> tuple[Real, Real, Real]:
         w, weight = split(REACH, (breaks - y) / width, jnp.minimum(1.0, 1.0 / width), 4)
         step, value = width * w, sigma(y + width * w) - mu0
         weight = width * weight * density(step, beta)
@@ -300,10 +303,10 @@ def _double_integrals_once(sigma: Activation, point: Any, offset: Any) -> tuple[
     return mu0, mu1, jnp.where(rest > 0.5, summed, direct), s2, size
 
 
-def _project(z: Any, weighted: Any, order: int) -> Any:
+def _project(z: Vector, weighted: Vector, order: int) -> Vector:
     """Σ weighted He_k(z)/√k! for k < order, by a loop, which compiles in a moment."""
 
-    def term(pair: Any, k: Any) -> tuple[Any, Any]:
+    def term(pair: tuple[Vector, Vector], k: Whole) -> tuple[tuple[Vector, Vector], Real]:
         this, following = pair
         after = (z * following - jnp.sqrt(k + 1.0) * this) / jnp.sqrt(k + 2.0)
         return (following, after), jnp.sum(weighted * this)
@@ -311,7 +314,7 @@ def _project(z: Any, weighted: Any, order: int) -> Any:
     return jax.lax.scan(term, (jnp.ones_like(z), z), jnp.arange(order))[1]
 
 
-def _values(sigma: Activation, x: Any) -> Any:
+def _values(sigma: Activation, x: Vector) -> Vector:
     return jnp.stack(_double_integrals_once(sigma, x, 1.0)[:4])
 
 
@@ -320,7 +323,7 @@ integrals = one_by_one(
 )
 
 
-def _beyond(ends: Any, rest: Any, sizes: Any, size: Any) -> Any:
+def _beyond(ends: Vector, rest: Real, sizes: Vector, size: Real) -> Real:
     """Relative error of v² and s² = `sizes`, and of E[σ²] = `size`,
     from what lies beyond the reach of the quadratures.
 

@@ -14,7 +14,7 @@ are dear, and in a batch each model has them only if it needs them.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from ..numerics.checks import concrete
 from ..numerics.session import enter
+from ..numerics.types import Real, Vector
 from .activations import Activation, Polynomial
 from .gaussian_averages import (
     CLOSED,
@@ -55,13 +56,13 @@ class GaussianEquivalent(eqx.Module):
         Of μ0, which may cancel, relative to the root of E[σ²].
     """
 
-    mu0: Any
-    mu1: Any
-    kappa2: Any
-    b2: Any
-    v2: Any
-    s2: Any
-    error: Any
+    mu0: Real
+    mu1: Real
+    kappa2: Real
+    b2: Real
+    v2: Real
+    s2: Real
+    error: Real
 
 
 def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
@@ -118,12 +119,12 @@ class _Variances(NamedTuple):
     so that these share compilations.
     """
 
-    alpha2: Any
-    beta2: Any
-    data: Any
+    alpha2: Real
+    beta2: Real
+    data: Real
 
     @property
-    def signal(self) -> Any:
+    def signal(self) -> Real:
         """α²σ_x²; Γ² is this and the noise β²."""
         return self.alpha2 * self.data
 
@@ -134,12 +135,12 @@ def _of_closed_form(name: str, given: _Variances) -> GaussianEquivalent:
 
 
 @jax.jit
-def _of_polynomial(coefficients: Any, given: _Variances) -> GaussianEquivalent:
+def _of_polynomial(coefficients: Vector, given: _Variances) -> GaussianEquivalent:
     return _assemble(given, polynomial_sum(coefficients, given.signal, given.beta2))
 
 
 @jax.jit
-def _at_nodes(sigma: Activation, given: _Variances) -> Any:
+def _at_nodes(sigma: Activation, given: _Variances) -> Vector:
     """σ at the nodes of the Hermite sum: all that has to be compiled for another σ,
     with its derivatives.
     """
@@ -147,7 +148,7 @@ def _at_nodes(sigma: Activation, given: _Variances) -> Any:
 
 
 @jax.jit
-def _quick(values: Any, given: _Variances) -> tuple[GaussianEquivalent, Route]:
+def _quick(values: Vector, given: _Variances) -> tuple[GaussianEquivalent, Route]:
     """The Hermite sum of a σ without kinks, from its values."""
     route = hermite_sum(values, given.signal, given.beta2)
     return _assemble(given, route), route

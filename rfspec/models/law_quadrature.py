@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.checks import concrete, integer, real_array
+from ..numerics.types import Real, Reals, Vector
 from .continuum import COARSE, FINE, interval, of_interval
 from .covariance import Covariance
 
@@ -64,13 +65,13 @@ def fill(
 
 def continue_law(
     law: Covariance,
-    low: Any,
-    high: Any,
-    density: Any,
+    low: Real,
+    high: Real,
+    density: Callable[..., Any],
     span: Any,
     *,
     nodes: int | None,
-    lowered: Any = 0.0,
+    lowered: Real = 0.0,
 ) -> None:
     """The law itself, from its density by the distances from both ends.
 
@@ -83,7 +84,7 @@ def continue_law(
         law.fewer, (law.values, law.weights), law.more = rules
 
 
-def soft_ends(low: Any, width: Any, nodes: int) -> tuple[Any, Any, float, float]:
+def soft_ends(low: Real, width: Real, nodes: int) -> tuple[Real, Real, Real, Real]:
     """`span` of a density that falls as λ^{-1/2} above `low` and as a root next to both ends."""
     xp = np if concrete(low, width) else jnp
     length = xp.log(width / xp.maximum(low, 1e-100 * width))
@@ -91,7 +92,7 @@ def soft_ends(low: Any, width: Any, nodes: int) -> tuple[Any, Any, float, float]
     return xp.where(hard, 2.0, SOFT), xp.where(hard, 0.0, length), SOFT, 0.0
 
 
-def power_at(pdf: Callable[[Any], Any], end: Any, width: Any) -> Any:
+def power_at(pdf: Callable[[Any], Any], end: Real, width: Real) -> Real:
     """The exponent of ρ next to an end, from the slope of log ρ there;
     a multiple of 1/2 where it is near one.
     """
@@ -108,11 +109,11 @@ def power_at(pdf: Callable[[Any], Any], end: Any, width: Any) -> Any:
 
 
 def density_from(
-    pdf: Callable[[Any], Any], low: Any, high: Any, powers: tuple[Any, Any]
+    pdf: Callable[[Any], Any], low: Real, high: Real, powers: tuple[Real, Real]
 ) -> Callable[[Any, Any], Any]:
     """ρ by the distances from both ends; a power where these are too small for λ to tell them."""
 
-    def density(up: Any, down: Any) -> Any:
+    def density(up: Vector, down: Vector) -> Vector:
         xp = np if concrete(up, down, *powers) else jnp
         least = NEXT * (high - low)
         inner = xp.where(up < down, low + xp.maximum(up, least), high - xp.maximum(down, least))
@@ -128,7 +129,7 @@ def legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
     return (1 + x) / 2, w / 2
 
 
-def heights(height: Any, values: Any) -> Any:
+def heights(height: Reals, values: Vector) -> Vector:
     """Values of a density, checked."""
     if np.shape(height) != np.shape(values):
         raise ValueError(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.checks import concrete, real_scalar
+from ..numerics.types import Given, Real, Vector
 from .continuum import COARSE, FINE, mixed, of_atoms
 from .covariance import Atoms, Covariance, Isotropic
 
@@ -40,7 +41,7 @@ class Subspace(Covariance):
     """
 
     def __init__(
-        self, fraction: Any, variance: Any = None, *, covariance: Covariance | None = None
+        self, fraction: Given, variance: Given = None, *, covariance: Covariance | None = None
     ):
         if variance is not None and covariance is not None:
             raise ValueError(
@@ -79,7 +80,7 @@ class Mixture(Covariance):
     1.0
     """
 
-    def __init__(self, covariances: Sequence[Covariance], weights: Any):
+    def __init__(self, covariances: Sequence[Covariance], weights: Given):
         if not isinstance(covariances, list | tuple) or not covariances:
             raise ValueError(
                 f"covariances must be a list of at least one Covariance, got {covariances!r:.100}"
@@ -89,7 +90,7 @@ class Mixture(Covariance):
         mix(self, parts, shares)
 
 
-def mix(law: Covariance, parts: Sequence[Covariance | None], shares: Any) -> None:
+def mix(law: Covariance, parts: Sequence[Covariance | None], shares: Vector) -> None:
     """Atoms of all parts (None: an eigenvalue 0), weighted; equal eigenvalues of Σ become one."""
     zero = (np.zeros(1), np.ones(1))
     known = [part for part in parts if part is not None]
@@ -113,7 +114,7 @@ def mix(law: Covariance, parts: Sequence[Covariance | None], shares: Any) -> Non
     law.values, law.weights = values, weights
 
 
-def _merged(rows: Sequence[tuple[Any, Any]], shares: Any) -> tuple[Any, Any]:
+def _merged(rows: list[tuple[Vector, Vector]], shares: Vector) -> tuple[Vector, Vector]:
     """Values and weights of a mixture."""
     values, weights = _joined([(v, s * w) for (v, w), s in zip(rows, shares, strict=True)])
     if concrete(values, weights):
@@ -123,13 +124,13 @@ def _merged(rows: Sequence[tuple[Any, Any]], shares: Any) -> tuple[Any, Any]:
     return values, weights
 
 
-def _joined(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+def _joined(rows: list[tuple[Vector, Vector]]) -> tuple[Vector, Vector]:
     """Columns of the rows, joined."""
     columns = [list(column) for column in zip(*rows, strict=True)]
     return tuple((np if concrete(*c) else jnp).concatenate(c) for c in columns)
 
 
-def pair(a: Any, b: Any) -> Any:
+def pair(a: Real, b: Real) -> Vector:
     return (np if concrete(a, b) else jnp).stack([a, b])
 
 

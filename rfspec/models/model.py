@@ -7,15 +7,16 @@ section 3).
 
 from __future__ import annotations
 
+import sys
 import warnings
-from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
 
-from ..numerics.checks import concrete, not_negative, real_scalar
+from ..numerics.checks import concrete, level_of_the_caller, not_negative, real_scalar
 from ..numerics.quadrature import trapezoid
+from ..numerics.types import Given, Real, Reals
 from .activations import SATURATING, USUAL, Activation, Polynomial, SaturationWarning, as_activation
 from .covariance import Covariance, Isotropic
 from .processes import OrnsteinUhlenbeck, Process
@@ -24,7 +25,7 @@ from .targets import TARGETS, combination
 USUAL_VALUES = {"target": "noise", "noise_draws": np.inf, "weight_decay": 0.0}
 
 
-def time_unit(psi_p: Any, pace: Any) -> Any:
+def time_unit(psi_p: Reals, pace: Real) -> Reals:
     """τ of c = 1 in r = e^{-cλ}, c = 2ω²τ/ψ_p of equation (3)."""
     return psi_p / (2.0 * pace)
 
@@ -81,27 +82,27 @@ class RandomFeatureModel(eqx.Module):
     RandomFeatureModel(psi_p=64, psi_n=8, OrnsteinUhlenbeck(t=0.01), tanh, Isotropic(1))
     """
 
-    psi_p: Any
-    psi_n: Any
+    psi_p: Real
+    psi_n: Real
     process: Process
     activation: Activation
     covariance: Covariance
     target: str = eqx.field(static=True)
     noise_draws: float = eqx.field(static=True)
-    weight_decay: Any
+    weight_decay: Real
 
     def __init__(
         self,
-        psi_p: Any,
-        psi_n: Any,
-        t: Any = None,
+        psi_p: Given,
+        psi_n: Given,
+        t: Given = None,
         *,
         process: Process | None = None,
-        activation: Any = "tanh",
+        activation: Given = "tanh",
         covariance: Covariance | None = None,
         target: str = "noise",
         noise_draws: float = np.inf,
-        weight_decay: Any = 0.0,
+        weight_decay: Given = 0.0,
     ):
         self.psi_p = real_scalar("psi_p", psi_p, above=0.0)
         self.psi_n = real_scalar("psi_n", psi_n, above=0.0)
@@ -150,24 +151,24 @@ class RandomFeatureModel(eqx.Module):
                 raise NotImplementedError(f"{what} exists for {name}={usual} only, got {value!r}")
 
     @property
-    def pace(self) -> Any:
+    def pace(self) -> Real:
         """ω², which multiplies U in the loss: a mode λ relaxes on ψ_p/(ω²λ);
         β² for the target "noise", else 1.
         """
         return combination(self.target, self.process).weight
 
     @property
-    def time_unit(self) -> Any:
+    def time_unit(self) -> Real:
         """ψ_p/(2ω²), the time τ at which c = 2ω²τ/ψ_p is 1; a mode λ relaxes on 2/λ of it."""
         return time_unit(self.psi_p, self.pace)
 
     @property
-    def gamma2(self) -> Any:
+    def gamma2(self) -> Real:
         """Γ² = α²σ_x² + β², the variance of a pre-activation."""
         return self.process.alpha**2 * self.covariance.trace + self.process.beta2
 
     @property
-    def t(self) -> Any:
+    def t(self) -> Real:
         """Diffusion time of an Ornstein-Uhlenbeck process."""
         if not isinstance(self.process, OrnsteinUhlenbeck):
             raise AttributeError(f"{type(self.process).__name__} has no diffusion time t")
@@ -237,5 +238,5 @@ class RandomFeatureModel(eqx.Module):
                 f"{self.activation.name} is {effect}; scale the data, e.g. "
                 "covariance.normalised(1.0)",
                 SaturationWarning,
-                stacklevel=6,
+                stacklevel=level_of_the_caller(sys._getframe()),
             )

@@ -6,39 +6,38 @@ change; a new process is a class with these properties.
 
 from __future__ import annotations
 
-from typing import Any
-
 import equinox as eqx
 import numpy as np
 
 from ..numerics.checks import concrete, integer, namespace, not_negative, real_scalar, real_vector
+from ..numerics.types import Given, Real
 
 
 class Process(eqx.Module):
     """Signal and noise amplitudes at one time; the base class of every process."""
 
     @property
-    def alpha(self) -> Any:
+    def alpha(self) -> Real:
         """Factor α of the signal."""
         raise NotImplementedError
 
     @property
-    def beta2(self) -> Any:
+    def beta2(self) -> Real:
         """Variance β² of the noise (the paper's Δ_t)."""
         raise NotImplementedError
 
     @property
-    def beta(self) -> Any:
+    def beta(self) -> Real:
         """Amplitude β of the noise."""
         return namespace(self.beta2).sqrt(self.beta2)
 
     @property
-    def velocity(self) -> tuple[Any, Any]:
+    def velocity(self) -> tuple[Real, Real]:
         """Rates (α̇, β̇) in the process's own time, of the target α̇x + β̇ξ."""
         raise NotImplementedError
 
 
-def _between(name: str, value: Any, low: float, high: float) -> Any:
+def _between(name: str, value: Real, low: float, high: float) -> Real:
     """A real number strictly between two others."""
     value = real_scalar(name, value, above=low)
     if concrete(value) and not value < high:
@@ -61,23 +60,23 @@ class OrnsteinUhlenbeck(Process):
     0.019801
     """
 
-    t: Any
+    t: Real
 
-    def __init__(self, t: Any):
+    def __init__(self, t: Given):
         self.t = real_scalar("t", t, above=0.0)
 
     @property
-    def alpha(self) -> Any:
+    def alpha(self) -> Real:
         """e^{-t}."""
         return namespace(self.t).exp(-self.t)
 
     @property
-    def beta2(self) -> Any:
+    def beta2(self) -> Real:
         """1 - e^{-2t}, without cancellation at small t."""
         return -namespace(self.t).expm1(-2.0 * self.t)
 
     @property
-    def velocity(self) -> tuple[Any, Any]:
+    def velocity(self) -> tuple[Real, Real]:
         """(-e^{-t}, e^{-2t}/β)."""
         return -self.alpha, self.alpha**2 / self.beta
 
@@ -91,23 +90,23 @@ class FlowMatching(Process):
         Interpolation time, 0 < s < 1; data at 0, noise at 1.
     """
 
-    s: Any
+    s: Real
 
-    def __init__(self, s: Any):
+    def __init__(self, s: Given):
         self.s = _between("s", s, 0.0, 1.0)
 
     @property
-    def alpha(self) -> Any:
+    def alpha(self) -> Real:
         """1 - s."""
         return 1.0 - self.s
 
     @property
-    def beta2(self) -> Any:
+    def beta2(self) -> Real:
         """s²."""
         return self.s**2
 
     @property
-    def velocity(self) -> tuple[Any, Any]:
+    def velocity(self) -> tuple[Real, Real]:
         """(-1, 1): the velocity is ξ - x."""
         one = namespace(self.s).ones_like(self.s)
         return -one, one
@@ -150,9 +149,9 @@ class DDPM(Process):
     0.280334 1.271773
     """
 
-    log_alpha_bar: Any
+    log_alpha_bar: Real
 
-    def __init__(self, step: int, betas: Any = None, alpha_bars: Any = None):
+    def __init__(self, step: int, betas: Given = None, alpha_bars: Given = None):
         if betas is not None and alpha_bars is not None:
             raise ValueError("give betas or alpha_bars, not both")
         name, values = ("betas", betas) if alpha_bars is None else ("alpha_bars", alpha_bars)
@@ -166,22 +165,22 @@ class DDPM(Process):
         self.log_alpha_bar = logs[step - 1]
 
     @property
-    def alpha(self) -> Any:
+    def alpha(self) -> Real:
         """√ᾱ."""
         return namespace(self.log_alpha_bar).exp(0.5 * self.log_alpha_bar)
 
     @property
-    def beta2(self) -> Any:
+    def beta2(self) -> Real:
         """1 - ᾱ, without cancellation in the first steps."""
         return -namespace(self.log_alpha_bar).expm1(self.log_alpha_bar)
 
     @property
-    def t(self) -> Any:
+    def t(self) -> Real:
         """The time -½ log ᾱ of the Ornstein-Uhlenbeck process with the same α and β."""
         return -0.5 * self.log_alpha_bar
 
     @property
-    def velocity(self) -> tuple[Any, Any]:
+    def velocity(self) -> tuple[Real, Real]:
         """(-β, α): the v-prediction αξ - βx of Salimans and Ho (2022)."""
         return -self.beta, self.alpha
 
@@ -195,23 +194,23 @@ class Cosine(Process):
         0 < s < 1; data at 0, noise at 1.
     """
 
-    s: Any
+    s: Real
 
-    def __init__(self, s: Any):
+    def __init__(self, s: Given):
         self.s = _between("s", s, 0.0, 1.0)
 
     @property
-    def alpha(self) -> Any:
+    def alpha(self) -> Real:
         """cos(πs/2)."""
         return namespace(self.s).cos(0.5 * np.pi * self.s)
 
     @property
-    def beta2(self) -> Any:
+    def beta2(self) -> Real:
         """sin²(πs/2)."""
         return namespace(self.s).sin(0.5 * np.pi * self.s) ** 2
 
     @property
-    def velocity(self) -> tuple[Any, Any]:
+    def velocity(self) -> tuple[Real, Real]:
         """(-πβ/2, πα/2)."""
         return -0.5 * np.pi * self.beta, 0.5 * np.pi * self.alpha
 
@@ -225,23 +224,23 @@ class VarianceExploding(Process):
         Standard deviation of the noise, > 0.
     """
 
-    sigma: Any
+    sigma: Real
 
-    def __init__(self, sigma: Any):
+    def __init__(self, sigma: Given):
         self.sigma = real_scalar("sigma", sigma, above=0.0)
 
     @property
-    def alpha(self) -> Any:
+    def alpha(self) -> Real:
         """1."""
         return namespace(self.sigma).ones_like(self.sigma)
 
     @property
-    def beta2(self) -> Any:
+    def beta2(self) -> Real:
         """sigma²."""
         return self.sigma**2
 
     @property
-    def velocity(self) -> tuple[Any, Any]:
+    def velocity(self) -> tuple[Real, Real]:
         """(0, 1)."""
         xp = namespace(self.sigma)
         return xp.zeros_like(self.sigma), xp.ones_like(self.sigma)
@@ -264,11 +263,13 @@ class Interpolant(Process):
         If β is not positive (α² + β² = 0 in particular), or α is negative.
     """
 
-    signal: Any
-    noise: Any
-    rates: Any
+    signal: Real
+    noise: Real
+    rates: tuple[Real, Real] | None
 
-    def __init__(self, alpha: Any, beta: Any, alpha_rate: Any = None, beta_rate: Any = None):
+    def __init__(
+        self, alpha: Given, beta: Given, alpha_rate: Given = None, beta_rate: Given = None
+    ):
         if (
             concrete(alpha, beta)
             and np.size(alpha) == np.size(beta) == 1
@@ -289,17 +290,17 @@ class Interpolant(Process):
         )
 
     @property
-    def alpha(self) -> Any:
+    def alpha(self) -> Real:
         """As given."""
         return self.signal
 
     @property
-    def beta2(self) -> Any:
+    def beta2(self) -> Real:
         """Square of the given β."""
         return self.noise**2
 
     @property
-    def velocity(self) -> tuple[Any, Any]:
+    def velocity(self) -> tuple[Real, Real]:
         """As given."""
         if self.rates is None:
             raise ValueError(

@@ -8,9 +8,10 @@ E[yyᵀ]/d.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..numerics.checks import as_float
+from ..numerics.types import Real, Reals, Vector
 from .processes import Process
 
 TARGETS = ("noise", "score", "data", "velocity")
@@ -19,9 +20,9 @@ TARGETS = ("noise", "score", "data", "velocity")
 class Combination(NamedTuple):
     """y = signal·x + noise·ξ (None: no x in it), and ω², which sets the pace of training."""
 
-    signal: Any
-    noise: Any
-    weight: Any
+    signal: Real | None
+    noise: Reals
+    weight: Reals
 
 
 def combination(target: str, process: Process) -> Combination:
@@ -37,7 +38,7 @@ def combination(target: str, process: Process) -> Combination:
     return Combination(signal, noise, one)
 
 
-def score_scale(y: Combination, process: Process) -> Any:
+def score_scale(y: Combination, process: Process) -> Real:
     """ρ in E[y|x_t] = c_x x_t/α + ρ ∇log P_t(x_t), ρ = c_x β²/α - c_ξβ;
     an error of y is ρ times one of the score.
     """
@@ -46,7 +47,7 @@ def score_scale(y: Combination, process: Process) -> Any:
     return y.signal * process.beta2 / process.alpha - y.noise * process.beta
 
 
-def unexplained(y: Combination, process: Process, values: Any, weights: Any) -> Any:
+def unexplained(y: Combination, process: Process, values: Vector, weights: Vector) -> Real:
     """The loss of E[y|x_t] for Gaussian data, ∫ dρ_Σ λ (c_xβ - c_ξα)²/(α²λ + β²)."""
     alpha, beta = process.alpha, process.beta
     share = weights * values / (alpha**2 * values + process.beta2)

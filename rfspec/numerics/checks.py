@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from types import FrameType
 from typing import Any
 
 import jax
 import numpy as np
+
+from .types import Numbers, Real, Reals, Vector
+
+OURS = ("rfspec", "equinox", "jaxtyping", "beartype")  # what calls and wraps a constructor
 
 
 def concrete(*values: Any) -> bool:
@@ -13,6 +18,14 @@ def concrete(*values: Any) -> bool:
     `grad` or `jit` a rebuild must pass unchecked.
     """
     return not any(isinstance(v, jax.core.Tracer) for v in jax.tree.leaves(values))
+
+
+def level_of_the_caller(frame: FrameType) -> int:
+    """How far above this frame the user's own line is, past what wraps a constructor."""
+    level = 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in OURS:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def namespace(*values: Any) -> Any:
@@ -27,12 +40,12 @@ def on_host(a: Any) -> Any:
     return np.asarray(a) if concrete(a) else a
 
 
-def on_device(a: Any) -> Any:
+def on_device(a: Numbers) -> Numbers:
     """An array as JAX's; `jnp.asarray` would compile a copy."""
     return jax.device_put(a) if concrete(a) else a
 
 
-def as_float(value: Any) -> Any:
+def as_float(value: Reals) -> Reals:
     """A number, or an array, of float64."""
     return np.float64(value) if concrete(value) else jax.numpy.asarray(value, float)
 
@@ -46,7 +59,7 @@ def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> i
     return int(value)
 
 
-def real_scalar(name: str, value: Any, *, above: float) -> Any:
+def real_scalar(name: str, value: Any, *, above: float) -> Real:
     """A finite real number greater than `above`, as float64."""
     if not concrete(value):
         return jax.numpy.asarray(
@@ -70,7 +83,7 @@ def real_scalar(name: str, value: Any, *, above: float) -> Any:
     return np.float64(array)
 
 
-def not_negative(name: str, value: Any) -> Any:
+def not_negative(name: str, value: Real) -> Real:
     """A finite real number of at least 0, as float64."""
     if not concrete(value):
         return jax.numpy.asarray(value, float)
@@ -83,7 +96,7 @@ def not_negative(name: str, value: Any) -> Any:
     return np.float64(array)
 
 
-def real_vector(name: str, value: Any, rule: str) -> Any:
+def real_vector(name: str, value: Any, rule: str) -> Vector:
     """A non-empty one-dimensional array of finite real numbers, as float64."""
     array = real_array(name, value, rule) if concrete(value) else traced_array(name, value, rule)
     if array.ndim != 1 or array.size == 0:
@@ -91,7 +104,7 @@ def real_vector(name: str, value: Any, rule: str) -> Any:
     return array
 
 
-def traced_array(name: str, value: Any, rule: str, dtype: Any = float) -> Any:
+def traced_array(name: str, value: Any, rule: str, dtype: Any = float) -> Numbers:
     """An array of which some entries are not known; a list may hold known ones too."""
     try:
         return jax.numpy.asarray(value, dtype)

@@ -14,25 +14,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Unknowns = tuple[Any, ...]
+from .types import Number, Numbers, Real, Reals, Vector, Whole
+
+Unknowns = tuple[Numbers, ...]
 Residual = Callable[..., Unknowns]
 GROUPS = 4  # of eigenvalues of Σ whose condition is told together
 ORDERS = 3  # derivatives that an implicit function has
 
 
 @jax.custom_jvp
-def reciprocal(z: Any) -> Any:
+def reciprocal(z: Numbers) -> Numbers:
     """1/z with a derivative that reuses the value: a complex division costs ten products."""
     return 1.0 / z
 
 
 @reciprocal.defjvp
-def _reciprocal_jvp(primals: Any, tangents: Any) -> Any:
+def _reciprocal_jvp(primals: tuple[Numbers], tangents: tuple[Numbers]) -> tuple[Numbers, Numbers]:
     y = reciprocal(primals[0])
     return y, -y * y * tangents[0]
 
 
-def determinant(columns: list[Unknowns]) -> Any:
+def determinant(columns: list[Unknowns]) -> Number:
     """Determinant of a small matrix given by columns, by expansion along the first row."""
     if len(columns) == 1:
         return columns[0][0]
@@ -50,13 +52,13 @@ def solve_small(columns: list[Unknowns], b: Unknowns) -> Unknowns:
     return tuple(determinant(r) * scale for r in replaced)
 
 
-def null_vectors(columns: list[Unknowns]) -> tuple[Any, Any]:
+def null_vectors(columns: list[Unknowns]) -> tuple[Vector, Vector]:
     """Right and left null vectors of a small matrix of rank one less, from its adjugate,
     which is their product.
     """
     n = len(columns)
 
-    def cofactor(row: int, column: int) -> Any:
+    def cofactor(row: int, column: int) -> Real:
         minor = [
             tuple(c[i] for i in range(n) if i != row) for j, c in enumerate(columns) if j != column
         ]
@@ -71,7 +73,7 @@ def null_vectors(columns: list[Unknowns]) -> tuple[Any, Any]:
     return adjugate[:, j], adjugate[i]
 
 
-def sensitivity(eq: Any, residual: Callable[[Any], Unknowns], covector: Any) -> Any:
+def sensitivity(eq: Any, residual: Callable[[Any], Unknowns], covector: Numbers) -> Real:
     """Σ |covector·∂F/∂p·p| over all numbers p that the equations hold:
     what their relative errors do to covector·F.
 
@@ -79,7 +81,7 @@ def sensitivity(eq: Any, residual: Callable[[Any], Unknowns], covector: Any) -> 
     rounding does to it.
     """
 
-    def image(e: Any) -> tuple[Any, Any]:
+    def image(e: Any) -> tuple[Real, Real]:
         total = sum(c * f for c, f in zip(covector, residual(e), strict=True))
         return jnp.real(total), jnp.imag(total)
 
@@ -93,12 +95,12 @@ def sensitivity(eq: Any, residual: Callable[[Any], Unknowns], covector: Any) -> 
     )
 
 
-def condition(eq: Any, f: Callable[[Any], Any]) -> Any:
+def condition(eq: Any, f: Callable[[Any], Any]) -> Reals:
     """Σ |∂f/∂p · p| over the numbers p in the equations, of f's shape."""
     return jnp.sum(jnp.abs(moves(eq, f)), axis=0)
 
 
-def moves(eq: Any, f: Callable[[Any], Any]) -> Any:
+def moves(eq: Any, f: Callable[[Any], Any]) -> Numbers:
     """∂f/∂p · p for the numbers p in the equations, [number, *f's shape];
     many eigenvalues are taken in groups.
 
@@ -130,11 +132,11 @@ def newton_step(f: Residual, u: Unknowns) -> Unknowns:
     return tuple(a - b for a, b in zip(u, solve_small(columns, value), strict=True))
 
 
-def _at(eq: Any, zeta: Any) -> Residual:
+def _at(eq: Any, zeta: Number) -> Residual:
     return lambda *u: eq.residual(u, zeta)
 
 
-def implicit(eq: Any, u: Unknowns, zeta: Any, orders: int = ORDERS) -> Unknowns:
+def implicit(eq: Any, u: Unknowns, zeta: Number, orders: int = ORDERS) -> Unknowns:
     """The solution u as a function of the parameters and ζ that can be differentiated `orders`
     times, in any mode.
 
@@ -164,7 +166,7 @@ FALL, MOST_LEVELS = (
 )  # and comes down by this factor a level, or faster where there would be more of them
 
 
-def descend(eq: Any, zeta: Any, floor: Any, *, steps: Any = 2, final: Any = 4) -> Unknowns:
+def descend(eq: Any, zeta: Number, floor: Real, *, steps: Whole = 2, final: Whole = 4) -> Unknowns:
     """Solution at ζ (Im ζ ≥ 0), continued straight down from high above.
 
     Heights fall from TOP·bound to max(Im ζ, floor) by a factor of FALL, with `steps` Newton steps
@@ -175,7 +177,7 @@ def descend(eq: Any, zeta: Any, floor: Any, *, steps: Any = 2, final: Any = 4) -
     depth = jnp.log(top / jnp.maximum(zeta.imag, floor))
     levels = jnp.minimum(jnp.ceil(depth / np.log(FALL)), MOST_LEVELS)
 
-    def step(carry: tuple[Any, Unknowns]) -> tuple[Any, Unknowns]:
+    def step(carry: tuple[Whole, Unknowns]) -> tuple[Whole, Unknowns]:
         k, u = carry
         level = k // steps + 1
         height = jnp.where(level <= levels, top * jnp.exp(-depth * level / levels), zeta.imag)
@@ -185,7 +187,7 @@ def descend(eq: Any, zeta: Any, floor: Any, *, steps: Any = 2, final: Any = 4) -
     return jax.lax.while_loop(lambda carry: carry[0] < levels * steps + final, step, start)[1]
 
 
-def approach(eq: Any, zeta: Any, *, levels: int = 64, steps: int = 3, final: int = 6) -> Unknowns:
+def approach(eq: Any, zeta: Real, *, levels: int = 64, steps: int = 3, final: int = 6) -> Unknowns:
     """Solution at a real ζ < 0, continued from far left of the spectrum;
     ζ may be 10⁻⁶⁰ of the bound.
 
@@ -195,7 +197,7 @@ def approach(eq: Any, zeta: Any, *, levels: int = 64, steps: int = 3, final: int
     top = -TOP * jnp.maximum(eq.bound, jnp.abs(zeta))
     ratio = jnp.log(zeta / top) / levels
 
-    def step(k: Any, carry: tuple[Unknowns, Unknowns]) -> tuple[Unknowns, Unknowns]:
+    def step(k: Whole, carry: tuple[Unknowns, Unknowns]) -> tuple[Unknowns, Unknowns]:
         new_level, place = k % steps == 0, top * jnp.exp(ratio * jnp.minimum(k // steps, levels))
         u, before = carry
         guess = tuple(
@@ -211,7 +213,7 @@ def approach(eq: Any, zeta: Any, *, levels: int = 64, steps: int = 3, final: int
     )[0]
 
 
-def _positive(moved: Any, u: Any) -> Any:
+def _positive(moved: Real, u: Real) -> Real:
     """A Newton step in u or, where it would all but end the unknown, the same step in 1/u."""
     ends = moved < 0.1 * u
     return jnp.where(ends, u**2 / jnp.where(ends, 2 * u - moved, 1.0), moved)
@@ -221,7 +223,7 @@ def _positive(moved: Any, u: Any) -> Any:
 # folds
 
 
-def fold_step(eq: Any, u: Unknowns, zeta: Any) -> tuple[Unknowns, Any]:
+def fold_step(eq: Any, u: Unknowns, zeta: Real) -> tuple[tuple[Real, ...], Real]:
     """One Newton step towards a branch point: F = 0 and det ∂F/∂u = 0 in the unknowns (u, ζ)."""
 
     def augmented(*v: Any) -> Unknowns:
@@ -232,12 +234,16 @@ def fold_step(eq: Any, u: Unknowns, zeta: Any) -> tuple[Unknowns, Any]:
     return tuple(u_next), zeta_next
 
 
-def fold(eq: Any, u: Unknowns, zeta: Any, iterations: int = 20) -> tuple[Unknowns, Any, Any]:
+def fold(
+    eq: Any, u: Unknowns, zeta: Real, iterations: int = 20
+) -> tuple[tuple[Real, ...], Real, Real]:
     """Branch point near (u, ζ), real or complex as they are,
     with the size of the last relative step.
     """
 
-    def body(_: Any, carry: Any) -> Any:
+    def body(
+        _: Whole, carry: tuple[tuple[Real, ...], Real, Real]
+    ) -> tuple[tuple[Real, ...], Real, Real]:
         u, z, _ = carry
         u_next, z_next = fold_step(eq, u, z)
         return u_next, z_next, jnp.abs(z_next - z) / jnp.abs(z_next)

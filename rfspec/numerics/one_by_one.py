@@ -14,8 +14,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+
+from .types import Matrix, Reals, Truths, Vector, Whole
 
 
 def one_by_one(
@@ -32,7 +35,7 @@ def one_by_one(
     """
     primitive = Primitive(name)
 
-    def derivatives(x: Any, *, static: Any, order: int) -> Any:
+    def derivatives(x: Vector, *, static: Any, order: int) -> Reals:
         """Shape (size of f, entries of x, entries of x, ...)."""
         if not order:
             return f(static, x)
@@ -42,7 +45,7 @@ def one_by_one(
         some = derivative(x)
         return jnp.pad(some, [(0, size - some.shape[0])] + [(0, 0)] * order)
 
-    def tensor(x: Any, needed: Any, *, static: Any, order: int) -> Any:
+    def tensor(x: Reals, needed: Truths, *, static: Any, order: int) -> Reals:
         """The derivatives of that order for every member of a batch."""
         one = partial(derivatives, static=static, order=order)
         zero = jnp.zeros((size, *order * x.shape[-1:]))
@@ -55,19 +58,23 @@ def one_by_one(
             *needed.shape, *zero.shape
         )
 
-    def bind(x: Any, needed: Any, *, static: Any, order: int = 0) -> Any:
+    def bind(x: Reals, needed: Truths, *, static: Any, order: int = 0) -> Reals:
         return primitive.bind(x, needed, static=static, order=order)
 
-    def abstract(x: Any, needed: Any, *, static: Any, order: int) -> Any:
-        return jax.core.ShapedArray((*needed.shape, size, *order * x.shape[-1:]), x.dtype)
+    def abstract(x: ShapedArray, needed: ShapedArray, *, static: Any, order: int) -> ShapedArray:
+        return ShapedArray((*needed.shape, size, *order * x.shape[-1:]), x.dtype)
 
-    def rule(primals: Any, tangents: Any, *, static: Any, order: int) -> tuple[Any, Any]:
+    def rule(
+        primals: tuple[Reals, Truths], tangents: Any, *, static: Any, order: int
+    ) -> tuple[Reals, Reals]:
         (x, needed), dx = primals, ad.instantiate_zeros(tangents[0])
         slope = bind(x, needed, static=static, order=order + 1)
         dx = dx.reshape(*needed.shape, *(1,) * (1 + order), x.shape[-1])
         return bind(x, needed, static=static, order=order), jnp.sum(slope * dx, axis=-1)
 
-    def batch(values: Any, axes: Any, **how: Any) -> tuple[Any, int]:
+    def batch(
+        values: tuple[Matrix, Truths], axes: tuple[Whole, Whole], **how: Any
+    ) -> tuple[Matrix, Whole]:
         count = next(v.shape[a] for v, a in zip(values, axes, strict=True) if a is not None)
         front = (
             jnp.broadcast_to(v, (count, *v.shape)) if a is None else jnp.moveaxis(v, a, 0)

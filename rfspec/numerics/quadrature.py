@@ -13,11 +13,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from .types import Matrix, Real, Reals, Vector
+
 STEP, REACH, ORDER = 0.125, 13.0, 256  # trapezoid step and range in z; Hermite coefficients kept
 PANEL_NODES = 20
 
 
-def hermite_functions(z: Any, order: int, xp: Any = jnp) -> Any:
+def hermite_functions(z: Vector, order: int, xp: Any = jnp) -> Matrix:
     """He_k(z)/√k! for k < order by the stable three-term recurrence; shape (order, *z.shape)."""
     rows = [xp.ones_like(z), z]
     for k in range(1, order - 1):
@@ -41,15 +43,15 @@ _GAUSS = np.polynomial.legendre.leggauss(PANEL_NODES)
 
 
 def panels(
-    low: Any,
-    high: Any,
-    breaks: Any,
-    scale: Any,
+    low: Real,
+    high: Real,
+    breaks: Vector,
+    scale: Real,
     levels: int,
-    ratio: Any = 2.0,
+    ratio: Real = 2.0,
     parts: int = 6,
-    shift: Any = 0.0,
-) -> tuple[Any, Any]:
+    shift: Real = 0.0,
+) -> tuple[Vector, Vector]:
     """Gauss-Legendre nodes and weights on [low, high] split at `breaks` and, geometrically,
     around them.
 
@@ -67,6 +69,6 @@ def panels(
     return jnp.ravel(x), jnp.ravel(half[:, None] * _GAUSS[1][None, :])
 
 
-def gaussian_weight(z: Any) -> Any:
+def gaussian_weight(z: Reals) -> Reals:
     """The density of N(0, 1)."""
     return jnp.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)

@@ -17,11 +17,10 @@ accuracy next to the atom.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from ..numerics.holomorphic import reciprocal
+from ..numerics.types import Matrix, Number, Numbers, Real, Reals, Vector
 from .averages import Averages
 from .column_equations import ColumnEquations
 from .columns import Kind, Powers, Source
@@ -33,7 +32,9 @@ class RandomFeatureEquations(ColumnEquations):
     For Im ζ > 0 exactly one root has a positive imaginary part in every unknown.
     """
 
-    def balance(self, u: tuple[Any, Any], averages: Averages, zeta: Any) -> tuple[Any, Any]:
+    def balance(
+        self, u: tuple[Number, Number], averages: Averages, zeta: Number
+    ) -> tuple[Number, Number]:
         q, delta = u
         v2, kappa2 = self.ge.v2, self.ge.kappa2
         (D,), by_T, _, by_value = averages
@@ -41,7 +42,7 @@ class RandomFeatureEquations(ColumnEquations):
         two = self.psi_p / self.psi_n * q * (v2 + kappa2 * by_value) - delta  # (7)
         return one, two
 
-    def start(self, zeta: Any) -> tuple[Any, Any]:
+    def start(self, zeta: Number) -> tuple[Number, Number]:
         return -1.0 / zeta, 0.0 * zeta
 
     @property
@@ -55,54 +56,54 @@ class RandomFeatureEquations(ColumnEquations):
         return (Kind(1.0, covariance, {1: self.slope}, self._signal(self._held)),)
 
     @property
-    def _columns(self) -> Any:
+    def _columns(self) -> Real:
         return self.psi_n
 
     @property
     def _fixed(self) -> Powers:
         return {0: self.target.noise}
 
-    def _linear(self, u: tuple[Any, Any], zeta: Any) -> Any:
+    def _linear(self, u: tuple[Number, Number], zeta: Real) -> Number:
         q, delta = u
         return (self.psi_n / self.psi_p + self.ge.v2 * q) * reciprocal(
             1.0 + delta
         ) - zeta * q  # of (9)
 
-    def _T(self, D: tuple[Any, ...], values: Any) -> Any:
+    def _T(self, D: tuple[Number], values: Reals) -> Numbers:
         return self.ge.b2 + self.ge.kappa2 * values * D[0]
 
     @property
-    def origin(self) -> Any:
+    def origin(self) -> Real:
         """Where ζ = 0 lies: s², the place of the atom and a lower bound of the spectrum."""
         return self.ge.s2
 
     @property
-    def slowest(self) -> Any:
+    def slowest(self) -> Real:
         return self.ge.s2
 
-    def _bounded(self, value: Any) -> Any:
+    def _bounded(self, value: Real) -> Real:
         """From the norms of the two products that make up U."""
         features = (1.0 + jnp.sqrt(self.psi_p)) ** 2
         column = self.ge.kappa2 * value * features + self.ge.v2
         return column * (1.0 + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 + self.ge.b2 * features
 
     @property
-    def _rank(self) -> Any:
+    def _rank(self) -> Real:
         """Columns of U over d: d where σ has a linear part, n where it has another."""
         return jnp.where(self.ge.b2 > 0, 1.0, 0.0) + jnp.where(self.ge.v2 > 0, self.psi_n, 0.0)
 
     @property
-    def _column_ranks(self) -> tuple[Any]:
+    def _column_ranks(self) -> tuple[Real]:
         return (self.psi_n,)
 
     @property
-    def total(self) -> Any:
+    def total(self) -> Vector:
         """Ranks above the atom: d for a linear part of σ, n for the rest of it, and at most p."""
         columns = self._set(weights=self.ge.b2 > 0, columns=self.ge.v2 > 0)
         return self._lighter(columns, self._set(everything=1.0))
 
     @property
-    def dividing(self) -> Any:
+    def dividing(self) -> Matrix:
         linear, nonlinear, total = self.ge.b2 > 0, self.ge.v2 > 0, self.total
         data, none = self._set(columns=1.0), jnp.zeros_like(total)
         population = jnp.where(linear, self._lighter(self._set(weights=1.0), data, total), none)
@@ -114,7 +115,7 @@ class RandomFeatureEquations(ColumnEquations):
         return 2 * self._components[0].shape[-1] + 1
 
     @property
-    def landmarks(self) -> Any:
+    def landmarks(self) -> Vector:
         signal = (
             self.values
             if self.values.size <= 8

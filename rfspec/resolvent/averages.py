@@ -14,13 +14,14 @@ import numpy as np
 from ..models.gaussian_equivalent import GaussianEquivalent
 from ..models.targets import Combination
 from ..numerics.holomorphic import Unknowns, reciprocal
+from ..numerics.types import Number, Numbers, Real, Reals, Vector
 from .interface import Equations
 from .near_ends import Chart, End, around, nearest, plain
 
 Averages = tuple[tuple[Any, ...], Any, Any, Any]
 
 
-def angle(w: Any) -> Any:
+def angle(w: Numbers) -> Reals:
     """|arg w|."""
     return jnp.arctan2(jnp.abs(w.imag), w.real)
 
@@ -36,23 +37,23 @@ class AveragedEquations(Equations):
     nodes.
     """
 
-    psi_p: Any
-    psi_n: Any
-    values: Any
-    weights: Any
+    psi_p: Real
+    psi_n: Real
+    values: Vector
+    weights: Vector
     law: Any
-    others: Any
+    others: tuple[Vector, Vector] | None
     averaged: Equations | None
     ge: GaussianEquivalent
     target: Combination
-    slope: Any
-    decay: Any
+    slope: Real | None
+    decay: Real
 
     @abstractmethod
-    def balance(self, u: Unknowns, averages: Averages, zeta: Any) -> Unknowns:
+    def balance(self, u: Unknowns, averages: Averages, zeta: Number) -> Unknowns:
         """F(u; ζ), given D_i and ∫ dρ_Σ N/(1 + ψ_pTq) for N = T, 1 and λ."""
 
-    def residual(self, u: Unknowns, zeta: Any) -> Unknowns:
+    def residual(self, u: Unknowns, zeta: Number) -> Unknowns:
         return self.balance(u, self._averages(u), zeta)
 
     def place(self, u: Unknowns) -> End | None:
@@ -62,12 +63,12 @@ class AveragedEquations(Equations):
     def around(self, place: End | None) -> Chart:
         return plain(self.residual) if place is None else around(self, place)
 
-    def _D(self, u: Unknowns) -> tuple[Any, ...]:
+    def _D(self, u: Unknowns) -> tuple[Number, ...]:
         """D_i = 1/(1+δ_i)."""
         return tuple(reciprocal(1.0 + delta) for delta in u[1:])
 
     @abstractmethod
-    def _T(self, D: tuple[Any, ...], values: Any) -> Any:
+    def _T(self, D: tuple[Number, ...], values: Reals) -> Numbers:
         """T(λ), linear in λ with the slope κ²D_1."""
 
     def _averages(self, u: Unknowns) -> Averages:
@@ -80,13 +81,13 @@ class AveragedEquations(Equations):
         I0, I1 = self._law_averages(u, D, 2)
         return D, self._T(D, 0.0) * I0 + self.ge.kappa2 * D[0] * I1, I0, I1
 
-    def _law_averages(self, u: Unknowns, D: tuple[Any, ...], count: int) -> list[Any]:
+    def _law_averages(self, u: Unknowns, D: tuple[Number, ...], count: int) -> list[Number]:
         """∫ dρ_Σ λᵏ/(1 + ψ_pTq) of a continuous law, k < count."""
         assert self.law is not None
         line = 1.0 + self.psi_p * self._T(D, 0.0) * u[0], self.psi_p * self.ge.kappa2 * D[0] * u[0]
         return self.law.averages(self.values, self.weights, line, self._ends(u, D), count)
 
-    def _ends(self, u: Unknowns, D: tuple[Any, ...]) -> tuple[Any, Any]:
+    def _ends(self, u: Unknowns, D: tuple[Number, ...]) -> tuple[Numbers, Numbers]:
         """1 + ψ_pTq at both ends of the law's intervals."""
         assert self.law is not None
         low, high = (
@@ -94,7 +95,7 @@ class AveragedEquations(Equations):
         )
         return low, high
 
-    def _turned(self, u: Unknowns) -> Any:
+    def _turned(self, u: Unknowns) -> Real:
         """∫ dρ_Σ arg(1 + ψ_pTq)."""
         D, (tops, shares) = self._D(u), self._components
         T = self._T(D, tops)
@@ -115,19 +116,19 @@ class AveragedEquations(Equations):
         return at_top + (uniform - slope * rest).imag  # (23)
 
     @property
-    def _trace(self) -> Any:
+    def _trace(self) -> Real:
         """Tr Σ/d."""
         return self._held if self.law is None else self.law.trace
 
     @property
-    def _held(self) -> Any:
+    def _held(self) -> Real:
         """Tr Σ/d of the values that the equations hold:
         less than all of it where the largest are put lower.
         """
         return jnp.sum(self.weights * self.values)
 
     @property
-    def lowered(self) -> Any:
+    def lowered(self) -> Real:
         return np.float64(0.0) if self.law is None else self.law.lowered
 
     @property
@@ -139,7 +140,7 @@ class AveragedEquations(Equations):
         )
 
     @property
-    def _components(self) -> tuple[Any, Any]:
+    def _components(self) -> tuple[Vector, Vector]:
         """Largest eigenvalue and mass of each interval and atom of Σ."""
         return (self.values, self.weights) if self.law is None else (self.law.tops, self.law.shares)
 

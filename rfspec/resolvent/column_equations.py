@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.holomorphic import Unknowns, reciprocal
+from ..numerics.types import Number, Numbers, Real, Truths, Vector, Whole, Wholes
 from .averages import AveragedEquations, angle
 from .columns import Kind, Pair, Point, Powers, Response, Source, Target, explained, explained_twice
 from .interface import Equations
@@ -26,12 +27,12 @@ class ColumnEquations(AveragedEquations):
     `_columns`, `_fixed` and `_rank`.
     """
 
-    def _signal(self, trace: Any) -> Any:
+    def _signal(self, trace: Real) -> Real:
         """c_x² Tr Σ/d."""
         return 0.0 if self.target.signal is None else self.target.signal**2 * trace
 
     @property
-    def mean(self) -> Any:
+    def mean(self) -> Real:
         return self.ge.kappa2 * self._trace + self.ge.b2 + self.ge.v2 + self.ge.s2
 
     @property
@@ -41,7 +42,7 @@ class ColumnEquations(AveragedEquations):
 
     @property
     @abstractmethod
-    def _columns(self) -> Any:
+    def _columns(self) -> Real:
         """N/d."""
 
     @property
@@ -51,7 +52,7 @@ class ColumnEquations(AveragedEquations):
 
     @property
     @abstractmethod
-    def _rank(self) -> Any:
+    def _rank(self) -> Real:
         """Rank of U - origin over d, where p is large."""
 
     # Counting: in a gap all unknowns are real, and the eigenvalues above it are a sum of ranks and
@@ -59,17 +60,17 @@ class ColumnEquations(AveragedEquations):
 
     @property
     @abstractmethod
-    def _column_ranks(self) -> tuple[Any, ...]:
+    def _column_ranks(self) -> tuple[Real, ...]:
         """Numbers of columns over d, one for each δ."""
 
     @property
-    def ranks(self) -> Any:
+    def ranks(self) -> Vector:
         """What the number of eigenvalues in a part of the spectrum is made of, over d:
         the weights of the intervals and eigenvalues of Σ, the columns', and ψ_p.
         """
         return jnp.concatenate([self._components[1], jnp.stack([*self._column_ranks, self.psi_p])])
 
-    def above(self, u: Unknowns) -> Any:
+    def above(self, u: Unknowns) -> Vector:
         """Which ranks, 1 or 0, lie above a gap to the right of the atom: those k with 1 + ψ_pT_kq <
         0, the columns with 1 + δ < 0; left of the whole spectrum, where q > 0, ψ_p.
         """
@@ -82,7 +83,7 @@ class ColumnEquations(AveragedEquations):
         signs = jnp.append(jnp.concatenate(negative) & ~everything, everything)
         return signs.astype(float)
 
-    def excess(self, a: Any, b: Any) -> Any:
+    def excess(self, a: Vector, b: Vector) -> Real:
         """How much more the ranks a add up to than the ranks b, 0 where they differ by rounding.
 
         Relative to the smallest weight: what both contain is never added.
@@ -91,14 +92,14 @@ class ColumnEquations(AveragedEquations):
         total = jnp.sum(differ)
         return jnp.where(jnp.abs(total) <= SAME * jnp.sum(jnp.abs(differ)), 0.0, total)
 
-    def share(self, ranks: Any) -> Any:
+    def share(self, ranks: Vector) -> Real:
         return jnp.sum(self.ranks * ranks) / self.psi_p
 
-    def _lighter(self, *sets: Any) -> Any:
+    def _lighter(self, *sets: Any) -> Vector:
         """Of several sets of ranks the one that adds up to least."""
         return jnp.stack(sets)[jnp.argmin(jnp.stack([jnp.sum(self.ranks * s) for s in sets]))]
 
-    def _set(self, *, weights: Any = 0.0, columns: Any = 0.0, everything: Any = 0.0) -> Any:
+    def _set(self, *, weights: Any = 0.0, columns: Any = 0.0, everything: Real = 0.0) -> Vector:
         """A set of ranks, 1 or 0 for the weights, the columns of each kind, and ψ_p."""
         parts = (
             (weights, self._components[1].size),
@@ -110,12 +111,12 @@ class ColumnEquations(AveragedEquations):
         )
 
     @property
-    def parts(self) -> Any:
+    def parts(self) -> Vector:
         ends = self.dividing
         return jnp.stack([self.excess(b, a) for a, b in pairwise(ends)]) / self.psi_p
 
     @property
-    def levels(self) -> tuple[Any, Any, Any]:
+    def levels(self) -> tuple[Vector, Wholes, Truths]:
         """Masses from the top at which the spectrum may have a gap, their numbers (``level``),
         and which can be told.
 
@@ -138,7 +139,7 @@ class ColumnEquations(AveragedEquations):
         )
         return mass / self.psi_p, jnp.arange(mass.size), jnp.tile(jnp.concatenate(told), len(above))
 
-    def level(self, ranks: Any) -> Any:
+    def level(self, ranks: Vector) -> Whole:
         """The number of a set of ranks in a gap: how many weights there are in it,
         and which columns.
         """
@@ -148,7 +149,7 @@ class ColumnEquations(AveragedEquations):
         count = jnp.sum(ranks[:size]) + (size + 1) * jnp.sum(block * ranks[size:-1]) + everything
         return count.astype(int)
 
-    def tail(self, u: Unknowns, zeta: Any) -> Any:
+    def tail(self, u: Unknowns, zeta: Real) -> Real:
         r"""Share of the eigenvalues right of a real ζ, from the limit solution u there,
         to full relative accuracy.
 
@@ -172,10 +173,10 @@ class ColumnEquations(AveragedEquations):
         return (angle(-q) + counted + self._linear(u, zeta).imag) / jnp.pi  # (9)
 
     @abstractmethod
-    def _linear(self, u: Unknowns, zeta: Any) -> Any:
+    def _linear(self, u: Unknowns, zeta: Real) -> Number:
         """The terms of Φ/p that are not logarithms."""
 
-    def depth(self, u: Unknowns) -> Any:
+    def depth(self, u: Unknowns) -> Real:
         """Largest relative imaginary part of what is real in a gap;
         the 1 + ψ_pTq tell of the lightest eigenvalues.
         """
@@ -186,11 +187,11 @@ class ColumnEquations(AveragedEquations):
         return jnp.maximum(told, jnp.max(jnp.stack([v.imag / jnp.abs(v) for v in u])))
 
     @staticmethod
-    def _imaginary(e: Any, weights: Any) -> Any:
+    def _imaginary(e: Numbers, weights: Vector) -> Real:
         """Largest |Im e|/|e| of those that have a weight."""
         return jnp.max(jnp.where(weights > 0, jnp.abs(e.imag) / jnp.abs(e), 0.0))
 
-    def transforms(self, u: Unknowns) -> tuple[Any, Any]:
+    def transforms(self, u: Unknowns) -> tuple[Number, Number]:
         s, r, _ = self.at(u).moments  # (8)
         return r, s
 
@@ -208,13 +209,15 @@ class ColumnEquations(AveragedEquations):
         )  # 1 - D_i, which may be tiny
         return Point(u[0], D, fluctuating, T, g, (m0, m1, m2), ends)
 
-    def two_point(self, one: Point, two: Point, sources: Sequence[Source]) -> tuple[Any, ...]:
+    def two_point(
+        self, one: Point, two: Point, sources: Sequence[Source]
+    ) -> tuple[Number, Number, Number]:
         return tuple(r.moments[0] for r in self._responses(one, two, sources))
 
-    def explained(self, point: Point) -> tuple[Any, Any]:
+    def explained(self, point: Point) -> tuple[Number, Number]:
         return explained(self._learnt, self._kinds, point)
 
-    def explained_twice(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Any]:
+    def explained_twice(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Number]:
         D, moments = (one.D, two.D), (one.moments, two.moments)
         found = self._responses(one, two, sources)
         return [
@@ -257,19 +260,19 @@ class ColumnEquations(AveragedEquations):
         return eq.psi_p, eq.psi_n, eq.values, eq.weights, ge.kappa2, ge.b2, ge.v2, ge.s2
 
     @property
-    def accuracy(self) -> Any:
+    def accuracy(self) -> Real:
         return self.ge.error if self.law is None else jnp.maximum(self.ge.error, self.law.error)
 
     @abstractmethod
-    def _bounded(self, value: Any) -> Any:
+    def _bounded(self, value: Real) -> Real:
         """An upper bound of the spectrum in ζ, were this the largest eigenvalue of Σ."""
 
     @property
-    def bound(self) -> Any:
+    def bound(self) -> Real:
         return self._bounded(jnp.max(self._components[0]))
 
     @property
-    def fastest(self) -> Any:
+    def fastest(self) -> Real:
         values, weights = self._components
         return (
             self.origin
@@ -278,20 +281,20 @@ class ColumnEquations(AveragedEquations):
         )
 
     @property
-    def top(self) -> Any:
+    def top(self) -> Real:
         return self.origin + self.bound + self.decay
 
     @property
-    def atom_mass(self) -> Any:
+    def atom_mass(self) -> Real:
         """Mass at ζ = 0, exact by counting ranks."""
         return jnp.maximum(0.0, 1.0 - self._rank / self.psi_p)
 
     @property
-    def untrained(self) -> Any:
+    def untrained(self) -> Real:
         return self._signal(self._trace) + self.target.noise**2
 
     @property
-    def drop_scale(self) -> Any:
+    def drop_scale(self) -> Real:
         """b²ψ_p, the scale of what is learnt: of the noise all of it,
         b²ψ_p ∫ dν_s(λ)/λ with transform s.
         """

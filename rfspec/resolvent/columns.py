@@ -26,13 +26,14 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from ..numerics.holomorphic import solve_small
+from ..numerics.types import Number, Numbers, Real
 
 Powers = Mapping[
     int, Any
 ]  # a polynomial Σ_k a_kΣᵏ, {k: a_k}; no entry where there is no term, and nothing to compute
 
 
-def along(a: Powers, moments: Sequence[Any]) -> Any:
+def along(a: Powers, moments: tuple[Number, ...]) -> Number:
     """Σ_k a_km_k."""
     return sum(value * moments[k] for k, value in a.items())
 
@@ -57,7 +58,7 @@ def combination(terms: Sequence[tuple[Any, Powers]]) -> Powers:
 class Source(NamedTuple):
     """ιI + F(Σ_k a_kΣᵏ)Fᵀ: ι and a."""
 
-    identity: Any
+    identity: Real
     features: Powers
 
 
@@ -67,18 +68,18 @@ IDENTITY = Source(1.0, {})
 class Kind(NamedTuple):
     """Columns of one kind: f_i, C_i, n_i and y_i; n_i is None where they know nothing of y."""
 
-    share: Any
+    share: Real
     covariance: Source
     cross: Powers | None = None
-    variance: Any = None
+    variance: Real | None = None
 
 
 class Response(NamedTuple):
     """Of a source M: Tr[M]/p, Tr FΣᵏFᵀ[M]/p for k = 0, 1, 2, and φ_i."""
 
-    trace: Any
-    moments: tuple[Any, Any, Any]
-    weights: tuple[Any, ...]
+    trace: Number
+    moments: tuple[Number, Number, Number]
+    weights: tuple[Number, ...]
 
 
 class Point(NamedTuple):
@@ -86,13 +87,13 @@ class Point(NamedTuple):
     Tr FΣᵏFᵀ(U - z)⁻¹/p for k = 0, 1, 2; of a continuous law 1 + ψ_pTq at the ends of its intervals.
     """
 
-    q: Any
-    D: tuple[Any, ...]
-    fluctuating: tuple[Any, ...]
-    T: Any
-    g: Any
-    moments: tuple[Any, Any, Any]
-    ends: Any
+    q: Numbers
+    D: tuple[Numbers, ...]
+    fluctuating: tuple[Numbers, ...]
+    T: Numbers
+    g: Numbers
+    moments: tuple[Numbers, Numbers, Numbers]
+    ends: tuple[Numbers, Numbers] | None
 
 
 class Pair(NamedTuple):
@@ -100,12 +101,12 @@ class Pair(NamedTuple):
     e = 1 + ψ_pTq.
     """
 
-    psi_p: Any
-    columns: Any  # N/d
-    Q: Any
-    D: tuple[Any, ...]
-    I: tuple[Any, Any, Any, Any]  # noqa: E741
-    J: Any
+    psi_p: Real
+    columns: Real  # N/d
+    Q: Number
+    D: tuple[Number, ...]
+    I: tuple[Number, Number, Number, Number]  # noqa: E741
+    J: Number
 
     def responses(self, kinds: Sequence[Kind], sources: Sequence[Source]) -> list[Response]:
         r"""Responses to sources, from a linear system in x = -Tr[M]/p and the φ_i.
@@ -124,15 +125,15 @@ class Pair(NamedTuple):
         ]
         weighed = list(zip(weights, kinds, strict=True))
 
-        def at_once(source: Source) -> Any:
+        def at_once(source: Source) -> Number:
             """The right side of (12) for M in place of M'."""
             return self.Q * (source.identity + along(source.features, I))
 
-        def caught(kind: Kind, source: Source) -> Any:
+        def caught(kind: Kind, source: Source) -> Number:
             """β_iK_0 + γ_iK_1 of (13) for M in place of M', at x = 0."""
             return size * along(product(kind.covariance.features, source.features), I)
 
-        def lost(kind: Kind) -> Any:
+        def lost(kind: Kind) -> Number:
             """What -x is multiplied by in (13), with K_k of (14)."""
             return kind.covariance.identity + along(kind.covariance.features, I)
 
@@ -165,10 +166,10 @@ class Target(NamedTuple):
 
     fixed: Powers
     fresh: Powers
-    scale: Any
+    scale: Real
 
 
-def _mean(target: Target, kinds: Sequence[Kind], D: Sequence[Any]) -> Powers:
+def _mean(target: Target, kinds: Sequence[Kind], D: tuple[Number, ...]) -> Powers:
     """P."""
     own = [
         (kind.share * d, kind.cross)
@@ -178,7 +179,7 @@ def _mean(target: Target, kinds: Sequence[Kind], D: Sequence[Any]) -> Powers:
     return combination([(1.0, target.fixed), *own])
 
 
-def explained(target: Target, kinds: Sequence[Kind], point: Point) -> tuple[Any, Any]:
+def explained(target: Target, kinds: Sequence[Kind], point: Point) -> tuple[Number, Number]:
     """Tr Vᵀ(U - z)⁻¹V/d of (15), and Tr Ṽᵀ(U - z)⁻¹V/d for the population's Ṽ."""
     mean, pairs = _mean(target, kinds, point.D), zip(kinds, point.fluctuating, strict=True)
     own = sum(kind.share * rest * kind.variance for kind, rest in pairs if kind.cross is not None)
@@ -189,10 +190,10 @@ def explained(target: Target, kinds: Sequence[Kind], point: Point) -> tuple[Any,
 def explained_twice(
     target: Target,
     kinds: Sequence[Kind],
-    D: tuple[Sequence[Any], Sequence[Any]],
-    moments: tuple[Sequence[Any], Sequence[Any]],
+    D: tuple[tuple[Number, ...], tuple[Number, ...]],
+    moments: tuple[tuple[Number, Number, Number], tuple[Number, Number, Number]],
     response: Response,
-) -> Any:
+) -> Number:
     """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d of (16), D and moments at both arguments,
     and the response to M.
     """

@@ -14,6 +14,7 @@ from ..models.model import RandomFeatureModel
 from ..models.targets import combination
 from ..numerics.checks import concrete, namespace
 from ..numerics.session import enter
+from ..numerics.types import Vector
 from .all_draws import RandomFeatureEquations
 from .finite_draws import NoiseDrawsEquations
 from .interface import Equations
@@ -45,21 +46,21 @@ def averaged_equations(
     """
     covariance = model.covariance
     nodes = filled_up(covariance)
-    if covariance.fewer is None:
+    if covariance.fewer is None or covariance.more is None:
         return _equations(model, ge, *nodes)
     if coarse:
         return _equations(model, ge, *_padded(*covariance.fewer), others=nodes)
     return _equations(model, ge, *nodes, others=_padded(*covariance.more))
 
 
-def filled_up(covariance: Covariance) -> tuple[Any, Any]:
+def filled_up(covariance: Covariance) -> tuple[Vector, Vector]:
     """Eigenvalues and weights of Σ, filled up with weights 0 to a power of two: few lengths,
     few compilations.
     """
     return _padded(covariance.values, covariance.weights)
 
 
-def _padded(values: Any, weights: Any) -> tuple[Any, Any]:
+def _padded(values: Vector, weights: Vector) -> tuple[Vector, Vector]:
     xp, size = namespace(values, weights), values.shape[-1]
     missing = (1 << (size - 1).bit_length()) - size
     if not missing:
@@ -70,11 +71,11 @@ def _padded(values: Any, weights: Any) -> tuple[Any, Any]:
 def _equations(
     model: RandomFeatureModel,
     ge: GaussianEquivalent,
-    values: Any,
-    weights: Any,
+    values: Vector,
+    weights: Vector,
     *,
     law: Any = None,
-    others: Any = None,
+    others: tuple[Vector, Vector] | None = None,
     averaged: Equations | None = None,
 ) -> Equations:
     enter()

@@ -18,6 +18,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from ..numerics.types import Matrix, Number, Numbers, Real, Reals, Vector
 from .averages import Averages
 from .column_equations import ColumnEquations
 from .columns import Kind, Powers, Source
@@ -28,9 +29,9 @@ Unknowns = tuple[Any, Any, Any]
 class NoiseDrawsEquations(ColumnEquations):
     """A holomorphic residual F(u; ζ) in the unknowns u = (q, δ_1, δ_2); see ``Equations``."""
 
-    draws: Any
+    draws: Real
 
-    def balance(self, u: Unknowns, averages: Averages, zeta: Any) -> Unknowns:
+    def balance(self, u: Unknowns, averages: Averages, zeta: Number) -> Unknowns:
         q, first, second = u
         ge, ratio = self.ge, self.psi_p / self.psi_n
         D, by_T, by_one, by_value = averages
@@ -44,18 +45,18 @@ class NoiseDrawsEquations(ColumnEquations):
             ratio * drawn - second,
         )  # (20)
 
-    def start(self, zeta: Any) -> Unknowns:
+    def start(self, zeta: Number) -> Unknowns:
         return -1.0 / zeta, 0.0 * zeta, 0.0 * zeta
 
-    def _linear(self, u: Unknowns, zeta: Any) -> Any:
+    def _linear(self, u: Unknowns, zeta: Real) -> Number:
         D = self._D(u)
         own = self.ge.s2 * self._all(D) + self.ge.v2 * D[0] - zeta
         return own * u[0] + self.psi_n / self.psi_p * (D[0] + (self.draws - 1.0) * D[1])  # of (9)
 
-    def _T(self, D: tuple[Any, ...], values: Any) -> Any:
+    def _T(self, D: tuple[Number, Number], values: Reals) -> Numbers:
         return self.ge.b2 * self._all(D) + self.ge.kappa2 * values * D[0]
 
-    def _all(self, D: tuple[Any, ...]) -> Any:
+    def _all(self, D: tuple[Number, Number]) -> Number:
         """f, the mean of D over the columns."""
         share = 1.0 / self.draws
         return share * D[0] + (1.0 - share) * D[1]
@@ -73,7 +74,7 @@ class NoiseDrawsEquations(ColumnEquations):
         )
 
     @property
-    def _columns(self) -> Any:
+    def _columns(self) -> Real:
         return self.draws * self.psi_n
 
     @property
@@ -81,17 +82,17 @@ class NoiseDrawsEquations(ColumnEquations):
         return {}
 
     @property
-    def origin(self) -> Any:
+    def origin(self) -> Real:
         """Where ζ = 0 lies: 0, the place of the atom."""
         return 0.0 * self.ge.s2
 
     @property
-    def slowest(self) -> Any:
+    def slowest(self) -> Real:
         columns = self.draws * self.psi_n
         narrow = jnp.minimum(self.psi_p, columns) / jnp.maximum(self.psi_p, columns)
         return 0.1 * self.ge.s2 * self.psi_p / columns * (1.0 - jnp.sqrt(narrow)) ** 2
 
-    def _bounded(self, value: Any) -> Any:
+    def _bounded(self, value: Real) -> Real:
         """From the norms of the two kinds of columns."""
         features = (1.0 + jnp.sqrt(self.psi_p)) ** 2
         drawn = self.ge.b2 * features + self.ge.s2
@@ -101,24 +102,24 @@ class NoiseDrawsEquations(ColumnEquations):
         return point * (1.0 + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 + drawn * more
 
     @property
-    def _rank(self) -> Any:
+    def _rank(self) -> Real:
         """Columns of U over d; of a linear σ no more than d differ."""
         columns = self.draws * self.psi_n
         return jnp.where(self.ge.s2 > 0, columns, jnp.minimum(1.0, columns))
 
     @property
-    def _column_ranks(self) -> tuple[Any, Any]:
+    def _column_ranks(self) -> tuple[Real, Real]:
         return self.psi_n, (self.draws - 1.0) * self.psi_n
 
     @property
-    def total(self) -> Any:
+    def total(self) -> Vector:
         """Ranks above the atom: all columns, of a linear σ no more than d."""
         features, columns = self._set(weights=1.0), self._set(columns=1.0)
         columns = jnp.where(self.ge.s2 > 0, columns, self._lighter(features, columns))
         return self._lighter(columns, self._set(everything=1.0))
 
     @property
-    def dividing(self) -> Any:
+    def dividing(self) -> Matrix:
         linear, nonlinear = self.ge.b2 > 0, self.ge.v2 > 0
         features, data, total = (
             self._set(weights=1.0),
@@ -136,7 +137,7 @@ class NoiseDrawsEquations(ColumnEquations):
         return 4 * self._components[0].shape[-1] + 2
 
     @property
-    def landmarks(self) -> Any:
+    def landmarks(self) -> Vector:
         signal = (
             self.values
             if self.values.size <= 8

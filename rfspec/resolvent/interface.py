@@ -18,6 +18,7 @@ import equinox as eqx
 
 from ..models.gaussian_equivalent import GaussianEquivalent
 from ..numerics.holomorphic import Unknowns
+from ..numerics.types import Matrix, Number, Real, Reals, Truth, Truths, Vector, Whole, Wholes
 from .columns import Point, Source
 from .near_ends import Chart
 
@@ -33,18 +34,18 @@ class Equations(eqx.Module):
     lower; or None.
     """
 
-    psi_p: eqx.AbstractVar[Any]
-    psi_n: eqx.AbstractVar[Any]
-    values: eqx.AbstractVar[Any]
-    weights: eqx.AbstractVar[Any]
+    psi_p: Real
+    psi_n: Real
+    values: Vector
+    weights: Vector
     ge: eqx.AbstractVar[GaussianEquivalent]
-    decay: eqx.AbstractVar[Any]
+    decay: Real
     averaged: eqx.AbstractVar[Equations | None]
 
     # The fixed point.
 
     @abstractmethod
-    def residual(self, u: Unknowns, zeta: Any) -> Unknowns:
+    def residual(self, u: Unknowns, zeta: Number) -> Unknowns:
         """F(u; ζ), holomorphic in u and ζ, as many as there are unknowns; 0 at the solution.
 
         For Im ζ > 0 exactly one root has a positive imaginary part in every unknown, and it is the
@@ -62,91 +63,91 @@ class Equations(eqx.Module):
         """
 
     @abstractmethod
-    def start(self, zeta: Any) -> Unknowns:
+    def start(self, zeta: Number) -> Unknowns:
         """The solution to leading order at large ζ."""
 
     @property
     @abstractmethod
-    def origin(self) -> Any:
+    def origin(self) -> Real:
         """Where ζ = 0 lies: the place of the atom and a lower bound of the spectrum."""
 
     @property
     @abstractmethod
-    def bound(self) -> Any:
+    def bound(self) -> Real:
         """An upper bound of the spectrum, in ζ."""
 
     @staticmethod
     @abstractmethod
-    def numbers(eq: Any) -> tuple[Any, ...]:
+    def numbers(eq: Any) -> tuple[Reals, ...]:
         """What of the equations is known to rounding, or to `accuracy`, only:
         conditions are derivatives in these.
         """
 
     @property
     @abstractmethod
-    def accuracy(self) -> Any:
+    def accuracy(self) -> Real:
         """Relative error of these numbers."""
 
     # The distribution, and counting: a set of ranks is an array over the `ranks` that eigenvalues
     # are made of.
 
     @abstractmethod
-    def tail(self, u: Unknowns, zeta: Any) -> Any:
+    def tail(self, u: Unknowns, zeta: Real) -> Real:
         """1 - F(ζ), the mass right of a real ζ, from the limit solution there,
         to full relative accuracy.
         """
 
     @abstractmethod
-    def depth(self, u: Unknowns) -> Any:
+    def depth(self, u: Unknowns) -> Real:
         """Largest relative imaginary part of what is real in a gap: 0 there,
         positive in the support.
         """
 
     @abstractmethod
-    def above(self, u: Unknowns) -> Any:
+    def above(self, u: Unknowns) -> Vector:
         """The set of ranks above a gap, from the solution in it."""
 
     @abstractmethod
-    def excess(self, a: Any, b: Any) -> Any:
+    def excess(self, a: Vector, b: Vector) -> Real:
         """How much more one set of ranks adds up to than another, over d;
         exactly 0 where they differ by rounding.
         """
 
     @abstractmethod
-    def share(self, ranks: Any) -> Any:
+    def share(self, ranks: Vector) -> Real:
         """Mass of a set of ranks."""
 
     @abstractmethod
-    def level(self, ranks: Any) -> Any:
+    def level(self, ranks: Vector) -> Whole:
         """The number of a set of ranks among the `levels`."""
 
     @property
     @abstractmethod
-    def levels(self) -> tuple[Any, Any, Any]:
+    def levels(self) -> tuple[Vector, Wholes, Truths]:
         """Masses from the top at which there may be a gap, their numbers,
         and which of them can be told apart.
         """
 
     @property
     @abstractmethod
-    def total(self) -> Any:
+    def total(self) -> Vector:
         """The set of all ranks but the atom's."""
 
     @property
     @abstractmethod
-    def dividing(self) -> Any:
+    def dividing(self) -> Matrix:
         """Sets of ranks above the population, the sample, the satellite and what lies below them,
         [4, rank].
         """
 
     @property
     @abstractmethod
-    def parts(self) -> Any:
+    def parts(self) -> Vector:
         """Masses of the population, sample and satellite parts, [3], exact."""
 
     @property
     @abstractmethod
-    def atom_mass(self) -> Any:
+    def atom_mass(self) -> Real:
         """Mass at ζ = 0, exact."""
 
     @property
@@ -161,24 +162,24 @@ class Equations(eqx.Module):
 
     @property
     @abstractmethod
-    def landmarks(self) -> Any:
+    def landmarks(self) -> Vector:
         """Places in ζ near which bulks may lie; they only save the search a few steps."""
 
     @property
     @abstractmethod
-    def lowered(self) -> Any:
+    def lowered(self) -> Real:
         """The share of Σ's eigenvalues that the equations hold lower than they are;
         0 where Σ has a largest one.
         """
 
     @property
-    def unbounded(self) -> Any:
+    def unbounded(self) -> Truth:
         """Whether Σ has no largest eigenvalue."""
         return self.lowered > 0
 
     @property
     @abstractmethod
-    def mean(self) -> Any:
+    def mean(self) -> Real:
         """Mean of the spectrum, Tr Ũ/p."""
 
     @property
@@ -195,17 +196,19 @@ class Equations(eqx.Module):
         """A solution with what traces at it are made of."""
 
     @abstractmethod
-    def transforms(self, u: Unknowns) -> tuple[Any, Any]:
+    def transforms(self, u: Unknowns) -> tuple[Number, Number]:
         """r = Tr FΣFᵀ(U - z)⁻¹/p and s = Tr FFᵀ(U - z)⁻¹/p."""
 
     @abstractmethod
-    def two_point(self, one: Point, two: Point, sources: Sequence[Source]) -> tuple[Any, ...]:
+    def two_point(
+        self, one: Point, two: Point, sources: Sequence[Source]
+    ) -> tuple[Number, Number, Number]:
         """Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p for sources M."""
 
     # What training needs.
 
     @abstractmethod
-    def explained(self, point: Point) -> tuple[Any, Any]:
+    def explained(self, point: Point) -> tuple[Number, Number]:
         """Tr Vᵀ(U - z)⁻¹V/d, and the same with the population's Ṽᵀ on the left."""
 
     @abstractmethod
@@ -219,22 +222,22 @@ class Equations(eqx.Module):
 
     @property
     @abstractmethod
-    def untrained(self) -> Any:
+    def untrained(self) -> Real:
         """The loss of A = 0, Tr E[yyᵀ]/d."""
 
     @property
     @abstractmethod
-    def slowest(self) -> Any:
+    def slowest(self) -> Real:
         """About the smallest eigenvalue that learns: training times are scanned down to it."""
 
     @property
     @abstractmethod
-    def fastest(self) -> Any:
+    def fastest(self) -> Real:
         """About the largest eigenvalue that learns: training times are scanned from it on.
         Next to none are larger.
         """
 
     @property
     @abstractmethod
-    def top(self) -> Any:
+    def top(self) -> Real:
         """An upper bound of the eigenvalues that training sees, weight decay included."""

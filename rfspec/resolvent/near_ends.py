@@ -26,6 +26,7 @@ import jax.numpy as jnp
 
 from ..models.continuum import pole_sums
 from ..numerics.holomorphic import Unknowns
+from ..numerics.types import Numbers, Real, Truths, Wholes
 
 NEAR = 0.1  # v² below which an end is near
 AT_THE_END = 1e-8  # v below which an edge is that of the end
@@ -46,12 +47,12 @@ class Chart(NamedTuple):
 class End(NamedTuple):
     """An end of a law: its row, whether it is the upper one, and whether it is near."""
 
-    row: Any
-    upper: Any
-    near: Any
+    row: Wholes
+    upper: Truths
+    near: Truths
 
 
-def nearest(ends: tuple[Any, Any], exists: Any) -> End:
+def nearest(ends: tuple[Numbers, Numbers], exists: Truths) -> End:
     """The end with the smallest e, relative to that at the other end of the same interval."""
     low, high = (jnp.abs(e) for e in ends)
     ratios = jnp.where(exists, jnp.minimum(low, high) / jnp.maximum(low, high), jnp.inf)
@@ -73,7 +74,7 @@ def around(eq: Any, end: End) -> Chart:
     at = lambda here, otherwise: jnp.where(end.near, here, otherwise)
     nodes = at(eq.law.distances(eq.values, end.row, end.upper), eq.values)
 
-    def line(w: Unknowns) -> tuple[Any, Any, Any]:
+    def line(w: Unknowns) -> tuple[Real, Real, Real]:
         """e at both ends and ψ_pqD_1, by (24)."""
         square = at(w[1], 0.5) ** 2
         without = lambda first, value: eq._T((first, *eq._D(w)[1:]), value)
@@ -93,7 +94,7 @@ def around(eq: Any, end: End) -> Chart:
         *_, coupled = line(w)
         return w[0], at(eq.psi_p * w[0] / coupled - 1.0, w[1]), *w[2:]
 
-    def residual(w: Unknowns, zeta: Any) -> Unknowns:
+    def residual(w: Unknowns, zeta: Real) -> Unknowns:
         u = back(w)
         D, (at_near, *_) = eq._D(u), line(w)
         ends = eq._ends(u, D)

@@ -30,6 +30,7 @@ from ..numerics.holomorphic import (
 )
 from ..numerics.rounding import EPS
 from ..numerics.session import at_points
+from ..numerics.types import Given, Number, Numbers, Real, Truth, Whole
 from .equations import equations
 from .interface import Equations
 
@@ -74,13 +75,13 @@ class Solution(eqx.Module):
         0 where converged; else a key of ``rfspec.resolvent.solver.STATUS``.
     """
 
-    q: Any
-    delta: Any
-    r: Any
-    s: Any
-    residual: Any
-    error: Any
-    status: Any
+    q: Number
+    delta: Number
+    r: Number
+    s: Number
+    residual: Real
+    error: Real
+    status: Whole
 
     @property
     def message(self) -> str:
@@ -91,7 +92,7 @@ class Solution(eqx.Module):
         )
 
 
-def solve(model: RandomFeatureModel, z: Any) -> Solution:
+def solve(model: RandomFeatureModel, z: Given) -> Solution:
     r"""Solve the fixed-point equations of a model at z.
 
     (q, δ) solve equations (6) and (7) of docs/theory.md on the branch with Im q > 0 and Im δ > 0
@@ -135,7 +136,7 @@ def solve(model: RandomFeatureModel, z: Any) -> Solution:
     return solution
 
 
-def complex_array(z: Any, name: str = "z") -> Any:
+def complex_array(z: Any, name: str = "z") -> Numbers:
     """z as complex128, or a ValueError."""
     if not concrete(z):
         return traced_array(name, z, "a complex number or an array of them", complex)
@@ -150,17 +151,17 @@ def complex_array(z: Any, name: str = "z") -> Any:
     return array.astype(complex)
 
 
-def solve_at(eq: Equations, z: Any) -> Solution:
+def solve_at(eq: Equations, z: Numbers) -> Solution:
     """The same from the equations."""
     return at_points(partial(_solve, eq), z)
 
 
 @jax.jit
-def _solve(eq: Equations, z: Any) -> Solution:
+def _solve(eq: Equations, z: Numbers) -> Solution:
     return jax.vmap(partial(_solve_one, eq))(z)
 
 
-def solve_real_axis(eq: Equations, zeta: Any, floor: Any) -> Unknowns:
+def solve_real_axis(eq: Equations, zeta: Real, floor: Real) -> Unknowns:
     """Differentiable limit solution at real ζ, `floor` well below its distance to the nearest edge.
 
     Where Newton's method leads to another root from there, it is continued down to where nothing
@@ -168,7 +169,7 @@ def solve_real_axis(eq: Equations, zeta: Any, floor: Any) -> Unknowns:
     """
     still, point = jax.lax.stop_gradient((eq, zeta + 0.0j))
 
-    def attempt(carry: tuple[Unknowns, Any], floor: Any) -> tuple[tuple[Unknowns, Any], None]:
+    def attempt(carry: tuple[Unknowns, Truth], floor: Real) -> tuple[tuple[Unknowns, Any], None]:
         u, good = carry
         again = descend(
             still, point, floor, steps=jnp.where(good, 0, 2), final=jnp.where(good, 0, 4)
@@ -183,7 +184,7 @@ def solve_real_axis(eq: Equations, zeta: Any, floor: Any) -> Unknowns:
     return implicit(eq, u, zeta + 0.0j)
 
 
-def is_the_solution(eq: Equations, u: Unknowns, x: Any) -> Any:
+def is_the_solution(eq: Equations, u: Unknowns, x: Number) -> Truth:
     """Whether u, from any start, is the limit solution at a real x: with all Im u > 0, or real and
     rising with x in every unknown. Just above x it is then a root with all Im u > 0, and there is
     only one.
@@ -205,20 +206,20 @@ def is_the_solution(eq: Equations, u: Unknowns, x: Any) -> Any:
     return converged & (above | ((eq.depth(u) < CONVERGED) & rising))
 
 
-def solve_off_axis(eq: Equations, z: Any) -> Unknowns:
+def solve_off_axis(eq: Equations, z: Number) -> Unknowns:
     """Differentiable solution at z with Im z > 0."""
     zeta = z - eq.origin
     still, point = jax.lax.stop_gradient((eq, zeta))
     return implicit(eq, descend(still, point, point.imag), zeta)
 
 
-def towards(eq: Equations, u: Unknowns, z: Any) -> Unknowns:
+def towards(eq: Equations, u: Unknowns, z: Number) -> Unknowns:
     """The solution at z with Im z > 0 from one nearby; not differentiated."""
     step = lambda _, u: newton_step(lambda *w: eq.residual(w, z - eq.origin), u)
     return jax.lax.fori_loop(0, NEAR_STEPS, step, u)
 
 
-def left_of_origin(eq: Equations, z: Any) -> Any:
+def left_of_origin(eq: Equations, z: Real) -> Real:
     """ζ of a real z to the left of the spectrum, at its origin a number that is 0 to rounding.
 
     There q may diverge as ζ⁻¹ (an atom) or ζ^{-1/2} (a hard edge). Traces that stay finite, such as
@@ -229,7 +230,7 @@ def left_of_origin(eq: Equations, z: Any) -> Any:
     return jnp.where(zeta < 0, zeta, -NOTHING * jax.lax.stop_gradient(eq.bound))
 
 
-def solve_left(eq: Equations, z: Any) -> Unknowns:
+def solve_left(eq: Equations, z: Real) -> Unknowns:
     """Differentiable real solution at a real z to the left of the spectrum;
     at its origin the limit from the left.
     """
@@ -238,13 +239,13 @@ def solve_left(eq: Equations, z: Any) -> Unknowns:
     return implicit(eq, approach(still, point), zeta)
 
 
-def _solve_one(eq: Equations, z: Any) -> Solution:
+def _solve_one(eq: Equations, z: Number) -> Solution:
     u, residual, error, status = unknowns_at(eq, z)
     r, s = eq.transforms(u)
     return Solution(u[0], u[1], r, s, residual, error, status)
 
 
-def unknowns_at(eq: Equations, z: Any) -> tuple[Unknowns, Any, Any, Any]:
+def unknowns_at(eq: Equations, z: Number) -> tuple[Unknowns, Real, Real, Whole]:
     """Differentiable unknowns at any z, NaN where it is not finite; with residual,
     estimated error and status.
     """
@@ -266,7 +267,7 @@ def unknowns_at(eq: Equations, z: Any) -> tuple[Unknowns, Any, Any, Any]:
     return mirrored, residual, error, status
 
 
-def _assess(eq: Equations, u: Unknowns, zeta: Any) -> tuple[Any, Any, Any]:
+def _assess(eq: Equations, u: Unknowns, zeta: Number) -> tuple[Real, Real, Whole]:
     """Error estimate, residual and status of a solution."""
     value, columns = jacobian(lambda *v: eq.residual(v, zeta), u)
     _, by_z = jax.jvp(lambda w: eq.residual(u, w), (zeta,), (jnp.ones_like(zeta),))

@@ -9,7 +9,6 @@ beyond arXiv 2505.17638.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -22,6 +21,7 @@ from ..numerics.checks import concrete, namespace
 from ..numerics.holomorphic import condition, implicit
 from ..numerics.rounding import EPS
 from ..numerics.session import at_points
+from ..numerics.types import Given, Number, Numbers, Real, Whole
 from .columns import IDENTITY, Source
 from .equations import equations
 from .interface import Equations
@@ -44,14 +44,14 @@ class TwoPoint(eqx.Module):
         0 where both arguments converged; else a key of ``rfspec.resolvent.solver.STATUS``.
     """
 
-    I: Any  # noqa: E741
-    FFT: Any
-    FSFT: Any
-    error: Any
-    status: Any
+    I: Number  # noqa: E741
+    FFT: Number
+    FSFT: Number
+    error: Real
+    status: Whole
 
 
-def two_point(model: RandomFeatureModel, z1: Any, z2: Any) -> TwoPoint:
+def two_point(model: RandomFeatureModel, z1: Given, z2: Given) -> TwoPoint:
     r"""The two-point functions K_M(z1, z2) = lim Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p.
 
     Parameters
@@ -102,11 +102,11 @@ def two_point(model: RandomFeatureModel, z1: Any, z2: Any) -> TwoPoint:
 
 
 @jax.jit
-def _two_point(eq: Equations, z1: Any, z2: Any) -> TwoPoint:
+def _two_point(eq: Equations, z1: Numbers, z2: Numbers) -> TwoPoint:
     return jax.vmap(partial(_one, eq))(z1, z2)
 
 
-def _one(eq: Equations, z1: Any, z2: Any) -> TwoPoint:
+def _one(eq: Equations, z1: Number, z2: Number) -> TwoPoint:
     z = jnp.stack([z1, z2])
     u, _, _, status = jax.vmap(partial(unknowns_at, eq))(z)
     image = lambda eq, u: jnp.stack(

@@ -21,6 +21,16 @@ import jax
 import jax.numpy as jnp
 
 from ..numerics.holomorphic import Unknowns, descend
+from ..numerics.types import (
+    Matrix,
+    Real,
+    Reals,
+    Truth,
+    Truths,
+    Vector,
+    Whole,
+    Wholes,
+)
 from ..resolvent.column_equations import SAME
 from ..resolvent.interface import Equations
 from ..resolvent.solver import REAL, is_the_solution
@@ -45,13 +55,13 @@ class Edges(NamedTuple):
     and what of it is rounding; which ranks lie above each gap between them; how many there are.
     """
 
-    lower: Any
-    upper: Any
-    error: Any
-    rounding: Any
-    above: Any
-    count: Any
-    failed: Any
+    lower: Vector
+    upper: Vector
+    error: Vector
+    rounding: Vector
+    above: Matrix
+    count: Whole
+    failed: Truth
 
 
 class _Points(NamedTuple):
@@ -59,11 +69,11 @@ class _Points(NamedTuple):
     whether there is none, solution.
     """
 
-    x: Any
-    above: Any
-    level: Any
-    inside: Any
-    u: Any
+    x: Reals
+    above: Reals
+    level: Wholes
+    inside: Truths
+    u: Unknowns
 
 
 class Search(NamedTuple):
@@ -71,12 +81,12 @@ class Search(NamedTuple):
     and whether nothing is left to look for.
     """
 
-    points: Any
-    changes: Any
-    complete: Any
+    points: _Points
+    changes: Whole
+    complete: Truth
 
     @property
-    def count(self) -> Any:
+    def count(self) -> Whole:
         """How many bulks there are."""
         return (self.changes + self.points.inside[0]) // 2
 
@@ -111,7 +121,7 @@ def find_edges(eq: Equations, search: Search, *, bulks: int) -> Edges:
     return Edges(keep(lower), keep(upper), error, rounding, above, count, failed)
 
 
-def _above_gaps(eq: Equations, points: _Points, bulks: int) -> Any:
+def _above_gaps(eq: Equations, points: _Points, bulks: int) -> Matrix:
     """Which ranks lie above each gap between bulks,
     by a point in the middle of those that the search has there.
     """
@@ -125,17 +135,17 @@ def _above_gaps(eq: Equations, points: _Points, bulks: int) -> Any:
 # search
 
 
-def is_inside(eq: Equations, u: Unknowns) -> Any:
+def is_inside(eq: Equations, u: Unknowns) -> Truth:
     """Whether a solution on the real axis lies in the support."""
     return eq.depth(u) > REAL
 
 
-def on_axis(u: Unknowns, inside: Any) -> Unknowns:
+def on_axis(u: Unknowns, inside: Truth) -> Unknowns:
     """A solution on the real axis without what rounding left of its imaginary part."""
     return tuple(jnp.where(inside, v, v.real + 0j) for v in u)
 
 
-def _measure(eq: Equations, x: Any) -> _Points:
+def _measure(eq: Equations, x: Vector) -> _Points:
     """What is known at each x from the solution there alone; NaN marks unused or lost places.
 
     Newton's method from not far above finds most solutions, and it can be told which; the others
@@ -145,10 +155,12 @@ def _measure(eq: Equations, x: Any) -> _Points:
     place = jnp.where(used, x, eq.bound)
     few = max(1, min(CUTS, AT_ONCE // eq.weights.size))
 
-    def attempt(carry: Any, way: Any) -> tuple[Any, None]:
+    def attempt(
+        carry: tuple[Unknowns, Truths], way: tuple[Real, ...]
+    ) -> tuple[tuple[Unknowns, Truths], None]:
         floor, steps, final = way
 
-        def one(x: Any) -> tuple[Unknowns, Any]:
+        def one(x: Real) -> tuple[Unknowns, Truth]:
             u = descend(eq, x + 0j, floor * x, steps=steps, final=final)
             return u, is_the_solution(eq, u, x)
 
@@ -159,7 +171,7 @@ def _measure(eq: Equations, x: Any) -> _Points:
     nothing = tuple(jnp.ones(x.size, complex) for _ in eq.start(1.0 + 0j)), jnp.zeros(x.size, bool)
     (u, _), _ = jax.lax.scan(attempt, nothing, tuple(map(jnp.array, zip(*WAYS, strict=True))))
 
-    def known(x: Any, used: Any, *u: Any) -> _Points:
+    def known(x: Real, used: Truth, *u: Any) -> _Points:
         good = used & (jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > -REAL)
         inside = is_inside(eq, u)
         u = on_axis(u, inside)
@@ -170,7 +182,9 @@ def _measure(eq: Equations, x: Any) -> _Points:
     return jax.vmap(known)(place, used, *u)
 
 
-def _in_turns(f: Callable[[Any], Any], x: Any, wanted: Any, few: int) -> Any:
+def _in_turns(
+    f: Callable[[Any], Any], x: Vector, wanted: Truths, few: int
+) -> tuple[Unknowns, Truths]:
     """f where it is wanted, a few points at a time; anything elsewhere."""
     few = min(few, x.size)
     order = jnp.argsort(~wanted)
@@ -209,11 +223,11 @@ def search_support(eq: Equations) -> Search:
     none = jnp.zeros(empty.size, bool)
     points = _Points(empty, jnp.ones(empty.size), jnp.zeros(empty.size, int), none, ones)
 
-    def cond(carry: Any) -> Any:
+    def cond(carry: tuple[_Points, Vector, Truth, Whole]) -> Truth:
         _, pending, _, k = carry
         return (k < ROUNDS) & jnp.any(~jnp.isnan(pending))
 
-    def body(carry: Any) -> Any:
+    def body(carry: tuple[_Points, Vector, Truth, Whole]) -> tuple[_Points, Vector, Truth, Whole]:
         points, pending, _, k = carry
         points = _joined(points, _measure(eq, pending))
         hidden, wanted = _wanted(eq, levels, points)
@@ -236,7 +250,7 @@ def _joined(points: _Points, more: _Points) -> _Points:
     return jax.tree.map(lambda a: a[order], points)
 
 
-def _cuts(points: _Points, width: Any, rows: int, cuts: int) -> Any:
+def _cuts(points: _Points, width: Vector, rows: int, cuts: int) -> Vector:
     """Points in the widest intervals, so many each; `width` is 0 where there is nothing to do."""
     width, which = jax.lax.top_k(width, rows)
     share = jnp.arange(1, cuts + 1) / (cuts + 1)
@@ -258,11 +272,11 @@ def _all_folds(eq: Equations, search: Search, bulks: int) -> Fold:
     )
     points = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), search.points, spare)
 
-    def cond(carry: Any) -> Any:
+    def cond(carry: tuple[_Points, Vector, Fold, Whole]) -> Truth:
         _, pending, _, k = carry
         return (k < MORE_ROUNDS) & ((k == 0) | jnp.any(~jnp.isnan(pending)))
 
-    def body(carry: Any) -> Any:
+    def body(carry: tuple[_Points, Vector, Fold, Whole]) -> tuple[_Points, Vector, Fold, Whole]:
         points, pending, _, k = carry
         points = _joined(points, _measure(eq, pending))
         place = _transitions(points, bulks)
@@ -277,7 +291,7 @@ def _all_folds(eq: Equations, search: Search, bulks: int) -> Fold:
     return jax.lax.while_loop(cond, body, (points, nothing, none, 0))[2]
 
 
-def _levels(eq: Equations) -> tuple[Any, Any]:
+def _levels(eq: Equations) -> tuple[tuple[Vector, Wholes, Truths], tuple[Whole, Real]]:
     """Mass and number of each level, and whether there may be a gap there;
     mass and number of the whole spectrum.
     """
@@ -289,7 +303,7 @@ def _levels(eq: Equations) -> tuple[Any, Any]:
     return (mass, number, told & (mass > 0) & ((mass < (1.0 - SAME) * whole[1]) | all_ranks)), whole
 
 
-def _alike(eq: Equations, level: Any, above: Any, other: Any, mass: Any) -> Any:
+def _alike(eq: Equations, level: Wholes, above: Reals, other: Wholes, mass: Reals) -> Truths:
     """Whether two gaps are the same one: of equal level,
     or of equal mass that only different columns add up to.
     """
@@ -299,7 +313,9 @@ def _alike(eq: Equations, level: Any, above: Any, other: Any, mass: Any) -> Any:
     )
 
 
-def _wanted(eq: Equations, levels: Any, points: _Points) -> tuple[Any, Any]:
+def _wanted(
+    eq: Equations, levels: tuple[Vector, Wholes, Truths], points: _Points
+) -> tuple[Truths, Truths]:
     """Intervals in which a bulk was stepped over,
     and these with those in which a gap may have been.
     """
@@ -337,13 +353,13 @@ def _wanted(eq: Equations, levels: Any, points: _Points) -> tuple[Any, Any]:
     return hidden, hidden | (maybe & ~steady)
 
 
-def _transitions(points: _Points, bulks: int) -> Any:
+def _transitions(points: _Points, bulks: int) -> Wholes:
     """Intervals with one end inside, ascending and padded with the first."""
     (place,) = jnp.nonzero(points.inside[1:] != points.inside[:-1], size=2 * bulks, fill_value=-1)
     return jnp.where(place < 0, place[0], place)
 
 
-def _folds(eq: Equations, points: _Points, place: Any) -> Fold:
+def _folds(eq: Equations, points: _Points, place: Wholes) -> Fold:
     """A fold inside each interval, by Newton's method from its ends; where none is found,
     its end off the support.
     """

@@ -19,6 +19,7 @@ from ..numerics.holomorphic import (
     solve_small,
 )
 from ..numerics.rounding import EPS
+from ..numerics.types import Real, Reals, Truth, Truths
 from ..resolvent.interface import Equations
 from ..resolvent.near_ends import Chart
 
@@ -32,12 +33,12 @@ class Fold(NamedTuple):
 
     near: Any
     w: Unknowns
-    zeta: Any
-    found: Any
-    settled: Any
+    zeta: Reals
+    found: Truths
+    settled: Truths
 
 
-def fold_from(eq: Equations, u: Unknowns, x: Any) -> Fold:
+def fold_from(eq: Equations, u: Unknowns, x: Real) -> Fold:
     """A fold by Newton's method, found if it is an edge.
 
     Off the support every unknown rises with ζ on the physical sheet and on no other, so that at an
@@ -58,7 +59,7 @@ def fold_from(eq: Equations, u: Unknowns, x: Any) -> Fold:
     return Fold(near, w, z, found, found & (step < SETTLED))
 
 
-def _rises(chart: Chart, w: Unknowns, zeta: Any) -> Any:
+def _rises(chart: Chart, w: Unknowns, zeta: Real) -> Truth:
     """Whether every unknown of a real solution rises with ζ."""
     _, columns = jacobian(lambda *w: chart.residual(w, zeta), w)
     _, by_zeta = jax.jvp(lambda z: chart.residual(w, z), (zeta,), (jnp.ones_like(zeta),))
@@ -66,7 +67,7 @@ def _rises(chart: Chart, w: Unknowns, zeta: Any) -> Any:
     return jnp.max(jnp.stack(fall)) < 0
 
 
-def implicit_fold(eq: Equations, near: Any, w: Unknowns, zeta: Any) -> tuple[Any, Any, Any]:
+def implicit_fold(eq: Equations, near: Any, w: Unknowns, zeta: Real) -> tuple[Real, Real, Real]:
     """An edge as a differentiable function of the parameters, its estimated relative error,
     and what of it is rounding.
 

@@ -8,13 +8,14 @@ knows no satellite.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
+from ..numerics.types import Real, Vector, Whole
 from ..resolvent.equations import equations
 from ..resolvent.interface import Equations
 
@@ -22,8 +23,8 @@ from ..resolvent.interface import Equations
 class LeadingOrder(NamedTuple):
     """Edges (lower, upper) of the two bulks of Theorem 3.2."""
 
-    population: tuple[Any, Any]
-    sample: tuple[Any, Any]
+    population: tuple[Real, Real]
+    sample: tuple[Real, Real]
 
 
 def leading_order(model: RandomFeatureModel) -> LeadingOrder:
@@ -62,7 +63,7 @@ def leading_order_of(eq: Equations) -> LeadingOrder:
     )
 
 
-def marchenko_pastur_edges(values: Any, weights: Any, psi_p: Any) -> tuple[Any, Any]:
+def marchenko_pastur_edges(values: Vector, weights: Vector, psi_p: Real) -> tuple[Real, Real]:
     r"""Lowest and highest edge of the nonzero spectrum of FΣFᵀ, F = W/√d with W p×d, ψ_p = p/d.
 
     Both are ψ_p z(w) at the zeros of z'(w) that lie beyond the ends of Σ's spectrum, where
@@ -70,13 +71,13 @@ def marchenko_pastur_edges(values: Any, weights: Any, psi_p: Any) -> tuple[Any, 
     """
     ratio = 1.0 / psi_p
 
-    def edge(end: Any, sign: float) -> Any:
+    def edge(end: Real, sign: float) -> Real:
         """With w = end + sign·x the condition ratio·∫ λ²/(w - λ)² = 1 decreases in x > 0."""
 
-        def excess(x: Any) -> Any:
+        def excess(x: Real) -> Real:
             return ratio * jnp.sum(weights * values**2 / (end + sign * x - values) ** 2) - 1.0
 
-        def bisect(_: Any, ends: Any) -> Any:
+        def bisect(_: Whole, ends: tuple[Real, Real]) -> tuple[Real, Real]:
             low, high = ends
             middle = jnp.sqrt(low * high)
             above = excess(middle) > 0

@@ -21,6 +21,16 @@ from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, integer, namespace, on_host, real_array, traced_array
 from ..numerics.holomorphic import Unknowns, descend, determinant
 from ..numerics.rounding import EPS
+from ..numerics.types import (
+    Given,
+    Matrix,
+    Real,
+    Truth,
+    Truths,
+    Vector,
+    Whole,
+    Wholes,
+)
 from ..resolvent.equations import equations
 from ..resolvent.interface import Equations
 from .edges import is_inside, on_axis
@@ -37,10 +47,10 @@ class MergingLine(NamedTuple):
     solved for.
     """
 
-    psi_n: Any
-    psi_p: Any
-    location: Any
-    error: Any
+    psi_n: Matrix
+    psi_p: Matrix
+    location: Matrix
+    error: Matrix
 
 
 class MergingLines(NamedTuple):
@@ -56,12 +66,12 @@ class MergingLines(NamedTuple):
     population_sample: MergingLine
     sample_satellite: MergingLine
     population_satellite: MergingLine
-    hard_edge: tuple[Any, Any]
-    interpolation: tuple[Any, Any]
+    hard_edge: Unknowns
+    interpolation: Unknowns
 
 
 def merging_lines(
-    model: RandomFeatureModel, *, psi_n: Any = None, psi_p: Any = None, search: int = 64
+    model: RandomFeatureModel, *, psi_n: Given = None, psi_p: Given = None, search: int = 64
 ) -> MergingLines:
     r"""Where two parts of the spectrum merge in the (ψ_n, ψ_p) plane.
 
@@ -117,7 +127,7 @@ def merging_lines(
     )
 
 
-def _arguments(psi_n: Any, psi_p: Any) -> tuple[bool, Any, float, float]:
+def _arguments(psi_n: Any, psi_p: Any) -> tuple[Truth, Vector, Real, Real]:
     """Whether ψ_n is the grid, the grid, and the range of the other."""
     checked = {}
     for name, value in {"psi_n": psi_n, "psi_p": psi_p}.items():
@@ -158,30 +168,30 @@ def _arguments(psi_n: Any, psi_p: Any) -> tuple[bool, Any, float, float]:
 # is there a gap
 
 
-def _at(eq: Equations, psi_n: Any, psi_p: Any) -> Any:
+def _at(eq: Equations, psi_n: Real, psi_p: Real) -> Any:
     """The equations of other ratios."""
     return eqx.tree_at(lambda e: (e.psi_n, e.psi_p), eq, (psi_n, psi_p))
 
 
-def _level(pair: str, psi_n: Any, psi_p: Any) -> tuple[Any, Any]:
+def _level(pair: str, psi_n: Vector, psi_p: Vector) -> tuple[Vector, Truths]:
     """Mass above the gap between two parts, and whether both exist."""
     data = 1.0 if pair == "population_sample" else psi_n
     both = psi_n < 1.0 if pair == "population_satellite" else psi_n > 1.0
     return data / psi_p, both & (psi_p > data)
 
 
-def _level_point(eq: Equations, level: Any) -> tuple[Any, Any, Unknowns]:
+def _level_point(eq: Equations, level: Real) -> tuple[Truth, Real, Unknowns]:
     """Whether there is a gap below this mass, and the point there (where there is none,
     the quantile).
     """
 
-    def look(x: Any) -> tuple[Any, Any, Unknowns]:
+    def look(x: Real) -> tuple[Real, Truth, Unknowns]:
         u = descend(eq, x + 0j, 1e-16 * x)
         inside = is_inside(eq, u)
         u = on_axis(u, inside)
         return 1.0 - eq.tail(u, x) / level, inside, u
 
-    def halve(_: Any, ends: Any) -> Any:
+    def halve(_: Whole, ends: tuple[Real, Real]) -> tuple[Real, Real]:
         low, high = ends
         middle = jnp.sqrt(low * high)
         excess, inside, _ = look(middle)
@@ -198,7 +208,9 @@ def _level_point(eq: Equations, level: Any) -> tuple[Any, Any, Unknowns]:
 
 
 @jax.jit
-def _gaps(eq: Equations, psi_n: Any, psi_p: Any, levels: Any) -> tuple[Any, Any, Unknowns]:
+def _gaps(
+    eq: Equations, psi_n: Vector, psi_p: Vector, levels: Vector
+) -> tuple[Truths, Vector, Unknowns]:
     return jax.vmap(lambda n, p, level: _level_point(_at(eq, n, p), level))(psi_n, psi_p, levels)
 
 
@@ -206,7 +218,7 @@ def _gaps(eq: Equations, psi_n: Any, psi_p: Any, levels: Any) -> tuple[Any, Any,
 # the line
 
 
-def _line(eq: Equations, pair: str, along_n: bool, grid: Any, scan: np.ndarray) -> MergingLine:
+def _line(eq: Equations, pair: str, along_n: bool, grid: Vector, scan: np.ndarray) -> MergingLine:
     """The branches of one line over the grid."""
     fixed = np.asarray(jax.lax.stop_gradient(grid))
     row, x, zeta, u = _brackets(jax.lax.stop_gradient(eq), pair, along_n, fixed, scan)
@@ -220,7 +232,7 @@ def _line(eq: Equations, pair: str, along_n: bool, grid: Any, scan: np.ndarray) 
     lost = ~(np.abs(np.log(np.asarray(jax.lax.stop_gradient(solved)) / x)) < 1e-3)
     branch = np.array([np.sum(row[:i] == r) for i, r in enumerate(row)])
 
-    def table(values: Any) -> Any:
+    def table(values: Vector) -> Matrix:
         place = np.full((branch.max() + 1, fixed.size), row.size)
         place[branch, row] = np.arange(row.size)
         xp = namespace(values)
@@ -232,12 +244,12 @@ def _line(eq: Equations, pair: str, along_n: bool, grid: Any, scan: np.ndarray) 
 
 def _brackets(
     eq: Equations, pair: str, along_n: bool, grid: np.ndarray, scan: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
+) -> tuple[Wholes, Vector, Vector, Unknowns]:
     """Where the gap opens or closes, to six digits: places on the grid, the other coordinate,
     ζ and u there.
     """
 
-    def look(g: np.ndarray, x: np.ndarray) -> tuple[Any, ...]:
+    def look(g: np.ndarray, x: np.ndarray) -> tuple[Truths, Truths, Vector, Unknowns]:
         size = np.arange(_padded(g.size)) % g.size
         psi_n, psi_p = (g, x) if along_n else (x, g)
         level, exists = _level(pair, psi_n, psi_p)
@@ -270,22 +282,22 @@ def _padded(size: int) -> int:
 
 @eqx.filter_jit
 def _cusps(
-    eq: Equations, along_n: bool, grid: Any, x: Any, zeta: Any, u: Unknowns
-) -> tuple[Any, Any, Any]:
+    eq: Equations, along_n: bool, grid: Vector, x: Vector, zeta: Vector, u: Unknowns
+) -> tuple[Vector, Vector, Vector]:
     return jax.vmap(lambda g, x, z, *u: _cusp(eq, along_n, g, x, z, u))(grid, x, zeta, *u)
 
 
 def _cusp(
-    eq: Equations, along_n: bool, g: Any, x: Any, zeta: Any, u: Unknowns
-) -> tuple[Any, Any, Any]:
+    eq: Equations, along_n: bool, g: Real, x: Real, zeta: Real, u: Unknowns
+) -> tuple[Real, Real, Real]:
     """The coordinate x at which the gap closes, differentiable in eq and g; its ζ;
     its estimated relative error.
     """
 
-    def conditions(eq: Equations, g: Any, v: Any) -> Any:
+    def conditions(eq: Equations, g: Real, v: Vector) -> Vector:
         return _conditions(_at(eq, *((g, v[-1]) if along_n else (v[-1], g))), v)
 
-    def step(eq: Equations, g: Any, v: Any) -> Any:
+    def step(eq: Equations, g: Real, v: Vector) -> Vector:
         return v - jnp.linalg.solve(
             jax.jacfwd(lambda w: conditions(eq, g, w))(v), conditions(eq, g, v)
         )
@@ -306,14 +318,14 @@ def _cusp(
     return solved[-1], solved[-2], (last + (4 * EPS + still.accuracy) * moved) / v[-1] + 8 * EPS
 
 
-def _conditions(eq: Equations, v: Any) -> Any:
+def _conditions(eq: Equations, v: Vector) -> Vector:
     """F, det ∂F/∂u, and its derivative along the null vector; v = (u, ζ,
     the coordinate that eq holds).
     """
     u, zeta = v[:-2], v[-2]
     slopes = jax.jacfwd(lambda w: jnp.stack(eq.residual(tuple(w), zeta)))
 
-    def det(w: Any) -> Any:
+    def det(w: Vector) -> Real:
         m = slopes(w)
         return determinant([tuple(m[:, j]) for j in range(m.shape[1])])
 

@@ -29,6 +29,7 @@ from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, real_scalar
 from ..numerics.quadrature import REACH, gaussian_weight, hermite_functions, panels
+from ..numerics.types import Given, Real
 
 NO_MEAN = 1e-12  # |μ0| relative to the root of E[σ²] below which it is rounding
 
@@ -40,12 +41,12 @@ class MeanOutlier(NamedTuple):
     deviation over draws of features and data, also of order 1.
     """
 
-    leading: Any
-    location: Any
-    deviation: Any
+    leading: Real
+    location: Real
+    deviation: Real
 
 
-def mean_outlier(model: RandomFeatureModel, d: Any) -> MeanOutlier:
+def mean_outlier(model: RandomFeatureModel, d: Given) -> MeanOutlier:
     r"""Largest eigenvalue of the uncentred feature correlation matrix at dimension d,
     caused by μ0 ≠ 0.
 
@@ -96,7 +97,7 @@ def mean_outlier(model: RandomFeatureModel, d: Any) -> MeanOutlier:
 
 
 @jax.jit
-def _outlier(model: RandomFeatureModel, ge: Any, d: Any) -> tuple[Any, Any, Any]:
+def _outlier(model: RandomFeatureModel, ge: Any, d: Real) -> tuple[Real, Real, Real]:
     psi_p, psi_n, gamma2 = model.psi_p, model.psi_n, model.gamma2
     values, weights = jnp.asarray(model.covariance.values), jnp.asarray(model.covariance.weights)
     alpha2 = model.process.alpha**2

@@ -5,7 +5,6 @@ needs more nodes than a whole bulk has.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ import numpy as np
 
 from ..numerics.checks import namespace, on_host
 from ..numerics.rounding import EPS
+from ..numerics.types import Real, Truths, Vector, Wholes
 from ..resolvent.interface import Equations
 from ..resolvent.solver import solve_real_axis
 from .series import PART, Piece, Series, drops_of, place, resolve, series_of
@@ -55,8 +55,8 @@ def _replaced(
     eq: Equations,
     support: Support,
     series: Series,
-    rough: Any,
-    places: tuple[Any, Any, Any],
+    rough: Truths,
+    places: tuple[Wholes, Vector, Vector],
     found: Piece,
 ) -> tuple[Support, Series]:
     """Support and series with the rough bulks in pieces."""
@@ -78,8 +78,8 @@ def _replaced(
 
 
 def cut(
-    eq: Equations, support: Support, bulks: Any, goal: float, drop_goal: float
-) -> tuple[Any, Any, Any, Piece]:
+    eq: Equations, support: Support, bulks: Wholes, goal: float, drop_goal: float
+) -> tuple[Wholes, Vector, Vector, Piece]:
     """Pieces that resolve these bulks, ascending: the bulk of each, its begin, end and contents.
 
     The mass right of any point is exact, so that what the nodes of a piece miss of its own is
@@ -121,7 +121,7 @@ def cut(
 
 @jax.jit
 @partial(jax.vmap, in_axes=(None, 0, 0, 0, 0))
-def _resolve(eq: Equations, lower: Any, upper: Any, begin: Any, end: Any) -> tuple[Piece, Any]:
+def _resolve(eq: Equations, lower: Real, upper: Real, begin: Real, end: Real) -> tuple[Piece, Real]:
     """A piece, and the mass right of its middle."""
     still, zeta = jax.lax.stop_gradient((eq, place(lower, upper, np.pi * (begin + end) / 2)))
     middle, _, left, right = zeta

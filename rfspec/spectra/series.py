@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.fft
 
-from ..numerics.holomorphic import implicit, moves
+from ..numerics.holomorphic import Unknowns, implicit, moves
 from ..numerics.rounding import EPS
+from ..numerics.types import Matrix, Real, Reals, Truths, Vector, Whole, Wholes
 from ..resolvent.interface import Equations
 from ..resolvent.solver import solve_real_axis
 from .support import Support, depth
@@ -84,37 +85,37 @@ class Series(NamedTuple):
     nodes miss of its mass and loss drop.
     """
 
-    bulk: Any
-    begin: Any
-    end: Any
-    mass: Any
-    values: Any
-    error: Any
-    drop_error: Any
+    bulk: Wholes
+    begin: Reals
+    end: Reals
+    mass: Reals
+    values: Reals
+    error: Reals
+    drop_error: Reals
 
     @property
-    def exists(self) -> Any:
+    def exists(self) -> Truths:
         """Whether there is a piece."""
         return self.bulk < self.error.size
 
     @property
-    def span(self) -> Any:
+    def span(self) -> Vector:
         """Range of θ."""
         return np.pi * (self.end - self.begin)
 
     @property
-    def whole(self) -> Any:
+    def whole(self) -> Truths:
         """Whether the piece is a whole bulk."""
         return self.end - self.begin == 1.0
 
-    def edges(self, support: Support) -> tuple[Any, Any]:
+    def edges(self, support: Support) -> tuple[Vector, Vector]:
         """Edges of the bulk that each piece is of; any two where there is none."""
         own = jnp.minimum(self.bulk, self.error.size - 1)
         known = lambda a, other: jnp.where(self.exists, a[own], other)
         return known(support.lower, 1.0), known(support.upper, 2.0)
 
 
-def place(lower: Any, upper: Any, theta: Any) -> tuple[Any, Any, Any, Any]:
+def place(lower: Real, upper: Real, theta: Reals) -> tuple[Reals, Reals, Reals, Reals]:
     """ζ(θ), dζ/dθ and the distances to both edges, free of cancellation;
     linear from a hard edge at 0.
     """
@@ -134,18 +135,18 @@ class Piece(NamedTuple):
     each number in the equations.
     """
 
-    values: Any
-    density: Any
-    mass: Any
-    drop: Any
-    size: Any
-    steepest: Any
-    error: Any
-    drop_error: Any
-    moves: Any
+    values: Reals
+    density: Reals
+    mass: Reals
+    drop: Reals
+    size: Reals
+    steepest: Reals
+    error: Reals
+    drop_error: Reals
+    moves: Reals
 
 
-def resolve(eq: Equations, lower: Any, upper: Any, begin: Any, end: Any, by: Rule) -> Piece:
+def resolve(eq: Equations, lower: Real, upper: Real, begin: Real, end: Real, by: Rule) -> Piece:
     r"""Density and loss drop of the piece θ/π in [begin, end] of a bulk [ζ_a, ζ_b].
 
     The drop ∫ dν(λ) (λ + 2γ')/(λ + γ')² under weight decay γ', with ν the measure of what U's modes
@@ -159,7 +160,7 @@ def resolve(eq: Equations, lower: Any, upper: Any, begin: Any, end: Any, by: Rul
     )
     density = u[0].imag / jnp.pi
 
-    def term(e: Any, u: Any, zeta: Any) -> Any:
+    def term(e: Equations, u: Unknowns, zeta: Real) -> Real:
         value = e.origin + zeta
         return (
             e.explained(e.at(u))[0].imag / jnp.pi * (value + 2.0 * e.decay) / (value + e.decay) ** 2
@@ -174,7 +175,7 @@ def resolve(eq: Equations, lower: Any, upper: Any, begin: Any, end: Any, by: Rul
     )
     few = lambda a: a[NODES // COARSE // 2 :: NODES // COARSE]
 
-    def sum_of_few(e: Any) -> Any:
+    def sum_of_few(e: Equations) -> Real:
         each = lambda z, *u: term(e, implicit(e, u, z + 0j, 1), z)
         return span * jnp.sum(by.few.weights * jax.vmap(each)(few(zeta), *map(few, u)) * few(slope))
 
@@ -185,12 +186,12 @@ def resolve(eq: Equations, lower: Any, upper: Any, begin: Any, end: Any, by: Rul
     return Piece(values, density * zeta, mass, drop, size, steepest, error, drop_error, moved)
 
 
-def _last(coefficients: Any) -> Any:
+def _last(coefficients: Vector) -> Real:
     """Size of the last eighth of a series."""
     return jnp.max(jnp.abs(coefficients[-(NODES // 8) :]))
 
 
-def _missed(coefficients: Any, by: Rule) -> Any:
+def _missed(coefficients: Vector, by: Rule) -> Real:
     """Error of a rule: by the coefficients of twice its order if they go on to fall off as slowly
     as they do anywhere from its first sixth on; with the weights of Fejér also by some share of the
     next ones.
@@ -205,7 +206,7 @@ def _missed(coefficients: Any, by: Rule) -> Any:
     return 10.0 * last * ratio**2 + (0.0 if by is WHOLE else last / NODES)
 
 
-def series_of(support: Support, bulk: Any, begin: Any, end: Any, found: Piece) -> Series:
+def series_of(support: Support, bulk: Wholes, begin: Vector, end: Vector, found: Piece) -> Series:
     """Pieces with the exact masses of the bulks shared out among them."""
     by_bulk = partial(jax.ops.segment_sum, segment_ids=bulk, num_segments=support.lower.size)
     mass, whole = jnp.nan_to_num(support.mass), by_bulk(found.mass)
@@ -219,7 +220,7 @@ def series_of(support: Support, bulk: Any, begin: Any, end: Any, found: Piece) -
     return Series(bulk, begin, end, share, found.values, *errors)
 
 
-def drops_of(eq: Equations, support: Support, bulk: Any, found: Piece) -> tuple[Any, Any]:
+def drops_of(eq: Equations, support: Support, bulk: Wholes, found: Piece) -> tuple[Vector, Vector]:
     """Loss drop of each bulk and its error: what the nodes miss of it and of the mass,
     rounding of the edges, and its condition.
     """
@@ -236,7 +237,7 @@ def drops_of(eq: Equations, support: Support, bulk: Any, found: Piece) -> tuple[
 
 
 @jax.jit
-def weights_of(support: Support, series: Series) -> tuple[Any, Any]:
+def weights_of(support: Support, series: Series) -> tuple[Matrix, Matrix]:
     """Masses at the nodes of each piece, and the nodes; NaN where there is no piece."""
     rules = (np.stack(both) for both in zip(PART, WHOLE, strict=True))
     nodes, weights = (rule[series.whole.astype(int)] for rule in map(jnp.asarray, rules))
@@ -247,14 +248,14 @@ def weights_of(support: Support, series: Series) -> tuple[Any, Any]:
 
 
 @jax.jit
-def moment_of(support: Support, atom: Any, series: Series, k: Any) -> Any:
+def moment_of(support: Support, atom: Any, series: Series, k: Whole) -> Real:
     """∫ λ^k dν over the bulks and the atom."""
     weight, zeta = weights_of(support, series)
     inside = jnp.nansum(weight * (atom.location + zeta) ** k)
     return inside + jnp.where(atom.mass > 0, atom.mass * atom.location**k, 0.0)
 
 
-def cells_of(series: Series) -> tuple[Any, Any]:
+def cells_of(series: Series) -> tuple[Matrix, Matrix]:
     """Distribution of each piece, and its slope, on an even grid of cells."""
     whole, values = series.whole[:, None], series.span[:, None] * series.values
     slope, below = (jnp.where(whole, values @ by[1].T, values @ by[0].T) for by in TABLES)
@@ -262,7 +263,9 @@ def cells_of(series: Series) -> tuple[Any, Any]:
 
 
 @partial(jax.jit, static_argnames="polish")
-def quantile_at(eq: Equations, support: Support, series: Series, u: Any, *, polish: bool) -> Any:
+def quantile_at(
+    eq: Equations, support: Support, series: Series, u: Vector, *, polish: bool
+) -> Vector:
     """Inverse of the distribution; `polish` adds two Newton steps with the exact distribution and
     density.
     """
@@ -277,13 +280,13 @@ def quantile_at(eq: Equations, support: Support, series: Series, u: Any, *, poli
     last = jnp.maximum(jnp.sum(series.exists) - 1, 0)
     lower, upper = series.edges(support)
 
-    def one(u: Any) -> Any:
+    def one(u: Real) -> Real:
         at = jnp.searchsorted(table, u, side="right") - 1
         i = jnp.clip(at // (FINE + 1), 0, last)
         j = jnp.clip(at - i * (FINE + 1), 0, FINE - 1)
         at = i * (FINE + 1) + j
 
-        def bisect(_: Any, ends: Any) -> Any:
+        def bisect(_: Whole, ends: tuple[Real, Real]) -> tuple[Real, Real]:
             low, high = ends
             x = (low + high) / 2
             hermite = (  # cubic through both ends of the cell
@@ -307,7 +310,7 @@ def quantile_at(eq: Equations, support: Support, series: Series, u: Any, *, poli
     return eq.origin + jax.vmap(one)(u)
 
 
-def towards(eq: Equations, support: Support, zeta: Any, u: Any) -> Any:
+def towards(eq: Equations, support: Support, zeta: Real, u: Real) -> Real:
     """One Newton step towards the quantile, not taken where it would leave the neighbourhood."""
     inside, distance = depth(support, zeta)
     solution = solve_real_axis(eq, zeta, 0.02 * distance)

@@ -21,6 +21,7 @@ from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, namespace, on_host, real_array, traced_array
 from ..numerics.session import at_points, enter
+from ..numerics.types import Given, Key, Number, Real, Reals, Truth, Vector, Whole
 from ..resolvent.equations import equations
 from ..resolvent.interface import Equations
 from ..resolvent.solver import ConvergenceError, Solution, complex_array, solve_at
@@ -44,19 +45,19 @@ class Bulk(NamedTuple):
     by "+" where they have merged; None inside a JAX transformation.
     """
 
-    lower: Any
-    upper: Any
-    mass: Any
-    loss_drop: Any
+    lower: Real
+    upper: Real
+    mass: Real
+    loss_drop: Real
     part: str | None
-    loss_drop_error: Any
+    loss_drop_error: Real
 
 
 class Atom(NamedTuple):
     """A multiple eigenvalue: its place and its share of the eigenvalues (0 where there is none)."""
 
-    location: Any
-    mass: Any
+    location: Reals
+    mass: Reals
 
 
 class Spectrum(eqx.Module):
@@ -81,9 +82,9 @@ class Spectrum(eqx.Module):
     support: Support
     atom: Atom
     parts: PartEdges
-    edge_errors: Any
+    edge_errors: Vector
     series: Series
-    failed: Any
+    failed: Truth
 
     @property
     def count(self) -> int:
@@ -92,7 +93,7 @@ class Spectrum(eqx.Module):
         return int(count) if concrete(count) else self.support.lower.shape[0]
 
     @property
-    def edges(self) -> Any:
+    def edges(self) -> Vector:
         """Edges of the bulks, ascending, shape [2B]; relative errors are in `edge_error`."""
         support = open_ends(self.equations, self.support)
         lower, upper, location = (
@@ -102,7 +103,7 @@ class Spectrum(eqx.Module):
         return location + ends[: self.count].ravel()
 
     @property
-    def edge_error(self) -> Any:
+    def edge_error(self) -> Vector:
         """Estimated relative error of each edge's distance from the atom's place, shape [2B]."""
         return on_host(self.edge_errors)[: 2 * self.count]
 
@@ -146,7 +147,7 @@ class Spectrum(eqx.Module):
         ]
 
     @property
-    def separated(self) -> Any:
+    def separated(self) -> Truth:
         """Whether every two parts that exist have a gap between them."""
         lower, upper, mass, _ = (on_host(a) for a in self.parts)
         return ~((mass > 0) & ((lower != lower) | (upper != upper))).any()
@@ -163,7 +164,7 @@ class Spectrum(eqx.Module):
         )
 
     @property
-    def error(self) -> Any:
+    def error(self) -> Real:
         """Estimated error of the distribution behind `quantile`, `moment` and `sample`,
         in total mass.
 
@@ -172,7 +173,7 @@ class Spectrum(eqx.Module):
         """
         return on_host(self.series.error).sum()
 
-    def density(self, x: Any) -> Any:
+    def density(self, x: Given) -> Reals:
         """Density of the continuous part at x (the atom apart).
 
         The relative error inside a bulk is near 1e-13, and grows as s²/(x - s²) next to the atom,
@@ -182,7 +183,7 @@ class Spectrum(eqx.Module):
         enter()
         return at_points(partial(density_at, self.equations, self.support), _real("x", x))
 
-    def cdf(self, x: Any) -> Any:
+    def cdf(self, x: Given) -> Reals:
         """Share of the eigenvalues that are ≤ x, the atom included.
 
         Error near 1e-14, besides what the rounding of x leaves open next to the atom.
@@ -190,7 +191,7 @@ class Spectrum(eqx.Module):
         enter()
         return at_points(partial(cdf_at, self.equations, self.support), _real("x", x))
 
-    def quantile(self, u: Any) -> Any:
+    def quantile(self, u: Given) -> Reals:
         """Smallest x with cdf(x) ≥ u, for 0 ≤ u ≤ 1."""
         enter()
         u = _real("u", u)
@@ -199,7 +200,7 @@ class Spectrum(eqx.Module):
         x = self._quantiles(u, polish=True)
         return namespace(u, x).where((u == 1) & self.equations.unbounded, np.inf, x)
 
-    def moment(self, k: int) -> Any:
+    def moment(self, k: int) -> Real:
         """The moment ∫ λ^k dν(λ) = lim Tr U^k/p for an integer k."""
         enter()
         try:
@@ -218,7 +219,7 @@ class Spectrum(eqx.Module):
             unbounded, self.equations.mean if k == 1 else np.nan, moment
         )
 
-    def stieltjes(self, z: Any) -> Any:
+    def stieltjes(self, z: Given) -> Number:
         """q(z) = ∫ dν(λ)/(λ - z) for z off the support.
 
         Raises a ValueError where a real z lies on the support or the atom, a ConvergenceError where
@@ -247,13 +248,13 @@ class Spectrum(eqx.Module):
                 "rf.solve gives the limit from above"
             )
 
-    def sample(self, key: Any, shape: tuple[int, ...] = ()) -> Any:
+    def sample(self, key: Key, shape: tuple[int, ...] = ()) -> Vector:
         """Independent draws from the spectrum, atom included: numbers of this shape."""
         enter()
         u = jax.random.uniform(key, shape, dtype=float)
         return self._quantiles(u, polish=False)
 
-    def _quantiles(self, u: Any, *, polish: bool) -> Any:
+    def _quantiles(self, u: Reals, *, polish: bool) -> Reals:
         return at_points(
             partial(quantile_at, self.equations, self.support, self.series, polish=polish), u
         )
@@ -318,7 +319,7 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     return result
 
 
-def _room(eq: Equations, count: Any) -> int:
+def _room(eq: Equations, count: Whole) -> int:
     """For how many bulks there is room in arrays, one of few numbers,
     so that models share compilations.
     """
@@ -332,7 +333,9 @@ _search = jax.jit(search_support)
 
 
 @partial(jax.jit, static_argnames="bulks")
-def _spectrum(eq: Equations, search: Search, *, bulks: int) -> tuple[Any, ...]:
+def _spectrum(
+    eq: Equations, search: Search, *, bulks: int
+) -> tuple[Support, Atom, PartEdges, Vector, Series, Truth]:
     """All fields of a Spectrum but model and equations, so that models share one compilation."""
     edges = find_edges(eq, search, bulks=bulks)
     exists = ~jnp.isnan(edges.lower)
@@ -353,7 +356,7 @@ def _spectrum(eq: Equations, search: Search, *, bulks: int) -> tuple[Any, ...]:
     return support, Atom(eq.origin, eq.atom_mass), parts, edges.error, series, failed
 
 
-def _real(name: str, x: Any) -> Any:
+def _real(name: str, x: Any) -> Reals:
     return (real_array if concrete(x) else traced_array)(name, x, "finite real numbers")
 
 

@@ -7,12 +7,13 @@ wherever it is.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from ..numerics.rounding import EPS
+from ..numerics.types import Real, Reals, Truth, Truths, Vector, Wholes
 from ..resolvent.interface import Equations
 from ..resolvent.solver import solve_real_axis
 from .edges import Edges
@@ -28,13 +29,13 @@ class Support(NamedTuple):
     relative; exact masses; train-loss drops with errors; how many.
     """
 
-    lower: Any
-    upper: Any
-    rounding: Any
-    mass: Any
-    drop: Any
-    drop_error: Any
-    count: Any
+    lower: Reals
+    upper: Reals
+    rounding: Reals
+    mass: Reals
+    drop: Reals
+    drop_error: Reals
+    count: Wholes
 
 
 class PartEdges(NamedTuple):
@@ -46,13 +47,13 @@ class PartEdges(NamedTuple):
         [part, bulk].
     """
 
-    lower: Any
-    upper: Any
-    mass: Any
-    holds: Any
+    lower: Reals
+    upper: Reals
+    mass: Reals
+    holds: Truths
 
 
-def masses_and_parts(eq: Equations, edges: Edges) -> tuple[Any, PartEdges]:
+def masses_and_parts(eq: Equations, edges: Edges) -> tuple[Vector, PartEdges]:
     """Masses of the bulks, and the parts that these belong to,
     by counting the ranks above every gap.
     """
@@ -72,7 +73,7 @@ def masses_and_parts(eq: Equations, edges: Edges) -> tuple[Any, PartEdges]:
     begins, ends = holds & (above[:, :-1] == 0), holds & (below[:, 1:] == 0)
     open_ = open_ends(eq, edges)
 
-    def pick(hit: Any, edges: Any, opened: Any) -> Any:
+    def pick(hit: Truths, edges: Vector, opened: Vector) -> Vector:
         hit, place = hit.T[:3], jnp.argmax(hit.T[:3], axis=1)
         found = blank(eq.origin + jnp.where(exists, edges, 1.0)[place], ~jnp.any(hit, axis=1))
         return jnp.where(jnp.any(hit, axis=1) & jnp.isinf(opened[place]), jnp.inf, found)
@@ -86,7 +87,7 @@ def masses_and_parts(eq: Equations, edges: Edges) -> tuple[Any, PartEdges]:
     return jnp.where(exists, mass, jnp.nan), parts
 
 
-def blank(value: Any, missing: Any) -> Any:
+def blank(value: Vector, missing: Truths) -> Vector:
     """NaN where a number is missing, with NaN for its derivatives,
     and no trace of it in those of other numbers.
 
@@ -98,7 +99,7 @@ def blank(value: Any, missing: Any) -> Any:
     return value + (value * large * large - value * large * large)
 
 
-def depth(support: Support, zeta: Any) -> tuple[Any, Any]:
+def depth(support: Support, zeta: Real) -> tuple[Truth, Real]:
     """Whether ζ is inside a bulk, and its distance to the ends of that bulk.
 
     What is no further from an edge than the edge's own rounding is on it: the equations are
@@ -111,10 +112,10 @@ def depth(support: Support, zeta: Any) -> tuple[Any, Any]:
 
 
 @jax.jit
-def density_at(eq: Equations, support: Support, x: Any) -> Any:
+def density_at(eq: Equations, support: Support, x: Vector) -> Vector:
     """Density of the continuous part at eigenvalues x, a flat array."""
 
-    def one(zeta: Any) -> Any:
+    def one(zeta: Real) -> Real:
         inside, distance = depth(jax.lax.stop_gradient(support), jax.lax.stop_gradient(zeta))
         safe = jnp.where(inside, zeta, -eq.bound)
         u = solve_real_axis(eq, safe, 0.02 * jnp.where(inside, distance, eq.bound))
@@ -123,7 +124,7 @@ def density_at(eq: Equations, support: Support, x: Any) -> Any:
     return jax.vmap(one)(x - eq.origin)
 
 
-def cdf_at_one(eq: Equations, support: Support, zeta: Any) -> Any:
+def cdf_at_one(eq: Equations, support: Support, zeta: Real) -> Real:
     """Mass up to ζ: from the solution there inside a bulk, a sum of masses elsewhere."""
     still, at = jax.lax.stop_gradient((support, zeta))
     inside, distance = depth(still, at)
@@ -135,6 +136,6 @@ def cdf_at_one(eq: Equations, support: Support, zeta: Any) -> Any:
 
 
 @jax.jit
-def cdf_at(eq: Equations, support: Support, x: Any) -> Any:
+def cdf_at(eq: Equations, support: Support, x: Vector) -> Vector:
     """Distribution function at eigenvalues x, a flat array; the atom included."""
     return jax.vmap(lambda zeta: cdf_at_one(eq, support, zeta))(x - eq.origin)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from ..models.law_quadrature import TAIL
 from ..numerics.holomorphic import Unknowns, condition, implicit
 from ..numerics.rounding import EPS
+from ..numerics.types import Real, Vector, Whole
 from ..resolvent.interface import AT_LEAST_HALVED, Equations
 from ..resolvent.solver import left_of_origin, solve_left
 
@@ -29,7 +30,9 @@ def open_ends(eq: Equations, support: Any) -> Any:
     )
 
 
-def with_the_last(eq: Equations, drop: Any, error: Any, count: Any) -> tuple[Any, Any]:
+def with_the_last(
+    eq: Equations, drop: Vector, error: Vector, count: Whole
+) -> tuple[Vector, Vector]:
     """Drops of bulks and their errors where the last one has no end:
     its drop is what the others leave of all of them.
 
@@ -55,7 +58,7 @@ def with_the_last(eq: Equations, drop: Any, error: Any, count: Any) -> tuple[Any
     return jnp.where(last, left, drop), jax.lax.stop_gradient(jnp.where(last, open_, error))
 
 
-def _learnt(eq: Equations, u: Unknowns) -> Any:
+def _learnt(eq: Equations, u: Unknowns) -> Real:
     """∫ dν(λ) (λ + 2γ')/(λ + γ')² over the whole spectrum, from the solution u at z = -γ'."""
     at = lambda z: eq.explained(eq.at(implicit(eq, u, left_of_origin(eq, z))))[0]
     total, slope = jax.jvp(at, (-eq.decay,), (jnp.ones_like(eq.decay),))

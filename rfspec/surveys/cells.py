@@ -7,6 +7,7 @@ Batches go to all devices, or to threads where the only device is a CPU.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from ..models.model import time_unit
+from ..numerics.types import Matrix, Real, Reals, Truth, Truths, Vector
 from ..resolvent.interface import Equations
 from ..spectra.edges import find_edges, search_support
 from ..spectra.leading_order import leading_order_of
@@ -38,9 +40,9 @@ class Shared(NamedTuple):
 
     eq: Equations
     spectral: Equations
-    pace: Any
-    tolerance: Any
-    threshold: Any
+    pace: Real
+    tolerance: Real
+    threshold: Real
 
 
 class Cells(NamedTuple):
@@ -52,20 +54,20 @@ class Cells(NamedTuple):
     `merged`: parts that have no edge of their own; `found`: whether all edges were.
     """
 
-    unit: Any
-    train: Any
-    test: Any
-    error: Any
+    unit: Vector
+    train: Matrix
+    test: Matrix
+    error: Matrix
     stop: Stops
-    stop_errors: Any
-    time_errors: Any
-    lower: Any
-    paper: Any
-    merged: Any
-    found: Any
+    stop_errors: Matrix
+    time_errors: Matrix
+    lower: Matrix
+    paper: Matrix
+    merged: Truths
+    found: Truths
 
     @property
-    def worst(self) -> Any:
+    def worst(self) -> Vector:
         """Largest error of a cell's losses, at the budgets and at the best time and the onset of
         the gap.
         """
@@ -155,18 +157,18 @@ def _batch(
 
 
 def _sweep(
-    cell: Any, shared: Shared, *arrays: np.ndarray, devices: tuple[Any, ...]
+    cell: Callable[..., Any], shared: Shared, *arrays: np.ndarray, devices: tuple[Any, ...]
 ) -> tuple[np.ndarray, ...]:
     return tuple(np.asarray(a) for a in _swept(cell, shared, arrays, devices=devices))
 
 
 @partial(jax.jit, static_argnames=("cell", "devices"))
 def _swept(
-    cell: Any, shared: Shared, arrays: tuple[Any, ...], devices: tuple[Any, ...]
+    cell: Callable[..., Any], shared: Shared, arrays: tuple[Reals, ...], devices: tuple[Any, ...]
 ) -> tuple[Any, ...]:
     cells = PartitionSpec("cells")
 
-    def one(psi_p: Any, psi_n: Any, *more: Any) -> tuple[Any, ...]:
+    def one(psi_p: Real, psi_n: Real, *more: Any) -> tuple[Any, ...]:
         at = lambda eq: eqx.tree_at(lambda e: (e.psi_p, e.psi_n), eq, (psi_p, psi_n))
         return tuple(cell(shared._replace(eq=at(shared.eq), spectral=at(shared.spectral)), *more))
 
@@ -181,11 +183,11 @@ def _cell_stops(shared: Shared) -> Stops:
     return stops(shared.eq, shared.tolerance, shared.threshold)
 
 
-def _cell_losses(shared: Shared, c: Any) -> tuple[Any, Any, Any]:
+def _cell_losses(shared: Shared, c: Vector) -> tuple[Vector, Vector, Vector]:
     return jax.vmap(partial(flow_losses, shared.eq))(c)
 
 
-def _cell_parts(shared: Shared) -> tuple[Any, Any, Any, Any]:
+def _cell_parts(shared: Shared) -> tuple[Vector, Truths, Truth, Vector]:
     """Lower edges of the parts, whether each has merged, whether the search found all;
     lower edges of Theorem 3.2.
     """
@@ -195,7 +197,7 @@ def _cell_parts(shared: Shared) -> tuple[Any, Any, Any, Any]:
     return lower, merged, found, jnp.stack([paper.population[0], paper.sample[0]])
 
 
-def _parts(eq: Equations) -> tuple[Any, Any, Any, Any]:
+def _parts(eq: Equations) -> tuple[Vector, Vector, Truths, Truth]:
     """Edges of the parts, which parts there are, and whether the search found all."""
     edges = find_edges(eq, search_support(eq), bulks=min(eq.most_bulks, MOST_BULKS))
     mass, parts = masses_and_parts(eq, edges)

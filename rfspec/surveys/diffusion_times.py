@@ -20,6 +20,7 @@ from tqdm import tqdm
 from ..models.model import RandomFeatureModel
 from ..models.processes import DDPM, Interpolant, Process
 from ..numerics.checks import real_array
+from ..numerics.types import Given, Real, Reals
 from ..training.early_stopping import early_stopping
 from ..training.learning_curves import learning_curve
 from ..training.timescales import RULES, timescales
@@ -34,10 +35,10 @@ STEP = 0.01  # in its logarithm, for the curvature there
 
 def over_time(
     model: RandomFeatureModel,
-    ts: Any,
-    weights: Any = None,
+    ts: Given,
+    weights: Given = None,
     *,
-    tolerance: Any = 0.01,
+    tolerance: Given = 0.01,
     progress: bool = False,
 ) -> xarray.Dataset:
     r"""Timescales and best stopping times along the process,
@@ -105,7 +106,7 @@ def over_time(
     return _dataset(model, times, share, stops, rules, (tau, off), at, each)
 
 
-def _times(ts: Any, model: RandomFeatureModel) -> np.ndarray:
+def _times(ts: list[Real], model: RandomFeatureModel) -> np.ndarray:
     times = real_array("ts", ts, "a one-dimensional array of finite real numbers")
     if times.ndim != 1 or not times.size:
         raise ValueError(
@@ -124,7 +125,7 @@ def _process(process: Process, t: float) -> Process:
     return type(process)(t)
 
 
-def _weights(weights: Any, times: np.ndarray) -> np.ndarray:
+def _weights(weights: list[Real] | None, times: np.ndarray) -> np.ndarray:
     share = (
         np.ones(times.size)
         if weights is None
@@ -146,7 +147,7 @@ def _shared(
     """
     from scipy.optimize import minimize_scalar
 
-    def curves(tau: Any) -> list[Any]:
+    def curves(tau: Reals) -> list[Any]:
         return [learning_curve(m, tau) for m in models]
 
     mean = lambda found: share @ np.array([np.asarray(c.test) for c in found])

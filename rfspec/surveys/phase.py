@@ -22,6 +22,7 @@ from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..models.processes import Process
 from ..numerics.checks import real_scalar
+from ..numerics.types import Given, Real
 from ..resolvent.equations import averaged_equations, equations
 from ..training.early_stopping import THRESHOLD, share
 from ..training.learning_curves import score_error, training_times
@@ -35,13 +36,13 @@ CHUNK = 256  # cells between looks at the disk
 
 
 def phase_diagram(
-    psi_p: Any,
-    psi_n: Any,
-    t: Any = None,
-    tau: Any = None,
+    psi_p: Given,
+    psi_n: Given,
+    t: Given = None,
+    tau: Given = None,
     *,
     process: Process | None = None,
-    activation: Any = "tanh",
+    activation: Given = "tanh",
     covariance: Covariance | None = None,
     target: str = "noise",
     noise_draws: float = np.inf,
@@ -181,7 +182,7 @@ def _bases(model: RandomFeatureModel) -> tuple[Any, Any, Any]:
     return averaged_equations(model, ge, coarse=True), equations(model, ge, coarse=True), model.pace
 
 
-def _inside(x: Any) -> bool:
+def _inside(x: Real) -> bool:
     return bool(np.isfinite(x) and x > 0)
 
 

@@ -18,6 +18,7 @@ from ..empirical.features import sample
 from ..models.covariance import FromData, centring
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import real_array, real_scalar
+from ..numerics.types import Given, Key, Matrix
 from ..resolvent.solver import ConvergenceError
 from ..training.early_stopping import EarlyStopping, early_stopping
 from ..training.learning_curves import LearningCurve, learning_curve
@@ -125,7 +126,7 @@ class HeldOut(NamedTuple):
 
 
 def predict(
-    X: Any,
+    X: Given,
     psi_p: float,
     t: float | None = None,
     *,
@@ -256,11 +257,11 @@ def _sigma(covariance: FromData, d: int) -> Sigma:
 
 
 def held_out(
-    key: Any,
-    X: Any,
+    key: Key,
+    X: Given,
     psi_p: float,
     t: float | None = None,
-    tau: Any = None,
+    tau: Given = None,
     *,
     share: float = 0.2,
     trace: float | None = None,
@@ -315,7 +316,7 @@ def held_out(
     return HeldOut(prediction, predicted, measured, best, lowest, there, len(test))
 
 
-def split(key: Any, X: Any, share: float, trace: float | None) -> tuple[np.ndarray, np.ndarray]:
+def split(key: Key, X: Matrix, share: float, trace: float | None) -> tuple[np.ndarray, np.ndarray]:
     """Two parts of the rows in random order, centred and rescaled by the first."""
     X = real_array("X", X, "a finite real matrix of shape (samples, dimensions)")
     share = float(real_scalar("share", share, above=0.0))

@@ -25,11 +25,13 @@ Nodes are not differentiated: an integral does not depend on its contour.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from ..numerics.types import Numbers, Real
 
 RATE = 2.85  # the error of the parabola falls by this factor a node
 FINEST = (
@@ -52,8 +54,8 @@ class Contour(NamedTuple):
     arrays [..., j].
     """
 
-    nodes: Any
-    weights: Any
+    nodes: Numbers
+    weights: Numbers
 
 
 def nodes_for(tolerance: float) -> int:
@@ -74,7 +76,7 @@ def _parabola(count: int) -> tuple[np.ndarray, np.ndarray]:
     return S, np.where(node < count // 2, 0.25 + 0.2388j * theta, 0.0)
 
 
-def flow(c: Any, top: Any, count: int, *, around: Any = None) -> Contour:
+def flow(c: Real, top: Real, count: int, *, around: Real | None = None) -> Contour:
     """Gradient flow, r(λ) = e^{-cλ} with 0 ≤ c < ∞ and λ ≤ top, on the `count` nodes of another c,
     `around`, if given.
 
@@ -90,13 +92,13 @@ def flow(c: Any, top: Any, count: int, *, around: Any = None) -> Contour:
     return jax.tree.map(lambda a, b: jnp.where(early, a, b), few, many)
 
 
-def _flowing(c: Any, place: Any, count: int) -> Contour:
+def _flowing(c: Real, place: Real, count: int) -> Contour:
     """The parabola of `place`, which serves c from 0.5 to 1.1 times it."""
     S, slope = _parabola(count)
     return Contour(-S / place, slope / S * jnp.exp(S * (c / place)))
 
 
-def _entire(c: Any, top: Any, count: int) -> Contour:
+def _entire(c: Real, top: Real, count: int) -> Contour:
     """A circle around all eigenvalues, on which h(z) = (1 - e^{-cz})/z itself is integrated;
     it serves all small c.
     """
@@ -105,7 +107,7 @@ def _entire(c: Any, top: Any, count: int) -> Contour:
     return Contour(z, jnp.where(node < count // 2, jnp.expm1(-c * z) / count, 0.0))
 
 
-def descent(c: Any, k: Any, count: int) -> Contour:
+def descent(c: Real, k: Real, count: int) -> Contour:
     """k steps of gradient descent, r(λ) = (1 - cλ)^k, for cλ < 2 on the whole spectrum.
 
     `count` nodes on each of two parabolas or, for few steps, 2·count on a circle. Differentiable in
@@ -150,12 +152,12 @@ def heavy_ball(c: float, k: int, mu: float, count: int) -> Contour:
 class _Path(NamedTuple):
     """A path of z_+: log z_+, 1 - z_+, and the step of log z_+ over 2πi, all with Im z_+ < 0."""
 
-    log: Any
-    rest: Any
-    step: Any
+    log: Numbers
+    rest: Numbers
+    step: Numbers
 
 
-def _parabolas(count: int, k: Any, mu: float) -> _Path:
+def _parabolas(count: int, k: Real, mu: float) -> _Path:
     """z_+ = e^{-w} around the slow modes and z_+ = -e^{-w} around those that overshoot."""
     S, slope = _parabola(count)
     w = -S / k
@@ -168,12 +170,12 @@ def _parabolas(count: int, k: Any, mu: float) -> _Path:
     )
 
 
-def _circle(count: int, k: Any) -> _Path:
+def _circle(count: int, k: Real) -> _Path:
     log = jnp.minimum(0.5, GROWTH / k) - 1j * np.pi * (2 * np.arange(count // 2) + 1) / count
     return _Path(log, -jnp.expm1(log), jnp.full(count // 2, 1.0 / count + 0.0j))
 
 
-def _on(path: _Path, c: Any, k: Any, mu: float) -> tuple[Any, Any]:
+def _on(path: _Path, c: Real, k: Real, mu: float) -> tuple[Numbers, Numbers]:
     """Nodes z = (1 - z_+)(1 - z_-)/c, z_- = μ/z_+, and weights r_k dz/(2πiz); fixed nodes,
     so that c moves z_+.
     """

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.rounding import EPS
+from ..numerics.types import Matrix, Truths, Vector
 from ..resolvent.interface import Equations
 from ..resolvent.solver import solve_real_axis
 from ..spectra.series import NODES, Series, angles, place, rule
@@ -28,13 +29,13 @@ class Modes(NamedTuple):
     the nodes' weights, and the share that U has in them; NaN where there is no piece of a bulk.
     """
 
-    values: Any
-    density: Any
-    weights: Any
-    own: Any
+    values: Matrix
+    density: Matrix
+    weights: Matrix
+    own: Matrix
 
 
-def drop_of(modes: Modes, share: Any) -> tuple[Any, Any]:
+def drop_of(modes: Modes, share: Matrix) -> tuple[Vector, Vector]:
     """∫ dν(λ) (2h - λh²) over each piece, h = share/(λ + γ');
     its error from the last terms of the series.
     """
@@ -50,8 +51,8 @@ def drop_of(modes: Modes, share: Any) -> tuple[Any, Any]:
 
 @partial(jax.jit, static_argnames="learned")
 def drops_along(
-    modes: Modes, learned: Callable[..., Any], arguments: Any, ended: Any
-) -> tuple[Any, Any]:
+    modes: Modes, learned: Callable[..., Any], arguments: tuple[Vector, Vector], ended: Truths
+) -> tuple[Matrix, Matrix]:
     share = lambda end, *a: jnp.where(end, 1.0, learned(modes.values, *a))
     return jax.lax.map(lambda a: drop_of(modes, share(*a)), (ended, *arguments), batch_size=AT_ONCE)
 

@@ -16,6 +16,7 @@ import numpy as np
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, real_scalar
+from ..numerics.types import Given, Real, Truth, Vector
 from ..resolvent.equations import averaged_equations
 from ..resolvent.interface import Equations
 from ..resolvent.solver import ConvergenceError
@@ -31,8 +32,8 @@ class Window(NamedTuple):
     0 and ∞ where it never does.
     """
 
-    lower: Any
-    upper: Any
+    lower: Real
+    upper: Real
 
 
 class Rival(NamedTuple):
@@ -40,8 +41,8 @@ class Rival(NamedTuple):
     its training time and test loss.
     """
 
-    tau: Any
-    test: Any
+    tau: Real
+    test: Real
 
 
 class EarlyStopping(eqx.Module):
@@ -79,22 +80,22 @@ class EarlyStopping(eqx.Module):
     model : RandomFeatureModel
     """
 
-    tau: Any
-    test: Any
-    train: Any
-    score_error: Any
+    tau: Real
+    test: Real
+    train: Real
+    score_error: Real
     window: Window
-    tolerance: Any
-    untrained: Any
-    test_limit: Any
-    train_limit: Any
-    error: Any
-    tau_error: Any
+    tolerance: Real
+    untrained: Real
+    test_limit: Real
+    train_limit: Real
+    error: Real
+    tau_error: Real
     window_error: Window
     rival: Rival
-    onset: Any
-    onset_error: Any
-    threshold: Any
+    onset: Real
+    onset_error: Real
+    threshold: Real
     model: RandomFeatureModel
 
     def columns(self) -> dict[str, Any]:
@@ -113,17 +114,17 @@ class EarlyStopping(eqx.Module):
         }
 
     @property
-    def width(self) -> Any:
+    def width(self) -> Real:
         """Factor between the ends of the window, upper/lower."""
         return self.window.upper / self.window.lower
 
     @property
-    def nothing_to_learn(self) -> Any:
+    def nothing_to_learn(self) -> Truth:
         """Whether no training time has a smaller test loss than none: τ* = 0."""
         return self.tau == 0
 
     @property
-    def regularised(self) -> Any:
+    def regularised(self) -> Truth:
         """Whether the window has no end, so that training may go on for ever:
         the architecture regularises.
         """
@@ -144,13 +145,13 @@ class EarlyStopping(eqx.Module):
         return "; ".join(words)
 
     @property
-    def ambiguous(self) -> Any:
+    def ambiguous(self) -> Truth:
         """Whether `rival` is as good as τ* within the errors of the losses."""
         return self.rival.test - self.test <= 2 * self.error
 
 
 def early_stopping(
-    model: RandomFeatureModel, tolerance: Any = 0.01, threshold: Any = THRESHOLD
+    model: RandomFeatureModel, tolerance: Given = 0.01, threshold: Given = THRESHOLD
 ) -> EarlyStopping:
     r"""The training time τ* at which the exact test loss is smallest,
     and the window in which stopping is safe.
@@ -227,7 +228,7 @@ def early_stopping(
     return stop
 
 
-def gap_onset(model: RandomFeatureModel, threshold: Any = THRESHOLD) -> tuple[Any, Any]:
+def gap_onset(model: RandomFeatureModel, threshold: Given = THRESHOLD) -> tuple[Real, Real]:
     r"""The training time at which the generalisation gap first reaches a share of its limit,
     and its relative error.
 
@@ -258,7 +259,7 @@ def gap_onset(model: RandomFeatureModel, threshold: Any = THRESHOLD) -> tuple[An
     return onset_of(early_stopping(model, threshold=threshold))
 
 
-def onset_of(stop: EarlyStopping) -> tuple[Any, Any]:
+def onset_of(stop: EarlyStopping) -> tuple[Real, Real]:
     """The onset of the gap and its error, which has to exist for a single model."""
     if concrete(stop.onset) and np.ndim(stop.onset) == 0 and not np.isfinite(float(stop.onset)):
         raise ConvergenceError(
@@ -267,7 +268,7 @@ def onset_of(stop: EarlyStopping) -> tuple[Any, Any]:
     return stop.onset, stop.onset_error
 
 
-def share(name: str, value: Any) -> Any:
+def share(name: str, value: Real) -> Real:
     """A number between 0 and 1."""
     value = real_scalar(name, value, above=0.0)
     if concrete(value) and not value < 1:
@@ -275,7 +276,7 @@ def share(name: str, value: Any) -> Any:
     return value
 
 
-def _stops(eq: Equations, tolerance: Any, threshold: Any) -> tuple[Stops, Any, Any]:
+def _stops(eq: Equations, tolerance: Real, threshold: Real) -> tuple[Stops, Vector, Vector]:
     """The four times; the errors of the losses there;
     and the relative errors of the times that follow from them.
     """

@@ -35,6 +35,7 @@ from ..numerics.checks import (
     real_scalar,
     traced_array,
 )
+from ..numerics.types import Given, Real, Reals, Truth, Vector
 from ..resolvent.equations import averaged_equations, filled_up
 from ..resolvent.solver import ConvergenceError
 from ..spectra.spectrum import spectrum
@@ -50,9 +51,9 @@ TOLERANCE = 1e-11
 class StandardErrors(NamedTuple):
     """Standard errors of means over independent draws, arrays of τ's shape."""
 
-    train: Any
-    test: Any
-    score_error: Any
+    train: Vector
+    test: Vector
+    score_error: Vector
 
 
 class LearningCurve(eqx.Module):
@@ -79,19 +80,19 @@ class LearningCurve(eqx.Module):
         be many times smaller.
     """
 
-    tau: Any
-    train: Any
-    test: Any
-    score_error: Any
-    error: Any
+    tau: Reals
+    train: Reals
+    test: Reals
+    score_error: Reals
+    error: Reals
     standard_error: StandardErrors = StandardErrors(jnp.nan, jnp.nan, jnp.nan)
     model: RandomFeatureModel | None = None
-    step: Any = None
+    step: Real | None = None
     momentum: float = eqx.field(static=True, default=0.0)
-    train_error: Any = jnp.nan
+    train_error: Reals = jnp.nan
 
     @property
-    def gap(self) -> Any:
+    def gap(self) -> Vector:
         """Generalisation gap L_gen = L_test - L_train."""
         return self.test - self.train
 
@@ -149,8 +150,8 @@ class LearningCurve(eqx.Module):
 
 def learning_curve(
     model: RandomFeatureModel,
-    tau: Any,
-    step: Any = None,
+    tau: Given,
+    step: Given = None,
     *,
     momentum: float = 0.0,
     tolerance: float = TOLERANCE,
@@ -231,7 +232,7 @@ def learning_curve(
     return curve
 
 
-def score_error(model: RandomFeatureModel, test: Any) -> Any:
+def score_error(model: RandomFeatureModel, test: Reals) -> Reals:
     """E_score of a test loss under Gaussian data: what exceeds the loss of the exact score,
     over its unit.
     """
@@ -244,12 +245,12 @@ def score_error(model: RandomFeatureModel, test: Any) -> Any:
         )
 
 
-def score_unit(model: RandomFeatureModel) -> Any:
+def score_unit(model: RandomFeatureModel) -> Real:
     """The test loss that a score error of 1 stands for: β² for the target "noise"."""
     return score_scale(combination(model.target, model.process), model.process) ** 2
 
 
-def training_times(tau: Any) -> Any:
+def training_times(tau: Any) -> Reals:
     """Training times 0 ≤ τ ≤ ∞ as float64, any shape and order."""
     rule = "tau must be real numbers of at least 0 (inf is allowed)"
     if not concrete(tau):
@@ -267,14 +268,14 @@ def training_times(tau: Any) -> Any:
     return array.astype(np.float64)
 
 
-def _tolerance(tolerance: Any) -> float:
+def _tolerance(tolerance: Real) -> float:
     value = float(real_scalar("tolerance", tolerance, above=0.0))
     if not 1e-12 <= value <= 0.1:
         raise ValueError(f"tolerance must be between 1e-12 and 0.1, got {value!r}")
     return value
 
 
-def _momentum(momentum: Any, step: Any) -> float:
+def _momentum(momentum: Real, step: Real | None) -> float:
     if (
         isinstance(momentum, bool)
         or not isinstance(momentum, int | float | np.number)
@@ -286,7 +287,7 @@ def _momentum(momentum: Any, step: Any) -> float:
     return float(momentum)
 
 
-def _stable(model: RandomFeatureModel, step: Any, mu: float) -> Any:
+def _stable(model: RandomFeatureModel, step: Real, mu: float) -> Truth:
     """Refuse a step at which the fastest mode does not shrink; where values are not known,
     whether it does.
     """

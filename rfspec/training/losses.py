@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ import numpy as np
 from ..numerics.checks import concrete, namespace, on_host
 from ..numerics.holomorphic import Unknowns, condition, implicit
 from ..numerics.rounding import EPS
+from ..numerics.types import Matrix, Numbers, Real, Reals, Truths, Vector
 from ..resolvent.columns import IDENTITY
 from ..resolvent.interface import AT_LEAST_HALVED, Equations
 from ..resolvent.solver import left_of_origin, solve_left, solve_off_axis, towards
@@ -28,10 +29,10 @@ class Pairs(NamedTuple):
     and for j ≤ k Tr VᵀG_jMG_kV/d with M = Ũ and M = I, at (z_j, z_k) and (z_j, z̄_k), [2, pairs].
     """
 
-    sample: Any
-    population: Any
-    fresh: Any
-    known: Any
+    sample: Numbers
+    population: Numbers
+    fresh: Numbers
+    known: Numbers
 
 
 def pairs_of(eq: Equations, u: Unknowns) -> Pairs:
@@ -45,7 +46,7 @@ def pairs_of(eq: Equations, u: Unknowns) -> Pairs:
     return Pairs(*jax.vmap(eq.explained)(points), *pair(one, two))
 
 
-def losses(eq: Equations, path: Contour, pairs: Pairs) -> tuple[Any, Any, Any]:
+def losses(eq: Equations, path: Contour, pairs: Pairs) -> tuple[Real, Real, Vector]:
     """L_train and L_test of the filter that a contour stands for;
     roots of the sums of squares of their terms.
     """
@@ -66,7 +67,7 @@ def losses(eq: Equations, path: Contour, pairs: Pairs) -> tuple[Any, Any, Any]:
 @jax.jit
 def losses_and_error(
     eq: Equations, fine: Contour, other: Contour, coarse: Contour
-) -> tuple[Any, Any, Any]:
+) -> tuple[Real, Real, Vector]:
     """Losses by the first contour; their errors from the second, from rounding,
     and from the errors of the constants.
 
@@ -99,7 +100,7 @@ def losses_and_error(
     return train[0], test[0], _errors(still, differ, size[0], moved)
 
 
-def _errors(eq: Equations, differ: Any, size: Any, moved: Any) -> Any:
+def _errors(eq: Equations, differ: Vector, size: Vector, moved: Vector) -> Vector:
     """Of both losses: what two rules differ by, rounding of the untrained loss and of the terms,
     and the conditions.
     """
@@ -109,7 +110,7 @@ def _errors(eq: Equations, differ: Any, size: Any, moved: Any) -> Any:
 
 
 @jax.jit
-def limit(eq: Equations) -> tuple[Any, Any, Any]:
+def limit(eq: Equations) -> tuple[Real, Real, Vector]:
     """L_train and L_test at the end of training, h(U) = U⁻¹, or (U + γ')⁻¹ with weight decay;
     and their errors.
     """
@@ -136,7 +137,7 @@ def limit(eq: Equations) -> tuple[Any, Any, Any]:
     )
 
 
-def flow_losses(eq: Equations, c: Any, count: int = FINEST) -> tuple[Any, Any, Any]:
+def flow_losses(eq: Equations, c: Real, count: int = FINEST) -> tuple[Real, Real, Real]:
     """L_train, L_test and their error under gradient flow to one c = 2β²τ/ψ_p < ∞."""
     train, test, errors = losses_and_error(eq, *checked(partial(flow, c, eq.top), count))
     return train, test, jnp.max(errors)
@@ -153,8 +154,12 @@ def checked(contour: Callable[[int], Contour], count: int) -> tuple[Contour, Con
 
 
 def losses_along(
-    eq: Equations, contour: Callable[..., Contour], arguments: Any, ended: Any, count: int
-) -> tuple[Any, Any, Any]:
+    eq: Equations,
+    contour: Callable[..., Contour],
+    arguments: tuple[Vector, Vector],
+    ended: Truths,
+    count: int,
+) -> tuple[Vector, Vector, Matrix]:
     """Losses and errors at each τ."""
     size, known = arguments[0].shape[0], concrete(eq, arguments)
     width = AT_ONCE if known else 1
@@ -181,8 +186,8 @@ def losses_along(
 
 @partial(jax.jit, static_argnames=("contour", "count"))
 def _losses_of_batches(
-    eq: Equations, contour: Callable[..., Contour], parts: Any, count: int
-) -> tuple[Any, Any, Any]:
+    eq: Equations, contour: Callable[..., Contour], parts: tuple[Matrix, Matrix], count: int
+) -> tuple[Matrix, Matrix, Reals]:
     return jax.lax.map(
         jax.checkpoint(lambda part: _losses_of_batch(eq, contour, part, count)), parts
     )
@@ -190,8 +195,8 @@ def _losses_of_batches(
 
 @partial(jax.jit, static_argnames=("contour", "count"))
 def _losses_of_batch(
-    eq: Equations, contour: Callable[..., Contour], arguments: Any, count: int
-) -> tuple[Any, Any, Any]:
+    eq: Equations, contour: Callable[..., Contour], arguments: tuple[Vector, Vector], count: int
+) -> tuple[Vector, Vector, Matrix]:
     return jax.vmap(lambda *a: losses_and_error(eq, *checked(partial(contour, *a), count)))(
         *arguments
     )

@@ -12,6 +12,7 @@ import numpy as np
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import namespace, on_host
 from ..numerics.rounding import EPS
+from ..numerics.types import Matrix, Real, Reals, Truths, Vector
 from ..resolvent.interface import Equations
 from .contour import FINEST, Contour, descent, flow, heavy_ball
 from .drops import Modes, drop_of, drops_along
@@ -26,22 +27,22 @@ class Method(NamedTuple):
 
     contour: Callable[..., Contour]
     learned: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    ended: Any
+    arguments: tuple[Vector, Vector]
+    ended: Truths
 
-    def losses(self, eq: Equations, count: int) -> tuple[Any, Any, Any]:
+    def losses(self, eq: Equations, count: int) -> tuple[Vector, Vector, Matrix]:
         return losses_along(eq, self.contour, self.arguments, self.ended, count)
 
-    def drops(self, modes: Modes) -> tuple[Any, Any]:
+    def drops(self, modes: Modes) -> tuple[Matrix, Matrix]:
         return drops_along(modes, self.learned, self.arguments, self.ended)
 
-    def oscillations(self, lower: Any, upper: Any) -> int:
+    def oscillations(self, lower: Vector, upper: Vector) -> int:
         """Nodes for modes that oscillate; under these methods none does."""
         return 0
 
 
 def method_of(
-    model: RandomFeatureModel, eq: Equations, tau: Any, rate: Any, mu: float
+    model: RandomFeatureModel, eq: Equations, tau: Reals, rate: Real | None, mu: float
 ) -> Method | HeavyBall:
     unit = 1.0 / model.time_unit  # c of τ = 1
     xp = namespace(unit, tau, rate)
@@ -58,7 +59,7 @@ def method_of(
     )
 
 
-def flowing(eq: Equations, c: Any, ended: Any) -> Method:
+def flowing(eq: Equations, c: Vector, ended: Truths) -> Method:
     """Gradient flow to the times c."""
     top = on_host(eq.top)
     return Method(flow, _flow_learned, (c, namespace(top).broadcast_to(top, np.shape(c))), ended)
@@ -71,7 +72,7 @@ class HeavyBall(NamedTuple):
     k: Any
     mu: float
 
-    def losses(self, eq: Equations, count: int) -> tuple[Any, Any, Any]:
+    def losses(self, eq: Equations, count: int) -> tuple[Reals, Reals, Reals]:
         rows = []
         for k in np.asarray(self.k):
             known = np.isfinite(k) and checked(
@@ -90,7 +91,7 @@ class HeavyBall(NamedTuple):
         drops, errors = (jnp.stack(column) for column in zip(*found, strict=True))
         return drops, errors
 
-    def oscillations(self, lower: Any, upper: Any) -> int:
+    def oscillations(self, lower: Vector, upper: Vector) -> int:
         """Nodes that resolve r_k², a power of two.
 
         r_k is a polynomial of degree k in λ, bounded up to the limit of stability, and so of degree
@@ -105,17 +106,17 @@ class HeavyBall(NamedTuple):
         return 1 << int(np.ceil(np.log2(max(1.0, needed))))
 
 
-def _flow_learned(x: Any, c: Any, top: Any) -> Any:
+def _flow_learned(x: Matrix, c: Real, top: Real) -> Matrix:
     return -jnp.expm1(-c * x)
 
 
-def _steps_learned(x: Any, c: Any, k: Any) -> Any:
+def _steps_learned(x: Matrix, c: Real, k: Real) -> Matrix:
     x = c * x
     log = k * jnp.log1p(-jnp.minimum(x, 2.0 - x))  # of |1 - x|^k
     return jnp.where((x > 1) & (k % 2 == 1), 1.0 + jnp.exp(log), -jnp.expm1(log))
 
 
-def flow_errors(eq: Equations, c: Any) -> Any:
+def flow_errors(eq: Equations, c: Vector) -> Vector:
     """Errors of the losses at several c, by programs that every learning curve has compiled."""
     xp = namespace(c)
     return (

@@ -4,6 +4,7 @@ and the exponent of the best score error.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -15,6 +16,7 @@ from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..models.processes import OrnsteinUhlenbeck
 from ..numerics.checks import real_array, real_scalar
+from ..numerics.types import Given, Real, Vector
 from ..resolvent.equations import averaged_equations
 from ..resolvent.interface import Equations
 from ..resolvent.solver import ConvergenceError
@@ -96,7 +98,7 @@ def required(
             f"{type(model.process).__name__}"
         )
 
-    def changed(log_x: Any) -> RandomFeatureModel:
+    def changed(log_x: Real) -> RandomFeatureModel:
         x = jnp.exp(log_x)
         if name == "t":
             return eqx.tree_at(lambda m: m.process.t, model, x)
@@ -148,7 +150,7 @@ def required(
     return Required(name, float(getattr(found, name)), found, stop, miss / abs(slope))
 
 
-def _bracket(excess: Any, start: float) -> tuple[float, float, bool]:
+def _bracket(excess: Callable[..., Any], start: float) -> tuple[float, float, bool]:
     """Neighbours on a grid of factors of two, as close to the start as can be,
     between which the sign changes.
 
@@ -181,16 +183,16 @@ class ScoreExponent(NamedTuple):
     score errors and of the floor.
     """
 
-    psi_n: Any
-    score_error: Any
-    exponent: Any
-    tau: Any
-    floor: Any
-    error: Any
-    floor_error: Any
+    psi_n: Vector
+    score_error: Vector
+    exponent: Vector
+    tau: Vector
+    floor: Real
+    error: Vector
+    floor_error: Real
 
 
-def score_exponent(model: RandomFeatureModel, psi_n: Any) -> ScoreExponent:
+def score_exponent(model: RandomFeatureModel, psi_n: Given) -> ScoreExponent:
     r"""The running exponent of min_τ E_score in ψ_n.
 
     d log min_τ E_score / d log ψ_n, exact at every ψ_n. The paper reports the power law ψ_n^{-0.59}
@@ -251,11 +253,11 @@ def score_exponent(model: RandomFeatureModel, psi_n: Any) -> ScoreExponent:
 
 
 @jax.jit
-def _slopes(eq: Equations, psi_n: Any) -> tuple[Any, Any, Any, Any]:
+def _slopes(eq: Equations, psi_n: Vector) -> tuple[Vector, Vector, Vector, Vector]:
     """Smallest test loss, its slope in log ψ_n, its place and its error at each ψ_n."""
 
-    def one(n: Any) -> tuple[Any, Any, Any, Any]:
-        def smallest(log_n: Any) -> tuple[Any, tuple[Any, Any]]:
+    def one(n: Real) -> tuple[Real, Real, Real, Real]:
+        def smallest(log_n: Real) -> tuple[Real, tuple[Real, Real]]:
             moved = eqx.tree_at(lambda e: e.psi_n, eq, jnp.exp(log_n))
             found = stops(moved, 1.0, 0.5)
             ended = found.best == jnp.inf
@@ -268,6 +270,6 @@ def _slopes(eq: Equations, psi_n: Any) -> tuple[Any, Any, Any, Any]:
     return jax.lax.map(one, psi_n)
 
 
-def _value_and_slope(f: Any, x: Any) -> tuple[tuple[Any, Any], Any]:
+def _value_and_slope(f: Callable[..., Any], x: Real) -> tuple[tuple[Real, Real], tuple[Real, Real]]:
     value, slope, rest = jax.jvp(f, (x,), (jnp.ones_like(x),), has_aux=True)
     return (value, slope), rest

@@ -26,6 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.checks import namespace
+from ..numerics.holomorphic import Unknowns
+from ..numerics.types import Numbers, Real, Reals, Truth, Vector, Whole
 from ..resolvent.interface import Equations
 from ..resolvent.solver import solve_off_axis, towards
 from .contour import FINEST, flow
@@ -48,7 +50,7 @@ MUCH = 10.0
 SMALLEST = 1e-16  # of the largest: no smaller eigenvalue learns
 
 
-def _time(v: Any, start: Any) -> Any:
+def _time(v: Reals, start: Real) -> Reals:
     """c of v, smooth once across c0 = exp(start); zero at v = start - 1."""
     late = v > start
     return jnp.where(late, jnp.exp(jnp.where(late, v, start)), jnp.exp(start) * (1.0 + v - start))
@@ -59,13 +61,13 @@ class Scan(NamedTuple):
     to about ten digits.
     """
 
-    at: Any
-    train: Any
-    test: Any
-    test_slope: Any
+    at: Vector
+    train: Vector
+    test: Vector
+    test_slope: Vector
 
     @property
-    def start(self) -> Any:
+    def start(self) -> Real:
         """log c0, the second of the grid."""
         return self.at[1]
 
@@ -79,7 +81,7 @@ def scan(eq: Equations) -> Scan:
     c = _time(at, start)
     nodes = jax.vmap(lambda c: flow(c, eq.top, SCAN).nodes)(c) - eq.decay
 
-    def follow(u: Any, z: Any) -> tuple[Any, Any]:
+    def follow(u: Unknowns, z: Numbers) -> tuple[Unknowns, Unknowns]:
         u = jax.vmap(lambda z, *u: towards(eq, u, z))(z, *u)
         return u, u
 
@@ -87,7 +89,7 @@ def scan(eq: Equations) -> Scan:
     _, path = jax.lax.scan(follow, first, nodes[1:])
     path = tuple(jnp.concatenate([a[None], b]) for a, b in zip(untrained, path, strict=True))
 
-    def one(place: Any) -> tuple[Any, Any]:
+    def one(place: tuple[Real, Unknowns]) -> tuple[tuple[Real, Real], tuple[Real, Real]]:
         v, u = place
         pairs, around = pairs_of(eq, u), _time(v, start)
         f = lambda w: losses(eq, flow(_time(w, start), eq.top, SCAN, around=around), pairs)[:2]
@@ -97,15 +99,20 @@ def scan(eq: Equations) -> Scan:
     return Scan(at, train, test, test_slope)
 
 
-def _variable(c: Any, start: Any) -> Any:
+def _variable(c: Real, start: Real) -> Real:
     """v of c."""
     late = c > jnp.exp(start)
     return jnp.where(late, jnp.log(jnp.where(late, c, 1.0)), start - 1.0 + c / jnp.exp(start))
 
 
 def _root(
-    eq: Equations, seen: Scan, bracket: tuple[Any, Any], weights: Any, level: Any, rising: Any
-) -> tuple[Any, Any, Any]:
+    eq: Equations,
+    seen: Scan,
+    bracket: tuple[Real, Real],
+    weights: Vector,
+    level: Real,
+    rising: Truth,
+) -> tuple[Real, Vector, Vector]:
     """Where weights·(L_train, L_test, dL_test/dv) passes the level in a bracket,
     upwards or downwards.
 
@@ -115,16 +122,18 @@ def _root(
     """
     low, high = jax.lax.stop_gradient(bracket)
 
-    def nodes(center: Any) -> Any:
+    def nodes(center: Real) -> Numbers:
         return flow(_time(center, seen.start), eq.top, FINEST).nodes
 
-    def once(carry: Any, guarded: Any) -> tuple[Any, Any]:
+    def once(
+        carry: tuple[Real, Real], guarded: Whole
+    ) -> tuple[tuple[Real, Real], tuple[Real, Vector, Vector]]:
         center, start = carry
         around = _time(center, seen.start)
         u = jax.vmap(partial(solve_off_axis, eq))(nodes(center) - eq.decay)
         pairs = pairs_of(eq, u)
 
-        def passed(eq: Equations, pairs: Any, level: Any, v: Any) -> tuple[Any, Any]:
+        def passed(eq: Equations, pairs: Any, level: Real, v: Real) -> tuple[Vector, Vector]:
             """The condition, its slope, and the losses."""
             path = lambda v: flow(_time(v, seen.start), eq.top, FINEST, around=around)
             both = lambda v: jnp.stack(losses(eq, path(v), pairs)[:2])
@@ -136,7 +145,9 @@ def _root(
 
         still = jax.lax.stop_gradient((eq, pairs, level))
 
-        def step(carry: Any) -> Any:
+        def step(
+            carry: tuple[Whole, Real, Real, Real, Real],
+        ) -> tuple[Whole, Real, Real, Real, Real]:
             count, low, high, v, _ = carry
             value, slope = passed(*still, v)[0]
             right = (value > 0) == rising
@@ -148,7 +159,7 @@ def _root(
         goes_on = lambda carry: (carry[0] < guarded) & (carry[-1] > CLOSE * (high - low))
         *_, v, _ = jax.lax.while_loop(goes_on, step, (0, low, high, start, jnp.inf))
 
-        def refine(v: Any, _: Any) -> tuple[Any, Any]:
+        def refine(v: Real, _: Any) -> tuple[Real, tuple[Real, Vector, Vector]]:
             (value, slope), at = passed(eq, pairs, level, v)
             most = NEAR * (high - low)
             told = jax.lax.stop_gradient(jnp.stack([slope, jnp.abs(value)]))
@@ -161,7 +172,7 @@ def _root(
     return _last(jax.lax.scan(once, (high, (low + high) / 2), jnp.array([GUARDED, 0])))
 
 
-def _last(scanned: tuple[Any, Any]) -> Any:
+def _last(scanned: tuple[Any, Any]) -> tuple[Real, Vector, Vector]:
     return jax.tree.map(lambda a: a[-1], scanned[1])
 
 
@@ -170,10 +181,10 @@ class Candidate(NamedTuple):
     d²L_test/d(log c)² and |dL_test/d(log c)|.
     """
 
-    c: Any
-    losses: Any
-    slope: Any
-    left: Any
+    c: Real
+    losses: Vector
+    slope: Real
+    left: Real
 
 
 class Stops(NamedTuple):
@@ -186,21 +197,21 @@ class Stops(NamedTuple):
     test losses of the scan.
     """
 
-    best: Any
-    lower: Any
-    upper: Any
-    onset: Any
-    slopes: Any
-    left: Any
-    train: Any
-    test: Any
-    train_limit: Any
-    test_limit: Any
-    limit_error: Any
-    rival: Any
-    rival_test: Any
-    seen_at: Any
-    seen_test: Any
+    best: Reals
+    lower: Reals
+    upper: Reals
+    onset: Reals
+    slopes: Reals
+    left: Reals
+    train: Reals
+    test: Reals
+    train_limit: Reals
+    test_limit: Reals
+    limit_error: Reals
+    rival: Reals
+    rival_test: Reals
+    seen_at: Reals
+    seen_test: Reals
 
 
 # what is sought in turn: weights of L_train, L_test and dL_test/dv, of which a level is passed
@@ -213,7 +224,7 @@ _LOWER, _UPPER, _ONSET = range(TURNS, TURNS + 3)
 _WEIGHTS = np.array([*[_TURN] * TURNS, _PASSED, _PASSED, _OPENED])
 
 
-def stops(eq: Equations, tolerance: Any, threshold: Any) -> Stops:
+def stops(eq: Equations, tolerance: Real, threshold: Real) -> Stops:
     """All of them, differentiable in the equations."""
     seen, still = scan(eq), jax.lax.stop_gradient
     last_train, last_test, last_errors = limit(eq)
@@ -226,7 +237,9 @@ def stops(eq: Equations, tolerance: Any, threshold: Any) -> Stops:
     ended = Candidate(jnp.inf, end, jnp.inf, 0.0)
     best, rival = _better(untrained, ended)
 
-    def seek(carry: Any, sought: Any) -> tuple[Any, Any]:
+    def seek(
+        carry: tuple[Candidate, Candidate], sought: tuple[Whole, Vector]
+    ) -> tuple[tuple[Candidate, Candidate], tuple[Real, Real, Real, Truth, Truth]]:
         best, rival = carry
         which, weights = sought
         level = best.losses[1] + tolerance
@@ -302,7 +315,7 @@ def _best_two(best: Candidate, rival: Candidate, new: Candidate) -> tuple[Candid
     return best, _better(rival, loser)[0]
 
 
-def _lowest(seen: Scan) -> Any:
+def _lowest(seen: Scan) -> Vector:
     """The minimum of L_test on each interval in which it turns,
     of the cubic with values and slopes at the ends.
     """
@@ -319,7 +332,7 @@ def _lowest(seen: Scan) -> Any:
     return jnp.where(turns, jnp.min(cubic, axis=0), jnp.inf)
 
 
-def time_errors(errors: Any, stop: Stops) -> Any:
+def time_errors(errors: Reals, stop: Stops) -> Reals:
     """Relative errors of the four times from the errors of the losses there, [4, ...]:
     error over slope.
 
@@ -348,7 +361,7 @@ def time_errors(errors: Any, stop: Stops) -> Any:
     return xp.where((times == 0) | xp.isinf(times), 0.0, moved)
 
 
-def _plateau(error: Any, stop: Stops) -> Any:
+def _plateau(error: Reals, stop: Stops) -> Reals:
     """How far from the best time, relative to it, the scan is no worse by more than errors.
 
     The last of its times is as good as the end of training: ∞ where that is no worse.

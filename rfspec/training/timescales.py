@@ -17,6 +17,7 @@ import numpy as np
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, real_array, real_scalar
+from ..numerics.types import Given, Real, Reals, Truth, Vector
 from ..spectra.leading_order import leading_order
 from ..spectra.spectrum import Spectrum, spectrum
 from ..spectra.support import blank
@@ -28,9 +29,9 @@ RULES = ("paper", "spectrum", "loss")
 class PartTimes(NamedTuple):
     """One training time τ for each part; NaN where a part does not exist or has merged."""
 
-    population: Any
-    sample: Any
-    satellite: Any
+    population: Real
+    sample: Real
+    satellite: Real
 
 
 class Timescales(eqx.Module):
@@ -53,8 +54,8 @@ class Timescales(eqx.Module):
     rule: str = eqx.field(static=True)
     fast: PartTimes
     slow: PartTimes
-    separated: Any
-    error: Any
+    separated: Truth
+    error: Real
     spectrum: Spectrum | None
 
     def columns(self) -> dict[str, list[Any]]:
@@ -68,17 +69,17 @@ class Timescales(eqx.Module):
         }
 
     @property
-    def tau_gen(self) -> Any:
+    def tau_gen(self) -> Real:
         """Time by which the population is learnt."""
         return self.slow.population
 
     @property
-    def tau_mem(self) -> Any:
+    def tau_mem(self) -> Real:
         """Time by which the sample is learnt by heart."""
         return self.slow.sample
 
     @property
-    def satellite(self) -> Any:
+    def satellite(self) -> Real:
         """Time of the satellite, which carries most of the train loss at small t."""
         return self.slow.satellite
 
@@ -104,7 +105,7 @@ def timescales(
     model: RandomFeatureModel | Spectrum | EarlyStopping,
     rule: str = "paper",
     *,
-    threshold: Any = THRESHOLD,
+    threshold: Given = THRESHOLD,
 ) -> Timescales:
     r"""Training times τ_gen and τ_mem of a model.
 
@@ -182,7 +183,7 @@ def timescales(
     return Timescales(rule, fast, slow, sp.separated, error, sp)
 
 
-def _times(scale: Any, edges: Any, decay: Any, some_edge: Any) -> PartTimes:
+def _times(scale: Real, edges: Vector, decay: Real, some_edge: Real) -> PartTimes:
     """ψ_p/(Δλ + γ) of the parts' edges; NaN, as are its derivatives, where there is no edge."""
     missing = jnp.isnan(edges)
     return PartTimes(*blank(scale / (jnp.where(missing, some_edge, edges) + decay), missing))
@@ -209,11 +210,11 @@ def clock(
     model: RandomFeatureModel,
     d: int,
     *,
-    steps: Any = None,
-    tau: Any = None,
-    learning_rate: Any,
+    steps: Given = None,
+    tau: Given = None,
+    learning_rate: Given,
     convention: str = "theory",
-) -> Any:
+) -> Reals:
     r"""Convert between training steps k of gradient descent and training time τ.
 
     τ = kη/d² for steps of size η on A. The published training script absorbs 1/√p into A; its step
