@@ -104,7 +104,7 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
     quick, route = _quick(_at_nodes(sigma, given), given)
     return (
         quick
-        if concrete(route.missing) and route.missing < ENOUGH
+        if concrete(route.missing) and float(route.missing) < ENOUGH
         else _thorough(sigma, given, route)
     )
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..numerics.checks import on_host
 from ..numerics.holomorphic import Unknowns, descend
 from ..numerics.types import (
     Matrix,
@@ -88,7 +89,7 @@ class Search(NamedTuple):
     @property
     def count(self) -> Whole:
         """How many bulks there are."""
-        return (self.changes + self.points.inside[0]) // 2
+        return (on_host(self.changes) + on_host(self.points.inside)[0]) // 2
 
 
 def find_edges(eq: Equations, search: Search, *, bulks: int) -> Edges:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ..models.law_quadrature import TAIL
+from ..numerics.checks import concrete
 from ..numerics.holomorphic import Unknowns, condition, implicit
 from ..numerics.rounding import EPS
 from ..numerics.types import Real, Vector, Whole
@@ -23,6 +24,8 @@ def open_ends(eq: Equations, support: Any) -> Any:
 
     Both are where 1 + ψ_pTq vanishes beyond the largest eigenvalue of Σ, and move with it.
     """
+    if concrete(eq.lowered) and eq.lowered == 0:
+        return support
     place, open_ = jnp.arange(support.lower.size), eq.unbounded
     first, last = open_ & (place == 0) & (eq.atom_mass > 0), open_ & (place == support.count - 1)
     return support._replace(
