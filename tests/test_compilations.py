@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import rfspec as rf
+from rfspec.numerics import session
 from rfspec.numerics.session import COMPILED
 
 
@@ -115,6 +116,12 @@ def cases():
             if (name, under) not in KNOWN_NUMBERS_ONLY:
                 marks = [] if (name, under) in QUICK else [pytest.mark.slow]
                 yield pytest.param(name, under, marks=marks, id=f"{name}-{under}")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_forgotten(monkeypatch):
+    """Else programs may be compiled again because room for others ran out."""
+    monkeypatch.setattr(session._room, "enough", np.inf)
 
 
 @pytest.mark.parametrize(("name", "under"), [*cases()])

@@ -44,7 +44,7 @@ class Required(NamedTuple):
 
 
 def required(
-    model: RandomFeatureModel, parameter: str, *, for_window: float, tolerance: float = 0.01
+    model: RandomFeatureModel, parameter: str, *, for_window: Given, tolerance: Given = 0.01
 ) -> Required:
     r"""The ψ_n, ψ_p or t at which the window of safe stopping times is as wide as wanted.
 
