@@ -14,22 +14,22 @@ from ..numerics.types import Given
 from .elimination import Numbers, model_numbers, rational
 from .numbers import GUARD, check_digits
 
-_T = sp.Symbol("t")
+_Y = sp.Symbol("y")
 
 
 class Fold(NamedTuple):
-    """An edge: ζ, Q and t there, and whether a bulk ends (rather than begins) at it."""
+    """An edge: ζ, Q and y there, and whether a bulk ends (rather than begins) at it."""
 
     zeta: mp.mpf
     Q: mp.mpf | None
-    t: mp.mpf | None
+    y: mp.mpf | None
     upper: bool
 
 
 def edges(model: RandomFeatureModel, digits: int = 50, *, activation: Given = None) -> list[mp.mpf]:
     r"""Edges of the spectrum to any precision, ascending, as mpmath numbers.
 
-    The real branch points of the curve, isolated by exact root counting in t, of which the edges
+    The real branch points of the curve, isolated by exact root counting in y, of which the edges
     are the ones on the physical sheet. At ψ_p = 1 + ψ_n the lowest is the hard edge s². The atom is
     no edge; see ``atom``.
 
@@ -78,9 +78,9 @@ def folds(numbers: Numbers, digits: int) -> list[Fold]:
     working, found = 2 * digits + 40, None
     while True:
         with mp.workdps(working):
-            p, slope, a, b = (_coefficients(f) for f in (R, R.diff(_T), alpha, beta))
-            roots = [_refined(p, slope, t) for t in roots]
-            folds_ = [_fold(numbers, t, mp.polyval(b, t), mp.polyval(a, t)) for t in roots]
+            p, slope, a, b = (_coefficients(f) for f in (R, R.diff(_Y), alpha, beta))
+            roots = [_refined(p, slope, y) for y in roots]
+            folds_ = [_fold(numbers, y, mp.polyval(b, y), mp.polyval(a, y)) for y in roots]
             last, found = found, [f for f in folds_ if f is not None]
         if last is not None and _agree(found, last, digits):
             break
@@ -99,20 +99,20 @@ def folds(numbers: Numbers, digits: int) -> list[Fold]:
 
 
 def branch_polynomial(c: Numbers) -> tuple[sp.Poly, sp.Poly, sp.Poly]:
-    r"""R(t), the discriminant without double points, and α, β with Q = -β/α at its roots.
+    r"""R(y), the discriminant without double points, and α, β with Q = -β/α at its roots.
 
-    With h = κ²ψ_n/t - κ²∫λ/(1+λt) - v² - ψ_n b² equation (25) is v²b²Q² - hQ + ψ_n = 0. The Hessian
+    With h = κ²ψ_n/y - κ²∫λ/(1+λy) - v² - ψ_n b² equation (25) is v²b²Q² - hQ + ψ_n = 0. The Hessian
     of Φ, times Q²A², is a cubic in Q; reduced by (25) it is αQ + β, and R their resultant. Factors
-    t and 1 + λt come from denominators.
+    y and 1 + λy come from denominators.
     """
-    poly = lambda e: sp.Poly(e, _T)
-    t, one = poly(_T), poly(1)
+    poly = lambda e: sp.Poly(e, _Y)
+    y, one = poly(_Y), poly(1)
     nonzero = [(x, w) for x, w in zip(c.values, c.weights, strict=True) if x != 0]
     L = one
     for x, _ in nonzero:
-        L = L * poly(1 + x * _T)
-    others = lambda i: [poly(1 + x * _T) for j, (x, _) in enumerate(nonzero) if j != i]
-    M1, M2 = poly(0), poly(0)  # ∫λ/(1+λt) and ∫λ²/(1+λt)², over L and L²
+        L = L * poly(1 + x * _Y)
+    others = lambda i: [poly(1 + x * _Y) for j, (x, _) in enumerate(nonzero) if j != i]
+    M1, M2 = poly(0), poly(0)  # ∫λ/(1+λy) and ∫λ²/(1+λy)², over L and L²
     for i, (x, w) in enumerate(nonzero):
         first, second = poly(w * x), poly(w * x**2)
         for o in others(i):
@@ -120,16 +120,16 @@ def branch_polynomial(c: Numbers) -> tuple[sp.Poly, sp.Poly, sp.Poly]:
         M1, M2 = M1 + first, M2 + second
     k, b, v, n = c.kappa2, c.b2, c.v2, c.psi_n
     a = v * b
-    h, d = L * (k * n) - t * M1 * k - t * L * (v + n * b), t * L  # h over d
-    S = L**2 * n - t**2 * M2  # ∂²Φ/∂t², over d²
-    last = (h * h - d * d * (4 * a * n)) * (1 / k**2)  # (∂²Φ/∂Q∂t)²Q², over d²
+    h, d = L * (k * n) - y * M1 * k - y * L * (v + n * b), y * L  # h over d
+    S = L**2 * n - y**2 * M2  # ∂²Φ/∂y², over d²
+    last = (h * h - d * d * (4 * a * n)) * (1 / k**2)  # (∂²Φ/∂Q∂y)²Q², over d²
     # [2t(h - aQ)A²/κ² + (ψ_p - ψ_n)A² - (1 - ψ_n)b⁴Q²] S - (h² - 4aψ_n)A²/κ⁴, by powers of Q, over
     # d³
     square = [1, 2 * b, b * b]
     bracket = [poly(0)] * 4
     for i, s in enumerate(square):
-        bracket[i] = bracket[i] + t * h * (2 * s / k) + d * ((c.psi_p - n) * s)
-        bracket[i + 1] = bracket[i + 1] - t * d * (2 * a * s / k)
+        bracket[i] = bracket[i] + y * h * (2 * s / k) + d * ((c.psi_p - n) * s)
+        bracket[i + 1] = bracket[i + 1] - y * d * (2 * a * s / k)
     bracket[2] = bracket[2] - d * ((1 - n) * b * b)
     g = [e * S for e in bracket]
     for i, s in enumerate(square):
@@ -144,7 +144,7 @@ def branch_polynomial(c: Numbers) -> tuple[sp.Poly, sp.Poly, sp.Poly]:
         alpha = g[1] * ad * ad + g[2] * h * ad + g[3] * (h * h - d * ad * n)
         beta = g[0] * ad * ad - g[2] * d * ad * n - g[3] * h * d * n
         R = beta * beta * ad + h * alpha * beta + alpha * alpha * d * n
-    for factor in [t, *(poly(1 + x * _T) for x, _ in nonzero)]:
+    for factor in [y, *(poly(1 + x * _Y) for x, _ in nonzero)]:
         R = _without(R, factor)
     return R, alpha, beta
 
@@ -175,7 +175,7 @@ def _isolated(R: sp.Poly, low: Any, high: Any) -> mp.mpf:
     """
     bits = max(int(abs(c)).bit_length() for c in R.all_coeffs())
     with mp.workprec(bits + 200):
-        p, slope = _coefficients(R), _coefficients(R.diff(_T))
+        p, slope = _coefficients(R), _coefficients(R.diff(_Y))
         a, b = (mp.mpf(int(x.p)) / int(x.q) for x in (low, high))
         at_a, x = mp.polyval(p, a), (a + b) / 2
         for _ in range(300):
@@ -190,17 +190,17 @@ def _isolated(R: sp.Poly, low: Any, high: Any) -> mp.mpf:
         return x
 
 
-def _refined(p: list[mp.mpf], slope: list[mp.mpf], t: mp.mpf) -> mp.mpf:
+def _refined(p: list[mp.mpf], slope: list[mp.mpf], y: mp.mpf) -> mp.mpf:
     """Newton's method to the working precision."""
     for _ in range(2 + mp.mp.prec.bit_length()):
-        step = mp.polyval(p, t) / mp.polyval(slope, t)
-        t -= step
-        if abs(step) <= abs(t) * mp.ldexp(1, -mp.mp.prec // 2):
-            return t - mp.polyval(p, t) / mp.polyval(slope, t)
-    return t
+        step = mp.polyval(p, y) / mp.polyval(slope, y)
+        y -= step
+        if abs(step) <= abs(y) * mp.ldexp(1, -mp.mp.prec // 2):
+            return y - mp.polyval(p, y) / mp.polyval(slope, y)
+    return y
 
 
-def _fold(c: Numbers, t: mp.mpf, beta: mp.mpf, alpha: mp.mpf) -> Fold | None:
+def _fold(c: Numbers, y: mp.mpf, beta: mp.mpf, alpha: mp.mpf) -> Fold | None:
     """The edge at a branch point with Q = -β/α,
     or None where it is at infinity or not on the physical sheet.
     """
@@ -208,41 +208,41 @@ def _fold(c: Numbers, t: mp.mpf, beta: mp.mpf, alpha: mp.mpf) -> Fold | None:
         return None
     Q = -beta / alpha
     A = 1 + c.b2 * Q
-    if Q == 0 or A == 0 or t == 0:
+    if Q == 0 or A == 0 or y == 0:
         return None
     zeta = (
-        t / c.kappa2 * (c.v2 * c.b2 - c.psi_n / Q**2)
+        y / c.kappa2 * (c.v2 * c.b2 - c.psi_n / Q**2)
         + (c.psi_n - c.psi_p) / Q
         + (1 - c.psi_n) * c.b2 / A
     )
     QQ = (
-        2 * t * c.psi_n / (c.kappa2 * Q**3)
+        2 * y * c.psi_n / (c.kappa2 * Q**3)
         + (c.psi_p - c.psi_n) / Q**2
         - (1 - c.psi_n) * c.b2**2 / A**2
     )
-    Qt = (c.v2 * c.b2 - c.psi_n / Q**2) / c.kappa2
-    slope = -QQ / Qt  # dt/dQ along the null direction of the Hessian
-    if not c.kappa2 / (t * A**2) * (1 - Q * A / t * slope) > 0:  # dδ/dQ
+    Qy = (c.v2 * c.b2 - c.psi_n / Q**2) / c.kappa2
+    slope = -QQ / Qy  # dy/dQ along the null direction of the Hessian
+    if not c.kappa2 / (y * A**2) * (1 - Q * A / y * slope) > 0:  # dδ/dQ
         return None
-    return Fold(zeta, Q, t, upper=_curvature(c, Q, t, slope) > 0)
+    return Fold(zeta, Q, y, upper=_curvature(c, Q, y, slope) > 0)
 
 
-def _curvature(c: Numbers, Q: mp.mpf, t: mp.mpf, slope: mp.mpf) -> mp.mpf:
+def _curvature(c: Numbers, Q: mp.mpf, y: mp.mpf, slope: mp.mpf) -> mp.mpf:
     """d²ζ/dQ² along the curve at a branch point: positive where the real branches lie above it.
 
     The third derivative of Φ along the null direction (1, dt/dQ).
     """
     A = 1 + c.b2 * Q
     QQQ = (
-        -6 * t * c.psi_n / (c.kappa2 * Q**4)
+        -6 * y * c.psi_n / (c.kappa2 * Q**4)
         - 2 * (c.psi_p - c.psi_n) / Q**3
         + 2 * (1 - c.psi_n) * c.b2**3 / A**3
     )
-    QQt = 2 * c.psi_n / (c.kappa2 * Q**3)
-    ttt = -2 * c.psi_n / t**3 + 2 * mp.fsum(
-        w * (x / (1 + x * t)) ** 3 for x, w in zip(c.values, c.weights, strict=True)
+    QQy = 2 * c.psi_n / (c.kappa2 * Q**3)
+    yyy = -2 * c.psi_n / y**3 + 2 * mp.fsum(
+        w * (x / (1 + x * y)) ** 3 for x, w in zip(c.values, c.weights, strict=True)
     )
-    return QQQ + 3 * QQt * slope + ttt * slope**3
+    return QQQ + 3 * QQy * slope + yyy * slope**3
 
 
 def mass_left_of(c: Numbers, edge: Fold) -> mp.mpf:
@@ -255,7 +255,7 @@ def mass_left_of(c: Numbers, edge: Fold) -> mp.mpf:
         return mp.mpf(0)
     A = 1 + c.b2 * edge.Q
     negative = mp.fsum(
-        w for x, w in zip(c.values, c.weights, strict=True) if A * (1 + x * edge.t) < 0
+        w for x, w in zip(c.values, c.weights, strict=True) if A * (1 + x * edge.y) < 0
     )
-    data = c.psi_n if edge.Q / (edge.t * A) < 0 else mp.mpf(0)
+    data = c.psi_n if edge.Q / (edge.y * A) < 0 else mp.mpf(0)
     return (edge.Q < 0) - (data + negative) / c.psi_p

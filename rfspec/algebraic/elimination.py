@@ -1,20 +1,20 @@
 r"""The algebraic curve P(q, z) = 0 of the resolvent for a Σ with finitely many eigenvalues,
 and what follows from it.
 
-With Q = ψ_p q, ζ = z - s², A = 1 + b²Q and t = κ²Q/((1+δ)A), equations (6) and (7) of
+With Q = ψ_p q, ζ = z - s², A = 1 + b²Q and y = κ²Q/((1+δ)A), equations (6) and (7) of
 docs/theory.md become
 
-    v²b²Q + ψ_n/Q + v² + ψ_n b² = κ²ψ_n/t - κ² ∫ dρ_Σ λ/(1 + λt)                                (25)
-    ζ = (t/κ²)(v²b² - ψ_n/Q²) + (ψ_n - ψ_p)/Q + (1 - ψ_n) b²/A                                  (26)
+    v²b²Q + ψ_n/Q + v² + ψ_n b² = κ²ψ_n/y - κ² ∫ dρ_Σ λ/(1 + λy)                                (25)
+    ζ = (y/κ²)(v²b² - ψ_n/Q²) + (ψ_n - ψ_p)/Q + (1 - ψ_n) b²/A                                  (26)
 
-Equation (26) is linear in t. Eliminated from (25), t leaves, with G = v²b²Q² - ψ_n and N = (ζQ - 1
+Equation (26) is linear in y. Eliminated from (25), y leaves, with G = v²b²Q² - ψ_n and N = (ζQ - 1
 + ψ_p)A + 1 - ψ_n,
 
     (1 - ψ_n)v²Q + (ζQ - 1 + ψ_p)(v²Q + ψ_n) = G² ∫ dρ_Σ 1/(AG + λκ²QN)                         (27)
 
 which for k nonzero eigenvalues is a polynomial of degree 3k + 2 in q and k + 1 in z. Equations (25)
-and (26) say that Φ(Q, t) is stationary; a branch point is where its Hessian vanishes, and
-eliminating Q, quadratic in (25), leaves one polynomial of degree 7k + 2 in t: the discriminant of P
+and (26) say that Φ(Q, y) is stationary; a branch point is where its Hessian vanishes, and
+eliminating Q, quadratic in (25), leaves one polynomial of degree 7k + 2 in y: the discriminant of P
 without its double points. Its real roots are isolated exactly. For Im z > 0 exactly one root has Im
 q > 0 and Im δ > 0, so of the real branch points the edges of the spectrum are those at which dδ/dq
 > 0 along the curve. None of this is in arXiv 2505.17638.

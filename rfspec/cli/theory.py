@@ -269,7 +269,7 @@ def phase_diagram_command(
     an interrupted run with --out continues.
     """
     from ..surveys.phase import phase_diagram
-    from ..surveys.phase_dataset import REGIONS, STATUS
+    from ..surveys.phase_dataset import REGIONS, CELL_STATUS
 
     check_out(out, (*PICTURES, ".nc"))
     budgets = numbers("tau", tau)
@@ -302,7 +302,7 @@ def phase_diagram_command(
             shares = (f"{name} {float((region == i).mean()):.1%}" for i, name in enumerate(REGIONS))
             yield f"tau = {budget:g}: " + ", ".join(shares)
         for code in sorted(set(np.ravel(found.status.values).tolist())):
-            yield f"{int((found.status == code).sum())} cells: {STATUS[code]}"
+            yield f"{int((found.status == code).sum())} cells: {CELL_STATUS[code]}"
 
     draw = lambda plotting: plotting.phase_diagram(found, times=times)
     deliver({**values, "tau": budgets}, lines(), out, json, dataset=lambda: found, picture=draw)

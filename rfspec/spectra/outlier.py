@@ -8,11 +8,11 @@ U_true = (1/n) Σ_ν E_ξ[φφᵀ] with φ_i = m_i + centred, m_i = E[φ_i] = μ
     U_true = m mᵀ + m ēᵀ + ē mᵀ + U_c,   ē = (1/n) Σ_ν E_ξ[φ - m],   |ē|² → (ψ_p/ψ_n)(κ²σ_x² + v²):
 
 the bulks of U and one eigenvalue of order d. Perturbation theory in the rest, with g = μ0(Γ²), g' =
-dg/dΓ², τ₂ = Tr Σ_t²/d and p = ψ_p d, gives it to order 1:
+dg/dΓ², m₂ = Tr Σ_t²/d and p = ψ_p d, gives it to order 1:
 
-    Λ = p g² + 2ψ_pτ₂ (2g'² + g g'') + Var σ(Γz) + (ψ_p/ψ_n)(κ²σ_x² + v²) + O(d^{-1/2}).
+    Λ = p g² + 2ψ_pm₂ (2g'² + g g'') + Var σ(Γz) + (ψ_p/ψ_n)(κ²σ_x² + v²) + O(d^{-1/2}).
 
-2ψ_pτ₂(g'² + g g'') is the spread of |w_i|²; the other 2ψ_pτ₂g'² is that of |x_t|², which moves all
+2ψ_pm₂(g'² + g g'') is the spread of |w_i|²; the other 2ψ_pm₂g'² is that of |x_t|², which moves all
 features at once. By the heat equation g' = E[σ''(Γz)]/2 = h_2/(√2Γ²) and g'' = E[σ⁽⁴⁾(Γz)]/4 = √6
 h_4/(2Γ⁴), without a derivative of σ.
 """
@@ -50,10 +50,10 @@ def mean_outlier(model: RandomFeatureModel, d: Given) -> MeanOutlier:
     r"""Largest eigenvalue of the uncentred feature correlation matrix at dimension d,
     caused by μ0 ≠ 0.
 
-        Λ = ψ_p d μ0² + 2ψ_pτ₂(2g'² + g g'') + Var σ(Γz) + (ψ_p/ψ_n)(κ²σ_x² + v²),
-        Var Λ = 8 (g g')² (ψ_pτ₂ + ψ_p² α⁴ (Tr Σ²/d)/ψ_n) + 4μ0² (ψ_p/ψ_n)(κ²σ_x² + v²),
+        Λ = ψ_p d μ0² + 2ψ_pm₂(2g'² + g g'') + Var σ(Γz) + (ψ_p/ψ_n)(κ²σ_x² + v²),
+        Var Λ = 8 (g g')² (ψ_pm₂ + ψ_p² α⁴ (Tr Σ²/d)/ψ_n) + 4μ0² (ψ_p/ψ_n)(κ²σ_x² + v²),
 
-    g(Γ²) = μ0, τ₂ = Tr (α²Σ + β²I)²/d, for Gaussian data.
+    g(Γ²) = μ0, m₂ = Tr (α²Σ + β²I)²/d, for Gaussian data.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def _outlier(model: RandomFeatureModel, ge: Any, d: Real) -> tuple[Real, Real, R
     psi_p, psi_n, gamma2 = model.psi_p, model.psi_n, model.gamma2
     values, weights = jnp.asarray(model.covariance.values), jnp.asarray(model.covariance.weights)
     alpha2 = model.process.alpha**2
-    tau2 = jnp.sum(weights * (alpha2 * values + model.process.beta2) ** 2)
+    second_moment = jnp.sum(weights * (alpha2 * values + model.process.beta2) ** 2)
     gamma = jnp.sqrt(gamma2)
     breaks = jnp.asarray(sorted({0.0, *model.activation.kinks}))
     x, w = panels(-REACH * gamma, REACH * gamma, breaks, 0.25 * jnp.minimum(1.0, gamma), 12)
@@ -113,9 +113,12 @@ def _outlier(model: RandomFeatureModel, ge: Any, d: Real) -> tuple[Real, Real, R
     variance = column + ge.b2 + ge.s2
     leading = psi_p * d * g**2
     location = (
-        leading + 2 * psi_p * tau2 * (2 * first**2 + g * second) + variance + psi_p / psi_n * column
+        leading
+        + 2 * psi_p * second_moment * (2 * first**2 + g * second)
+        + variance
+        + psi_p / psi_n * column
     )
     signal2 = alpha2**2 * jnp.sum(weights * values**2)
-    norms = 8 * (g * first) ** 2 * (psi_p * tau2 + psi_p**2 * signal2 / psi_n)
+    norms = 8 * (g * first) ** 2 * (psi_p * second_moment + psi_p**2 * signal2 / psi_n)
     deviation = jnp.sqrt(norms + 4 * g**2 * psi_p / psi_n * column)
     return leading, location, deviation

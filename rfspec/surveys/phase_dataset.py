@@ -19,7 +19,7 @@ from .cells import Cells
 if TYPE_CHECKING:
     import xarray
 
-STATUS = (
+CELL_STATUS = (
     "computed",
     "outside the theory: psi_p, psi_n and t must be finite and greater than 0",
     "the edges of the spectrum could not all be found: its timescales and parts are not given",
@@ -112,7 +112,7 @@ OUTPUTS: dict[str, Output] = {
         )
     },
     "status": Output(
-        lambda c: np.where(c.worst < ACCURATE, np.where(c.found, 0, 2), 3), "", _flags(STATUS)
+        lambda c: np.where(c.worst < ACCURATE, np.where(c.found, 0, 2), 3), "", _flags(CELL_STATUS)
     ),
 }
 EMPTY = {"merged": np.int8(0), "status": np.int8(1)}  # of a cell outside the theory; else NaN
