@@ -269,7 +269,7 @@ def phase_diagram_command(
     an interrupted run with --out continues.
     """
     from ..surveys.phase import phase_diagram
-    from ..surveys.phase_dataset import REGIONS, CELL_STATUS
+    from ..surveys.phase_dataset import CELL_STATUS, REGIONS
 
     check_out(out, (*PICTURES, ".nc"))
     budgets = numbers("tau", tau)
