@@ -28,7 +28,9 @@ class Row(NamedTuple):
         return self.error <= self.claimed_error
 
 
-def row(name: str, value: Real, truth: mp.mpf, claimed: Any, *, absolute: bool = False) -> Row:
+def row(
+    name: str, value: Real | mp.mpf, truth: mp.mpf, claimed: Any, *, absolute: bool = False
+) -> Row:
     value = float(value)
     error = mp.mpf(0) if value == truth else abs(mp.mpf(value) - truth)  # ∞ is ∞
     if not absolute and error:

@@ -18,7 +18,7 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from .types import Matrix, Reals, Truths, Vector, Whole
+from .types import Reals, Truths, Whole
 
 
 def one_by_one(
@@ -35,7 +35,7 @@ def one_by_one(
     """
     primitive = Primitive(name)
 
-    def derivatives(x: Vector, *, static: Any, order: int) -> Reals:
+    def derivatives(x: Reals, *, static: Any, order: int) -> Reals:
         """Shape (size of f, entries of x, entries of x, ...)."""
         if not order:
             return f(static, x)
@@ -73,8 +73,8 @@ def one_by_one(
         return bind(x, needed, static=static, order=order), jnp.sum(slope * dx, axis=-1)
 
     def batch(
-        values: tuple[Matrix, Truths], axes: tuple[Whole, Whole], **how: Any
-    ) -> tuple[Matrix, Whole]:
+        values: tuple[Reals, Truths], axes: tuple[Whole, Whole], **how: Any
+    ) -> tuple[Reals, Whole]:
         count = next(v.shape[a] for v, a in zip(values, axes, strict=True) if a is not None)
         front = (
             jnp.broadcast_to(v, (count, *v.shape)) if a is None else jnp.moveaxis(v, a, 0)
