@@ -404,6 +404,7 @@ def verdict_drops(model, sp):
     return "right", ""
 
 
+# of eigenvalues: each has programs of its own to be compiled
 FEW_NUMBERS = (
     1,
     2,
@@ -412,7 +413,7 @@ FEW_NUMBERS = (
     10,
     20,
     60,
-)  # of eigenvalues: each has programs of its own to be compiled
+)
 OFTEN = np.array([4, 4, 4, 3, 2, 2, 1]) / 20  # few cost less
 
 

@@ -172,9 +172,8 @@ def test_outlier_of_sampled_relu_features(values):
     assert np.mean(found) == pytest.approx(
         float(outlier.location) + redrawn, abs=3 * standard_error
     )
-    assert (
-        abs(np.mean(found) - float(outlier.leading)) > 6 * standard_error
-    )  # the correction is seen
+    # the correction is seen
+    assert abs(np.mean(found) - float(outlier.leading)) > 6 * standard_error
     assert np.std(found) == pytest.approx(float(outlier.deviation), rel=3 / np.sqrt(2 * seeds))
 
 

@@ -109,9 +109,8 @@ def test_edges_are_roots_of_the_discriminant():
     roots = [mp.mpf(str(r)) for r in discriminant.nroots(n=30, maxsteps=200) if r.is_real]
     for edge in algebraic.edges(MODEL, 30):
         assert min(abs(r / edge - 1) for r in roots) < 1e-24
-    assert len(roots) > len(
-        algebraic.edges(MODEL, 30)
-    )  # the spurious ones have been told from the edges
+    # the spurious ones have been told from the edges
+    assert len(roots) > len(algebraic.edges(MODEL, 30))
 
 
 @pytest.mark.parametrize("reference", REFERENCE, ids=lambda r: r["name"])

@@ -10,12 +10,13 @@ from problems import ZOO, sparing
 import rfspec as rf
 
 FACTOR = 1.0  # claimed error over true error has to be at least this
+# many nodes
 DEAR = [
     "near the hard edge",
     "nearly split",
     "nearly split beside another",
     "few features",
-]  # many nodes
+]
 
 
 class Spectra(dict):

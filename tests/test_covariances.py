@@ -91,9 +91,8 @@ def test_the_finite_list_tends_to_the_power_law():
     f = lambda v: v / (v + x)
     gaps = [average(rf.PowerLaw.of_dimension(0.7, d).normalised(), f) for d in (100, 1000, 10000)]
     gaps = np.abs(np.array(gaps) - average(limit.normalised(), f))
-    assert np.all(
-        gaps[1:] < gaps[:-1] / 1.5
-    )  # the trace of what is missing at the top goes as d^(a-1)
+    # the trace of what is missing at the top goes as d^(a-1)
+    assert np.all(gaps[1:] < gaps[:-1] / 1.5)
     assert rf.PowerLaw.of_dimension(0.7, 100).atomic
 
 
@@ -474,9 +473,8 @@ def extremes(model, ends, digits=50):
     found = []
     with mp.workdps(digits):
         for (start, sign), which in product(((low, -1), (0, -1), (0, 1), (high, 1)), (-1, 1)):
-            at = lambda y, start=start, sign=sign, which=which: z(
-                start + sign * mp.exp(y), which
-            )  # or complex
+            # or complex
+            at = lambda y, start=start, sign=sign, which=which: z(start + sign * mp.exp(y), which)
             ys = [mp.mpf(3 * k + 1) / 48 for k in range(-16 * 75, 16 * 25)]
             values = [at(y) for y in ys]
             for k in range(1, len(ys) - 1):
@@ -490,9 +488,8 @@ def extremes(model, ends, digits=50):
                 abs((values[k + 1] - values[k]) / (mp.exp(ys[k + 1]) - mp.exp(ys[k])))
                 for k in (0, 16)
             ]
-            if (
-                start and mp.im(values[0]) == 0 and slopes[0] < slopes[1]
-            ):  # they go on to fall: closer than all of these
+            # they go on to fall: closer than all of these
+            if start and mp.im(values[0]) == 0 and slopes[0] < slopes[1]:
                 found.append(float(mp.re(values[0])))
     return np.array(found)
 

@@ -8,9 +8,8 @@ from problems import WRONG_ONCE, draw, draw_law, draw_wide, sparing, verdict, ve
 
 import rfspec as rf
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::rfspec.SaturationWarning"
-)  # small and large Γ² are meant
+# small and large Γ² are meant
+pytestmark = pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,8 @@ from rfspec.numerics.quadrature import trapezoid
 from rfspec.numerics.rounding import EPS
 
 NAMES = ("mu1", "kappa2", "b2", "v2", "s2")
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::rfspec.SaturationWarning"
-)  # small and large Γ² are meant
+# small and large Γ² are meant
+pytestmark = pytest.mark.filterwarnings("ignore::rfspec.SaturationWarning")
 
 
 @pytest.mark.parametrize("reference", REFERENCE, ids=lambda r: r["name"])

@@ -23,9 +23,8 @@ def test_reference_curves(reference):
     for name in ("train", "test"):
         off = np.abs(getattr(curve, name) - np.array(given[name]))
         assert np.all(off < 1e-11 * (1 + np.array(given["test"])))
-        assert np.all(
-            off <= np.asarray(curve.error) + 1e-14 * np.array(given["test"])
-        )  # the file's own rounding
+        # the file's own rounding
+        assert np.all(off <= np.asarray(curve.error) + 1e-14 * np.array(given["test"]))
     assert np.allclose(curve.score_error, given["score_error"], rtol=1e-9, atol=0)
 
 

@@ -105,9 +105,8 @@ def test_gauss_nodes_keep_2k_moments(nodes):
     angle = lambda c: np.arccos(np.clip(2 * c.values / full.values.max() - 1, -1, 1))
     mean = lambda c, degree: c.weights @ np.cos(degree * angle(c))
     off = [abs(mean(few, degree) - mean(full, degree)) for degree in range(2 * nodes + 1)]
-    assert (
-        max(off[:-1]) < 1e-13
-    )  # Chebyshev polynomials tell what powers of the largest eigenvalue hide
+    # Chebyshev polynomials tell what powers of the largest eigenvalue hide
+    assert max(off[:-1]) < 1e-13
     assert off[-1] > 10 * max(off[:-1])
     assert few.values.min() >= full.values.min()
     assert few.values.max() <= full.values.max()

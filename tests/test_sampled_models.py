@@ -38,9 +38,8 @@ def test_drawn_noise_has_the_expectation_as_its_mean(kind, target):
     each = jax.vmap(once)(jax.random.split(jax.random.key(1), 40))
     for several, integral in zip(each, (exact.U, exact.V, exact.untrained), strict=True):
         z = (several.mean(0) - integral) / (several.std(0, ddof=1) / np.sqrt(40))
-        assert (
-            float(jnp.abs(z).max()) < 6.0
-        )  # Student's law, 39 degrees of freedom, up to 576 entries
+        # Student's law, 39 degrees of freedom, up to 576 entries
+        assert float(jnp.abs(z).max()) < 6.0
         assert z.ndim == 0 or float(jnp.sqrt(jnp.mean(z**2))) < 1.6  # entries go together
     one = rf.empirical.sample(KEY, model, 6, kind=kind)
     assert np.array_equal(one.U, once(draw.noise)[0])

@@ -79,11 +79,12 @@ def test_the_core_does_not_draw():
 def test_no_chapter_is_named_as_something_public():
     """Else the name would be the chapter's or the function's, whichever was imported last."""
     chapters = {name for name in CHAPTERS if (PACKAGE / name).is_dir()}
+    # which are public as they are
     assert chapters & set(rfspec.__all__) == {
         "algebraic",
         "empirical",
         "plotting",
-    }  # which are public as they are
+    }
 
 
 def test_what_solves_knows_no_equations():

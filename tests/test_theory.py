@@ -12,9 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "theory.md").read_text()
 CODE = {path: path.read_text() for path in (ROOT / "rfspec").rglob("*.py")}
-NUMBERED = re.compile(
-    r"^ {4}.*\((\d+)\)[,.:]?$", re.MULTILINE
-)  # formulas stand in blocks, with a number at the end
+# formulas stand in blocks, with a number at the end
+NUMBERED = re.compile(r"^ {4}.*\((\d+)\)[,.:]?$", re.MULTILINE)
 
 
 def equations():

@@ -86,9 +86,8 @@ def test_a_merged_part_has_no_time():
     ts = rf.timescales(rf.RandomFeatureModel(1.5, 3.0, 0.01), "spectrum")
     assert not ts.separated
     assert np.isnan(float(ts.tau_gen))
-    assert np.isfinite(
-        float(ts.tau_mem)
-    )  # the sample's slow end is the lower edge of the merged bulk
+    # the sample's slow end is the lower edge of the merged bulk
+    assert np.isfinite(float(ts.tau_mem))
     assert "population and sample have merged" in ts.reason
     none = rf.timescales(rf.RandomFeatureModel(16.0, 0.5, 0.05), "spectrum")
     assert np.isnan(float(none.tau_mem))

@@ -118,9 +118,8 @@ def test_a_billion_steps_are_gradient_flow():
     flow = rf.empirical.gradient_flow(basis(), descent.tau)
     assert float(descent.test[0]) == pytest.approx(float(flow.test[0]), rel=1e-6)
     slow = rf.empirical.trajectory(basis(), [10**9], eta * 0.1, optimizer="momentum", momentum=0.9)
-    assert float(slow.test[0]) == pytest.approx(
-        float(flow.test[0]), rel=1e-5
-    )  # μ = 0.9 is ten times as fast
+    # μ = 0.9 is ten times as fast
+    assert float(slow.test[0]) == pytest.approx(float(flow.test[0]), rel=1e-5)
 
 
 def test_stepwise_descent_is_the_exact_one():

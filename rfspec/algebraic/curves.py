@@ -254,9 +254,8 @@ def losses_of(of: Regression, tau: mp.mpf, digits: int) -> Losses:
             return Losses(end[0], mp.inf, zero, zero, abs(end[0] - near[0]))
         return Losses(*end, zero, zero, max(abs(a - b) for a, b in zip(near, end, strict=True)))
     c = 2 * of.pace * tau / of.equations.psi_p
-    with mp.workdps(
-        mp.mp.dps + int(max(0, mp.log10(c * of.size)))
-    ):  # next to a hard edge at 0 digits are lost
+    # next to a hard edge at 0 digits are lost
+    with mp.workdps(mp.mp.dps + int(max(0, mp.log10(c * of.size)))):
         return _checked(of, c, digits)
 
 

@@ -179,9 +179,8 @@ def rational(c: Numbers) -> Numbers:
     """The same numbers as exact binary fractions."""
 
     def exact(x: mp.mpf) -> sp.Rational:
-        sign, mantissa, exponent, _ = (
-            x._mpf_
-        )  # mp.mpf(x) would round to the precision of the moment
+        # mp.mpf(x) would round to the precision of the moment
+        sign, mantissa, exponent, _ = x._mpf_
         return sp.Integer((-1) ** sign * int(mantissa)) * sp.Rational(2) ** exponent
 
     plain = {name: exact(getattr(c, name)) for name in _NAMES}

@@ -138,9 +138,8 @@ class Solver:
         """By signs beyond rounding; in a gap of the real axis, where u is real,
         Im u > 0 above it if du/dz > 0.
         """
-        zero = [
-            kind.iota == kind.beta == kind.gamma == 0 for kind in self.exact.columns
-        ]  # its δ_i is 0
+        # its δ_i is 0
+        zero = [kind.iota == kind.beta == kind.gamma == 0 for kind in self.exact.columns]
         keep = lambda values: [
             v for v, empty in zip(values, [False, *zero], strict=True) if not empty
         ]
@@ -236,9 +235,8 @@ def edge_near(solver: Solver, edge: Any, gap: Any) -> Any:
     """The edge that an approximation to it means, sought from the side of the gap;
     NaN where none is there.
     """
-    away = max(
-        -abs(edge), min(abs(edge), gap - edge)
-    )  # a gap may be thousands of times wider than its edge's place
+    # a gap may be thousands of times wider than its edge's place
+    away = max(-abs(edge), min(abs(edge), gap - edge))
     for decades in range(2, 16, 2):
         outside = edge + away * mp.mpf(10) ** -decades
         found = _fold(solver, outside, edge)

@@ -89,9 +89,8 @@ def _densities(sp: Spectrum, eq: Any, digits: int) -> Iterator[Row]:
         for share in INSIDE:
             x = location + float(low) + share * float(high - low)
             point = twin.solve_equations(eq, mp.mpf(x), digits)
-            here = solve(
-                sp.model, np.array([x])
-            )  # an array, since next to the atom few digits are left
+            # an array, since next to the atom few digits are left
+            here = solve(sp.model, np.array([x]))
             q = complex(here.q[0])
             claimed = (
                 float(here.error[0]) * abs(q) / q.imag if q.imag and here.status[0] != 2 else np.inf

@@ -43,9 +43,8 @@ def main() -> None:
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # names of files may hold bytes that are no text
+            # names of files may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")
     _keep_compiled()
     _compile_quickly()
     warnings.showwarning = lambda message, *_: typer.echo(

@@ -93,9 +93,8 @@ def drawn(
     spread = jnp.sqrt(eigenvalues_of(model, d))
     columns = None if data is not None else n
     W, X, Omega = _normals(key, spread, p, columns, rows == "spherical", kind == "gaussian")
-    noise = jax.random.split(key, 5)[
-        4
-    ]  # the first three are those above, the fourth that of training
+    # the first three are those above, the fourth that of training
+    noise = jax.random.split(key, 5)[4]
     if data is None:
         return Draw(W, X, None, Omega, spread, noise)
     order = np.asarray(jax.random.permutation(jax.random.split(key, 3)[1], data.shape[0]))

@@ -160,9 +160,8 @@ def matrices_of(
     )
 
 
-Side = tuple[
-    Any, Any, Any, float
-]  # U, V, the loss of A = 0, and the bound of what the expansion leaves out
+# U, V, the loss of A = 0, and the bound of what the expansion leaves out
+Side = tuple[Any, Any, Any, float]
 
 
 def _training(

@@ -126,9 +126,8 @@ def _add(
     missing = jnp.maximum(square - found, 0.0)
     p, n = rows.unit.shape[0], C.shape[2]
     size = min(p, BLOCK)
-    starts = jnp.minimum(
-        jnp.arange(-(-p // size)) * size, p - size
-    )  # the last two blocks may overlap
+    # the last two blocks may overlap
+    starts = jnp.minimum(jnp.arange(-(-p // size)) * size, p - size)
 
     def block(i: Whole, carry: tuple[Matrix, Real]) -> tuple[Matrix, Real]:
         of = lambda a: jax.lax.dynamic_slice_in_dim(a, starts[i], size)

@@ -85,9 +85,8 @@ def radau(
     rounding leaves the pivots positive where an eigenvalue is at the floor.
     """
     a = floor * (1.0 - BELOW)
-    going = (
-        off_diagonal[:, -1] > 0
-    )  # elsewhere the Krylov space has ended, and the quadrature is exact
+    # elsewhere the Krylov space has ended, and the quadrature is exact
+    going = off_diagonal[:, -1] > 0
     last = diagonal[:, -1].copy()
     for i in np.flatnonzero(going):
         alpha, beta = diagonal[i], off_diagonal[i]

@@ -42,9 +42,8 @@ def fingerprint(*parts: Any) -> str:
     digest = hashlib.sha256(version("rfspec").encode())
     for part in parts:
         leaves, structure = jax.tree.flatten(part)
-        digest.update(
-            re.sub(r" at 0x[0-9a-f]+", "", str(structure)).encode()
-        )  # functions by name, not by address
+        # functions by name, not by address
+        digest.update(re.sub(r" at 0x[0-9a-f]+", "", str(structure)).encode())
         for leaf in leaves:
             if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(
                 leaf.dtype, jax.dtypes.prng_key

@@ -239,9 +239,8 @@ def _find_kinks(f: Callable[[np.ndarray], np.ndarray]) -> tuple[float, ...]:
             raise ValueError(
                 "activation must be piecewise smooth: it has kinks or jumps nearly everywhere"
             )
-        if (
-            width < 1e-3
-        ):  # halves that both look smooth have a weak kink at or near their common end
+        # halves that both look smooth have a weak kink at or near their common end
+        if width < 1e-3:
             pairs = rough.reshape(-1, 2).any(1)
             found += [(middle, 1.1 * width) for middle in left[::2][~pairs] + width]
         width /= 2

@@ -203,10 +203,11 @@ class MarchenkoPastur(Covariance):
             real_scalar("variance", variance, above=0.0),
         )
         xp = np if concrete(ratio) else jnp
+        # the nonzero part is the law of XᵀX
         c, top = (
             xp.minimum(ratio, 1 / ratio),
             xp.maximum(ratio, 1.0),
-        )  # the nonzero part is the law of XᵀX
+        )
 
         def rule(n: int) -> tuple[Vector, Vector]:
             jacobi = xp.eye(n) + c * xp.diag(1.0 * (np.arange(n) > 0))

@@ -27,9 +27,8 @@ from ..numerics.rounding import EPS
 from ..numerics.types import Real, Reals, Vector, Whole
 from .activations import Activation
 
-ROUNDING = (
-    4 * EPS
-)  # of each h_k, relative to the root of their sum of squares; what is smaller counts as zero
+# of each h_k, relative to the root of their sum of squares; what is smaller counts as zero
+ROUNDING = 4 * EPS
 ENDS = np.array([-REACH, REACH])  # of the quadratures in z
 
 
@@ -202,9 +201,8 @@ def hermite_sum(y: Vector, signal: Real, noise: Real) -> Route:
     )
     sums, lost, *changes = (share @ terms.T).T
     sizes = jnp.maximum(sums, 1e-300)
-    tail = 8 * jnp.sum(
-        h[3 * ORDER // 4 :] ** 2
-    )  # also bounds what a slower, algebraic decay leaves out
+    # also bounds what a slower, algebraic decay leaves out
+    tail = 8 * jnp.sum(h[3 * ORDER // 4 :] ** 2)
     left_out = tail * jnp.stack([jnp.exp(power[-1]), -jnp.expm1(2 * power[-1])]) / sizes
 
     def differences(fine: Vector, rough: Vector, change: Vector) -> Vector:
@@ -240,9 +238,8 @@ def double_integrals(sigma: Activation, x: Vector) -> Vector:
     y = ασ_x u, g(y) = E_w[σ(y + βw)], c1(y) = E_w[σ(y + βw) w]. Below c = 1/2 the Hermite sum with
     64 terms replaces the first, which then cancels. The error compares with panels of other ends.
     """
-    both = jax.lax.map(
-        partial(_double_integrals_once, sigma, x), jnp.array([1.0, 0.7])
-    )  # one program for both
+    # one program for both
+    both = jax.lax.map(partial(_double_integrals_once, sigma, x), jnp.array([1.0, 0.7]))
     (mu0, mu1, v2, s2, size), other = (tuple(value[i] for value in both) for i in (0, 1))
     gamma, (c, rest) = jnp.sqrt(jnp.sum(x)), _correlation(*x)
     sizes = jnp.maximum(jnp.stack([v2, s2]), 1e-300)

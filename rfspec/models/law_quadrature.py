@@ -45,9 +45,8 @@ def fill(
             continue
         if law.error <= ENOUGH:
             break
-    law.more = (
-        law.fewer
-    )  # of many nodes half as many tell the error as well: more than it is, and sooner
+    # of many nodes half as many tell the error as well: more than it is, and sooner
+    law.more = law.fewer
     if n <= MANY:
         more, finest = rule(2 * n)
         law.more = more, finest / finest.sum()

@@ -62,9 +62,8 @@ def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> i
 def real_scalar(name: str, value: Any, *, above: float) -> Real:
     """A finite real number greater than `above`, as float64."""
     if not concrete(value):
-        return jax.numpy.asarray(
-            value, float
-        )  # of no weak type, which would compile everything once more
+        # of no weak type, which would compile everything once more
+        return jax.numpy.asarray(value, float)
     rule = f"{name} must be a finite real number greater than {above:g}"
     if isinstance(value, str | bytes | bool | None):
         raise ValueError(f"{rule}, got {value!r}")

@@ -42,9 +42,8 @@ def learning_curve(
         ax = axis(ax)
         for i, (name, curve) in enumerate(named.items()):
             tau = np.ravel(curve.tau)
-            tau = np.where(
-                np.isfinite(tau), tau, np.nan
-            )  # what is at infinity has no place on the axis
+            # what is at infinity has no place on the axis
+            tau = np.where(np.isfinite(tau), tau, np.nan)
             looks = ("-", "--") if i == 0 else ("o", "s")
             spread = curve.standard_error
             for values, error, look, color, kind in (

@@ -150,9 +150,8 @@ def _lines(ax: Any, found: Any, x: np.ndarray, y: np.ndarray, tau: float) -> lis
     """The lines between the regions, and p = n."""
     handles = []
     tolerance = found.attrs["tolerance"]
-    excess = lambda test: (
-        np.arcsinh((test - found.test_star).values / tolerance) - np.arcsinh(1.0)
-    )  # smooth across lines
+    # smooth across lines
+    excess = lambda test: np.arcsinh((test - found.test_star).values / tolerance) - np.arcsinh(1.0)
     lines = [
         (
             excess(found.test_limit),
@@ -165,9 +164,8 @@ def _lines(ax: Any, found: Any, x: np.ndarray, y: np.ndarray, tau: float) -> lis
         lines.append((late, COLORS["sample"], r"$\tau$ is the end of the window"))
     if x.size > 1 and y.size > 1:
         for values, color, label in lines:
-            values = np.where(
-                found.tau_star.values == 0, np.nan, values
-            )  # no lines where nothing can be learnt
+            # no lines where nothing can be learnt
+            values = np.where(found.tau_star.values == 0, np.nan, values)
             if np.any(values < 0) and np.any(values > 0):
                 ax.contour(
                     x,

@@ -204,9 +204,8 @@ class ColumnEquations(AveragedEquations):
         else:
             averages, ends = self._law_averages(u, D, 3), self._ends(u, D)
         m0, m1, m2 = (u[0] * average for average in averages)
-        fluctuating = tuple(
-            delta * d for delta, d in zip(u[1:], D, strict=True)
-        )  # 1 - D_i, which may be tiny
+        # 1 - D_i, which may be tiny
+        fluctuating = tuple(delta * d for delta, d in zip(u[1:], D, strict=True))
         return Point(u[0], D, fluctuating, T, g, (m0, m1, m2), ends)
 
     def two_point(

@@ -28,9 +28,8 @@ import jax.numpy as jnp
 from ..numerics.holomorphic import solve_small
 from ..numerics.types import Number, Numbers, Real
 
-Powers = Mapping[
-    int, Any
-]  # a polynomial Σ_k a_kΣᵏ, {k: a_k}; no entry where there is no term, and nothing to compute
+# a polynomial Σ_k a_kΣᵏ, {k: a_k}; no entry where there is no term, and nothing to compute
+Powers = Mapping[int, Any]
 
 
 def along(a: Powers, moments: tuple[Number, ...]) -> Number:

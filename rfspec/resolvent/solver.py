@@ -36,10 +36,11 @@ from .interface import Equations
 
 LOW = 1e-16  # relative height at which a solution is as good as on the axis
 REAL = 1e-10  # relative imaginary part that rounding may leave of a real number
+# what is asked of a certified solution: relative step, imaginary part
 CONVERGED, CLEARLY = (
     1e-12,
     1e-9,
-)  # what is asked of a certified solution: relative step, imaginary part
+)
 NEAR_STEPS = 3  # of Newton's method, from a solution nearby
 NOTHING = 1e-60  # of the bound of the spectrum: its square and its inverse square are still numbers
 
@@ -276,9 +277,8 @@ def _assess(eq: Equations, u: Unknowns, zeta: Number) -> tuple[Real, Real, Whole
     units = jnp.eye(len(u), dtype=complex)
     covector = jnp.stack([solve_small(columns, tuple(e))[0] for e in units])
     shift = sensitivity(eq, lambda e: e.residual(u, zeta), covector) / jnp.abs(u[0])
-    moved = jnp.abs(
-        (jnp.abs(zeta) + eq.origin) * slope[0] / u[0]
-    )  # by an error of z or of the origin
+    # by an error of z or of the origin
+    moved = jnp.abs((jnp.abs(zeta) + eq.origin) * slope[0] / u[0])
     error = relative[0] + 4 * EPS + (4 * EPS + eq.accuracy) * (shift + moved)
     error = jnp.where(jnp.isnan(error), jnp.inf, error)
     residual = jnp.max(jnp.abs(jnp.stack(value)) / (1.0 + jnp.abs(jnp.stack([1.0 + 0j, *u[1:]]))))

@@ -41,10 +41,11 @@ CUTS, ROUNDS = 16, 16  # points put into an interval that is cut
 FEW_CUTS, MORE_ROUNDS = 4, 11  # where intervals are cut only to find the edge that they hold
 AT_ONCE = 1024  # points times eigenvalues of Σ
 NARROWEST = 1e-13  # relative width of the narrowest gap or bulk
+# down to the axis, short and long: lowest height, Newton steps a level and at last
 WAYS = (
     (0.1, 1, 8),
     (1e-16, 2, 4),
-)  # down to the axis, short and long: lowest height, Newton steps a level and at last
+)
 NEAR = 0.05  # relative distance of neighbours and
 STEADY = (
     0.1  # change of the solution, relative to its imaginary part, that rule a gap between them out

@@ -305,9 +305,8 @@ def _cusp(
     still, fixed, start = jax.lax.stop_gradient((eq, g, jnp.stack([*u, zeta, x])))
     v = jax.lax.stop_gradient(jax.lax.fori_loop(0, 12, lambda _, v: step(still, fixed, v), start))
     slopes = jax.jacfwd(lambda w: conditions(still, fixed, w))(v)
-    solved = v - jnp.linalg.solve(
-        slopes, conditions(eq, g, v)
-    )  # carries the first derivative exactly
+    # carries the first derivative exactly
+    solved = v - jnp.linalg.solve(slopes, conditions(eq, g, v))
     covector = jnp.linalg.solve(slopes.T, jnp.zeros_like(v).at[-1].set(1.0))
     _, pull = jax.vjp(lambda e: covector @ conditions(e, fixed, v), still)
     moved = sum(
@@ -329,9 +328,8 @@ def _conditions(eq: Equations, v: Vector) -> Vector:
         m = slopes(w)
         return determinant([tuple(m[:, j]) for j in range(m.shape[1])])
 
-    first = slopes(u)[
-        0
-    ]  # the null vector from the first row; the others follow where the determinant vanishes
+    # the null vector from the first row; the others follow where the determinant vanishes
+    first = slopes(u)[0]
     along = jnp.stack([-first[1], first[0]])
     _, change = jax.jvp(det, (u,), (along,))
     return jnp.concatenate(

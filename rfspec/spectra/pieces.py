@@ -100,9 +100,8 @@ def cut(
         found, middle = _resolve(eq, support.lower[bulk], support.upper[bulk], begin, end)
         found, middle = jax.tree.map(on_host, found), np.asarray(jax.lax.stop_gradient(middle))
         known = jax.tree.map(lambda a: np.asarray(jax.lax.stop_gradient(a)), found)
-        unsure = (
-            COUNTED * above + accuracy * mass[bulk]
-        )  # the mass right of a point is that of a law to its error
+        # the mass right of a point is that of a law to its error
+        unsure = COUNTED * above + accuracy * mass[bulk]
         off = np.maximum(np.abs(known.mass - (above - beyond)) - unsure, 0.0)
         known = known._replace(drop_error=known.drop_error + off * known.steepest)
         found = found._replace(drop_error=known.drop_error)

@@ -134,9 +134,8 @@ class Spectrum(eqx.Module):
     def _labels(self) -> list[str | None]:
         """The parts that each bulk bears."""
         holds = self.parts.holds
-        if not concrete(
-            holds
-        ):  # under jax.grad the values are known once the derivative is dropped
+        # under jax.grad the values are known once the derivative is dropped
+        if not concrete(holds):
             holds = jax.lax.stop_gradient(holds)
         if not concrete(holds):
             return [None] * self.count

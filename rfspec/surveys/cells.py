@@ -83,9 +83,8 @@ def computed(shared: Shared, tau: np.ndarray, psi_p: np.ndarray, psi_n: np.ndarr
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     )
     threads = cores if len(devices) == 1 and devices[0].platform == "cpu" else 1
-    each = BATCH.get(devices[0].platform, MOST_AT_ONCE) * len(
-        devices
-    )  # cells of a batch, the last one filled up
+    # cells of a batch, the last one filled up
+    each = BATCH.get(devices[0].platform, MOST_AT_ONCE) * len(devices)
     batches = np.minimum(np.arange(-(-psi_p.size // each) * each), psi_p.size - 1).reshape(-1, each)
     with ThreadPoolExecutor(threads) as pool:
         work = lambda turn: _batch(
@@ -136,9 +135,8 @@ def _batch(
     lower, merged, found, paper = parts
     train, test, error = losses_at(budgets, stop)
     times = np.stack([stop.best, stop.lower, stop.upper, stop.onset], axis=1)
-    stop_errors = losses_at(np.where(np.isnan(times), 0.0, times), stop)[
-        2
-    ]  # a time that is none has no error
+    # a time that is none has no error
+    stop_errors = losses_at(np.where(np.isnan(times), 0.0, times), stop)[2]
     errors = time_errors(stop_errors.T, stop).T
     decay = float(shared.eq.decay)
     return Cells(

@@ -35,9 +35,8 @@ def learned(x: np.ndarray, k: float, optimizer: str, mu: float) -> np.ndarray:
             power = k * np.log1p(-np.minimum(x, 2.0 - x))  # log|1 - x|
         odd = (x > 1) & (k % 2 == 1)
         return np.where(odd, 1.0 + np.exp(power), -np.expm1(power))
-    if (
-        optimizer == "momentum"
-    ):  # mean of ε_+ and ε_-, and the square of half their difference by its zeros
+    # mean of ε_+ and ε_-, and the square of half their difference by its zeros
+    if optimizer == "momentum":
         half = (1 - mu + x) / 2
         squared = (x - (1 - np.sqrt(mu)) ** 2) * (x - (1 + np.sqrt(mu)) ** 2) / 4
     else:

@@ -136,9 +136,8 @@ class LearningCurve(eqx.Module):
             sums = (jnp.sum(jnp.where(own, column, 0.0), axis=1) for column in columns)
             here = (jnp.reshape(column, jnp.shape(self.tau)) for column in sums)
             found[name] = tuple(a + b for a, b in zip(before, here, strict=True))
-        if (
-            sp.equations.averaged is not None
-        ):  # the last part has eigenvalues without an end: it is what is left
+        # the last part has eigenvalues without an end: it is what is left
+        if sp.equations.averaged is not None:
             others = [
                 (0.0 * self.train, 0.0 * self.train),
                 *(pair for part, pair in found.items() if part != name),
@@ -237,9 +236,8 @@ def score_error(model: RandomFeatureModel, test: Reals) -> Reals:
     over its unit.
     """
     y = combination(model.target, model.process)
-    with np.errstate(
-        divide="ignore", invalid="ignore"
-    ):  # without a signal there is no score to be learnt
+    # without a signal there is no score to be learnt
+    with np.errstate(divide="ignore", invalid="ignore"):
         return (test - unexplained(y, model.process, *filled_up(model.covariance))) / score_unit(
             model
         )

@@ -52,9 +52,8 @@ def losses(eq: Equations, path: Contour, pairs: Pairs) -> tuple[Real, Real, Vect
     """
     z, w = path.nodes - eq.decay, path.weights
     j, k = np.triu_indices(z.shape[-1])
-    twice = np.where(
-        j == k, 2.0, 4.0
-    )  # the complex conjugate of each pair, and the pair in the other order
+    # the complex conjugate of each pair, and the pair in the other order
+    twice = np.where(j == k, 2.0, 4.0)
     ww = (twice * w[j])[None] * jnp.stack([w[k], w[k].conj()])
     sample, population = (4.0 * jnp.sum(w * f).real for f in (pairs.sample, pairs.population))
     known = ww * (pairs.sample[j][None] + jnp.stack([z[k], z[k].conj()]) * pairs.known)
@@ -127,9 +126,8 @@ def limit(eq: Equations) -> tuple[Real, Real, Vector]:
     if law is not None:
         differ = AT_LEAST_HALVED * jnp.abs(both(law, solve_left(law, -law.decay)) - both(still, u))
     errors = _errors(still, differ, size, moved)
-    diverges = errors[1] > jnp.abs(
-        jax.lax.stop_gradient(test)
-    )  # at p = mn, where U has a hard edge at 0
+    # at p = mn, where U has a hard edge at 0
+    diverges = errors[1] > jnp.abs(jax.lax.stop_gradient(test))
     return (
         train,
         jnp.where(diverges, jnp.inf, test),

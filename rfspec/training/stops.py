@@ -266,9 +266,8 @@ def stops(eq: Equations, tolerance: Real, threshold: Real) -> Stops:
         v = jnp.where(before_all, jnp.where(which == _UPPER, low, high), v)
         slope, left = jnp.where(before_all, jnp.nan, slope), jnp.where(before_all, jnp.nan, left)
         c = _time(v, seen.start)
-        slope = slope * jnp.where(
-            v > seen.start, 1.0, still(c / jnp.exp(seen.start))
-        )  # dv = d log c · c/c0
+        # dv = d log c · c/c0
+        slope = slope * jnp.where(v > seen.start, 1.0, still(c / jnp.exp(seen.start)))
         exists = (which < TURNS) & (depths[jnp.minimum(which, TURNS - 1)] > -jnp.inf) & ~before_all
         turn = Candidate(
             jnp.where(exists, c, jnp.inf), jnp.where(exists, there, jnp.inf), slope, left
@@ -352,9 +351,8 @@ def time_errors(errors: Reals, stop: Stops) -> Reals:
     slopes = xp.abs(xp.moveaxis(xp.asarray(stop.slopes), -1, 0)) - xp.stack(
         [BEND * errors[0], none, none, none]
     )
-    with np.errstate(
-        divide="ignore", invalid="ignore"
-    ):  # where nothing changes no time can be told
+    # where nothing changes no time can be told
+    with np.errstate(divide="ignore", invalid="ignore"):
         most = xp.stack([_plateau(errors[0], stop), none + xp.inf, none + xp.inf, none + xp.inf])
         moved = xp.where(slopes > 0, xp.minimum(of_what_vanishes / slopes, most), most)
         moved = xp.where(xp.isnan(slopes), xp.nan, moved)
