@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 import rfspec as rf
 from rfspec.cli import app
 from rfspec.cli.options import of_model
+from rfspec.cli.output import aligned
 
 MODEL = ["--psi-p", "64", "--psi-n", "8", "--t", "0.01"]
 
@@ -501,3 +502,21 @@ def test_a_small_demo(tmp_path):
         np.quantile(digits.sampled.eigenvalues, [0.94, 0.96, 0.98]), [0.883, 1.537, 3.740], rtol=0.1
     )
     assert demo.summary(digits)["kolmogorov"] < 0.2
+
+
+def test_tables_are_aligned():
+    """Text to the left, numbers to the right under their names, a dash where there is none."""
+    table = {"part": ["a long name here", "atom"], "loss_drop": [0.5, np.nan], "error": [1e-9, 2.0]}
+    header, first, second = aligned(table)
+    assert header.split() == ["part", "loss", "drop", "error"]
+    assert first.split() == ["a", "long", "name", "here", "0.500000", "1.0e-09"]
+    assert second.split() == ["atom", "-", "2.0e+00"]
+    assert len(header) == len(first) == len(second)
+
+
+def test_only_a_command_of_its_own_forgets_an_unfinished_run(tmp_path):
+    """`rfspec spectrum --out s.json` leaves what `rfspec sample --out s.json` had kept."""
+    kept = tmp_path / "s.json.partial"
+    kept.write_text("an unfinished run")
+    run("spectrum", *MODEL, "--out", str(tmp_path / "s.json"))
+    assert kept.read_text() == "an unfinished run"

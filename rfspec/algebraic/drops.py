@@ -20,10 +20,7 @@ from . import curves, regression, twin
 
 FIRST, MANY, MOST = 32, 300, 10_000  # midpoints of a bulk
 # shares to which two rules have to agree; the second where the sum of all drops is not met
-AGREED = (
-    1e-6,
-    1e-10,
-)
+AGREED = (1e-6, 1e-10)
 SUM = 1e-14  # relative error of that sum
 
 

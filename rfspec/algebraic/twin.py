@@ -49,11 +49,7 @@ def spectral_argument(z: Any) -> mp.mpc:
 
 
 def solve(
-    model: RandomFeatureModel,
-    z: Given,
-    digits: int = 40,
-    *,
-    activation: Given = None,
+    model: RandomFeatureModel, z: Given, digits: int = 40, *, activation: Given = None
 ) -> Point:
     r"""The fixed point at one z.
 

@@ -57,11 +57,12 @@ def deliver(
     out: Path | None,
     json: bool,
     *,
+    partial: Path | None = None,
     columns: Callable[[], Mapping[str, Any]] = dict,
     dataset: Callable[[], xarray.Dataset] | None = None,
     picture: Callable[[Any], Any] | None = None,
 ) -> None:
-    """Write the file that was asked for, forget the unfinished run, and print.
+    """Write the file that was asked for, forget the unfinished run in `partial`, and print.
 
     `report` is for machines and `lines` for readers; `columns` make a .csv file, `dataset` a .nc
     file, and `picture(rfspec.plotting)` returns the axis of a figure.
@@ -80,7 +81,7 @@ def deliver(
             from .. import plotting
 
             write_figure(out, picture(plotting).figure)
-        forget(partial_of(out))
+        forget(partial)
     for line in [to_json(report)] if json else lines:
         typer.echo(line)
 

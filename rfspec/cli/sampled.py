@@ -19,11 +19,7 @@ from .output import PICTURES, TABLES, aligned, along, check_out, deliver, partia
 @app.command("sample")
 @of_sample
 def sample_command(
-    model: RandomFeatureModel,
-    drawn: dict[str, Any],
-    seed: int,
-    out: Out = None,
-    json: Json = False,
+    model: RandomFeatureModel, drawn: dict[str, Any], seed: int, out: Out = None, json: Json = False
 ) -> None:
     """Eigenvalues of sampled feature matrices beside the theory;
     an interrupted run with --out continues.
@@ -66,6 +62,7 @@ def sample_command(
         lines(),
         out,
         json,
+        partial=partial_of(out),
         columns=lambda: {f"repeat_{i}": row for i, row in enumerate(values)},
         dataset=lambda: dataset_of(
             {"eigenvalue": (("repeat", "index"), values)},
@@ -135,6 +132,7 @@ def train_command(
         chain([f"{model!r}, {optimizer}"], aligned(table)),
         out,
         json,
+        partial=partial_of(out),
         columns=lambda: columns,
         dataset=along("tau", columns, **trained),
         picture=lambda plotting: plotting.learning_curve(curve),
@@ -144,11 +142,7 @@ def train_command(
 @app.command("compare")
 @of_sample
 def compare_command(
-    model: RandomFeatureModel,
-    drawn: dict[str, Any],
-    seed: int,
-    out: Out = None,
-    json: Json = False,
+    model: RandomFeatureModel, drawn: dict[str, Any], seed: int, out: Out = None, json: Json = False
 ) -> None:
     """Distances of sampled spectra from the theory, and those to be expected at this d."""
     from .. import empirical
@@ -175,6 +169,7 @@ def compare_command(
         chain([title], aligned(table, plain="14.4g")),
         out,
         json,
+        partial=partial_of(out),
         columns=lambda: columns,
         dataset=along("name", columns, model=repr(model), d=sampled.d, seed=seed),
     )

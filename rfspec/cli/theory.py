@@ -12,16 +12,7 @@ import typer
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import real_scalar
 from .data_files import require_memory
-from .options import (
-    PER_POINT,
-    Json,
-    Out,
-    app,
-    geometric_times,
-    numbers,
-    of_law,
-    of_model,
-)
+from .options import PER_POINT, Json, Out, app, geometric_times, numbers, of_law, of_model
 from .output import (
     PICTURES,
     TABLES,
@@ -305,7 +296,15 @@ def phase_diagram_command(
             yield f"{int((found.status == code).sum())} cells: {CELL_STATUS[code]}"
 
     draw = lambda plotting: plotting.phase_diagram(found, times=times)
-    deliver({**values, "tau": budgets}, lines(), out, json, dataset=lambda: found, picture=draw)
+    deliver(
+        {**values, "tau": budgets},
+        lines(),
+        out,
+        json,
+        partial=partial_of(out),
+        dataset=lambda: found,
+        picture=draw,
+    )
 
 
 def _grid(name: str, text: str) -> np.ndarray | list[float]:

@@ -12,14 +12,7 @@ from ..numerics.checks import integer
 from ..numerics.types import Given, Reals, Vector
 from ..spectra.spectrum import Spectrum
 from ..training.learning_curves import LearningCurve
-from .deviations import (
-    MEASURES,
-    ROUNDING,
-    deviations_of,
-    exponents_of,
-    is_smeared,
-    same_tau,
-)
+from .deviations import MEASURES, ROUNDING, deviations_of, exponents_of, is_smeared, same_tau
 from .spectra import EmpiricalSpectrum
 
 

@@ -12,10 +12,7 @@ from scipy.linalg import eigh_tridiagonal
 from tqdm import tqdm
 
 from ..numerics.types import Key, Matrix, Vector, Whole, Wholes
-from .operators import (
-    Operator,
-    sharding,
-)
+from .operators import Operator, sharding
 
 BREAKDOWN = 1e-13  # of the largest entry of T: an off-diagonal entry below it ends the Krylov space
 BELOW = 1e-9  # of the floor: how far below it the node of a bound lies

@@ -47,9 +47,8 @@ from .normal_rows import (
 )
 
 PANEL = 256  # samples that the features see at a time
-OMITTED = (
-    24  # layers, up to this one, are measured where they are left out; beyond they are bounded
-)
+# layers, up to this one, are measured where they are left out; beyond they are bounded
+OMITTED = 24
 PAIRS = 64  # rows among whose pairs the omitted layers are measured
 
 

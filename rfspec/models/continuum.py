@@ -177,9 +177,7 @@ def pole_sums(count: int, values: Vector, weights: Vector, e0: Number, e1: Numbe
 
 @partial(pole_sums.defjvp, symbolic_zeros=True)
 def _pole_sums_jvp(
-    count: int,
-    primals: tuple[Vector, Vector, Number, Number],
-    tangents: tuple[Any, ...],
+    count: int, primals: tuple[Vector, Vector, Number, Number], tangents: tuple[Any, ...]
 ) -> tuple[Numbers, Numbers]:
     values, weights, e0, e1 = primals
     known = [not isinstance(t, SymbolicZero) for t in tangents]

@@ -204,10 +204,7 @@ class MarchenkoPastur(Covariance):
         )
         xp = np if concrete(ratio) else jnp
         # the nonzero part is the law of XᵀX
-        c, top = (
-            xp.minimum(ratio, 1 / ratio),
-            xp.maximum(ratio, 1.0),
-        )
+        c, top = xp.minimum(ratio, 1 / ratio), xp.maximum(ratio, 1.0)
 
         def rule(n: int) -> tuple[Vector, Vector]:
             jacobi = xp.eye(n) + c * xp.diag(1.0 * (np.arange(n) > 0))

@@ -16,13 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.one_by_one import one_by_one
-from ..numerics.quadrature import (
-    ORDER,
-    REACH,
-    gaussian_weight,
-    hermite_projection,
-    panels,
-)
+from ..numerics.quadrature import ORDER, REACH, gaussian_weight, hermite_projection, panels
 from ..numerics.rounding import EPS
 from ..numerics.types import Real, Reals, Vector, Whole
 from .activations import Activation

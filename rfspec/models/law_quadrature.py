@@ -18,9 +18,8 @@ MOST_NODES = 2048
 MANY = 256  # nodes
 FEW = (16, 32, 64)  # nodes tried where none are asked for
 ENOUGH, ROUGH = 1e-10, 1e-7  # error that does, and one for which there is a better rule
-TAIL = (
-    1e-11  # u^{1+a} of the largest eigenvalues of an unbounded power law, which are put below λ(u)
-)
+# u^{1+a} of the largest eigenvalues of an unbounded power law, which are put below λ(u)
+TAIL = 1e-11
 SOFT = 0.85  # S of a grid next to a soft end, where 2/3 would do for the mass alone
 # distance from an end, in units of the width, below which a density is continued as a power
 NEXT = 1e-8

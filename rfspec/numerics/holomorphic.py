@@ -161,10 +161,7 @@ def implicit(eq: Any, u: Unknowns, zeta: Number, orders: int = ORDERS) -> Unknow
 
 TOP = 10.0  # continuation starts at this multiple of the support's bound,
 # and comes down by this factor a level, or faster where there would be more of them
-FALL, MOST_LEVELS = (
-    2.4,
-    96,
-)
+FALL, MOST_LEVELS = 2.4, 96
 
 
 def descend(eq: Any, zeta: Number, floor: Real, *, steps: Whole = 2, final: Whole = 4) -> Unknowns:

@@ -2,7 +2,8 @@
 
 One function takes NumPy's known numbers and JAX's arrays alike, mapped, traced or plain, which no
 static checker can follow; to one, these names are `Any`. At run time they are types of jaxtyping,
-which let no number of less than double precision pass.
+which let no number of less than double precision pass. Shapes are those of one model: results of
+`jax.vmap` over models have its axis in front.
 """
 
 from __future__ import annotations

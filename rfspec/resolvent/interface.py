@@ -18,7 +18,7 @@ import equinox as eqx
 
 from ..models.gaussian_equivalent import GaussianEquivalent
 from ..numerics.holomorphic import Unknowns
-from ..numerics.types import Matrix, Number, Real, Reals, Truth, Truths, Vector, Whole, Wholes
+from ..numerics.types import Matrix, Number, Real, Truth, Truths, Vector, Whole, Wholes
 from .columns import Point, Source
 from .near_ends import Chart
 
@@ -78,7 +78,7 @@ class Equations(eqx.Module):
 
     @staticmethod
     @abstractmethod
-    def numbers(eq: Any) -> tuple[Reals, ...]:
+    def numbers(eq: Equations) -> tuple[Any, ...]:
         """What of the equations is known to rounding, or to `accuracy`, only:
         conditions are derivatives in these.
         """

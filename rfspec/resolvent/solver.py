@@ -37,10 +37,7 @@ from .interface import Equations
 LOW = 1e-16  # relative height at which a solution is as good as on the axis
 REAL = 1e-10  # relative imaginary part that rounding may leave of a real number
 # what is asked of a certified solution: relative step, imaginary part
-CONVERGED, CLEARLY = (
-    1e-12,
-    1e-9,
-)
+CONVERGED, CLEARLY = 1e-12, 1e-9
 NEAR_STEPS = 3  # of Newton's method, from a solution nearby
 NOTHING = 1e-60  # of the bound of the spectrum: its square and its inverse square are still numbers
 

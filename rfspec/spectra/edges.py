@@ -22,16 +22,7 @@ import jax.numpy as jnp
 
 from ..numerics.checks import on_host
 from ..numerics.holomorphic import Unknowns, descend
-from ..numerics.types import (
-    Matrix,
-    Real,
-    Reals,
-    Truth,
-    Truths,
-    Vector,
-    Whole,
-    Wholes,
-)
+from ..numerics.types import Matrix, Real, Reals, Truth, Truths, Vector, Whole, Wholes
 from ..resolvent.column_equations import SAME
 from ..resolvent.interface import Equations
 from ..resolvent.solver import REAL, is_the_solution
@@ -42,14 +33,10 @@ FEW_CUTS, MORE_ROUNDS = 4, 11  # where intervals are cut only to find the edge t
 AT_ONCE = 1024  # points times eigenvalues of Σ
 NARROWEST = 1e-13  # relative width of the narrowest gap or bulk
 # down to the axis, short and long: lowest height, Newton steps a level and at last
-WAYS = (
-    (0.1, 1, 8),
-    (1e-16, 2, 4),
-)
-NEAR = 0.05  # relative distance of neighbours and
-STEADY = (
-    0.1  # change of the solution, relative to its imaginary part, that rule a gap between them out
-)
+WAYS = ((0.1, 1, 8), (1e-16, 2, 4))
+# neighbours nearer than this, relative, between which the solution changes by less than this,
+# relative to its imaginary part, have no gap between them
+NEAR, STEADY = 0.05, 0.1
 
 
 class Edges(NamedTuple):

@@ -21,16 +21,7 @@ from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, integer, namespace, on_host, real_array, traced_array
 from ..numerics.holomorphic import Unknowns, descend, determinant
 from ..numerics.rounding import EPS
-from ..numerics.types import (
-    Given,
-    Matrix,
-    Real,
-    Truth,
-    Truths,
-    Vector,
-    Whole,
-    Wholes,
-)
+from ..numerics.types import Given, Matrix, Real, Truth, Truths, Vector, Whole, Wholes
 from ..resolvent.equations import equations
 from ..resolvent.interface import Equations
 from .edges import is_inside, on_axis

@@ -34,9 +34,8 @@ import numpy as np
 from ..numerics.types import Numbers, Real
 
 RATE = 2.85  # the error of the parabola falls by this factor a node
-FINEST = (
-    32  # nodes beyond which rounding, amplified by e^{0.13N}, grows faster than the error falls
-)
+# nodes beyond which rounding, amplified by e^{0.13N}, grows faster than the error falls
+FINEST = 32
 FEWER = 4  # nodes less, of the rule that the error is estimated by
 COARSE = 8  # nodes that tell a condition number
 # cλ of the fastest mode up to which a circle of RADIUS times the largest eigenvalue is used
