@@ -32,6 +32,7 @@ FORMATS = {
     "upper": "16.10g",
     "mass": "12.8f",
     "loss_drop": "12.6f",
+    "loss_drop_error": "10.1e",
     "share": "8.1%",
     "error": "10.1e",
 }
@@ -138,8 +139,8 @@ def aligned(
         spec = f"<{max(12, *map(len, column)) + 2}" if texts else formats.get(name, plain)
         cells = [_cell(value, spec) for value in column]
         title = name.replace("_", " ")
-        width = max(map(len, cells), default=len(title) + 2)
-        shown.append([f"{title:<{width}}" if texts else f"{title:>{width}}", *cells])
+        width, side = max(len(title) + 2, *map(len, cells)), "<" if texts else ">"
+        shown.append([f"{cell:{side}{width}}" for cell in (title, *cells)])
     for row in zip(*shown, strict=True):
         yield "".join(row).rstrip()
 

@@ -120,12 +120,12 @@ class Spectrum(eqx.Module):
         )
 
     def columns(self) -> dict[str, list[Any]]:
-        """Part, edges, mass and loss drop of each bulk in ascending order, and its share of all
-        drops (NaN where nothing is learnt).
+        """Part, edges, mass and loss drop, with its absolute error, of each bulk in ascending
+        order, and its share of all drops (NaN where nothing is learnt). Lists of one length.
         """
         bulks = self.bulks
         total = sum(float(b.loss_drop) for b in bulks)
-        names = ("part", "lower", "upper", "mass", "loss_drop")
+        names = ("part", "lower", "upper", "mass", "loss_drop", "loss_drop_error")
         return {
             **{name: [getattr(b, name) for b in bulks] for name in names},
             "share": [float(b.loss_drop) / total if total else np.nan for b in bulks],

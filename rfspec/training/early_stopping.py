@@ -99,7 +99,7 @@ class EarlyStopping(eqx.Module):
     model: RandomFeatureModel
 
     def columns(self) -> dict[str, Any]:
-        """The best time, its window and the losses there by name."""
+        """The best time, its window and the losses there, with errors, by name: numbers."""
         return {
             "tau": self.tau,
             "tau_error": self.tau_error,

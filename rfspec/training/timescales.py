@@ -59,7 +59,7 @@ class Timescales(eqx.Module):
     spectrum: Spectrum | None
 
     def columns(self) -> dict[str, list[Any]]:
-        """Rule, part, and both ends of its times, one row for each part."""
+        """Rule, part, and both ends of its times τ = kη/d²: lists of one length."""
         parts = PartTimes._fields
         return {
             "rule": [self.rule] * len(parts),
