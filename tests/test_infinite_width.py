@@ -1,0 +1,87 @@
+"""Infinitely wide models (ψ_p → ∞, Σ = I) have spectra and losses in closed form, published since:
+each eigenvalue x of the sample covariance carries a 2×2 block of its own.
+
+Sources: arXiv 2609.35377, Theorem 2.1 (the parts of the kernel's spectrum); arXiv 2608.23938,
+equations (28) and (29) (losses along gradient flow).
+"""
+
+import numpy as np
+import pytest
+
+import rfspec as rf
+
+PSI_N = 8.0
+ENDS = (1 - PSI_N**-0.5) ** 2, (1 + PSI_N**-0.5) ** 2  # of the law of Marchenko and Pastur
+NODES = 400
+
+
+def model(psi_p, **kwargs):
+    return rf.RandomFeatureModel(psi_p, PSI_N, 0.1, **kwargs)
+
+
+def blocks(ge, process, x):
+    """Q(x), whose eigenvalues times μ1² are those of U/ψ_p."""
+    alpha, beta, excess = float(process.alpha), float(process.beta), float(ge.v2 / ge.mu1**2)
+    cross = alpha * beta * np.sqrt(x)
+    first = np.stack([alpha**2 * x + excess / PSI_N, cross], -1)
+    return np.stack([first, np.stack([cross, np.full_like(x, beta**2)], -1)], -2)
+
+
+def closed_losses(ge, process, tau):
+    """Both losses, from the law of Marchenko and Pastur on Chebyshev nodes."""
+    alpha, beta = float(process.alpha), float(process.beta)
+    angle = (np.arange(NODES) + 0.5) * np.pi / NODES
+    middle, half = sum(ENDS) / 2, (ENDS[1] - ENDS[0]) / 2
+    x = middle + half * np.cos(angle)
+    weights = PSI_N / (2 * NODES * x) * (half * np.sin(angle)) ** 2
+    rates, vectors = np.linalg.eigh(blocks(ge, process, x))
+    left = np.exp(-2 * beta**2 * float(ge.mu1) ** 2 * tau * rates)
+    e2 = np.einsum("xij,xj,xj->xi", vectors, left, vectors[:, 1])
+    f = -(1 - e2[:, 1]) / beta
+    train = weights @ np.sum(e2**2, -1)
+    return train, 1 + 2 * beta * (weights @ f) + (alpha**2 + beta**2) * (weights @ f**2)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_losses_are_those_of_the_kernel(activation):
+    """At ψ_p = 10⁵ and 10⁶ they are off by c/ψ_p, and extrapolated by nothing."""
+    tau = np.array([1.0, 10.0, 100.0, 1000.0])
+    near, nearer = (
+        rf.learning_curve(model(psi_p, activation=activation), tau) for psi_p in (1e5, 1e6)
+    )
+    ge, process = rf.gaussian_equivalent(model(1.0, activation=activation)), model(1.0).process
+    closed = np.transpose([closed_losses(ge, process, at) for at in tau])
+    for name, limit in zip(("train", "test"), closed, strict=True):
+        first, second = getattr(near, name) - limit, getattr(nearer, name) - limit
+        assert np.all(np.abs(second) < 1e-5)
+        # what is left is of second order in 1/ψ_p
+        assert np.all(np.abs((10 * second - first) / 9) <= 1e-4 * np.abs(first) + 1e-12)
+
+
+def test_losses_printed_for_one_model():
+    printed = {
+        1.0: (0.957620, 0.957652),
+        10.0: (0.823311, 0.832353),
+        100.0: (0.785031, 0.841565),
+        1000.0: (0.633250, 0.911808),
+    }
+    curve = rf.learning_curve(model(1e6), list(printed))
+    assert np.allclose([curve.train, curve.test], np.transpose([*printed.values()]), atol=2e-6)
+
+
+@pytest.mark.parametrize("t", [0.01, 0.1, 1.0])
+def test_population_and_satellite_are_the_two_eigenvalues_of_a_block(t):
+    """And the sample part is the narrow rest at v²/ψ_n, which no score sees."""
+    psi_p, wide = 1e8, rf.RandomFeatureModel(1e8, PSI_N, t)
+    ge, spectrum = rf.gaussian_equivalent(wide), rf.spectrum(wide)
+    pairs = float(ge.mu1) ** 2 * np.linalg.eigvalsh(blocks(ge, wide.process, np.array(ENDS)))
+    satellite, sample, population = spectrum.bulks
+    parts = [(satellite, pairs[:, 0]), (population, pairs[:, 1])]
+    for part, ends in parts:
+        edges = np.array([part.lower, part.upper]) / psi_p
+        assert np.allclose(edges, np.sort(ends), rtol=1e-5)
+        assert part.mass * psi_p == pytest.approx(1.0, rel=1e-12)
+    assert [satellite.part, sample.part, population.part] == ["satellite", "sample", "population"]
+    assert sample.mass * psi_p == pytest.approx(PSI_N - 1, rel=1e-12)
+    assert float(sample.lower) / psi_p == pytest.approx(float(ge.v2) / PSI_N, rel=1e-2)
+    assert abs(float(sample.loss_drop)) < 1e-6
