@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import rfspec as rf
-from rfspec.empirical import features
+from rfspec.empirical import features, hermite
+from rfspec.empirical.draws import Sampling
 
 STEPS = 5_000_000
 MOST_PRODUCTS, LEAST_SPEEDUP = 3.0, 1000.0
@@ -34,6 +35,20 @@ def seconds(f, repeats=1):
     return min(times)
 
 
+def layers_of(draw):
+    """Hermite layers that one draw of U adds up."""
+    added, with_layers = [], hermite._with_layers
+
+    def counted(*args, **kwargs):
+        added.append(len(kwargs["hermite"]))
+        return with_layers(*args, **kwargs)
+
+    hermite._with_layers = counted
+    draw()
+    hermite._with_layers = with_layers
+    return sum(added)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--d", type=int, default=100)
@@ -42,18 +57,15 @@ def main() -> int:
     p, n = 64 * d, 8 * d
     print(f"{jax.devices()[0].device_kind}, d = {d}, p = {p}, n = {n}")
 
-    layers, assemble = [], features._assemble
-    features._assemble = lambda rows, C, *rest: (
-        layers.append(sum(map(len, C))) or assemble(rows, C, *rest)
-    )
-    exact = seconds(lambda: rf.empirical.features.correlation(key, model, d)[0], repeats=2)
+    layers = layers_of(lambda: features.training_correlation(key, model, Sampling(d)))
+    exact = seconds(lambda: features.training_correlation(key, model, Sampling(d))[0], repeats=2)
     C, W = jax.random.normal(key, (p, n)), jax.random.normal(key, (p, d))
     product = jax.jit(lambda A: A @ A.T)
-    products = layers[-1] * seconds(lambda: product(C), repeats=2) + seconds(
+    products = layers * seconds(lambda: product(C), repeats=2) + seconds(
         lambda: product(W), repeats=2
     )
     ratio = exact / products
-    print(f"exact U, {layers[-1]} layers   {exact:8.2f} s")
+    print(f"exact U, {layers} layers   {exact:8.2f} s")
     print(
         f"as many plain products  {products:8.2f} s, ratio {ratio:.2f}; claim: at most "
         f"{MOST_PRODUCTS:g}"

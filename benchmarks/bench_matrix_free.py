@@ -19,8 +19,9 @@ import jax
 import jax.numpy as jnp
 
 import rfspec as rf
-from rfspec.empirical import matrix_free, operators
+from rfspec.empirical import feature_operator, gaussian_operator, matrix_free
 from rfspec.empirical.draws import sizes
+from rfspec.empirical.feature_products import PANEL
 
 PSI_P, PSI_N = 64.0, 8.0
 SHARES = (  # of the Gaussian equivalent at this model; features smear the atom
@@ -68,8 +69,8 @@ def main() -> int:
     d, n, p = sizes(model, round(options.p / PSI_P))
     gaussian = options.kind == "gaussian"
 
-    need = matrix_free.predict(options.kind, d, n, p, options.order, 256, operators.mesh_of_all())
-    store, group = need.plan(k, options.store and options.store == "yes", matrix_free._budget())
+    need = matrix_free.predict(options.kind, d, n, p, options.order, 256, matrix_free.mesh_of_all())
+    store, group = need.plan(k, options.store and options.store == "yes", matrix_free.budget())
     print(
         f"{options.kind}, p = {p}, n = {n}, d = {d}, on {len(jax.devices())} x "
         f"{jax.devices()[0].device_kind}"
@@ -83,9 +84,9 @@ def main() -> int:
     operations = 4 * p * (d + n) + 4 * n * d if gaussian else 4 * p * n * d
     plain = group * operations / rate
     if not store:
-        drawn = p * (d + n) + n * d if gaussian else p * d * -(-n // operators.PANEL) + n * d
+        drawn = p * (d + n) + n * d if gaussian else p * d * -(-n // PANEL) + n * d
         plain += 2 * drawn / drawing_rate(n)
-    make = operators.gaussian_operator if gaussian else operators.feature_operator
+    make = gaussian_operator if gaussian else feature_operator
     start = time.perf_counter()
     operator = jax.block_until_ready(make(jax.random.key(0), model, d, store=store))
     print(f"setting up         {time.perf_counter() - start:9.2f} s")
@@ -104,7 +105,7 @@ def main() -> int:
     start = time.perf_counter()
     T = matrix_free.lanczos(jax.random.key(1), operator, k, options.order, group)
     sp = matrix_free.MatrixFreeSpectrum(
-        *matrix_free._gauss(*T),
+        *matrix_free.gauss(*T),
         *T,
         model,
         d=d,
@@ -112,6 +113,7 @@ def main() -> int:
         kind=options.kind,
         error=operator.error,
         stored=store,
+        floor=operator.floor,
     )
     print(
         f"{options.order} products, {k} probes {time.perf_counter() - start:9.1f} s with "

@@ -14,9 +14,9 @@ import numpy as np
 
 import rfspec as rf
 from rfspec.cli.demo import digits
-from rfspec.empirical.training import averaged
+from rfspec.empirical.sampled_curves import averaged
 from rfspec.files.io import write_csv, write_figure
-from rfspec.surveys.prediction import EXACT, split
+from rfspec.surveys.held_out_data import EXACT, split
 
 mpl.use("Agg")
 

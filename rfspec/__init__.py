@@ -22,26 +22,27 @@ import jax
 jax.config.update("jax_enable_x64", True)
 
 from .models.activations import Activation, Polynomial, SaturationWarning
-from .models.covariance import Atoms, Covariance, FromData, Isotropic
+from .models.covariance import Atoms, Covariance, Isotropic
 from .models.covariance_laws import Density, Exponential, MarchenkoPastur, PowerLaw
+from .models.from_data import FromData
 from .models.gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from .models.mixtures import Mixture, Subspace
 from .models.model import RandomFeatureModel
 from .models.processes import (
-    DDPM,
     Cosine,
     FlowMatching,
-    Interpolant,
     OrnsteinUhlenbeck,
     Process,
     VarianceExploding,
 )
+from .models.schedules import DDPM, Interpolant
 from .resolvent.solver import ConvergenceError, Solution, solve
 from .resolvent.two_point import TwoPoint, two_point
 from .spectra.leading_order import leading_order
 from .spectra.merging import MergingLine, MergingLines, merging_lines
 from .spectra.outlier import MeanOutlier, mean_outlier
-from .spectra.spectrum import Atom, Bulk, Spectrum, spectrum
+from .spectra.spectrum import Bulk, Spectrum, spectrum
+from .spectra.support import Atom
 from .surveys.constants_table import constants_table
 from .training.early_stopping import EarlyStopping, early_stopping, gap_onset
 from .training.learning_curves import LearningCurve, learning_curve
@@ -129,9 +130,9 @@ _LAZY = {
     "certify": ("certificates.certificate", "certify"),
     "Certificate": ("certificates.certificate", "Certificate"),
     "predict": ("surveys.prediction", "predict"),
-    "held_out": ("surveys.prediction", "held_out"),
+    "held_out": ("surveys.held_out_data", "held_out"),
     "Prediction": ("surveys.prediction", "Prediction"),
-    "HeldOut": ("surveys.prediction", "HeldOut"),
+    "HeldOut": ("surveys.held_out_data", "HeldOut"),
 }
 
 
@@ -143,3 +144,7 @@ def __getattr__(name: str) -> object:
         loaded = importlib.import_module(f".{module}", __name__)
         return getattr(loaded, attribute) if attribute else loaded
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

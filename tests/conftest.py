@@ -31,6 +31,7 @@ with jaxtyping.install_import_hook(CHECKED, "type_checker.check"):
     import rfspec.empirical
     import rfspec.plotting
     import rfspec.surveys.diffusion_times
+    import rfspec.surveys.held_out_data
     import rfspec.surveys.phase
     import rfspec.surveys.prediction
     from rfspec.numerics.session import enter

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 import rfspec as rf
 from rfspec.cli import app
 from rfspec.cli.options import of_model
-from rfspec.cli.output import aligned
+from rfspec.files.tables import aligned
 
 MODEL = ["--psi-p", "64", "--psi-n", "8", "--t", "0.01"]
 

@@ -13,7 +13,8 @@ import pytest
 
 import rfspec as rf
 from rfspec.empirical.extrapolation import Extrapolation, extrapolate, power_law
-from rfspec.empirical.spectra import EmpiricalSpectrum, of_matrices
+from rfspec.empirical.sampled_spectra import of_matrices
+from rfspec.empirical.spectra import EmpiricalSpectrum
 from rfspec.training.learning_curves import LearningCurve, StandardErrors
 
 SEEDS = [1, 2, 3]

@@ -572,11 +572,8 @@ def test_two_resolvents_near_the_axis_see_the_law():
     found = rf.solve(model, z)
     u = found.q, found.delta
     eq = equations(model, rf.gaussian_equivalent(model))
-    K = jax.jit(
-        jax.vmap(
-            lambda q, d: eq.two_point(eq.at(tuple(a[0] for a in u)), eq.at((q, d)), SOURCES)[0]
-        )
-    )(*u)
+    first = eq.point(tuple(a[0] for a in u))
+    K = jax.jit(jax.vmap(lambda q, d: eq.two_point(first, eq.point((q, d)), SOURCES)[0]))(*u)
     assert np.allclose(K[1:], (found.s[0] - found.s[1:]) / (z[0] - z[1:]), rtol=1e-8, atol=0)
     h = 1e-2
     s = rf.solve(model, np.array([z[0] - h, z[0] + h])).s

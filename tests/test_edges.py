@@ -10,7 +10,7 @@ import rfspec as rf
 from rfspec.numerics.holomorphic import descend, newton_step
 from rfspec.resolvent.equations import equations
 from rfspec.resolvent.solver import is_the_solution
-from rfspec.spectra.edges import is_inside
+from rfspec.spectra.search import is_inside
 
 POINTS, STARTS = 24, 8
 
@@ -46,7 +46,7 @@ def roots(eq, key):
         )
         return found, certified, same, is_the_solution(eq, truth, x)
 
-    x = eq.bound * jnp.geomspace(1e-8, 1.0, POINTS)
+    x = eq.upper_bound * jnp.geomspace(1e-8, 1.0, POINTS)
     return jax.vmap(at)(x, jax.random.split(key, POINTS))
 
 

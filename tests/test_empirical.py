@@ -10,7 +10,7 @@ from scipy import stats
 import rfspec as rf
 from rfspec.empirical.draws import eigenvalues_of
 from rfspec.empirical.dynamics import eigenbasis
-from rfspec.empirical.features import _population, _trained
+from rfspec.empirical.features import features_of_gaussian_data, features_of_samples
 from rfspec.numerics.quadrature import trapezoid
 
 SEEDS = [1, 2, 3]
@@ -23,7 +23,7 @@ def small(model, d, seed):
     p, n = round(float(model.psi_p) * d), round(float(model.psi_n) * d)
     W, X = jnp.asarray(rng.normal(size=(p, d))), jnp.asarray(rng.normal(size=(d, n)))
     mu0 = rf.gaussian_equivalent(model).mu0
-    return W, X, mu0, _trained(model, W, X, mu0)
+    return W, X, mu0, features_of_samples(model, W, X, mu0)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -87,7 +87,7 @@ def test_relu_layers_left_out_are_within_the_bound():
                 [relu_kernel(pair, beta * omega[[i, j]], R, float(mu0)) for pair in pairs]
             )
     assert np.allclose(U, exact, rtol=0, atol=1e-12 + error)
-    loose, _, bound = _trained(model, W, X, mu0, 1e-3)
+    loose, _, bound = features_of_samples(model, W, X, mu0, 1e-3)
     off = np.linalg.norm(np.asarray(loose) - exact) / np.sqrt(8) / np.mean(np.diag(exact))
     assert 1e-12 < off <= bound <= 1e-3
 
@@ -139,7 +139,7 @@ def test_arcsine_kernel_of_erf():
     d = 80
     W = jnp.asarray(np.random.default_rng(0).normal(size=(60, d)))
     spread = jnp.sqrt(eigenvalues_of(model, d))
-    U, V, error = _population(model, W, spread, 0.0)
+    U, V, error = features_of_gaussian_data(model, W, spread, 0.0)
     alpha, beta = float(model.process.alpha), float(model.process.beta)
     K = np.asarray(W * ((alpha * spread) ** 2 + beta**2)[None, :] @ W.T) / d
     scale = np.sqrt(1 + 2 * np.diag(K))

@@ -3,6 +3,7 @@ devices, picture.
 """
 
 import os
+import re
 import subprocess
 import sys
 from itertools import product
@@ -13,7 +14,7 @@ import xarray
 
 import rfspec as rf
 from rfspec.files.io import write_dataset
-from rfspec.surveys import phase
+from rfspec.surveys import phase, phase_dataset
 
 PSI_P, PSI_N, TAU = (
     np.array([64.0, 2.0, 8.0]),
@@ -163,6 +164,20 @@ def test_a_killed_run_continues(tmp_path, monkeypatch, diagram):
         rf.phase_diagram(PSI_P, PSI_N, 0.02, TAU, checkpoint=path)
 
 
+def test_outputs_are_documented(diagram):
+    for name, values in diagram.data_vars.items():
+        assert re.search(rf"\b{name}\b", rf.phase_diagram.__doc__), name
+        assert {"units", "long_name"} <= set(values.attrs), name
+
+
+def test_an_output_is_one_line(monkeypatch):
+    mean = phase_dataset.Output("tau", {"units": "1"}, "mean", lambda c: (c.train + c.test) / 2)
+    monkeypatch.setitem(phase_dataset.OUTPUTS, "mean", mean)
+    found = rf.phase_diagram([8.0, -1.0], [2.0], 0.01, TAU)
+    assert np.array_equal(found["mean"], (found.train + found.test) / 2, equal_nan=True)
+    assert found["mean"].attrs == {"units": "1", "long_name": "mean"}
+
+
 def test_netcdf(tmp_path, diagram):
     write_dataset(tmp_path / "d.nc", diagram)
     back = xarray.load_dataset(tmp_path / "d.nc", engine="h5netcdf")
@@ -177,7 +192,7 @@ from rfspec.surveys import cells
 from rfspec.resolvent.equations import equations
 model = rf.RandomFeatureModel(8.0, 1.0, 0.01)
 eq = equations(model, rf.gaussian_equivalent(model))
-shared = cells.Shared(eq, eq, model.pace, 0.01, 0.1)
+shared = cells.Shared(eq, eq, model.pace, 0.01, 0.1, (0.0, 1.0))
 """
 
 

@@ -15,7 +15,7 @@ import rfspec as rf
 from rfspec.cli import app
 from rfspec.cli.data_files import read_samples
 from rfspec.cli.demo import digits
-from rfspec.surveys import prediction
+from rfspec.surveys.held_out_data import split
 
 RNG = np.random.default_rng(0)
 SPREAD = np.geomspace(0.2, 2.0, 6)
@@ -78,9 +78,7 @@ def test_data_of_any_size():
         for shrinkage in (None, "oas"):
             expected = rf.FromData(X, shrinkage, trace=2.0).values
             assert np.array_equal(rf.FromData(scaled, shrinkage, trace=2.0).values, expected)
-        parts = zip(
-            prediction.split(key, X, 0.3, 2.0), prediction.split(key, scaled, 0.3, 2.0), strict=True
-        )
+        parts = zip(split(key, X, 0.3, 2.0), split(key, scaled, 0.3, 2.0), strict=True)
         assert all(np.array_equal(a, b) for a, b in parts)
         if abs(exponent) < 220:
             assert np.array_equal(
@@ -195,7 +193,6 @@ def test_digits_with_a_held_out_split():
 
 def test_the_held_out_part_is_never_seen():
     """Mean, scale and covariance are those of the training part."""
-    from rfspec.surveys.prediction import split
 
     train, test = split(jax.random.key(0), X + 5.0, 0.2, 2.0)
     assert (len(train), len(test)) == (48, 12)
@@ -328,7 +325,7 @@ CASES = {
         "shrinkage must be None or one of ledoit_wolf, oas, got 'half'",
     ),
     "trace": (lambda: rf.FromData(X, trace=0.0), "trace must be .* greater than 0, got 0.0"),
-    "nodes": (lambda: rf.FromData(X, nodes=0), "nodes must be an integer of at least 1, got 0"),
+    "nodes": (lambda: rf.FromData(X, nodes=-1), "nodes must be an integer of at least 1, got -1"),
     "nodes true": (lambda: rf.FromData(X, nodes=True), "nodes must be an integer .*, got True"),
     "nodes real": (lambda: rf.FromData(X).compressed(2.0), "nodes must be an integer .*, got 2.0"),
     "nodes with zeros": (lambda: rf.FromData(X * (SPREAD > 1), nodes=1),

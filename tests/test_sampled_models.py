@@ -10,8 +10,8 @@ import optax
 import pytest
 
 import rfspec as rf
-from rfspec.empirical.draws import drawn
-from rfspec.empirical.features import _of_draws, matrices_of
+from rfspec.empirical.draws import Sampling, drawn
+from rfspec.empirical.features import matrices_of, with_drawn_noise
 from rfspec.empirical.steps import Run
 
 KEY = jax.random.key(0)
@@ -28,12 +28,9 @@ def test_drawn_noise_has_the_expectation_as_its_mean(kind, target):
     """U, V and the loss of A = 0 of 40 times 50 draws, the same W and X, around the integrals."""
     exact = rf.empirical.sample(KEY, model_of(target=target), 6, kind=kind)
     model = model_of(target=target, noise_draws=50)
-    draw = drawn(KEY, model, 6, kind=kind, data=None, rows="gaussian", matrices=2)
-    once = lambda key: _of_draws(
-        model,
-        rf.gaussian_equivalent(model),
-        eqx.tree_at(lambda d: d.noise, draw, key),
-        kind == "gaussian",
+    draw = drawn(KEY, model, Sampling(6, kind))
+    once = lambda key: with_drawn_noise(
+        model, rf.gaussian_equivalent(model), eqx.tree_at(lambda d: d.noise, draw, key)
     )
     each = jax.vmap(once)(jax.random.split(jax.random.key(1), 40))
     for several, integral in zip(each, (exact.U, exact.V, exact.untrained), strict=True):
@@ -50,7 +47,7 @@ def test_drawn_noise_has_the_expectation_as_its_mean(kind, target):
 def test_correlations_of_features_with_the_data():
     """V and Ṽ of the target x against averages over noise and over fresh samples."""
     exact = rf.empirical.sample(KEY, model_of(target="data"), 6)
-    draw = drawn(KEY, model_of(), 6, kind="features", data=None, rows="gaussian", matrices=2)
+    draw = drawn(KEY, model_of(), Sampling(6))
     rng, alpha, beta = np.random.default_rng(0), 0.7, 0.3
     W, X = np.asarray(draw.W), np.asarray(draw.X)
     for V, samples in (
@@ -142,8 +139,8 @@ def test_weight_decay_is_a_shift_of_the_matrix():
 
 def test_drawn_gradients_have_the_exact_mean():
     model = model_of(target="velocity", weight_decay=0.5)
-    draw = drawn(KEY, model, 6, kind="features", data=None, rows="gaussian", matrices=2)
-    matrices = matrices_of(model, draw, "features")
+    draw = drawn(KEY, model, Sampling(6))
+    matrices = matrices_of(model, draw)
     A = jnp.asarray(np.random.default_rng(0).normal(size=(6, matrices.p)))
     run = Run(matrices, (draw.W, draw.X, 0.0), optax.sgd(1.0), 2, None)
     each = jax.vmap(lambda key: run.gradient(key, A))(jax.random.split(jax.random.key(1), 4000))

@@ -89,7 +89,7 @@ def test_no_chapter_is_named_as_something_public():
 
 def test_what_solves_knows_no_equations():
     """A theory is one file: the modules that solve it mention none of its symbols."""
-    for name in ("numerics/holomorphic", "spectra/edges", "training/contour"):
+    for name in ("numerics/holomorphic", "spectra/search", "spectra/edges", "training/contour"):
         source = (PACKAGE / f"{name}.py").read_text()
         assert not any(symbol in source for symbol in ("psi_p", "psi_n", "kappa", "delta"))
 

@@ -195,8 +195,8 @@ def test_what_is_explained_far_from_the_spectrum_keeps_its_digits(models):
     def explained(eq, z):
         """Also how it moves with all numbers in the equations."""
         u = unknowns_at(eq, z)[0]
-        near = lambda e: e.explained(e.at(implicit(e, u, z - e.origin)))[0].real
-        return eq.explained(eq.at(u))[0], condition(eq, near)
+        near = lambda e: e.explained(e.point(implicit(e, u, z - e.origin)))[0].real
+        return eq.explained(eq.point(u))[0], condition(eq, near)
 
     for model in (draw_wide(rng, atoms=1) for _ in range(models)):
         eq = equations(model, rf.gaussian_equivalent(model))

@@ -158,14 +158,12 @@ def test_adam_against_its_own_formula():
 @pytest.mark.parametrize("draws", [{"noise_draws": 1}, {"noise_draws": 3, "batch_size": 5}])
 def test_drawn_gradients_have_the_exact_mean(draws):
     """One step of SGD moves A by -η times the drawn gradient; its mean over keys is exact."""
-    from rfspec.empirical.draws import drawn
+    from rfspec.empirical.draws import Sampling, drawn
     from rfspec.empirical.features import matrices_of
     from rfspec.empirical.steps import Run
 
-    draw = drawn(
-        jax.random.key(0), MODEL, 6, kind="features", data=None, rows="gaussian", matrices=2
-    )
-    matrices = matrices_of(MODEL, draw, "features")
+    draw = drawn(jax.random.key(0), MODEL, Sampling(6))
+    matrices = matrices_of(MODEL, draw)
     A = jnp.asarray(np.random.default_rng(0).normal(size=(6, matrices.p)))
     run = Run(
         matrices,

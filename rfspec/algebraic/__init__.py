@@ -1,13 +1,12 @@
-"""Ground truth: the exact algebraic curve of the resolvent and a multi-precision twin of the
-solver.
+"""Ground truth: the exact curve of the resolvent, and a multi-precision twin of the solver.
 
-Nothing here shares code with the JAX core; both only read the numbers a model was made from.
+Nothing here shares code with the JAX core. Both only read the numbers that a model was made from.
 """
 
+from .averages import Constants, constants
 from .branch_points import edges
 from .curves import Explained, Losses, explained, explained_twice, losses
 from .elimination import MAX_ATOMS, atom, curve, density, symbolic_curve
-from .numbers import Constants, constants
 from .twin import Point, solve, two_point
 
 __all__ = [

@@ -1,5 +1,10 @@
-"""Edges of the exact curve: the real branch points on the physical sheet,
-and the masses between them.
+r"""The edges of the exact curve, which are real branch points, and the masses between them.
+
+Equations (25) and (26) say that a function Φ(Q, y) is stationary. At a branch point the determinant
+of its Hessian vanishes. Q is quadratic in (25); its elimination leaves one polynomial of degree
+7k + 2 in y, the discriminant of P without its double points. Its real roots are isolated exactly.
+Of the real branch points the edges are those at which dδ/dq > 0 along the curve. Beyond arXiv
+2505.17638.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ _Y = sp.Symbol("y")
 
 
 class Fold(NamedTuple):
-    """An edge: ζ, Q and y there, and whether a bulk ends (rather than begins) at it."""
+    """An edge: ζ, Q and y there, and whether a bulk ends at it; else one begins."""
 
     zeta: mp.mpf
     Q: mp.mpf | None
@@ -29,9 +34,9 @@ class Fold(NamedTuple):
 def edges(model: RandomFeatureModel, digits: int = 50, *, activation: Given = None) -> list[mp.mpf]:
     r"""Edges of the spectrum to any precision, ascending, as mpmath numbers.
 
-    The real branch points of the curve, isolated by exact root counting in y, of which the edges
-    are the ones on the physical sheet. At ψ_p = 1 + ψ_n the lowest is the hard edge s². The atom is
-    no edge; see ``atom``.
+    They are the real branch points of the curve that lie on the physical sheet, isolated by exact
+    root counting. At ψ_p = 1 + ψ_n the lowest is the hard edge s². The atom is no edge; see
+    ``atom``.
 
     Parameters
     ----------
@@ -45,12 +50,18 @@ def edges(model: RandomFeatureModel, digits: int = 50, *, activation: Given = No
     Returns
     -------
     list of mpmath.mpf
-        2B numbers for B bulks. Where two bulks touch in a point, exactly, they count as one.
+        2B numbers for B bulks, correct to `digits`. Two bulks that touch exactly count as one.
 
     Raises
     ------
     ValueError
         If Σ has too many eigenvalues or is no list of eigenvalues, or digits is out of range.
+    ArithmeticError
+        If two edges agree to more digits than were asked for.
+
+    Notes
+    -----
+    Equations (25) to (27) of docs/theory.md; beyond arXiv 2505.17638.
 
     Examples
     --------
@@ -60,42 +71,42 @@ def edges(model: RandomFeatureModel, digits: int = 50, *, activation: Given = No
     """
     digits = check_digits(digits)
     numbers = model_numbers(model, digits + GUARD, activation)
-    found = folds(numbers, digits)
+    edges_in_zeta = folds(numbers, digits)
     with mp.workdps(digits + GUARD):
-        return [numbers.s2 + f.zeta for f in found]
+        return [numbers.s2 + fold.zeta for fold in edges_in_zeta]
 
 
 def folds(numbers: Numbers, digits: int) -> list[Fold]:
-    """Edges in ζ with the solution there; a hard edge at ζ = 0 has no solution."""
+    """Edges in ζ, ascending, with the solution there; a hard edge at ζ = 0 has no solution."""
     exact = rational(numbers)
-    candidates: list[Fold] = []
+    edges_found: list[Fold] = []
     with mp.workdps(digits + GUARD):
         if exact.psi_p == (1 + exact.psi_n if exact.v2 else 1):
-            candidates.append(Fold(mp.mpf(0), None, None, upper=False))
+            edges_found.append(Fold(mp.mpf(0), None, None, upper=False))
     R, alpha, beta = branch_polynomial(exact)
     R = R.sqf_part().clear_denoms(convert=True)[1].primitive()[1]
     roots = [_isolated(R, *ends) for ends, _ in R.intervals()]
-    working, found = 2 * digits + 40, None
+    working, soft = 2 * digits + 40, None
     while True:
         with mp.workdps(working):
             p, slope, a, b = (_coefficients(f) for f in (R, R.diff(_Y), alpha, beta))
             roots = [_refined(p, slope, y) for y in roots]
-            folds_ = [_fold(numbers, y, mp.polyval(b, y), mp.polyval(a, y)) for y in roots]
-            last, found = found, [f for f in folds_ if f is not None]
-        if last is not None and _agree(found, last, digits):
+            points = [_fold(numbers, y, mp.polyval(b, y), mp.polyval(a, y)) for y in roots]
+            last, soft = soft, [f for f in points if f is not None]
+        if last is not None and _agree(soft, last, digits):
             break
         working = 2 * working
         if working > 100 * (digits + 40):
             raise ArithmeticError(
                 "the edges did not settle: two of them agree to more digits than were asked for"
             )
-    candidates += sorted(found, key=lambda f: f.zeta)
-    uppers = [f.upper for f in candidates]
+    edges_found += sorted(soft, key=lambda f: f.zeta)
+    uppers = [f.upper for f in edges_found]
     if uppers != [bool(i % 2) for i in range(len(uppers))] or len(uppers) % 2 or not uppers:
         raise ArithmeticError(
             "the edges do not alternate: two of them agree to more digits than were asked for"
         )
-    return candidates
+    return edges_found
 
 
 def branch_polynomial(c: Numbers) -> tuple[sp.Poly, sp.Poly, sp.Poly]:
@@ -123,7 +134,7 @@ def branch_polynomial(c: Numbers) -> tuple[sp.Poly, sp.Poly, sp.Poly]:
     h, d = L * (k * n) - y * M1 * k - y * L * (v + n * b), y * L  # h over d
     S = L**2 * n - y**2 * M2  # ∂²Φ/∂y², over d²
     last = (h * h - d * d * (4 * a * n)) * (1 / k**2)  # (∂²Φ/∂Q∂y)²Q², over d²
-    # [2t(h - aQ)A²/κ² + (ψ_p - ψ_n)A² - (1 - ψ_n)b⁴Q²] S - (h² - 4aψ_n)A²/κ⁴, by powers of Q, over
+    # [2y(h - aQ)A²/κ² + (ψ_p - ψ_n)A² - (1 - ψ_n)b⁴Q²] S - (h² - 4aψ_n)A²/κ⁴, by powers of Q, over
     # d³
     square = [1, 2 * b, b * b]
     bracket = [poly(0)] * 4
@@ -145,23 +156,22 @@ def branch_polynomial(c: Numbers) -> tuple[sp.Poly, sp.Poly, sp.Poly]:
         beta = g[0] * ad * ad - g[2] * d * ad * n - g[3] * h * d * n
         R = beta * beta * ad + h * alpha * beta + alpha * alpha * d * n
     for factor in [y, *(poly(1 + x * _Y) for x, _ in nonzero)]:
-        R = _without(R, factor)
+        R = _without_factor(R, factor)
     return R, alpha, beta
 
 
-def _without(R: sp.Poly, factor: sp.Poly) -> sp.Poly:
-    """R divided by a factor as often as that goes."""
+def _without_factor(R: sp.Poly, factor: sp.Poly) -> sp.Poly:
     while True:
-        quotient, rest = R.div(factor)
-        if not rest.is_zero:
+        quotient, remainder = R.div(factor)
+        if not remainder.is_zero:
             return R
         R = quotient
 
 
-def _agree(found: list[Fold], last: list[Fold], digits: int) -> bool:
+def _agree(now: list[Fold], last: list[Fold], digits: int) -> bool:
     goal = mp.mpf(10) ** (-digits - 3)
-    return len(found) == len(last) and all(
-        abs(f.zeta - g.zeta) <= goal * abs(f.zeta) for f, g in zip(found, last, strict=True)
+    return len(now) == len(last) and all(
+        abs(f.zeta - g.zeta) <= goal * abs(f.zeta) for f, g in zip(now, last, strict=True)
     )
 
 
@@ -170,9 +180,7 @@ def _coefficients(p: sp.Poly) -> list[mp.mpf]:
 
 
 def _isolated(R: sp.Poly, low: Any, high: Any) -> mp.mpf:
-    """The one root of R in an isolating interval, to about twenty digits:
-    bisection and Newton's method.
-    """
+    # the one root of R in the interval, to about twenty digits, by bisection and Newton's method
     bits = max(int(abs(c)).bit_length() for c in R.all_coeffs())
     with mp.workprec(bits + 200):
         p, slope = _coefficients(R), _coefficients(R.diff(_Y))
@@ -191,7 +199,7 @@ def _isolated(R: sp.Poly, low: Any, high: Any) -> mp.mpf:
 
 
 def _refined(p: list[mp.mpf], slope: list[mp.mpf], y: mp.mpf) -> mp.mpf:
-    """Newton's method to the working precision."""
+    # Newton's method to the working precision
     for _ in range(2 + mp.mp.prec.bit_length()):
         step = mp.polyval(p, y) / mp.polyval(slope, y)
         y -= step
@@ -201,15 +209,14 @@ def _refined(p: list[mp.mpf], slope: list[mp.mpf], y: mp.mpf) -> mp.mpf:
 
 
 def _fold(c: Numbers, y: mp.mpf, beta: mp.mpf, alpha: mp.mpf) -> Fold | None:
-    """The edge at a branch point with Q = -β/α,
-    or None where it is at infinity or not on the physical sheet.
-    """
+    # the edge at the branch point y, or None where that is at infinity or on another sheet
     if alpha == 0:
         return None
     Q = -beta / alpha
     A = 1 + c.b2 * Q
     if Q == 0 or A == 0 or y == 0:
         return None
+    # (26)
     zeta = (
         y / c.kappa2 * (c.v2 * c.b2 - c.psi_n / Q**2)
         + (c.psi_n - c.psi_p) / Q
@@ -228,10 +235,8 @@ def _fold(c: Numbers, y: mp.mpf, beta: mp.mpf, alpha: mp.mpf) -> Fold | None:
 
 
 def _curvature(c: Numbers, Q: mp.mpf, y: mp.mpf, slope: mp.mpf) -> mp.mpf:
-    """d²ζ/dQ² along the curve at a branch point: positive where the real branches lie above it.
-
-    The third derivative of Φ along the null direction (1, dt/dQ).
-    """
+    # d²ζ/dQ² along the curve at a branch point, positive where the real branches lie above it: the
+    # third derivative of Φ along the null direction (1, dy/dQ)
     A = 1 + c.b2 * Q
     QQQ = (
         -6 * y * c.psi_n / (c.kappa2 * Q**4)
@@ -246,10 +251,10 @@ def _curvature(c: Numbers, Q: mp.mpf, y: mp.mpf, slope: mp.mpf) -> mp.mpf:
 
 
 def mass_left_of(c: Numbers, edge: Fold) -> mp.mpf:
-    r"""The mass in the gap next to an edge, exactly, from the signs of q, 1+δ and 1+ψ_pTq there.
+    r"""The exact mass left of an edge, from the signs of q, 1+δ and 1+ψ_pTq in the gap next to it.
 
-    F = θ(-q) - (ψ_n/ψ_p) θ(-1-δ) - (1/ψ_p) ∫ dρ_Σ θ(-1-ψ_pTq): equation (9) of
-    docs/theory.md in a gap. Below a hard edge there is nothing.
+    F = θ(-q) - (ψ_n/ψ_p) θ(-1-δ) - (1/ψ_p) ∫ dρ_Σ θ(-1-ψ_pTq) is equation (9) of docs/theory.md in
+    a gap. Below a hard edge there is nothing.
     """
     if edge.Q is None:
         return mp.mpf(0)

@@ -1,23 +1,19 @@
-r"""The algebraic curve P(q, z) = 0 of the resolvent for a Σ with finitely many eigenvalues,
-and what follows from it.
+r"""The algebraic curve P(q, z) = 0 of the resolvent, its atom and its density.
 
-With Q = ψ_p q, ζ = z - s², A = 1 + b²Q and y = κ²Q/((1+δ)A), equations (6) and (7) of
-docs/theory.md become
+It exists for a Σ with finitely many eigenvalues. With Q = ψ_p q, ζ = z - s², A = 1 + b²Q and
+y = κ²Q/((1+δ)A), equations (6) and (7) of docs/theory.md become
 
     v²b²Q + ψ_n/Q + v² + ψ_n b² = κ²ψ_n/y - κ² ∫ dρ_Σ λ/(1 + λy)                                (25)
     ζ = (y/κ²)(v²b² - ψ_n/Q²) + (ψ_n - ψ_p)/Q + (1 - ψ_n) b²/A                                  (26)
 
-Equation (26) is linear in y. Eliminated from (25), y leaves, with G = v²b²Q² - ψ_n and N = (ζQ - 1
-+ ψ_p)A + 1 - ψ_n,
+Equation (26) is linear in y, which can be eliminated. With G = v²b²Q² - ψ_n and
+N = (ζQ - 1 + ψ_p)A + 1 - ψ_n that leaves
 
     (1 - ψ_n)v²Q + (ζQ - 1 + ψ_p)(v²Q + ψ_n) = G² ∫ dρ_Σ 1/(AG + λκ²QN)                         (27)
 
-which for k nonzero eigenvalues is a polynomial of degree 3k + 2 in q and k + 1 in z. Equations (25)
-and (26) say that Φ(Q, y) is stationary; a branch point is where its Hessian vanishes, and
-eliminating Q, quadratic in (25), leaves one polynomial of degree 7k + 2 in y: the discriminant of P
-without its double points. Its real roots are isolated exactly. For Im z > 0 exactly one root has Im
-q > 0 and Im δ > 0, so of the real branch points the edges of the spectrum are those at which dδ/dq
-> 0 along the curve. None of this is in arXiv 2505.17638.
+which for k nonzero eigenvalues is a polynomial of degree 3k + 2 in q and k + 1 in z. For Im z > 0
+exactly one of its roots has Im q > 0 and Im δ > 0. ``rfspec.algebraic.branch_points`` finds the
+edges. None of this is in arXiv 2505.17638.
 """
 
 from __future__ import annotations
@@ -31,7 +27,8 @@ import sympy as sp
 
 from ..models.model import RandomFeatureModel
 from ..numerics.types import Given
-from .numbers import GUARD, Constants, atoms, check_digits, constants, ratios
+from .averages import Constants, constants
+from .numbers import GUARD, atoms, check_digits, ratios
 
 MAX_ATOMS = 8
 
@@ -40,7 +37,7 @@ _NAMES = ("psi_p", "psi_n", "kappa2", "b2", "v2", "s2")
 
 
 class Numbers(NamedTuple):
-    """What (25) and (26) depend on: symbols, exact rationals or multi-precision numbers."""
+    """The numbers in (25) and (26): symbols, exact rationals or multi-precision numbers."""
 
     psi_p: Any
     psi_n: Any
@@ -57,19 +54,19 @@ class Numbers(NamedTuple):
 
 
 def curve(model: RandomFeatureModel, digits: int = 40) -> sp.Poly:
-    r"""The polynomial P(q, z) with P(q(z), z) = 0 for the resolvent q(z) of a model,
-    with exact rational coefficients.
+    r"""The polynomial P(q, z) with P(q(z), z) = 0 for the resolvent q(z) of a model.
 
-    Equation (27), multiplied by its denominators; degree 3k + 2 in q and k + 1 in z for k nonzero
-    eigenvalues of Σ.
+    It is equation (27), multiplied by its denominators, with exact rational coefficients. Its
+    degree is 3k + 2 in q and k + 1 in z for k nonzero eigenvalues of Σ.
 
     Parameters
     ----------
     model : RandomFeatureModel
-        Its Σ must have at most ``MAX_ATOMS`` distinct eigenvalues. ψ_p, ψ_n and Σ are taken for the
-        exact numbers that their doubles are.
+        Its Σ must have at most ``MAX_ATOMS`` distinct eigenvalues, and its noise all draws. The
+        doubles of ψ_p, ψ_n and Σ are taken for exact numbers.
     digits : int
-        Decimal digits to which the Gaussian-equivalent constants are rounded to rationals.
+        Decimal digits, 1 to 500, of the Gaussian-equivalent constants, which are rounded to
+        rationals.
 
     Returns
     -------
@@ -79,11 +76,14 @@ def curve(model: RandomFeatureModel, digits: int = 40) -> sp.Poly:
     Raises
     ------
     ValueError
-        If Σ has too many eigenvalues or is no list of eigenvalues, or digits is out of range.
+        If Σ has too many eigenvalues or is no list of eigenvalues, σ has no linear part or is not
+        known to mpmath, or digits is out of range.
+    NotImplementedError
+        If the model has finitely many noise draws.
 
     Notes
     -----
-    Beyond arXiv 2505.17638; equivalent to its Theorem 3.1.
+    Equation (27) of docs/theory.md. Beyond arXiv 2505.17638; equivalent to its Theorem 3.1.
 
     Examples
     --------
@@ -95,12 +95,27 @@ def curve(model: RandomFeatureModel, digits: int = 40) -> sp.Poly:
 
 
 def symbolic_curve(atoms: int = 1) -> sp.Poly:
-    r"""P(q, z) with symbols psi_p, psi_n, kappa2, b2, v2, s2, lambda_i, w_i in its coefficients.
+    r"""The polynomial P(q, z) of (27) with symbols in its coefficients.
 
     Parameters
     ----------
     atoms : int
-        Number of eigenvalues of Σ, at least 1 and at most ``MAX_ATOMS``.
+        Number k of eigenvalues of Σ, at least 1 and at most ``MAX_ATOMS``.
+
+    Returns
+    -------
+    sympy.Poly
+        In (q, z), of degree 3k + 2 and k + 1. The symbols are psi_p, psi_n, kappa2, b2, v2, s2,
+        lambda_1 to lambda_k and, for k > 1, w_1 to w_k. The weights have to sum to 1.
+
+    Raises
+    ------
+    ValueError
+        If atoms is no integer from 1 to ``MAX_ATOMS``.
+
+    Notes
+    -----
+    Equation (27) of docs/theory.md; beyond arXiv 2505.17638.
 
     Examples
     --------
@@ -122,7 +137,6 @@ def symbolic_curve(atoms: int = 1) -> sp.Poly:
 
 
 def _assemble(c: Numbers) -> sp.Poly:
-    """P, without denominators."""
     poly = lambda e: sp.Poly(sp.expand(e), _Q, _Z)
     Q, zeta = c.psi_p * _Q, _Z - c.s2
     A, G = 1 + c.b2 * Q, c.v2 * c.b2 * Q**2 - c.psi_n
@@ -149,7 +163,7 @@ def _assemble(c: Numbers) -> sp.Poly:
 def model_numbers(
     model: RandomFeatureModel, digits: int, activation: Callable[..., Any] | None = None
 ) -> Numbers:
-    """The model's numbers, with constants good to `digits`."""
+    """The model's numbers, with constants to `digits`."""
     model.check_plain("the algebraic curve", "noise_draws")
     covariance = model.covariance
     if not covariance.atomic:
@@ -176,7 +190,7 @@ def model_numbers(
 
 
 def rational(c: Numbers) -> Numbers:
-    """The same numbers as exact binary fractions."""
+    """The same numbers as exact rationals."""
 
     def exact(x: mp.mpf) -> sp.Rational:
         # mp.mpf(x) would round to the precision of the moment
@@ -196,10 +210,10 @@ def _normalised(weights: list[Any]) -> list[Any]:
 def atom(
     model: RandomFeatureModel, digits: int = 50, *, activation: Given = None
 ) -> tuple[mp.mpf, mp.mpf]:
-    r"""Place s² and mass of the atom, (0 where there is none), as mpmath numbers.
+    r"""Location s² and mass of the atom, as mpmath numbers; the mass is 0 where there is no atom.
 
-    Mass max(0, 1 - r/ψ_p), where r d is the number of columns of U: r = 1 + ψ_n, or 1 if σ is
-    exactly linear.
+    The mass is max(0, 1 - r/ψ_p), where r d is the number of columns of U: r = 1 + ψ_n, or 1 if σ
+    is exactly linear.
 
     Parameters
     ----------
@@ -231,7 +245,7 @@ def atom(
 
 
 def atom_mass(c: Numbers) -> mp.mpf:
-    """Mass of the atom by counting ranks."""
+    # by counting ranks
     return max(mp.mpf(0), 1 - ((1 if c.b2 else 0) + (c.psi_n if c.v2 else 0)) / c.psi_p)
 
 
@@ -251,7 +265,7 @@ def density(
     model : RandomFeatureModel
         Its Σ must have at most ``MAX_ATOMS`` distinct eigenvalues.
     x : real number or sequence of them
-        Eigenvalues of U, as doubles, mpmath numbers or decimal strings.
+        In the unit of the eigenvalues of U, as doubles, mpmath numbers or decimal strings.
     digits : int
         Decimal digits asked for, 1 to 500.
     activation : callable, optional
@@ -260,12 +274,17 @@ def density(
     Returns
     -------
     mpmath.mpf or list of mpmath.mpf
+        One number for each x, in the inverse unit.
 
     Raises
     ------
     ValueError
         If x is not real and finite, Σ has too many eigenvalues or is no list of eigenvalues, or
         digits is out of range.
+
+    Notes
+    -----
+    Equation (27) of docs/theory.md; beyond arXiv 2505.17638.
 
     Examples
     --------
@@ -295,7 +314,7 @@ def _real_number(x: Any) -> mp.mpf:
 
 
 def _density_at(c: Numbers, polynomial: sp.Poly, x: mp.mpf) -> mp.mpf:
-    """Im q/π of the root that is positive in both unknowns."""
+    # Im q/π of the root with positive imaginary parts of both unknowns
     coefficients = [mp.mpf(0)] * (polynomial.degree(_Q) + 1)
     for (i, j), a in polynomial.terms():
         coefficients[-1 - i] += mp.mpf(int(a.p)) / int(a.q) * x**j

@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 import mpmath as mp
 
 from ..models.model import RandomFeatureModel
-from .numbers import Constants, atoms, constants, ratios
+from .averages import Constants, constants
+from .numbers import atoms, ratios
 from .triangular import Triangular, solved
 
 Source = tuple[Any, Any, Any]  # ιI + βFFᵀ + γFΣFᵀ
 
 
 class Columns(NamedTuple):
-    """Columns of one kind: n_i = N_i/d and (ι_i, β_i, γ_i)."""
+    """Columns of one kind: n_i = N_i/d of them, with covariance ι_iI + β_iFFᵀ + γ_iFΣFᵀ."""
 
     many: Any
     iota: Any
@@ -24,7 +25,7 @@ class Columns(NamedTuple):
 
 
 class Equations(NamedTuple):
-    """What the spectrum depends on; `draws` is m or ∞."""
+    """The numbers that the spectrum depends on; `draws` is m or ∞."""
 
     psi_p: mp.mpf
     psi_n: mp.mpf
@@ -34,7 +35,6 @@ class Equations(NamedTuple):
     draws: mp.mpf = mp.inf
 
     def system(self, number: Callable[..., Any] = mp.mpf) -> System:
-        """Fixed part and columns, in numbers of one type."""
         _, _, kappa2, b2, v2, s2 = self.c
         if self.draws == mp.inf:
             fixed = (s2, b2)
@@ -58,7 +58,7 @@ class Equations(NamedTuple):
 
 
 class State(NamedTuple):
-    """At one z: the unknowns (q, δ_i), E of each eigenvalue, and ∫ λᵏE for k = 0, 1, 2."""
+    """A solution at one z: (q, δ_i), E of each eigenvalue, and ∫ λᵏE for k = 0, 1, 2."""
 
     u: list[Any]
     E: list[Any]
@@ -66,26 +66,28 @@ class State(NamedTuple):
 
 
 class Response(NamedTuple):
-    """At two points, as triangular matrices: what vanishes, D_i, and Tr FΣᵏFᵀ(U - z)⁻¹/p for k = 0,
-    1, 2.
-    """
+    """The equations at two points, in triangular matrices."""
 
-    off: list[Triangular]
+    # left minus right sides, which vanish at a solution
+    residuals: list[Triangular]
+    # D_i
     D: list[Triangular]
+    # Tr FΣᵏFᵀ(U - z)⁻¹/p for k = 0, 1, 2
     traces: list[Triangular]
 
 
 class System(NamedTuple):
-    """ψ_p, Σ's eigenvalues, their weights times λᵏ (k = 0 to 3), (ι_0, β_0), and the columns."""
+    """The equations in numbers of one type, with U split into a fixed part and columns."""
 
     psi_p: Any
+    # the eigenvalues of Σ, and their weights times λᵏ for k = 0 to 3
     values: list[Any]
     powers: list[list[Any]]
+    # (ι_0, β_0)
     fixed: tuple[Any, Any]
     columns: tuple[Columns, ...]
 
     def state(self, u: list[Any]) -> State:
-        """What follows from the unknowns."""
         q, *deltas = u
         many = [kind.many / (1 + delta) for kind, delta in zip(self.columns, deltas, strict=True)]
         low = self.fixed[1] + sum(n * kind.beta for n, kind in zip(many, self.columns, strict=True))
@@ -97,18 +99,17 @@ class System(NamedTuple):
     def response(
         self, one: State, two: State, z1: Any, z2: Any, source: Source = (0, 0, 0)
     ) -> Response:
-        """The equations at two points, above the diagonal along each unknown and, last,
-        along the source.
-        """
+        """The equations at two points; above the diagonal along each unknown, then the source."""
         size = len(one.u) + 1
         unit = lambda i: tuple(int(i == k) for k in range(size))
-        known = lambda x: Triangular(0, tuple(x * k for k in unit(size - 1)), 0)
+        of_source = lambda x: Triangular(0, tuple(x * k for k in unit(size - 1)), 0)
         q, *deltas = (
             Triangular(a, unit(i), b) for i, (a, b) in enumerate(zip(one.u, two.u, strict=True))
         )
         D = [(1 + delta).inverse() for delta in deltas]
-        iota = Triangular(self.fixed[0] - z1, (0,) * size, self.fixed[0] - z2) + known(source[0])
-        low, high = self.fixed[1] + known(source[1]), known(source[2])
+        iota = Triangular(self.fixed[0] - z1, (0,) * size, self.fixed[0] - z2)
+        iota += of_source(source[0])
+        low, high = self.fixed[1] + of_source(source[1]), of_source(source[2])
         for kind, d in zip(self.columns, D, strict=True):
             iota += d * (kind.many * kind.iota)
             low += d * (kind.many * kind.beta)
@@ -126,37 +127,39 @@ class System(NamedTuple):
         ]
         first = q * (iota + means[0] * low + means[1] * high) - 1
         traces = [q * mean for mean in means]
-        rest = [
+        others = [
             self.psi_p * (q * kind.iota + traces[0] * kind.beta + traces[1] * kind.gamma) - delta
             for kind, delta in zip(self.columns, deltas, strict=True)
         ]
-        return Response([first, *rest], D, traces)
+        return Response([first, *others], D, traces)
 
     def newton(self, u: list[Any], z: Any) -> tuple[list[Any], Any]:
-        """One step, and its relative size."""
-        here = self.state(u)
-        off = self.response(here, here, z, z).off
-        moved = solved([list(row.above[:-1]) for row in off], [row.first for row in off])
+        """The unknowns after one Newton step, and its relative size."""
+        state = self.state(u)
+        F = self.response(state, state, z, z).residuals
+        step = solved([list(row.above[:-1]) for row in F], [row.first for row in F])
         tiny = 1e-30
-        return [a - b for a, b in zip(u, moved, strict=True)], max(
-            abs(b) / (abs(a) + tiny) for a, b in zip(u, moved, strict=True)
+        return [a - b for a, b in zip(u, step, strict=True)], max(
+            abs(b) / (abs(a) + tiny) for a, b in zip(u, step, strict=True)
         )
 
     def slopes(self, u: list[mp.mpc], z: mp.mpc) -> list[mp.mpc]:
         """du/dz; z is in the first equation alone, as -qz."""
-        here = self.state(u)
-        off = self.response(here, here, z, z).off
-        return solved([list(row.above[:-1]) for row in off], [u[0], *(0 * v for v in u[1:])])
+        state = self.state(u)
+        F = self.response(state, state, z, z).residuals
+        return solved([list(row.above[:-1]) for row in F], [u[0], *(0 * v for v in u[1:])])
 
-    def moved(
-        self, one: State, two: State, z1: mp.mpc, z2: mp.mpc, source: Source
+    def response_to(
+        self, source: Source, one: State, two: State, z1: mp.mpc, z2: mp.mpc
     ) -> tuple[Response, list[Any]]:
-        """The response, and the shares of its directions at which the equations hold with the
-        source.
+        """The response, and the combination of its directions that solves the equations.
+
+        The last direction is the source, with the coefficient 1.
         """
-        found = self.response(one, two, z1, z2, source)
-        rows = [list(row.above[:-1]) for row in found.off]
-        return found, [*solved(rows, [-row.above[-1] for row in found.off]), 1]
+        response = self.response(one, two, z1, z2, source)
+        F = response.residuals
+        rows = [list(row.above[:-1]) for row in F]
+        return response, [*solved(rows, [-row.above[-1] for row in F]), 1]
 
 
 def _dot(a: list[Any], b: list[Any]) -> Any:
@@ -170,7 +173,7 @@ def _dot(a: list[Any], b: list[Any]) -> Any:
 def equations(
     model: RandomFeatureModel, digits: int, activation: Callable[..., Any] | None = None
 ) -> Equations:
-    """The equations of a model with constants to `digits`."""
+    """The equations of a model, with constants to `digits`."""
     return Equations(
         *ratios(model),
         constants(model, digits, activation),
@@ -180,7 +183,7 @@ def equations(
 
 
 def from_numbers(c: Any) -> Equations:
-    """The equations of numbers that are known already."""
+    """The equations with all draws of the noise, of numbers that are known already."""
     return Equations(
         c.psi_p, c.psi_n, Constants(None, None, c.kappa2, c.b2, c.v2, c.s2), c.values, c.weights
     )

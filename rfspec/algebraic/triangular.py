@@ -1,10 +1,9 @@
-r"""Upper triangular 2×2 matrices as numbers: two points of a function,
-and what a source between them does to it.
+r"""Upper triangular 2×2 matrices as numbers: a function at two points, with a source between them.
 
-The inverse of [[U - z1, M], [0, U - z2]] has G1, G2 and -G1MG2 as its blocks, G_i = (U - z_i)⁻¹.
-Whatever holds for the resolvent of U, derived without exchanging factors, holds for it with 2×2
-matrices in place of numbers. They are triangular and do not commute; the element above the diagonal
-is linear in the source, and here stands for several directions at once.
+The inverse of [[U - z1, M], [0, U - z2]] has the blocks G1, G2 and -G1MG2, G_i = (U - z_i)⁻¹. What
+holds for the resolvent of U, and is derived without exchanging factors, therefore holds with 2×2
+matrices in place of numbers. These are triangular and do not commute. The element above the
+diagonal is linear in the source, and here stands for several directions at once.
 """
 
 from __future__ import annotations
@@ -47,18 +46,17 @@ class Triangular:
         return self * number  # a number times the unit matrix commutes
 
     def inverse(self) -> Triangular:
-        """The inverse matrix."""
         first, second = 1 / self.first, 1 / self.second
         both = -first * second
         return Triangular(first, tuple(a * both for a in self.above), second)
 
-    def along(self, shares: list[Any]) -> mp.mpc:
+    def along(self, direction: list[Any]) -> mp.mpc:
         """The element above the diagonal for a combination of the directions."""
-        return sum(a * share for a, share in zip(self.above, shares, strict=True))
+        return sum(a * b for a, b in zip(self.above, direction, strict=True))
 
 
 def solved(rows: list[list[Any]], right: list[Any]) -> list[Any]:
-    """A few linear equations by elimination, for any complex numbers."""
+    """The solution of a few linear equations by elimination, for numbers of any type."""
     rows = [[*row, value] for row, value in zip(rows, right, strict=True)]
     for i in range(len(rows)):
         pivot = max(

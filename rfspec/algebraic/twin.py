@@ -1,17 +1,17 @@
 r"""The fixed point and the two-point functions in multi-precision arithmetic.
 
-Given F, the matrix U is a fixed part and a sum of independent columns over d, of a few kinds: N_i =
-n_id of them with covariance C_i = ι_iI + β_iFFᵀ + γ_iFΣFᵀ. With all of the noise there are ψ_nd
-columns κFx + vω, divided by √ψ_n, and b²FFᵀ + s²I is fixed; with m draws of it, rotated, ψ_nd
-columns √m(κFx + vω) + bFξ + sω' and (m - 1)ψ_nd of bFξ + sω', divided by √(mψ_n). With D_i =
-1/(1+δ_i), T = β_0 + Σ n_iD_i(β_i + γ_iλ) and E = 1/(1 + ψ_pTq)
+Given F, the matrix U is a fixed part plus a sum over independent columns, over d. They are of a few
+kinds, N_i = n_id of them with covariance C_i = ι_iI + β_iFFᵀ + γ_iFΣFᵀ. With all draws of the noise
+b²FFᵀ + s²I is fixed, and there are ψ_nd columns κFx + vω, divided by √ψ_n. With m draws, after a
+rotation, there are ψ_nd columns √m(κFx + vω) + bFξ + sω' and (m - 1)ψ_nd columns bFξ + sω', divided
+by √(mψ_n). With D_i = 1/(1+δ_i), T = β_0 + Σ n_iD_i(β_i + γ_iλ) and E = 1/(1 + ψ_pTq)
 
     1/q = ι_0 - z + Σ n_iD_iι_i + ∫ E T,    δ_i = ψ_p (ι_iq + β_i ∫ qE + γ_i ∫ λqE),
 
-which for m = ∞ is 1/q = s² - z + v²/(1+δ) + ∫ T/(1+ψ_pTq), δ = (ψ_p/ψ_n)[v²q + κ² ∫ λq/(1+ψ_pTq)]
-(arXiv 2505.17638, Theorem 3.1). They are written down once, with factors in the order of their
-derivation: for triangular matrices (``rfspec.algebraic.triangular``) the same lines give
-derivatives, for Newton's method, and two-point functions.
+which for m = ∞ are (6) and (7) of docs/theory.md (arXiv 2505.17638, Theorem 3.1), and else (19) and
+(20). They are written down once, with factors in the order of their derivation. For triangular
+matrices (``rfspec.algebraic.triangular``) the same lines give two-point functions, and derivatives
+for Newton's method.
 """
 
 from __future__ import annotations
@@ -26,12 +26,18 @@ from .numbers import GUARD, check_digits
 from .system import Equations, State, System, equations
 from .triangular import solved
 
-LOST = 10  # digits of an imaginary part that rounding may have taken
+LOST = 10  # digits of an imaginary part that may be lost to rounding
 
 
 class Point(NamedTuple):
-    """The resolvent q, the second unknown δ and the traces r and s at one z;
-    of finite draws of the noise δ is δ_1.
+    """The solution at one z.
+
+    Attributes
+    ----------
+    q, r, s : mpmath.mpc
+        Tr (U - z)⁻¹/p, Tr FΣFᵀ(U - z)⁻¹/p and Tr FFᵀ(U - z)⁻¹/p.
+    delta : mpmath.mpc
+        The second unknown δ; with finitely many draws of the noise δ_1.
     """
 
     q: mp.mpc
@@ -41,7 +47,6 @@ class Point(NamedTuple):
 
 
 def spectral_argument(z: Any) -> mp.mpc:
-    """A finite z with Im z ≥ 0."""
     z = mp.mpc(z)
     if not mp.isfinite(z) or z.imag < 0:
         raise ValueError(f"z must be finite with Im z ≥ 0, got {mp.nstr(z, 12)}")
@@ -51,13 +56,13 @@ def spectral_argument(z: Any) -> mp.mpc:
 def solve(
     model: RandomFeatureModel, z: Given, digits: int = 40, *, activation: Given = None
 ) -> Point:
-    r"""The fixed point at one z.
+    r"""The fixed point at one z: equations (6) and (7) of docs/theory.md, or (19) and (20).
 
     Parameters
     ----------
     model : RandomFeatureModel
     z : complex number
-        Im z ≥ 0; a real z means the limit from above.
+        Im z ≥ 0, in the unit of the eigenvalues of U; a real z means the limit from above.
     digits : int
         Decimal digits asked for, 1 to 500.
     activation : callable, optional
@@ -66,14 +71,18 @@ def solve(
     Returns
     -------
     Point
-        ``.q .delta .r .s`` as mpmath numbers.
+        ``.q .delta .r .s`` as mpmath numbers, correct to `digits`.
 
     Raises
     ------
     ValueError
-        If Im z < 0 or digits is out of range.
+        If z is not finite, Im z < 0 or digits is out of range.
     ArithmeticError
         If the iteration does not settle on the physical branch: z is on the atom or at an edge.
+
+    Notes
+    -----
+    arXiv 2505.17638, Theorem 3.1, for all draws of the noise; beyond it for finitely many.
 
     Examples
     --------
@@ -89,17 +98,17 @@ def solve(
 
 
 def solve_equations(eq: Equations, z: mp.mpc | mp.mpf, digits: int) -> Point:
-    """The same for given equations, at the working precision of the caller plus what is near an
-    edge.
-    """
+    """The fixed point of given equations, at the working precision of the caller."""
     state = Solver(eq, digits).at(spectral_argument(z))
     s, r = (state.u[0] * mean for mean in state.means[:2])
     return Point(state.u[0], state.u[1], r, s)
 
 
 class Solver:
-    """Solutions at one z after another: in double precision to start with,
-    and from the last one where that serves.
+    """Solutions at one z after another.
+
+    Newton's method starts from the last solution or, where that does not serve, from one that is
+    continued from large z. Both starts are in double precision.
     """
 
     def __init__(self, eq: Equations, digits: int):
@@ -108,10 +117,11 @@ class Solver:
         self.last: list[Any] | None = None
 
     def at(self, z: mp.mpc) -> State:
-        """The state at Im z ≥ 0. Exactly one root has Im u > 0 in all unknowns,
-        and at z < 0 exactly one u > 0.
+        """The state at Im z ≥ 0.
+
+        Exactly one root has Im u > 0 in all unknowns, and at z < 0 exactly one has u > 0.
         """
-        for start in (self._near, self._quick):
+        for start in (self._from_the_last, self._continued_in_doubles):
             u = self._polished(start(z), z)
             if u is not None and self._certain(u, z):
                 break
@@ -131,10 +141,8 @@ class Solver:
         return self.exact.state(u)
 
     def _certain(self, u: list[mp.mpc], z: mp.mpc) -> bool:
-        """By signs beyond rounding; in a gap of the real axis, where u is real,
-        Im u > 0 above it if du/dz > 0.
-        """
-        # its δ_i is 0
+        # By signs beyond rounding. In a gap of the real axis u is real, and just above it Im u > 0
+        # if du/dz > 0. Columns of covariance 0 have δ_i = 0, of no sign.
         zero = [kind.iota == kind.beta == kind.gamma == 0 for kind in self.exact.columns]
         keep = lambda values: [
             v for v, empty in zip(values, [False, *zero], strict=True) if not empty
@@ -147,14 +155,13 @@ class Solver:
         real = z.imag == 0 and all(abs(mp.im(v)) <= small * abs(v) for v in u)
         return real and all(mp.re(v) > 0 for v in keep(self.exact.slopes(u, z)))
 
-    def _near(self, z: mp.mpc) -> list[mp.mpc] | None:
-        """From the last solution, if Newton's method takes to it at once."""
+    def _from_the_last(self, z: mp.mpc) -> list[mp.mpc] | None:
         if self.last is None:
             return None
         u = [complex(v) for v in self.last]
         return self._settled(u, complex(z))
 
-    def _quick(self, z: mp.mpc) -> list[mp.mpc] | None:
+    def _continued_in_doubles(self, z: mp.mpc) -> list[mp.mpc] | None:
         try:
             u = self._continued(self.rough, complex(z))
             return None if u is None else self._settled(u, complex(z))
@@ -185,17 +192,14 @@ class Solver:
         return None
 
     def _continued(self, system: System, z: Any) -> list[Any] | None:
-        """From far above, the height over the real axis divided by 2 at each level,
-        to well below the distance to s².
-
-        Left of the spectrum a height of the size of z will do; at s² itself no height does.
-        """
+        # From far above, the height over the real axis is halved at each level, to well below the
+        # distance to s². Left of the spectrum a height of the size of z will do; at s² none does.
         c, native = self.eq.c, isinstance(z, complex)
         ratio = mp.sqrt(self.eq.psi_p) + mp.sqrt(self.eq.psi_p / self.eq.psi_n)
         size = abs(z) + (c.s2 + c.kappa2 * max(self.eq.values) + c.b2 + c.v2) * (1 + ratio) ** 4
-        place = abs(z.real - self.exact.fixed[0])
+        distance = abs(z.real - self.exact.fixed[0])
         tiny = mp.mpf(10) ** (-(12 if native else min(mp.mp.dps, 30)))
-        floor = max(z.imag, place * (tiny if z.real > 0 else mp.mpf("0.05")))
+        floor = max(z.imag, distance * (tiny if z.real > 0 else mp.mpf("0.05")))
         if not floor:
             return None
         with mp.workdps(30):
@@ -214,10 +218,10 @@ class Solver:
 
 
 def gap_share(system: System, state: State) -> Any:
-    r"""Share of the eigenvalues left of a gap, exactly, from the signs of q, 1+δ_i and E there.
+    r"""The exact share of the eigenvalues left of a gap, from the signs of q, 1+δ_i and E in it.
 
-    θ(-q) - (1/ψ_p) [ Σ n_i θ(-1-δ_i) + ∫ dρ_Σ θ(-E) ]: the imaginary part over π of the logarithm
-    of det(U - z).
+    It is θ(-q) - (1/ψ_p) [ Σ n_i θ(-1-δ_i) + ∫ dρ_Σ θ(-E) ], equation (9) of docs/theory.md in a
+    gap.
     """
     q, *deltas = (mp.re(v) for v in state.u)
     columns = mp.fsum(
@@ -228,39 +232,37 @@ def gap_share(system: System, state: State) -> Any:
 
 
 def edge_near(solver: Solver, edge: Any, gap: Any) -> Any:
-    """The edge that an approximation to it means, sought from the side of the gap;
-    NaN where none is there.
-    """
-    # a gap may be thousands of times wider than its edge's place
+    """The edge next to an approximation of it, sought from inside the gap; NaN if there is none."""
+    # a gap may be thousands of times wider than its edge is far from 0
     away = max(-abs(edge), min(abs(edge), gap - edge))
     for decades in range(2, 16, 2):
         outside = edge + away * mp.mpf(10) ** -decades
-        found = _fold(solver, outside, edge)
-        if found is not None and abs(found - edge) < abs(outside - edge):
-            return found
+        fold = _fold(solver, outside, edge)
+        if fold is not None and abs(fold - edge) < abs(outside - edge):
+            return fold
     return mp.nan
 
 
 def _fold(solver: Solver, outside: mp.mpf, edge: mp.mpf) -> mp.mpf | None:
-    """Where dz/dq = 0 along the real branch that starts at z = outside, by the secant method."""
+    # dz/dq = 0 along the real branch that starts at z = outside, by the secant method
     system = solver.exact
     q, *deltas = (mp.re(v) for v in solver.at(mp.mpc(outside)).u)
     goal = mp.mpf(10) ** (-solver.digits - 5)
 
     def along(q: mp.mpf) -> tuple[mp.mpf, mp.mpf]:
-        """z and dz/dq, the δ_i by Newton's method; z is in the first equation alone, as -qz."""
+        # z and dz/dq, with the δ_i by Newton's method; z is in the first equation alone, as -qz
         nonlocal deltas
         for _ in range(20):
             state = system.state([q, *deltas])
-            first, *rest = system.response(state, state, 0, 0).off
-            inner = [list(row.above[1:-1]) for row in rest]
-            step = solved(inner, [row.first for row in rest])
+            first, *others = system.response(state, state, 0, 0).residuals
+            inner = [list(row.above[1:-1]) for row in others]
+            step = solved(inner, [row.first for row in others])
             deltas = [a - b for a, b in zip(deltas, step, strict=True)]
             if all(abs(b) <= goal * abs(a) for a, b in zip(deltas, step, strict=True)):
                 break
-        follow = solved(inner, [-row.above[0] for row in rest])
-        moved = first.above[0] + sum(a * b for a, b in zip(first.above[1:-1], follow, strict=True))
-        return first.first / q, (moved - first.first / q) / q
+        follow = solved(inner, [-row.above[0] for row in others])
+        total = first.above[0] + sum(a * b for a, b in zip(first.above[1:-1], follow, strict=True))
+        return first.first / q, (total - first.first / q) / q
 
     z, slope = along(q)
     last, q = q, q - 2 * (z - edge) / slope  # z - z_edge is quadratic in q
@@ -275,7 +277,7 @@ def _fold(solver: Solver, outside: mp.mpf, edge: mp.mpf) -> mp.mpf | None:
 def two_point(
     model: RandomFeatureModel, z1: Given, z2: Given, digits: int = 40, *, activation: Given = None
 ) -> dict[str, Any]:
-    r"""The two-point functions K_M(z1, z2) = (1/p) Tr FFᵀ (U - z1)⁻¹ M (U - z2)⁻¹.
+    r"""The two-point functions K_M(z1, z2) = lim Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p, d → ∞.
 
     Parameters
     ----------
@@ -290,11 +292,20 @@ def two_point(
     Returns
     -------
     dict
-        K_M as mpmath numbers under "I", "FFT" and "FSFT" for M = I, FFᵀ and FΣFᵀ.
+        K_M as mpmath numbers, correct to `digits`, under "I", "FFT" and "FSFT" for M = I, FFᵀ and
+        FΣFᵀ.
+
+    Raises
+    ------
+    ValueError
+        If z1 or z2 is not finite or has a negative imaginary part, or digits is out of range.
+    ArithmeticError
+        If z1 or z2 is on the atom or at an edge.
 
     Notes
     -----
-    The linear response of the 2×2-matrix-valued fixed point to a source M; beyond arXiv 2505.17638.
+    Equations (12) to (14) of docs/theory.md: the linear response of the 2×2-matrix-valued fixed
+    point to a source M. Beyond arXiv 2505.17638.
 
     Examples
     --------
@@ -308,8 +319,8 @@ def two_point(
         solver = Solver(equations(model, digits + GUARD, activation), digits)
         z1, z2 = spectral_argument(z1), spectral_argument(z2)
         one, two = solver.at(z1), solver.at(z2)
-        found = {}
+        K = {}
         for name, source in {"I": (1, 0, 0), "FFT": (0, 1, 0), "FSFT": (0, 0, 1)}.items():
-            response, shares = solver.exact.moved(one, two, z1, z2, source)
-            found[name] = -response.traces[0].along(shares)
-        return found
+            response, direction = solver.exact.response_to(source, one, two, z1, z2)
+            K[name] = -response.traces[0].along(direction)
+        return K

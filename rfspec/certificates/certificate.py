@@ -1,7 +1,6 @@
-"""A certificate: what was returned beside the same numbers from the ground truth,
-and the true errors.
+"""A certificate of a spectrum, a learning curve or a best training time.
 
-Of a spectrum, of a learning curve, of a best training time.
+It shows what was returned beside the same numbers from the ground truth, with the true errors.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from ..models.model import RandomFeatureModel
 from ..spectra.spectrum import Spectrum, spectrum
 from ..training.early_stopping import EarlyStopping
 from ..training.learning_curves import LearningCurve
-from .of_losses import of_curve, of_stop
-from .of_spectra import of_all_draws, of_draws
+from .of_losses import rows_of_curve, rows_of_stop
+from .of_spectra import rows_with_all_draws, rows_with_finite_draws
 from .rows import Row
 
 DIGITS, DIGITS_OF_LOSSES = 40, 20
@@ -29,18 +28,20 @@ class Certificate(NamedTuple):
 
     Attributes
     ----------
+    model : RandomFeatureModel
+        The model whose result was recomputed.
     rows : tuple of Row
-        Of a spectrum constants, edges, masses, train-loss drops, densities; of a curve both losses
-        at each τ; of a best time the losses there and at the ends, the time itself and the ends of
-        its window.
+        One for each number. Of a spectrum these are constants, edges, masses, train-loss drops and
+        densities; of a curve both losses at each τ; of a best time the losses there and at the end,
+        the time itself and the ends of its window.
     complete : bool
-        Whether nothing is missing: every bulk of a spectrum; no time better than the best, nor one
-        in its window that is worse than the window allows, among 40 times from 0 to ∞ and the
-        minima between them.
+        Whether nothing is missing. A spectrum must have every bulk. A best time is compared with 40
+        times from 0 to ∞ and the minima between them: none may be better, and none in its window
+        worse than the window allows.
     digits : int
         Decimal digits of the truth.
     remark : str
-        The same in words.
+        `complete` in words.
     """
 
     model: RandomFeatureModel
@@ -80,32 +81,33 @@ def certify(
     *,
     activation: Callable[[Any], Any] | None = None,
 ) -> Certificate:
-    r"""Recompute a result in multi-precision arithmetic and return the true errors beside the
-    claimed ones.
+    r"""Recompute a result in multi-precision arithmetic, for the true errors of its numbers.
 
-    Of a spectrum: constants by averages in mpmath; edges as roots of the exact discriminant; masses
-    as the exact sums of ranks and weights that the signs of q and δ at those edges give; train-loss
-    drops by integrals between these edges, and densities at three places of each bulk, from the
-    twin solver. With finite draws of the noise edges are sought next to those found, and masses are
-    counted on both sides of every gap. Of curves and best times: losses by the twin's contour
-    integrals, and where they are stationary. None of it shares code with the JAX core.
+    Of a spectrum, the constants (5) are recomputed by averages in mpmath, the edges as roots of the
+    exact discriminant of (27), and the masses as the sums of ranks and weights that the signs of q
+    and δ at those edges give. Train-loss drops are integrals between these edges, and densities at
+    three points of each bulk come from the twin solver. With finitely many draws of the noise the
+    edges are searched next to those found, and masses are counted on both sides of every gap. Of
+    curves and best times, the losses (17) are the twin's contour integrals, and the times are where
+    these are stationary. None of it shares code with the JAX core.
 
     Parameters
     ----------
     result : RandomFeatureModel, Spectrum, LearningCurve or EarlyStopping
-        Of a model, its spectrum is certified. With all of the noise the Σ of a spectrum must have
-        at most ``rf.algebraic.MAX_ATOMS`` distinct eigenvalues. A curve must be the theory's, under
-        gradient flow.
+        For a model, its spectrum is certified. With all draws of the noise the Σ of a spectrum must
+        have at most ``rf.algebraic.MAX_ATOMS`` distinct eigenvalues. A curve must be the theory's,
+        under gradient flow.
     digits : int, optional
-        Decimal digits of the recomputation, 20 to 500: 40 for spectra and 20 for losses, a few
-        seconds for each τ and half a minute for a best time.
+        Decimal digits of the recomputation, 20 to 500; by default 40 for spectra and 20 for losses.
+        Losses take a few seconds for each τ, and half a minute for a best time.
     activation : callable, optional
         σ for mpmath numbers, needed where it is a function of the user's.
 
     Returns
     -------
     Certificate
-        ``.rows .honest .complete .worst .remark``; printing it gives a table.
+        ``.rows .honest .complete .worst .remark``. A row holds a value, its truth, and the true and
+        the claimed error. Printing the certificate gives a table.
 
     Raises
     ------
@@ -114,6 +116,12 @@ def certify(
         was not computed from a model or was trained in steps.
     ConvergenceError
         If ``rf.spectrum`` itself reports a failure.
+    ArithmeticError
+        If two edges agree to more digits than the truth has.
+
+    Notes
+    -----
+    Sections 11 and 13 of docs/theory.md; beyond arXiv 2505.17638.
 
     Examples
     --------
@@ -135,22 +143,22 @@ def certify(
         if model is None or (isinstance(result, LearningCurve) and result.step is not None):
             raise ValueError("a curve must be the theory's, under gradient flow, to be certified")
         with mp.workdps(digits + numbers.GUARD):
-            of = regression.regression(model, digits + numbers.GUARD, activation)
+            problem = regression.regression(model, digits + numbers.GUARD, activation)
             if isinstance(result, LearningCurve):
                 return Certificate(
                     model,
-                    tuple(of_curve(result, of, digits)),
+                    tuple(rows_of_curve(result, problem, digits)),
                     True,
                     digits,
                     "both losses at every time",
                 )
-            rows, missing = of_stop(result, of, digits)
+            rows, missing = rows_of_stop(result, problem, digits)
         return Certificate(
             model, tuple(rows), not missing, digits, missing or "no time is better than the best"
         )
     model = result.model if isinstance(result, Spectrum) else result
     sp = result if isinstance(result, Spectrum) else spectrum(result)
-    rows_of = of_draws if np.isfinite(model.noise_draws) else of_all_draws
+    rows_of = rows_with_finite_draws if np.isfinite(model.noise_draws) else rows_with_all_draws
     rows, complete = rows_of(sp, digits, activation)
     remark = "every bulk was found" if complete else "THE NUMBER OF BULKS IS WRONG"
     return Certificate(sp.model, tuple(rows), complete, digits, remark)

@@ -15,11 +15,12 @@ from ..resolvent.solver import solve
 from ..spectra.spectrum import Spectrum
 from .rows import Row, row
 
-INSIDE = (0.05, 0.5, 0.95)  # shares of a bulk's width at which densities are compared
+# where in a bulk densities are compared, in units of its width
+INSIDE = (0.05, 0.5, 0.95)
 
 
-def of_all_draws(sp: Spectrum, digits: int, activation: Any) -> tuple[list[Row], bool]:
-    """Rows of a spectrum with all of the noise, and whether every bulk was found."""
+def rows_with_all_draws(sp: Spectrum, digits: int, activation: Any) -> tuple[list[Row], bool]:
+    """Rows of a spectrum with all draws of the noise, and whether every bulk was found."""
     truth = exact.model_numbers(sp.model, digits + numbers.GUARD, activation)
     folds = branch_points.folds(truth, digits)
     complete = 2 * len(sp.bulks) == len(folds)
@@ -47,13 +48,12 @@ def _atom(sp: Spectrum, mass: mp.mpf) -> Iterator[Row]:
 
 def _edges(sp: Spectrum, truth: list[mp.mpf]) -> Iterator[Row]:
     for i, (exact_zeta, zeta, error) in enumerate(
-        zip(truth, _ends(sp), sp.edge_error, strict=True)
+        zip(truth, _edges_in_zeta(sp), sp.edge_error, strict=True)
     ):
         yield row(f"edge {i + 1} - s²", zeta, exact_zeta, error)
 
 
-def _ends(sp: Spectrum) -> np.ndarray:
-    """Edges in ζ, shape [2B]."""
+def _edges_in_zeta(sp: Spectrum) -> np.ndarray:
     return np.stack([np.asarray(sp.support.lower), np.asarray(sp.support.upper)], 1)[
         : sp.count
     ].ravel()
@@ -70,8 +70,8 @@ def _drops(
     sp: Spectrum, folds: list[branch_points.Fold], digits: int, activation: Any
 ) -> Iterator[Row]:
     ends = [(a.zeta, b.zeta) for a, b in zip(folds[::2], folds[1::2], strict=True)]
-    found = drops.between(sp.model, ends, digits, activation)
-    for i, (bulk, drop) in enumerate(zip(sp.bulks, found, strict=True)):
+    truth = drops.between(sp.model, ends, digits, activation)
+    for i, (bulk, drop) in enumerate(zip(sp.bulks, truth, strict=True)):
         size = max(abs(drop), abs(bulk.loss_drop))
         yield row(
             f"drop of bulk {i + 1}",
@@ -86,14 +86,14 @@ def _densities(sp: Spectrum, eq: Any, digits: int) -> Iterator[Row]:
     for i, (low, high) in enumerate(zip(sp.support.lower, sp.support.upper, strict=True)):
         if not np.isfinite(low):
             continue
-        for share in INSIDE:
-            x = location + float(low) + share * float(high - low)
+        for fraction in INSIDE:
+            x = location + float(low) + fraction * float(high - low)
             point = twin.solve_equations(eq, mp.mpf(x), digits)
-            # an array, since next to the atom few digits are left
-            here = solve(sp.model, np.array([x]))
-            q = complex(here.q[0])
+            # an array keeps its status where a number would raise, next to the atom
+            solution = solve(sp.model, np.array([x]))
+            q, failed = complex(solution.q[0]), solution.status[0] == 2
             claimed = (
-                float(here.error[0]) * abs(q) / q.imag if q.imag and here.status[0] != 2 else np.inf
+                float(solution.error[0]) * abs(q) / q.imag if q.imag and not failed else np.inf
             )
             yield row(f"density in bulk {i + 1}", sp.density(x), mp.im(point.q) / mp.pi, claimed)
 
@@ -101,13 +101,11 @@ def _densities(sp: Spectrum, eq: Any, digits: int) -> Iterator[Row]:
 # ------------------------------------------------------------------------ finite draws of the noise
 
 
-def of_draws(sp: Spectrum, digits: int, activation: Any) -> tuple[list[Row], bool]:
-    """Rows of a spectrum with finite draws,
-    and whether the masses on both sides of every gap agree.
-    """
+def rows_with_finite_draws(sp: Spectrum, digits: int, activation: Any) -> tuple[list[Row], bool]:
+    """Rows of a spectrum with finitely many draws, and whether masses agree across every gap."""
     with mp.workdps(digits + numbers.GUARD):
         eq = system.equations(sp.model, digits + numbers.GUARD, activation)
-        solver, ends = twin.Solver(eq, digits), [mp.mpf(float(x)) for x in _ends(sp)]
+        solver, ends = twin.Solver(eq, digits), [mp.mpf(float(x)) for x in _edges_in_zeta(sp)]
         columns = eq.draws * eq.psi_n
         rank = columns if eq.c.s2 else min(mp.mpf(1), columns)
         empty = max(mp.mpf(0), 1 - rank / eq.psi_p)

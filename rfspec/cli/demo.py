@@ -17,16 +17,18 @@ from tqdm import tqdm
 from ..empirical.comparison import Comparison, compare
 from ..empirical.dynamics import eigenbasis, gradient_flow
 from ..empirical.features import sample
-from ..empirical.spectra import EmpiricalSpectrum, of_matrices
+from ..empirical.sampled_spectra import of_matrices
+from ..empirical.spectra import EmpiricalSpectrum
 from ..empirical.training import gradient_descent
 from ..files.io import write_csv, write_figure
-from ..models.covariance import Atoms, FromData
+from ..files.tables import aligned
+from ..models.covariance import Atoms
+from ..models.from_data import FromData
 from ..models.model import RandomFeatureModel
 from ..numerics.types import Real
 from ..spectra.spectrum import Spectrum, spectrum
 from ..training.learning_curves import LearningCurve
 from ..training.timescales import Timescales, timescales
-from .output import aligned
 
 TAU = np.geomspace(0.3, 3e6, 57)
 MOST_STEPS = 4000  # of gradient descent

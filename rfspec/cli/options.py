@@ -13,18 +13,13 @@ import numpy as np
 import typer
 
 from ..models.activations import Polynomial
-from ..models.covariance import Atoms, Covariance, FromData, Isotropic, centring
+from ..models.covariance import Atoms, Covariance, Isotropic
 from ..models.covariance_laws import Exponential, MarchenkoPastur, PowerLaw
+from ..models.from_data import FromData, centring
 from ..models.mixtures import Mixture, Subspace
 from ..models.model import RandomFeatureModel
-from ..models.processes import (
-    DDPM,
-    Cosine,
-    FlowMatching,
-    Interpolant,
-    OrnsteinUhlenbeck,
-    VarianceExploding,
-)
+from ..models.processes import Cosine, FlowMatching, OrnsteinUhlenbeck, VarianceExploding
+from ..models.schedules import DDPM, Interpolant
 from ..numerics.types import Key, Matrix
 from .data_files import read_samples, require_memory
 from .expressions import construct

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +26,6 @@ if TYPE_CHECKING:
     from ..training.early_stopping import EarlyStopping
 
 TABLES, PICTURES = (".csv", ".json"), (".png", ".pdf", ".svg")
-PLAIN = "14.6g"
-FORMATS = {
-    "lower": "16.10g",
-    "upper": "16.10g",
-    "mass": "12.8f",
-    "loss_drop": "12.6f",
-    "loss_drop_error": "10.1e",
-    "share": "8.1%",
-    "error": "10.1e",
-}
 
 
 def check_out(out: Path | None, known: tuple[str, ...]) -> None:
@@ -127,28 +117,3 @@ def lines_of_stop(stop: EarlyStopping) -> list[str]:
 def rows_of(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """The same table, row by row."""
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def aligned(
-    columns: Mapping[str, Any], formats: Mapping[str, str] = FORMATS, plain: str = PLAIN
-) -> Iterator[str]:
-    """A header and the rows of a table: text to the left, numbers to the right."""
-    shown = []
-    for name, column in columns.items():
-        texts = any(isinstance(value, str) for value in column)
-        spec = f"<{max(12, *map(len, column)) + 2}" if texts else formats.get(name, plain)
-        cells = [_cell(value, spec) for value in column]
-        title = name.replace("_", " ")
-        width, side = max(len(title) + 2, *map(len, cells)), "<" if texts else ">"
-        shown.append([f"{cell:{side}{width}}" for cell in (title, *cells)])
-    for row in zip(*shown, strict=True):
-        yield "".join(row).rstrip()
-
-
-def _cell(value: Any, spec: str) -> str:
-    """A number or a text; a dash for NaN."""
-    if isinstance(value, str):
-        return f"{value:{spec}}"
-    number = float(value)
-    text = f"{number:{spec}}"
-    return f"{'-':>{len(text)}}" if np.isnan(number) else text

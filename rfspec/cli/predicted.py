@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from ..models.covariance import FromData
+from ..files.tables import aligned
+from ..models.from_data import FromData
 from ..training.learning_curves import LearningCurve, learning_curve
 from ..training.timescales import RULES
 from .data_files import read_samples
 from .options import Json, Out, Seed, app, of_training, random_key
-from .output import PICTURES, TABLES, aligned, check_out, deliver, lines_of_stop
+from .output import PICTURES, TABLES, check_out, deliver, lines_of_stop
 
 if TYPE_CHECKING:
-    from ..surveys.prediction import HeldOut, Prediction
+    from ..surveys.held_out_data import HeldOut
+    from ..surveys.prediction import Prediction
 
 SHOWN = 4  # every fourth training time of a curve goes into the printed table
 
@@ -55,7 +57,8 @@ def predict_command(
     json: Json = False,
 ) -> None:
     """Training times, best stopping time and window of random features trained on given data."""
-    from ..surveys import prediction
+    from ..surveys.held_out_data import held_out
+    from ..surveys.prediction import predict
 
     check_out(out, (*TABLES, *PICTURES))
     if normalise and trace is not None:
@@ -68,10 +71,8 @@ def predict_command(
         "tolerance": tolerance,
     }
     X, options = read_samples(data, key), {**how, **options, "progress": not json}
-    checked = (
-        prediction.held_out(random_key(seed), X, psi_p, share=share, **options) if check else None
-    )
-    found = prediction.predict(X, psi_p, **options) if checked is None else checked.prediction
+    checked = held_out(random_key(seed), X, psi_p, share=share, **options) if check else None
+    found = predict(X, psi_p, **options) if checked is None else checked.prediction
     report, lines = report_of(found), lines_of(found)
     if checked is not None:
         report["check"] = report_of_check(checked)

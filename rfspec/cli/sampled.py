@@ -11,9 +11,10 @@ import numpy as np
 import typer
 
 from ..files.io import check_target, dataset_of, to_json
+from ..files.tables import aligned
 from ..models.model import RandomFeatureModel
 from .options import Json, Out, app, geometric_times, of_sample, random_key
-from .output import PICTURES, TABLES, aligned, along, check_out, deliver, partial_of, rows_of
+from .output import PICTURES, TABLES, along, check_out, deliver, partial_of, rows_of
 
 
 @app.command("sample")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from ..files.tables import aligned
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import real_scalar
 from .data_files import require_memory
@@ -16,7 +17,6 @@ from .options import PER_POINT, Json, Out, app, geometric_times, numbers, of_law
 from .output import (
     PICTURES,
     TABLES,
-    aligned,
     along,
     check_out,
     columns_along,

@@ -1,18 +1,22 @@
-"""The finite-size counterpart of the theory: sampled features, their spectra, their training;
-same nouns.
+"""The finite-size counterpart of the theory, under the same nouns: sampled features, their spectra,
+their training.
 """
 
 from .bands import Band
 from .comparison import Comparison, CurveComparison, CurveDeviations, compare
 from .deviations import Deviations
 from .dynamics import Eigenbasis, eigenbasis, gradient_flow, trajectory
+from .estimates import Estimate
 from .extrapolation import CurveExtrapolation, Extrapolation, SpectrumExtrapolation, extrapolate
+from .feature_products import feature_operator
 from .features import FeatureMatrices, sample
-from .matrix_free import Estimate, MatrixFreeSpectrum, matrix_free_spectrum
-from .operators import feature_operator, gaussian_operator
+from .gaussian_products import gaussian_operator
+from .matrix_free import MatrixFreeSpectrum, matrix_free_spectrum
 from .ranks import EmpiricalAtom, EmpiricalBulk
-from .spectra import EmpiricalSpectrum, of_matrices, spectrum
-from .training import gradient_descent, learning_curve, train
+from .sampled_curves import learning_curve
+from .sampled_spectra import of_matrices, spectrum
+from .spectra import EmpiricalSpectrum
+from .training import gradient_descent, train
 
 __all__ = [
     "Band",

@@ -1,4 +1,4 @@
-"""Bands of densities over repeated draws: kernels and the bootstrap."""
+"""Densities by kernels, and how they scatter over repeated draws of a matrix."""
 
 from __future__ import annotations
 
@@ -14,41 +14,47 @@ CHUNK = 2**22  # kernel values held at one time
 
 
 class Band(NamedTuple):
-    """A pointwise confidence band."""
+    """A confidence band, point by point.
+
+    Attributes
+    ----------
+    lower, upper : array
+        Of the shape of the estimate, and in its unit.
+    """
 
     lower: Vector
     upper: Vector
 
 
 def standard_error(each: np.ndarray) -> Reals:
-    """Standard error of the mean over the first axis; NaN for a single row."""
+    # of the mean over the first axis
     if len(each) < 2:
         return np.full(np.shape(each)[1:], np.nan)
     return np.std(each, axis=0, ddof=1) / np.sqrt(len(each))
 
 
-def kernels(at: np.ndarray, logs: np.ndarray, h: float) -> np.ndarray:
-    """Σ_i N(at; logs_i, h²)."""
-    total = np.zeros(at.size)
-    for some in np.array_split(logs, 1 + at.size * logs.size // CHUNK):
-        total += np.exp(-0.5 * ((at[:, None] - some) / h) ** 2).sum(axis=1)
+def kernels(x: np.ndarray, centers: np.ndarray, h: float) -> np.ndarray:
+    # Σ_i N(x; centers_i, h²)
+    total = np.zeros(x.size)
+    for some in np.array_split(centers, 1 + x.size * centers.size // CHUNK):
+        total += np.exp(-0.5 * ((x[:, None] - some) / h) ** 2).sum(axis=1)
     return total / (np.sqrt(2 * np.pi) * h)
 
 
 def silverman(logs: np.ndarray, lower: float, upper: float) -> float:
-    """Width of the kernel for one bulk; where its eigenvalues do not tell, a quarter of the
-    theory's bulk, as of a semicircle."""
+    # width of the kernel for one bulk
     scale = 0.0
     if logs.size > 1:
         quartiles = np.quantile(logs, [0.25, 0.75])
         scale = min(float(np.std(logs)), float(quartiles[1] - quartiles[0]) / 1.34)
     if scale <= 0:
+        # too few eigenvalues tell none: a quarter of the theory's bulk, as of a semicircle
         scale = np.log(upper / lower) / 4 if lower > 0 else 1.0
     return float(0.9 * scale * max(logs.size, 1) ** -0.2)
 
 
 def bootstrap(each: np.ndarray, level: float, key: Key | None, resamples: int) -> Band:
-    """Band of the mean over the first axis."""
+    # of the mean over the first axis
     repeats, tail = len(each), (1 - level) / 2
     key = jax.random.key(0) if key is None else key
     drawn = np.asarray(jax.random.randint(key, (resamples, repeats), 0, repeats))

@@ -1,16 +1,16 @@
-r"""Distances between the theory and samples, the size they should have at finite d,
-and their limit d → ∞.
+r"""Distances between the theory and samples, and the size that they should have at finite d.
 
 A quantity of matrices of dimension d approaches its limit as
 
-    value(d) = limit + slope·d^-a + fluctuations of size spread·d^-a,
+    value(d) = limit + slope·d^-a + fluctuations of size spread·d^-a.
 
-with a = 1 for what sums over a bulk (masses, moments, distribution functions, losses), a = 2/3 for
-soft edges, where the density vanishes as a root (the scale of Tracy and Widom), a = 2 for a hard
-edge, where it diverges (ψ_p = 1 + ψ_n), and a = 1/2 for the atom, which finite features smear by a
-relative √(ψ_p/d). While that smear is wider than a quarter of the gap above the atom, what is
-measured next to it (the lowest edge, the lowest bulk's mass, the distribution function from the
-lowest edge on) is not yet falling: a = 0 predicts it for larger d, and no limit can be told.
+The exponent is a = 1 for sums over a bulk (masses, moments, distribution functions, losses), a =
+2/3 for soft edges, where the density vanishes as a root (the scale of Tracy and Widom), a = 2 for a
+hard edge, where it diverges (ψ_p = 1 + ψ_n), and a = 1/2 for the atom, which finite features smear
+by a relative √(ψ_p/d). Three measures lie next to the atom: the lowest edge, the lowest bulk's
+mass, and the distribution function from the lowest edge on. While the smear is wider than a quarter
+of the gap above the atom, they do not fall yet. They are then expected to be as large at a larger d
+as at a smaller one, a = 0, and their limit cannot be told.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any, NamedTuple, overload
 import jax
 import numpy as np
 
-from ..numerics.checks import integer
-from ..numerics.types import Given, Key
+from ..numerics.checks import integer, random_key
+from ..numerics.types import Given
 from ..spectra.spectrum import Spectrum
 from ..training.learning_curves import LearningCurve
 from .bands import standard_error
@@ -35,26 +35,41 @@ from .deviations import (
     same_tau,
 )
 from .extrapolation import CurveExtrapolation, SpectrumExtrapolation
-from .spectra import EmpiricalSpectrum, spectrum
+from .sampled_spectra import spectrum
+from .spectra import EmpiricalSpectrum
 
-REFERENCES = (2, 4)  # the sample's d over those of the reference samples
+REFERENCES = (2, 4)  # the sample's d over the d of each reference
 REFERENCE_REPEATS = 2
-SMALLEST = 4  # d, n and p of a reference sample
+SMALLEST = 4  # d, n and p of a reference
 
 
 class Comparison(NamedTuple):
     """Deviations of a sampled spectrum from the theory, each averaged over the repeats.
 
-    `kolmogorov`: largest distance of the distribution functions at and above the lowest edge; what
-    lies below is the atom, which finite features smear by a relative √(ψ_p/d). `atom_spread`:
-    standard deviation of the eigenvalues whose rank puts them in the atom (NaN without one).
-    `wasserstein`: mean |λ_(i) - Q((i - ½)/p)|, in the unit of λ. `edges`: relative deviation of the
-    smallest and largest eigenvalue of each bulk, told by their ranks, shape [2B]. `masses`:
-    deviation of the share found between the middles of the gaps, shape [B]. `d`, `repeats`:
-    dimension, and matrices averaged over. `error`: standard error of each over the repeats; NaN for
-    a single matrix. `expected`: root mean square that each should have at this d and these repeats
-    if the theory holds, from samples of other sizes; NaN where there are none. A deviation of the
-    expected size is due to d, one several times as large is not.
+    A deviation here is a raw difference, sample minus theory, or a distance; it is not divided by
+    its error. One of the expected size is due to finite d, one several times as large is not.
+
+    Attributes
+    ----------
+    kolmogorov : float
+        Largest distance of the distribution functions at and above the lowest edge. Below it lies
+        the atom, which finite features smear by a relative √(ψ_p/d).
+    atom_spread : float
+        Standard deviation of the eigenvalues whose rank puts them in the atom, in the unit of λ;
+        NaN without one.
+    wasserstein : float
+        Mean |λ_(i) - Q((i - ½)/p)|, in the unit of λ.
+    edges : array, shape [2B]
+        Relative difference of the smallest and largest eigenvalue of each bulk by rank.
+    masses : array, shape [B]
+        Difference of the share between the middles of the gaps.
+    d, repeats : int
+        Dimension, and matrices averaged over.
+    error : Deviations
+        Standard error of each over the repeats; NaN for a single matrix.
+    expected : Deviations
+        Root mean square that each should have at this d and these repeats if the theory holds, from
+        samples of other sizes; NaN where there are none.
     """
 
     kolmogorov: float
@@ -68,32 +83,52 @@ class Comparison(NamedTuple):
     expected: Deviations
 
     def columns(self) -> dict[str, list[Any]]:
-        """Name, deviation found, its standard error, and the size expected, edge by edge and bulk
-        by bulk.
+        """A table of the deviations, edge by edge and bulk by bulk.
+
+        Returns
+        -------
+        dict
+            Lists "name", "found" (the deviation), "error" (its standard error) and "expected".
         """
-        names, found, error, expected = [], [], [], []
-        one = {"edges": "edge", "masses": "mass of bulk"}
+        names, values, errors, sizes = [], [], [], []
+        singular = {"edges": "edge", "masses": "mass of bulk"}
         for name in Deviations._fields:
-            values = np.atleast_1d(getattr(self, name))
-            names += [f"{one[name]} {i + 1}" for i in range(values.size)] if name in one else [name]
-            found += values.tolist()
-            error += np.broadcast_to(getattr(self.error, name), values.shape).tolist()
-            expected += np.broadcast_to(getattr(self.expected, name), values.shape).tolist()
-        return {"name": names, "found": found, "error": error, "expected": expected}
+            value = np.atleast_1d(getattr(self, name))
+            if name in singular:
+                names += [f"{singular[name]} {i + 1}" for i in range(value.size)]
+            else:
+                names.append(name)
+            values += value.tolist()
+            errors += np.broadcast_to(getattr(self.error, name), value.shape).tolist()
+            sizes += np.broadcast_to(getattr(self.expected, name), value.shape).tolist()
+        return {"name": names, "found": values, "error": errors, "expected": sizes}
 
 
 class CurveDeviations(NamedTuple):
-    """Largest deviations of the two losses over τ."""
+    """Largest deviations of the two losses over τ.
+
+    Attributes
+    ----------
+    train, test : float
+    """
 
     train: float
     test: float
 
 
 class CurveComparison(NamedTuple):
-    """Largest absolute deviations of a sampled learning curve from another, and where they are.
+    """Largest deviations of a sampled learning curve from another.
 
-    `expected`: largest root mean square over τ that each loss should deviate by at this d, from an
-    extrapolation over other sizes; NaN without one.
+    A deviation here is the absolute difference of two losses.
+
+    Attributes
+    ----------
+    train, test : float
+    tau_train, tau_test : float
+        Training times τ at which they are found.
+    expected : CurveDeviations
+        Largest root mean square over τ by which each loss should deviate at this d, from an
+        extrapolation over other sizes; NaN without one.
     """
 
     train: float
@@ -110,7 +145,7 @@ def compare(
     *,
     finite_size: SpectrumExtrapolation | None = None,
     d: int | None = None,
-    key: Key | None = None,
+    key: Given = None,
 ) -> Comparison: ...
 
 
@@ -130,9 +165,12 @@ def compare(
     *,
     finite_size: Given = None,
     d: int | None = None,
-    key: Key | None = None,
+    key: Given = None,
 ) -> Any:
-    r"""Distances between theory and experiment, and the distances that finite d explains.
+    r"""Distances between theory and sample, and the distances that finite d explains.
+
+    Distribution functions are compared by sup|F_sample - F| and ∫|Q_sample - Q|, edges and masses
+    bulk by bulk, learning curves by the largest |L_sample - L|.
 
     Parameters
     ----------
@@ -140,20 +178,21 @@ def compare(
     empirical : EmpiricalSpectrum or LearningCurve
         Of the same kind; curves at the same τ.
     finite_size : SpectrumExtrapolation or CurveExtrapolation, optional
-        Where the expected deviations come from: an extrapolation over samples of the same model.
+        An extrapolation over samples of the same model, which tells the expected deviations.
     d : int
         Dimension of a sampled learning curve, needed with its extrapolation; a spectrum knows its
         own.
-    key : jax.random key, optional
-        Or they come, for a spectrum of Gaussian data, from two samples each at about d/2 and d/4,
-        drawn with this key at about a quarter of the cost of the spectrum itself; their deviations
-        are scaled as d^-a with the exponents of the module's docstring.
+    key : JAX random key, or int as a seed, optional
+        For spectra of Gaussian data, in place of `finite_size`: two samples each at about d/2 and
+        d/4 are drawn with this key, at about a quarter of the cost of the spectrum itself, and
+        their deviations scaled as d^-a. The exponent a is 1/2 for the atom's spread, 2/3 for edges
+        (2 for a hard one), and 1 for all else.
 
     Returns
     -------
     Comparison or CurveComparison
-        ``.expected`` is NaN without `finite_size` and `key`, for spectra of given data or of a kind
-        not known, and where d is so small that d/4, n/4 or p/4 is below 4.
+        Their ``.expected`` is NaN without `finite_size` and `key`, for spectra of given data or of
+        an unknown kind, and where d is so small that d/4, n/4 or p/4 is below 4.
 
     Raises
     ------
@@ -172,19 +211,19 @@ def compare(
     if isinstance(theory, Spectrum) and isinstance(empirical, EmpiricalSpectrum):
         if d not in (None, empirical.d):
             raise ValueError(f"d must be that of the spectrum, {empirical.d}, got {d!r}")
-        return _spectra(theory, empirical, finite_size, key)
+        return _compare_spectra(theory, empirical, finite_size, key)
     if isinstance(theory, LearningCurve) and isinstance(empirical, LearningCurve):
         if key is not None:
             raise ValueError("key goes with spectra: no learning curves are drawn for comparison")
-        return _curves(theory, empirical, finite_size, d)
+        return _compare_curves(theory, empirical, finite_size, d)
     raise ValueError(
         "compare takes a Spectrum and an EmpiricalSpectrum, or two LearningCurves, "
         f"got {type(theory).__name__} and {type(empirical).__name__}"
     )
 
 
-def _spectra(
-    theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Key | None
+def _compare_spectra(
+    theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Given
 ) -> Comparison:
     each = deviations_of(theory, empirical)
     mean = Deviations(*(plain(a.mean(axis=0)) for a in each))
@@ -196,14 +235,14 @@ def _spectra(
 
 
 def _expected(
-    theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Key | None
+    theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Given
 ) -> Deviations | None:
     if finite_size is not None and key is not None:
         raise ValueError("give at most one of finite_size and key")
     _check_kind(finite_size, SpectrumExtrapolation)
     if finite_size is not None:
         return _expected_of_fit(theory, empirical, finite_size)
-    references = [] if key is None else _references(key, empirical)
+    references = [] if key is None else _smaller_samples(key, empirical)
     return _expected_of_references(theory, empirical, references) if references else None
 
 
@@ -224,9 +263,6 @@ def _expected_of_fit(
 def _expected_of_references(
     theory: Spectrum, empirical: EmpiricalSpectrum, references: list[EmpiricalSpectrum]
 ) -> Deviations:
-    """Deviations of the references scaled to d: their mean is systematic,
-    their spread falls with the repeats.
-    """
     each = [deviations_of(theory, r) for r in references]
     spread = float(each[0].atom_spread.mean()) * (references[0].d / empirical.d) ** 0.5
     exponents, sizes = exponents_of(theory, 0.0 if is_smeared(theory, spread) else None), []
@@ -235,18 +271,18 @@ def _expected_of_references(
         scaled = np.concatenate(
             [getattr(e, name) * float(r.d) ** exponents[name] for e, r in pairs]
         )
+        # the mean is systematic, and the scatter around it falls with the repeats
         size = np.sqrt(scaled.mean(axis=0) ** 2 + scaled.var(axis=0, ddof=1) / empirical.repeats)
         sizes.append(plain(size * float(empirical.d) ** -np.asarray(exponents[name])))
     return Deviations(*sizes)
 
 
-def _references(key: Key, empirical: EmpiricalSpectrum) -> list[EmpiricalSpectrum]:
-    """Smaller samples of the same model and kind; none where they cannot be drawn."""
+def _smaller_samples(key: Given, empirical: EmpiricalSpectrum) -> list[EmpiricalSpectrum]:
     model, sizes = empirical.model, [empirical.d // r for r in REFERENCES]
     least = min(sizes) * min(1.0, float(model.psi_n), float(model.psi_p))
     if empirical.kind is None or not empirical.gaussian_data or least < SMALLEST:
         return []
-    keys = jax.random.split(key, len(sizes))
+    keys = jax.random.split(random_key("key", key), len(sizes))
     options: dict[str, Any] = {
         "kind": empirical.kind,
         "rows": empirical.rows,
@@ -255,7 +291,7 @@ def _references(key: Key, empirical: EmpiricalSpectrum) -> list[EmpiricalSpectru
     return [spectrum(key, model, d, **options) for key, d in zip(keys, sizes, strict=True)]
 
 
-def _curves(
+def _compare_curves(
     theory: LearningCurve, empirical: LearningCurve, finite_size: Any, d: int | None
 ) -> CurveComparison:
     tau = np.ravel(theory.tau)
@@ -274,8 +310,8 @@ def _curves(
         )
     train = np.abs(np.ravel(theory.train - empirical.train))
     test = np.abs(np.ravel(theory.test - empirical.test))
-    places = float(tau[train.argmax()]), float(tau[test.argmax()])
-    return CurveComparison(float(train.max()), float(test.max()), *places, expected)
+    tau_train, tau_test = float(tau[train.argmax()]), float(tau[test.argmax()])
+    return CurveComparison(float(train.max()), float(test.max()), tau_train, tau_test, expected)
 
 
 def _check_kind(finite_size: Any, kind: type) -> None:

@@ -1,6 +1,4 @@
-"""How far a sampled spectrum lies from the theory, measure by measure,
-and how each distance falls with d.
-"""
+"""How far a sampled spectrum lies from the theory, and how fast that falls with d."""
 
 from __future__ import annotations
 
@@ -12,16 +10,23 @@ import numpy as np
 from ..numerics.types import Reals
 from ..spectra.spectrum import Spectrum
 from ..training.learning_curves import LearningCurve
-from .ranks import atom_spread, cuts, edges_by_rank, shares_by_place
+from .ranks import atom_spread, cuts, edges_by_rank, masses_between
 from .spectra import EmpiricalSpectrum
 
 MEASURES = ("kolmogorov", "atom_spread", "wasserstein", "edges", "masses")
-SMEARED = 0.25  # of the gap above it, from which on the atom's spread reaches over the lowest edge
+# an atom reaches over the lowest edge if it spreads over more than this share of the gap above it
+SMEARED = 0.25
 ROUNDING = 1e-13
 
 
 class Deviations(NamedTuple):
-    """One number for each of the deviations in ``Comparison``, of the same shapes."""
+    """One number for each deviation of ``Comparison``: its value, standard error or expected size.
+
+    Attributes
+    ----------
+    kolmogorov, atom_spread, wasserstein, edges, masses
+        Of the shape and unit that they have in ``Comparison``.
+    """
 
     kolmogorov: Reals
     atom_spread: Reals
@@ -47,7 +52,7 @@ def plain(a: Reals) -> Reals:
 
 
 def deviations_of(theory: Spectrum, empirical: EmpiricalSpectrum) -> Deviations:
-    """The measures of each matrix: arrays with the repeats first."""
+    # of each matrix: arrays with the repeats first
     values = np.sort(np.asarray(empirical.eigenvalues), axis=1)
     ranks, middles = cuts(theory, values.shape[1])
     edges, masses = np.asarray(theory.edges), np.asarray(theory.support.mass)[: len(ranks) - 1]
@@ -56,24 +61,24 @@ def deviations_of(theory: Spectrum, empirical: EmpiricalSpectrum) -> Deviations:
         atom_spread=atom_spread(values, ranks),
         wasserstein=_wasserstein(theory, values),
         edges=edges_by_rank(values, ranks) / edges - 1.0,
-        masses=shares_by_place(values, middles) - masses,
+        masses=masses_between(values, middles) - masses,
     )
 
 
 def _kolmogorov(theory: Spectrum, values: np.ndarray) -> np.ndarray:
-    """Largest distance of the distribution functions of each matrix, from the lowest edge on."""
+    # from the lowest edge on: the atom lies below
     lowest = float(np.asarray(theory.edges)[0])
     above = [np.append(row[row >= lowest], lowest) for row in values]
     split = np.cumsum([len(a) for a in above])[:-1]
     exact = np.split(_padded(theory.cdf, np.concatenate(above), lowest), split)
     return np.array(
-        [_distance(row, at, cdf) for row, at, cdf in zip(values, above, exact, strict=True)]
+        [_largest_distance(row, x, cdf) for row, x, cdf in zip(values, above, exact, strict=True)]
     )
 
 
-def _distance(row: np.ndarray, at: np.ndarray, cdf: np.ndarray) -> float:
+def _largest_distance(row: np.ndarray, x: np.ndarray, cdf: np.ndarray) -> float:
     return max(
-        np.abs(np.searchsorted(row, at, side=side) / row.size - cdf).max()
+        np.abs(np.searchsorted(row, x, side=side) / row.size - cdf).max()
         for side in ("left", "right")
     )
 
@@ -84,23 +89,20 @@ def _wasserstein(theory: Spectrum, values: np.ndarray) -> np.ndarray:
 
 
 def _padded(f: Callable[[Any], Any], x: np.ndarray, fill: float) -> np.ndarray:
-    """f(x) by way of arrays whose length is a power of two,
-    so that samples of all sizes share compilations.
-    """
+    # in lengths of powers of two samples of all sizes share compilations
     padded = np.full(max(1024, 1 << (len(x) - 1).bit_length()), fill)
     padded[: len(x)] = x
     return np.asarray(f(padded))[: len(x)]
 
 
 def is_smeared(theory: Spectrum, spread: float) -> bool:
-    """Whether an atom of this spread reaches over the lowest edge."""
     location = float(theory.atom.location)
     gap = float(np.asarray(theory.edges)[0]) - location
     return float(theory.atom.mass) > 0 and spread > max(SMEARED * gap, ROUNDING * location)
 
 
 def exponents_of(theory: Spectrum, beside_atom: float | None = None) -> dict[str, Any]:
-    """The power of 1/d with which each measure falls; next to a smeared atom as given."""
+    # powers of 1/d (``rfspec.empirical.comparison``); `beside_atom` is that next to a smeared atom
     edges, origin = np.asarray(theory.edges), float(theory.atom.location)
     a: dict[str, Any] = dict.fromkeys((*MEASURES, "moments"), 1.0)
     a |= {"atom_spread": 0.5, "edges": np.where(edges - origin <= 1e-12 * origin, 2.0, 2.0 / 3.0)}

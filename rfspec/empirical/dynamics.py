@@ -1,9 +1,8 @@
-r"""Exact trajectories of linear training methods of the sampled model,
-from one eigendecomposition of U.
+r"""Exact trajectories of linear training methods of a sampled model, from one eigendecomposition.
 
-From A = 0 every linear first-order method keeps A_k/√p = -(1/ω)Vᵀh_k(U + γ/ω²) with h_k(λ) = (1 -
-r_k(λ))/λ, r_k the residual polynomial of the method (``rfspec.training.filters``) at c = 2ω²η/(ψ_p
-d²); ω² = β² and γ = 0 in the paper.
+From A = 0 every linear first-order method keeps A_k/√p = -(1/ω)Vᵀh_k(U + γ/ω²), equation (3) with
+the V of a sample, which is that of -y. Here h_k(λ) = (1 - r_k(λ))/λ with r_k the residual
+polynomial of the method (``rfspec.training.filters``) at c = 2ω²η/(ψ_p d²).
 """
 
 from __future__ import annotations
@@ -26,11 +25,22 @@ from .memory import require
 
 
 class Eigenbasis(eqx.Module):
-    """U = QΛQᵀ with everything the losses need, reduced to p numbers and one p×p matrix.
+    """U = QΛQᵀ with all that the losses need of it.
 
-    With a = QᵀV the losses along h(Λ) are L(0) + (Σ λh²|a|² - 2Σ h|a|²)/d and L(0) + (hᵀSh - 2Σ h
-    m)/d, where S = (QᵀŨQ)∘(aaᵀ) and m_i = a_i·(QᵀṼ)_i. Modes of which U has no column are exactly
-    0, and a with them.
+    With a = QᵀV the train loss along h(Λ) is L(0) + (Σ λh²|a|² - 2Σ h|a|²)/d, and the test loss
+    L(0) + (hᵀSh - 2Σ h m)/d, where S = (QᵀŨQ)∘(aaᵀ) and m_i = a_i·(QᵀṼ)_i. Where finite draws of
+    the noise make fewer columns than features, some eigenvalues and their a are exactly 0.
+
+    Attributes
+    ----------
+    matrices : FeatureMatrices
+        What was diagonalised.
+    eigenvalues : array, shape (p,)
+        Λ, ascending.
+    power, cross : array, shape (p,)
+        |a|² and m, mode by mode.
+    quadratic : array, shape (p, p)
+        S.
     """
 
     matrices: FeatureMatrices
@@ -41,7 +51,7 @@ class Eigenbasis(eqx.Module):
 
     @property
     def rates(self) -> Vector:
-        """Eigenvalues of U + γ/ω², on which the modes relax; the largest in place of a 0,
+        """Eigenvalues of U + γ/ω², on which the modes relax. The largest stands in place of a 0,
         where nothing is learnt.
         """
         rates = jnp.maximum(self.eigenvalues, 0.0) + self.matrices.decay
@@ -49,16 +59,36 @@ class Eigenbasis(eqx.Module):
 
 
 def eigenbasis(matrices: FeatureMatrices) -> Eigenbasis:
-    """Diagonalise U once.
+    """Diagonalise U once, for any number of trajectories.
 
     Parameters
     ----------
     matrices : FeatureMatrices
+        As drawn by ``rf.empirical.sample``.
+
+    Returns
+    -------
+    Eigenbasis
+        For ``rf.empirical.gradient_flow`` and ``rf.empirical.trajectory``; its ``.eigenvalues``,
+        shape (p,), are those of U to rounding.
 
     Raises
     ------
     ValueError
         If the eigenvectors and what is made of them do not fit into memory.
+
+    Notes
+    -----
+    It holds what the losses (17) need, mode by mode.
+
+    Examples
+    --------
+    >>> import jax, rfspec as rf
+    >>> model = rf.RandomFeatureModel(psi_p=8.0, psi_n=2.0, t=0.05)
+    >>> matrices = rf.empirical.sample(jax.random.key(0), model, d=8)
+    >>> basis = rf.empirical.eigenbasis(matrices)
+    >>> basis.eigenvalues.shape, basis.quadratic.shape
+    ((64,), (64, 64))
     """
     enter()
     require(
@@ -72,9 +102,9 @@ def eigenbasis(matrices: FeatureMatrices) -> Eigenbasis:
 @jax.jit
 def _eigenbasis(matrices: FeatureMatrices) -> Eigenbasis:
     values, Q = jnp.linalg.eigh(matrices.U)
-    some = jnp.arange(matrices.p) >= matrices.null
-    values = jnp.where(some, values, 0.0)
-    a, a_test = jnp.where(some[:, None], Q.T @ matrices.V, 0.0), Q.T @ matrices.V_test
+    nonzero = jnp.arange(matrices.p) >= matrices.null
+    values = jnp.where(nonzero, values, 0.0)
+    a, a_test = jnp.where(nonzero[:, None], Q.T @ matrices.V, 0.0), Q.T @ matrices.V_test
     quadratic = (Q.T @ matrices.U_test @ Q) * (a @ a.T)
     return Eigenbasis(
         matrices, values, jnp.sum(a**2, axis=1), jnp.sum(a * a_test, axis=1), quadratic
@@ -82,7 +112,7 @@ def _eigenbasis(matrices: FeatureMatrices) -> Eigenbasis:
 
 
 def gradient_flow(matrices: FeatureMatrices | Eigenbasis, tau: Given) -> LearningCurve:
-    r"""Exact losses of full-batch gradient flow at times τ.
+    r"""Exact losses of full-batch gradient flow at times τ, dA/dτ = -d²∇_A L_train from A = 0.
 
     Parameters
     ----------
@@ -94,14 +124,29 @@ def gradient_flow(matrices: FeatureMatrices | Eigenbasis, tau: Given) -> Learnin
     Returns
     -------
     LearningCurve
-        `error` holds the rounding error of the eigendecomposition.
+        ``.train .test .score_error`` of τ's shape. `.error` holds the rounding error of the
+        eigendecomposition, and what the Hermite expansion leaves out.
 
     Raises
     ------
     ValueError
-        If a time is negative or not finite.
+        If a time is negative or not finite, or the eigenbasis does not fit into memory.
+
+    Notes
+    -----
+    The losses are (17) with h(λ) = (1 - e^{-cλ})/λ, c = 2ω²τ/ψ_p, as in (3). The times τ are those
+    of arXiv 2505.17638.
+
+    Examples
+    --------
+    >>> import jax, rfspec as rf
+    >>> model = rf.RandomFeatureModel(psi_p=8.0, psi_n=2.0, t=0.05)
+    >>> matrices = rf.empirical.sample(jax.random.key(0), model, d=8)
+    >>> curve = rf.empirical.gradient_flow(matrices, [0.0, 10.0, 1e9])
+    >>> float(curve.train[0]), bool(curve.train[2] < curve.train[1] < 1.0)
+    (1.0, True)
     """
-    tau = times(tau)
+    tau = checked_times(tau)
     basis = matrices if isinstance(matrices, Eigenbasis) else eigenbasis(matrices)
     train, test = _flow(basis, tau.ravel())
     return curve(basis.matrices, tau, train.reshape(tau.shape), test.reshape(tau.shape))
@@ -120,6 +165,7 @@ def trajectory(
     Parameters
     ----------
     matrices : FeatureMatrices or Eigenbasis
+        As for ``rf.empirical.gradient_flow``.
     steps : array of int
         Step counts k ≥ 0, any shape and order, up to 10⁹ and beyond.
     learning_rate : float
@@ -134,13 +180,17 @@ def trajectory(
     Returns
     -------
     LearningCurve
-        With τ = kη/d².
+        ``.train .test .score_error`` of the steps' shape, with τ = kη/d² and their `.error`.
 
     Raises
     ------
     ValueError
         If a step is no integer of at least 0, the optimizer is unknown, μ is outside [0, 1), or η
         is not stable (the message names the limit).
+
+    Notes
+    -----
+    The losses are (17) with h = (1 - r_k)/λ, where r_k is the residual polynomial of the method.
 
     Examples
     --------
@@ -152,7 +202,7 @@ def trajectory(
     True
     """
     enter()
-    steps, eta, mu = method(steps, learning_rate, optimizer, momentum)
+    steps, eta, mu = checked_method(steps, learning_rate, optimizer, momentum)
     basis = matrices if isinstance(matrices, Eigenbasis) else eigenbasis(matrices)
     matrices = basis.matrices
     check_stable(matrices, float(basis.eigenvalues[-1]), eta, optimizer, mu)
@@ -169,29 +219,26 @@ def trajectory(
 # checks
 
 
-def method(
+def checked_method(
     steps: Any, learning_rate: Real, optimizer: str, momentum: Real
 ) -> tuple[np.ndarray, float, float]:
-    """Steps, η and μ, checked."""
     if optimizer not in LINEAR:
         raise ValueError(f"optimizer must be one of {', '.join(LINEAR)}, got {optimizer!r}")
-    steps = counts(steps)
+    steps = checked_counts(steps)
     mu = real_array("momentum", momentum, "a number in [0, 1)")
     if mu.ndim or not 0 <= mu < 1:
         raise ValueError(f"momentum must be a number in [0, 1), got {momentum!r}")
     return steps, float(real_scalar("learning_rate", learning_rate, above=0.0)), float(mu)
 
 
-def counts(steps: Any) -> np.ndarray:
-    """Step counts."""
+def checked_counts(steps: Any) -> np.ndarray:
     steps = real_array("steps", steps, "integers of at least 0")
     if not steps.size or np.any(steps != np.round(steps)) or np.any(steps < 0):
         raise ValueError(f"steps must be integers of at least 0, got {steps}")
     return steps
 
 
-def times(tau: Any) -> np.ndarray:
-    """Training times."""
+def checked_times(tau: Any) -> np.ndarray:
     tau = real_array("tau", tau, "finite real numbers of at least 0")
     if tau.size and tau.min() < 0:
         raise ValueError(f"tau must be at least 0, got {tau.min()}")
@@ -199,7 +246,7 @@ def times(tau: Any) -> np.ndarray:
 
 
 def rate(matrices: FeatureMatrices, eta: float) -> float:
-    """c = 2ω²η/(ψ_p d²): a step multiplies the mode λ of U + γ/ω² by 1 - cλ."""
+    # c = 2ω²η/(ψ_p d²): a step multiplies the mode λ of U + γ/ω² by 1 - cλ
     model = matrices.model
     return eta / (float(model.time_unit) * matrices.d**2)
 
@@ -207,7 +254,6 @@ def rate(matrices: FeatureMatrices, eta: float) -> float:
 def check_stable(
     matrices: FeatureMatrices, largest: float, eta: float, optimizer: str, mu: float
 ) -> None:
-    """Refuse a step size at which the mode of the largest eigenvalue of U does not shrink."""
     limit = stable_below(optimizer, mu) / (rate(matrices, 1.0) * (largest + float(matrices.decay)))
     if eta >= limit:
         raise ValueError(
@@ -229,26 +275,23 @@ def _flow(basis: Eigenbasis, tau: Vector) -> tuple[Vector, Vector]:
 
 @jax.jit
 def _losses(basis: Eigenbasis, h: Matrix) -> tuple[Vector, Vector]:
-    """Train and test loss for each row h(Λ)."""
+    # (17) for each row h(Λ)
     m = basis.matrices
 
-    def at(h: Vector) -> tuple[Real, Real]:
+    def of_row(h: Vector) -> tuple[Real, Real]:
         train = m.untrained + jnp.sum((basis.eigenvalues * h**2 - 2.0 * h) * basis.power) / m.d
         test = m.untrained_test + (h @ basis.quadratic @ h - 2.0 * jnp.sum(h * basis.cross)) / m.d
         return train, test
 
-    return jax.lax.map(at, h)
+    return jax.lax.map(of_row, h)
 
 
 def curve(matrices: FeatureMatrices, tau: Reals, train: Reals, test: Reals) -> LearningCurve:
-    """A learning curve with its rounding error: the losses sum p terms of their own size."""
-    score = (
-        score_error(matrices.model, test)
-        if matrices.gaussian_data
-        else jnp.full(np.shape(test), jnp.nan)
-    )
-    error = (
-        64 * EPS * matrices.p * (matrices.untrained_test + jnp.abs(test))
-        + matrices.untrained_test * matrices.error
-    )
+    if matrices.gaussian_data:
+        score = score_error(matrices.model, test)
+    else:
+        score = jnp.full(np.shape(test), jnp.nan)
+    # the losses sum p terms of their own size
+    rounding = 64 * EPS * matrices.p * (matrices.untrained_test + jnp.abs(test))
+    error = rounding + matrices.untrained_test * matrices.error
     return LearningCurve(jnp.asarray(tau), train, test, score, error)

@@ -1,4 +1,7 @@
-"""What samples of several sizes say about d → ∞: fits in powers of 1/d."""
+"""What samples of several sizes say about d → ∞, by fits in powers of 1/d.
+
+The exponents are those of ``rfspec.empirical.comparison``.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,22 @@ from .spectra import EmpiricalSpectrum
 class Extrapolation(NamedTuple):
     """The fit value(d) = limit + slope·d^-exponent to one quantity; arrays of the quantity's shape.
 
-    `limit`, `limit_error`: at d → ∞. The error adds in squares the fit's standard error and the
-    step that the limit takes when the smallest size is left out, which shows what the next order in
-    1/d does; NaN for two sizes, infinite next to an atom that is smeared over the lowest edge at
-    all of them. `spread`: standard deviation of a single matrix, or of a mean curve where such were
-    given, times d^exponent; NaN where nothing tells. `theory`: the value it should have.
-    `deviation`: (limit - theory)/limit_error.
+    Attributes
+    ----------
+    limit, limit_error
+        Value at d → ∞. The error adds in squares the fit's standard error and the step that the
+        limit takes when the smallest size is left out, which shows what the next order in 1/d does.
+        It is NaN for two sizes, and infinite next to an atom that is smeared over the lowest edge
+        at all of them.
+    slope, exponent
+        Of the fit.
+    spread
+        Standard deviation of a single matrix, or of a mean curve where means were given, times
+        d^exponent; NaN where nothing tells it.
+    theory
+        Value that the limit should have.
+    deviation
+        The z-score (limit - theory)/limit_error, a number of standard errors.
     """
 
     limit: Reals
@@ -36,12 +49,12 @@ class Extrapolation(NamedTuple):
     deviation: Reals
 
     def at(self, d: float) -> Reals:
-        """The fit at a dimension d."""
+        """The fit's value at a dimension d."""
         return self.limit + self.slope * float(d) ** -np.asarray(self.exponent)
 
     def size(self, d: float, repeats: int = 1) -> Reals:
-        """Root mean square deviation from the theory expected of a mean over matrices of dimension
-        d.
+        """Root mean square difference from the theory that a mean over so many matrices of
+        dimension d should have, in the unit of the quantity.
         """
         noise = np.nan_to_num(self.spread) * float(d) ** -np.asarray(self.exponent)
         return np.sqrt((self.at(d) - self.theory) ** 2 + noise**2 / repeats)
@@ -50,9 +63,17 @@ class Extrapolation(NamedTuple):
 class SpectrumExtrapolation(NamedTuple):
     """Spectra of several sizes carried to d → ∞.
 
-    `edges`, shape [2B], in the unit of λ; `masses`, shape [B]; `moments`: of orders 1 and 2, shape
-    [2]; and the distances `kolmogorov`, `wasserstein`, `atom_spread`, whose limit should be 0. `d`:
-    the sizes.
+    Attributes
+    ----------
+    edges : Extrapolation, of shape [2B]
+        In the unit of λ.
+    masses : Extrapolation, of shape [B]
+    moments : Extrapolation, of shape [2]
+        Of orders 1 and 2.
+    kolmogorov, wasserstein, atom_spread : Extrapolation, of shape []
+        Distances as in ``Comparison``, whose limit should be 0.
+    d : tuple of int
+        The sizes.
     """
 
     edges: Extrapolation
@@ -65,8 +86,15 @@ class SpectrumExtrapolation(NamedTuple):
 
 
 class CurveExtrapolation(NamedTuple):
-    """Learning curves of several sizes carried to d → ∞: `train` and `test`, of τ's shape,
-    at times `tau`.
+    """Learning curves of several sizes carried to d → ∞.
+
+    Attributes
+    ----------
+    train, test : Extrapolation, of τ's shape
+    tau : array
+        Training times τ.
+    d : tuple of int
+        The sizes.
     """
 
     train: Extrapolation
@@ -90,10 +118,10 @@ def extrapolate(
 def extrapolate(theory: Given, empiricals: Given) -> Any:
     r"""Carry samples of several sizes to d → ∞, and set the limits against the theory.
 
-    value(d) = limit + slope·d^-a by weighted least squares, with the exponents a of the module's
-    docstring and the weights repeats·d^{2a} of a spread that falls as d^-a. The spread is pooled
-    over the sizes from the scatter of the repeats, and is not taken smaller than the residuals of
-    the fit show it.
+    The fit is value(d) = limit + slope·d^-a by least squares, with the weights repeats·d^{2a} of a
+    spread that falls as d^-a. The exponent a is 1/2 for the atom's spread, 2/3 for edges (2 for a
+    hard one), and 1 for all else. The spread is pooled over the sizes from the scatter of the
+    repeats, and taken no smaller than the residuals of the fit show it.
 
     Parameters
     ----------
@@ -130,19 +158,19 @@ def extrapolate(theory: Given, empiricals: Given) -> Any:
         return extrapolate_curves(theory, empiricals)
     raise ValueError(
         "extrapolate takes a Spectrum and a sequence of EmpiricalSpectrum, or a LearningCurve and "
-        "a mapping of d to "
-        f"LearningCurve, got {type(theory).__name__} and {type(empiricals).__name__}"
+        "a mapping of d to LearningCurve, "
+        f"got {type(theory).__name__} and {type(empiricals).__name__}"
     )
 
 
 def extrapolate_spectra(
     theory: Spectrum, samples: Sequence[EmpiricalSpectrum]
 ) -> SpectrumExtrapolation:
-    for one in samples:
-        if not isinstance(one, EmpiricalSpectrum):
-            raise ValueError(f"empiricals must be EmpiricalSpectrum, got {type(one).__name__}")
-    sizes = _sizes([s.d for s in samples])
-    _one_kind(samples)
+    for sample in samples:
+        if not isinstance(sample, EmpiricalSpectrum):
+            raise ValueError(f"empiricals must be EmpiricalSpectrum, got {type(sample).__name__}")
+    sizes = _checked_sizes([s.d for s in samples])
+    _check_one_kind(samples)
     edges, each = np.asarray(theory.edges), [deviations_of(theory, s)._asdict() for s in samples]
     masses = np.asarray(theory.support.mass)[: edges.size // 2]
     smeared = is_smeared(theory, float(each[int(np.argmax(sizes))]["atom_spread"].mean()))
@@ -153,8 +181,8 @@ def extrapolate_spectra(
         "masses": masses,
         "moments": np.array([float(theory.moment(k)) for k in (1, 2)]),
     }
-    for measured, one in zip(each, samples, strict=True):
-        values = np.asarray(one.eigenvalues)
+    for measured, sample in zip(each, samples, strict=True):
+        values = np.asarray(sample.eigenvalues)
         measured["edges"] = (1.0 + measured["edges"]) * edges
         measured["masses"] = measured["masses"] + masses
         measured["moments"] = np.stack([np.mean(values**k, axis=1) for k in (1, 2)], axis=1)
@@ -171,13 +199,13 @@ def extrapolate_spectra(
         for name in target
     }
     if smeared:
-        fits |= {"kolmogorov": _unbounded(fits["kolmogorov"], ())}
-        fits |= {name: _unbounded(fits[name], 0) for name in ("edges", "masses")}
+        fits |= {"kolmogorov": _with_infinite_error(fits["kolmogorov"], ())}
+        fits |= {name: _with_infinite_error(fits[name], 0) for name in ("edges", "masses")}
     return SpectrumExtrapolation(**fits, d=tuple(int(d) for d in sizes))
 
 
 def extrapolate_curves(theory: LearningCurve, curves: Mapping[Any, Any]) -> CurveExtrapolation:
-    sizes = _sizes([integer("d", d) for d in curves])
+    sizes = _checked_sizes([integer("d", d) for d in curves])
     groups = [[c] if isinstance(c, LearningCurve) else list(c) for c in curves.values()]
     tau = np.asarray(theory.tau)
     for group in groups:
@@ -189,51 +217,41 @@ def extrapolate_curves(theory: LearningCurve, curves: Mapping[Any, Any]) -> Curv
             same_tau(np.ravel(tau), curve)
 
     def fit(name: str) -> Extrapolation:
-        found = power_law(
-            sizes,
-            [_draws(group, name, tau.shape) for group in groups],
-            1.0,
-            np.asarray(getattr(theory, name)),
-        )
-        return (
-            found._replace(spread=found.spread / np.sqrt(2))
-            if all(map(_is_mean, groups))
-            else found
-        )
+        each = [_in_rows(group, name, tau.shape) for group in groups]
+        fitted = power_law(sizes, each, 1.0, np.asarray(getattr(theory, name)))
+        if all(map(_is_mean_with_error, groups)):
+            return fitted._replace(spread=fitted.spread / np.sqrt(2))
+        return fitted
 
     return CurveExtrapolation(fit("train"), fit("test"), tau, tuple(int(d) for d in sizes))
 
 
-def _is_mean(group: list[LearningCurve]) -> bool:
-    """Whether this is one curve that knows its standard error."""
+def _is_mean_with_error(group: list[LearningCurve]) -> bool:
     return len(group) == 1 and bool(np.all(np.isfinite(np.asarray(group[0].standard_error.train))))
 
 
-def _draws(group: list[LearningCurve], name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The curves in rows; a mean with its standard error e as the two draws mean ± e,
-    whose mean has that error.
-    """
+def _in_rows(group: list[LearningCurve], name: str, shape: tuple[int, ...]) -> np.ndarray:
     rows = [np.reshape(getattr(c, name), shape) for c in group]
-    if _is_mean(group):
+    if _is_mean_with_error(group):
+        # two draws mean ± e have a mean with the standard error e
         error = np.reshape(getattr(group[0].standard_error, name), shape)
         rows = [rows[0] - error, rows[0] + error]
     return np.stack(rows)
 
 
-def _unbounded(fit: Extrapolation, which: Any) -> Extrapolation:
-    """The fit with an infinite error in one place."""
+def _with_infinite_error(fit: Extrapolation, index: Any) -> Extrapolation:
     error, deviation = np.array(fit.limit_error), np.array(fit.deviation)
-    error[which], deviation[which] = np.inf, 0.0
+    error[index], deviation[index] = np.inf, 0.0
     return fit._replace(limit_error=error[()], deviation=deviation[()])
 
 
-def _sizes(d: list[int]) -> np.ndarray:
+def _checked_sizes(d: list[int]) -> np.ndarray:
     if len(set(d)) < 2:
         raise ValueError(f"empiricals must have at least two values of d, got {sorted(set(d))}")
     return np.array(d, float)
 
 
-def _one_kind(samples: Sequence[EmpiricalSpectrum]) -> None:
+def _check_one_kind(samples: Sequence[EmpiricalSpectrum]) -> None:
     first = samples[0]
     for one in samples[1:]:
         if (
@@ -241,42 +259,40 @@ def _one_kind(samples: Sequence[EmpiricalSpectrum]) -> None:
             or one.rows != first.rows
             or one.gaussian_data != first.gaussian_data
         ):
-            raise ValueError(f"empiricals must be of one kind, got {_what(first)} and {_what(one)}")
+            raise ValueError(f"empiricals must be of one kind, got {_kind(first)} and {_kind(one)}")
         if not eqx.tree_equal(one.model, first.model):
             raise ValueError(f"empiricals must be of one model, got {first.model} and {one.model}")
 
 
-def _what(s: EmpiricalSpectrum) -> str:
+def _kind(s: EmpiricalSpectrum) -> str:
     return f"{s.kind} ({s.rows} rows, {'Gaussian' if s.gaussian_data else 'given'} data)"
 
 
 def power_law(
     d: np.ndarray, each: list[np.ndarray], exponent: Reals, theory: Reals, floor: float = 0.0
 ) -> Extrapolation:
-    """The fit to values of shape (repeats, ...) at each size;
-    `floor` is their rounding error where it is known.
-    """
+    # `each` holds values of shape (repeats, ...) for each size, `floor` their rounding error
     a = np.broadcast_to(np.asarray(exponent, float), each[0].shape[1:])
     limit, slope, variance, spread = _least_squares(d, each, a)
     error = np.full(a.shape, np.nan)
     larger = d > d.min()
     if len(set(d[larger])) > 1:
-        without = _least_squares(
-            d[larger], [e for e, keep in zip(each, larger, strict=True) if keep], a
-        )[0]
+        values = [e for e, is_larger in zip(each, larger, strict=True) if is_larger]
+        without_smallest = _least_squares(d[larger], values, a)[0]
         rounding = np.maximum(
             floor, ROUNDING * np.max([np.abs(e).max(axis=0) for e in each], axis=0)
         )
-        error = np.sqrt(variance + (limit - without) ** 2 + rounding**2)
-    off = limit - theory
-    deviation = np.divide(off, error, out=np.where(off == 0, 0.0, np.nan), where=error > 0)
+        error = np.sqrt(variance + (limit - without_smallest) ** 2 + rounding**2)
+    difference = limit - theory
+    undefined = np.where(difference == 0, 0.0, np.nan)
+    deviation = np.divide(difference, error, out=undefined, where=error > 0)
     return Extrapolation(limit, error, slope, a[()], spread, theory, deviation[()])
 
 
 def _least_squares(
     d: np.ndarray, each: list[np.ndarray], a: np.ndarray
 ) -> tuple[Reals, Reals, Reals, Reals]:
-    """Limit, slope, variance of the limit and spread, with x = d^-a and weights repeats·d^{2a}."""
+    # limit, slope, variance of the limit and spread, with x = d^-a and weights repeats·d^{2a}
     counts = np.array([len(e) for e in each], float)
     y = np.stack([e.mean(axis=0) for e in each])
     x = d.reshape(-1, *[1] * a.ndim) ** -a
@@ -287,9 +303,10 @@ def _least_squares(
     limit, slope = (XX * Y - X * XY) / D, (W * XY - X * Y) / D
     scatter = sum(((e - m) ** 2).sum(axis=0) / v**2 for e, m, v in zip(each, y, x, strict=True))
     residual = (w * (y - limit - slope * x) ** 2).sum(axis=0)
-    freedom, rest = counts.sum() - len(d), len(d) - 2
+    # degrees of freedom of the repeats around their means, and of the means around the fit
+    of_scatter, of_fit = counts.sum() - len(d), len(d) - 2
     unknown = np.full(a.shape, np.nan)
     square = np.fmax(
-        scatter / freedom if freedom else unknown, residual / rest if rest else unknown
+        scatter / of_scatter if of_scatter else unknown, residual / of_fit if of_fit else unknown
     )
     return limit, slope, square * XX / D, np.sqrt(square)

@@ -1,21 +1,19 @@
-r"""Exact feature matrices at finite d, with the noise ξ integrated out,
-or drawn m times for each sample.
+r"""Exact feature matrices at finite d, with the noise ξ integrated out or drawn m times.
 
 For given W and X, with ||w_i||² = dω_i², R_ij = w_i·w_j/(dω_iω_j), y_iν = αw_i·x^ν/√d and the
 Hermite coefficients c_k(y; βω) of σ (``rfspec.empirical.hermite``), the expectation over ξ is
 
     U = Σ_k R^{∘k} ∘ (C_k C_kᵀ/n),   E[φξᵀ]_i = mean_ν c_1(y_iν) w_i/(ω_i√d),   E[φxᵀ] = C_0Xᵀ/n,
 
-and no noise is ever drawn. With m draws it is the mean over n·m columns φ = σ(W(αx + βξ)/√d). The
-test matrices Ũ, Ṽ average noise and x: for Gaussian data by the same expansion of the
-pre-activations α w·x/√d + β w·ξ/√d, for a given data set over its held-out rows.
+and no noise is ever drawn. With m draws U is the mean over n·m columns φ = σ(W(αx + βξ)/√d). The
+test matrices Ũ, Ṽ average over noise and x. For Gaussian data the same expansion does so, of the
+pre-activations α w·x/√d + β w·ξ/√d; a given data set is averaged over its held-out rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -25,11 +23,11 @@ import numpy as np
 from ..models.gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..models.targets import combination
-from ..numerics.checks import real_scalar
+from ..numerics.checks import random_key, real_scalar
 from ..numerics.session import enter
 from ..numerics.types import Given, Key, Matrix, Real, Vector, Whole
-from .draws import Draw, drawn
-from .hermite import expansion, fresh, given
+from .draws import Draw, Sampling, drawn
+from .hermite import expansion, of_gaussian_data, of_samples
 
 TOLERANCE = 1e-10  # of what the Hermite expansion may leave out of U, relative to its diagonal
 
@@ -39,11 +37,13 @@ class FeatureMatrices(eqx.Module):
 
     Attributes
     ----------
+    model : RandomFeatureModel
+        What was drawn from.
     U, U_test : array, shape (p, p)
-        E[φφᵀ] over noise and the n training samples, and over noise and fresh samples; the noise of
-        U is that which was drawn where the model has finite draws of it.
+        E[φφᵀ] over noise and the n training samples, and over noise and fresh samples. Where the
+        model has finite draws of the noise, U averages over those.
     V, V_test : array, shape (p, d)
-        -E[φyᵀ] likewise, y the model's target: E[φξᵀ] for the noise, y = -ξ.
+        -E[φyᵀ] likewise, y the model's target; E[φξᵀ] for the target "noise", y = -ξ.
     error : float
         Bound of what the Hermite expansion leaves out of U and Ũ: Frobenius norm over √p, relative
         to the mean of the diagonal. The layers are as many as it takes to bring it under the
@@ -90,7 +90,7 @@ class FeatureMatrices(eqx.Module):
 
 
 def sample(
-    key: Key,
+    key: Given,
     model: RandomFeatureModel,
     d: int | None = None,
     *,
@@ -104,29 +104,30 @@ def sample(
 
     Parameters
     ----------
-    key : JAX random key
+    key : JAX random key, or int as a seed
     model : RandomFeatureModel
     d : int
         Dimension; n = ψ_n d and p = ψ_p d are rounded. With `data` it is the number of columns.
     kind : {"features", "gaussian"}
-        "features": σ(Wx_t/√d) with the noise integrated out, or drawn, as in the module's
-        docstring. "gaussian": the Gaussian equivalent U = GGᵀ/n + b²FFᵀ + s²I, V = bF; with m draws
-        the mean over columns G + bFξ + sω.
+        "features": σ(Wx_t/√d), with the noise integrated out, or drawn where the model has finite
+        draws of it. "gaussian": the Gaussian equivalent U = GGᵀ/n + b²FFᵀ + s²I, V = bF; with m
+        draws the mean over columns G + bFξ + sω.
     data : array, shape (samples, d), optional
-        Rows to train on instead of Gaussian data: n random rows train, the others test. Its
-        covariance should be that of the model, and its mean zero.
+        Rows to train on instead of Gaussian data: n random rows train, the others test. They should
+        have the covariance of the model, and mean zero.
     held_out : array, shape (samples, d), optional
         Rows to test on, with `data`, of which n random rows then train and the others go unused.
     rows : {"gaussian", "spherical"}
-        Rows of W with iid entries N(0, 1), or uniform on the sphere of radius √d, which has the
-        same limit and no spread of the features' variances.
+        Rows of W with iid entries N(0, 1), or uniform on the sphere of radius √d. The latter have
+        the same limit, and all features the same variance.
     tolerance : float
-        Bound of what the Hermite expansion may leave out; see ``FeatureMatrices.error``.
+        Bound, greater than 0, of what the Hermite expansion may leave out; see
+        ``FeatureMatrices.error``.
 
     Returns
     -------
     FeatureMatrices
-        ``.U .V .U_test .V_test`` and ``.error``.
+        ``.U .U_test`` (p, p) and ``.V .V_test`` (p, d), exact to ``.error`` and rounding.
 
     Raises
     ------
@@ -137,119 +138,137 @@ def sample(
 
     Notes
     -----
-    Beyond arXiv 2505.17638, which averages over draws of the noise.
+    U and V are equation (2); arXiv 2505.17638 averages them over draws of the noise instead. The
+    Gaussian equivalent is that of (5).
+
+    Examples
+    --------
+    >>> import jax, rfspec as rf
+    >>> model = rf.RandomFeatureModel(psi_p=8.0, psi_n=2.0, t=0.05)
+    >>> matrices = rf.empirical.sample(jax.random.key(0), model, d=8)
+    >>> matrices.U.shape, matrices.V.shape, bool(matrices.error < 1e-10)
+    ((64, 64), (64, 8), True)
     """
-    draw = drawn(key, model, d, kind=kind, data=data, held_out=held_out, rows=rows, matrices=2)
-    return matrices_of(model, draw, kind, tolerance)
+    draw = drawn(random_key("key", key), model, Sampling(d, kind, data, rows, held_out))
+    return matrices_of(model, draw, tolerance)
 
 
 def matrices_of(
-    model: RandomFeatureModel, draw: Draw, kind: str, tolerance: float = TOLERANCE
+    model: RandomFeatureModel, draw: Draw, tolerance: float = TOLERANCE
 ) -> FeatureMatrices:
-    """The matrices of what was drawn."""
     enter()
-    tolerance, ge = (
-        float(real_scalar("tolerance", tolerance, above=0.0)),
-        gaussian_equivalent(model),
-    )
-    U, V, untrained, error = _training(model, ge, draw, kind, tolerance)
-    U_test, V_test, untrained_test, error_test = _testing(model, ge, draw, kind, tolerance)
-    error = max(error, error_test)
+    tolerance = float(real_scalar("tolerance", tolerance, above=0.0))
+    ge = gaussian_equivalent(model)
+    train = _on_training_samples(model, ge, draw, tolerance)
+    test = _on_fresh_samples(model, ge, draw, tolerance)
+    error = max(train.error, test.error)
     return FeatureMatrices(
-        model, U, V, U_test, V_test, error, draw.n, draw.fresh is None, untrained, untrained_test
+        model,
+        train.U,
+        train.V,
+        test.U,
+        test.V,
+        error,
+        draw.n,
+        draw.fresh is None,
+        train.untrained,
+        test.untrained,
     )
 
 
-# U, V, the loss of A = 0, and the bound of what the expansion leaves out
-Side = tuple[Any, Any, Any, float]
+def training_correlation(
+    key: Key, model: RandomFeatureModel, sampling: Sampling
+) -> tuple[Matrix, Real, Whole]:
+    # U as in `sample` but without Ũ, its error, and d
+    draw = drawn(key, model, sampling, matrices=1)
+    train = _on_training_samples(model, gaussian_equivalent(model), draw, TOLERANCE)
+    return train.U, train.error, draw.d
 
 
-def _training(
-    model: RandomFeatureModel, ge: GaussianEquivalent, draw: Draw, kind: str, tolerance: float
-) -> Side:
+class Correlations(NamedTuple):
+    """U, V, the loss E|y|²/d of A = 0, and the error, of the training or of the fresh samples."""
+
+    U: Any
+    V: Any
+    untrained: Any
+    error: float
+
+
+# Which function averages what:
+#
+#                                     given samples            Gaussian data of covariance Σ
+#     features, noise in expectation  features_of_samples      features_of_gaussian_data
+#     Gaussian equivalent, likewise   _equivalent_of_samples   _equivalent_of_gaussian_data
+#     either, m draws of the noise    with_drawn_noise
+
+
+def _on_training_samples(
+    model: RandomFeatureModel, ge: GaussianEquivalent, draw: Draw, tolerance: float
+) -> Correlations:
     if not np.isinf(model.noise_draws):
-        return *_of_draws(model, ge, draw, kind == "gaussian"), 0.0
+        U, V, untrained = with_drawn_noise(model, ge, draw)
+        return Correlations(U, V, untrained, 0.0)
     untrained = _untrained(model, jnp.mean(draw.X**2))
-    if kind == "gaussian":
-        return *_gaussian(model, ge, draw), untrained, 0.0
-    U, V, error = _trained(model, draw.W, draw.X, ge.mu0, tolerance)
-    return U, V, untrained, error
+    if draw.is_gaussian_equivalent:
+        U, V = _equivalent_of_samples(model, ge, draw)
+        return Correlations(U, V, untrained, 0.0)
+    U, V, error = features_of_samples(model, draw.W, draw.X, ge.mu0, tolerance)
+    return Correlations(U, V, untrained, error)
 
 
-def _testing(
-    model: RandomFeatureModel, ge: GaussianEquivalent, draw: Draw, kind: str, tolerance: float
-) -> Side:
+def _on_fresh_samples(
+    model: RandomFeatureModel, ge: GaussianEquivalent, draw: Draw, tolerance: float
+) -> Correlations:
     untrained = _untrained(
         model, jnp.mean((draw.spread if draw.fresh is None else draw.fresh) ** 2)
     )
-    if kind == "gaussian":
-        return *_gaussian_population(model, ge, draw.W, draw.spread), untrained, 0.0
+    if draw.is_gaussian_equivalent:
+        U, V = _equivalent_of_gaussian_data(model, ge, draw.W, draw.spread)
+        return Correlations(U, V, untrained, 0.0)
     if draw.fresh is None:
-        U, V, error = _population(model, draw.W, draw.spread, ge.mu0, tolerance)
+        U, V, error = features_of_gaussian_data(model, draw.W, draw.spread, ge.mu0, tolerance)
     else:
-        U, V, error = _trained(model, draw.W, draw.fresh, ge.mu0, tolerance)
-    return U, V, untrained, error
+        U, V, error = features_of_samples(model, draw.W, draw.fresh, ge.mu0, tolerance)
+    return Correlations(U, V, untrained, error)
 
 
-def correlation(
-    key: Key,
-    model: RandomFeatureModel,
-    d: int | None = None,
-    *,
-    kind: str = "features",
-    data: Matrix | None = None,
-    rows: str = "gaussian",
-    tolerance: float = TOLERANCE,
-) -> tuple[Matrix, Real, Whole]:
-    """U alone, the same as in ``sample`` for the same arguments, the bound of what it leaves out,
-    and d.
-    """
-    draw = drawn(key, model, d, kind=kind, data=data, rows=rows, matrices=1)
-    tolerance = float(real_scalar("tolerance", tolerance, above=0.0))
-    U, _, _, error = _training(model, gaussian_equivalent(model), draw, kind, tolerance)
-    return U, error, draw.d
-
-
-# -------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # features, in expectation
 
 
-def _trained(
+def features_of_samples(
     model: RandomFeatureModel, W: Matrix, X: Matrix, mu0: Real, tolerance: float = TOLERANCE
 ) -> tuple[Matrix, Matrix, Real]:
-    """U and V for the columns of X, noise integrated out,
-    and the bound of what the layers leave out.
-    """
-    found = expansion(model.activation, given(model.process, W, X), mu0, tolerance)
-    with_noise = model.process.beta / np.sqrt(W.shape[1]) * found.slope[:, None] * W
-    return found.U, _against(model, with_noise, lambda: found.mean @ X.T / X.shape[1]), found.error
+    layers = expansion(model.activation, of_samples(model.process, W, X), mu0, tolerance)
+    with_noise = model.process.beta / np.sqrt(W.shape[1]) * layers.slope[:, None] * W
+    V = _with_target(model, with_noise, lambda: layers.mean @ X.T / X.shape[1])
+    return layers.U, V, layers.error
 
 
-def _population(
+def features_of_gaussian_data(
     model: RandomFeatureModel, W: Matrix, spread: Vector, mu0: Real, tolerance: float = TOLERANCE
 ) -> tuple[Matrix, Matrix, Real]:
-    """Ũ and Ṽ for Gaussian data with covariance diag(spread²): one layer of noise,
-    x and ξ together.
-    """
-    found = expansion(model.activation, fresh(model.process, W, spread), mu0, tolerance)
+    rows = of_gaussian_data(model.process, W, spread)
+    layers = expansion(model.activation, rows, mu0, tolerance)
     alpha, beta = (
-        a / np.sqrt(W.shape[1]) * found.slope[:, None]
+        a / np.sqrt(W.shape[1]) * layers.slope[:, None]
         for a in (model.process.alpha, model.process.beta)
     )
-    return found.U, _against(model, beta * W, lambda: alpha * W * spread[None, :] ** 2), found.error
+    V = _with_target(model, beta * W, lambda: alpha * W * spread[None, :] ** 2)
+    return layers.U, V, layers.error
 
 
-def _against(
+def _with_target(
     model: RandomFeatureModel, with_noise: Matrix, with_signal: Callable[[], Any]
 ) -> Matrix:
-    """-E[φyᵀ] for the target y = c_x x + c_ξ ξ, from E[φξᵀ] and E[φxᵀ]."""
+    # -E[φyᵀ] for y = c_x x + c_ξ ξ, from E[φξᵀ] and E[φxᵀ]
     y = combination(model.target, model.process)
     V = -y.noise * with_noise
     return V if y.signal is None else V - y.signal * with_signal()
 
 
 def _untrained(model: RandomFeatureModel, size: Real) -> Real:
-    """E|y|²/d for E|x|²/d = size and the noise in expectation."""
+    # E|y|²/d for E|x|²/d = size
     y = combination(model.target, model.process)
     return y.noise**2 + (0.0 if y.signal is None else y.signal**2 * size)
 
@@ -258,11 +277,11 @@ def _untrained(model: RandomFeatureModel, size: Real) -> Real:
 # noise that is drawn
 
 
-@partial(jax.jit, static_argnames="gaussian")
-def _of_draws(
-    model: RandomFeatureModel, ge: GaussianEquivalent, draw: Draw, gaussian: bool
+@jax.jit
+def with_drawn_noise(
+    model: RandomFeatureModel, ge: GaussianEquivalent, draw: Draw
 ) -> tuple[Matrix, Matrix, Real]:
-    """U, V and E|y|²/d as means over n·m columns, one draw of the noise at a time."""
+    # U, V and E|y|²/d as means over n·m columns
     y, (p, d), n, m = (
         combination(model.target, model.process),
         draw.W.shape,
@@ -277,50 +296,50 @@ def _of_draws(
     def one(
         sums: tuple[Matrix, Matrix, Real], index: Whole
     ) -> tuple[tuple[Matrix, Matrix, Real], None]:
-        noise_key, rest_key = jax.random.split(jax.random.fold_in(draw.noise, index))
-        xi = jax.random.normal(noise_key, (d, n), float)
-        seen = process.beta * F @ xi
-        if gaussian:
+        xi_key, omega_key = jax.random.split(jax.random.fold_in(draw.noise, index))
+        xi = jax.random.normal(xi_key, (d, n), float)
+        noise = process.beta * F @ xi
+        if draw.is_gaussian_equivalent:
             phi = (
                 signal
-                + ge.mu1 * seen
-                + jnp.sqrt(ge.s2) * jax.random.normal(rest_key, (p, n), float)
+                + ge.mu1 * noise
+                + jnp.sqrt(ge.s2) * jax.random.normal(omega_key, (p, n), float)
             )
         else:
-            phi = model.activation(signal + seen) - ge.mu0
+            phi = model.activation(signal + noise) - ge.mu0
         target = y.noise * xi if y.signal is None else y.noise * xi + y.signal * draw.X
         add = phi @ phi.T, phi @ target.T, jnp.sum(target**2)
         return tuple(a + b for a, b in zip(sums, add, strict=True)), None
 
+    # one draw at a time, which takes the memory of one
     (U, V, square), _ = jax.lax.scan(
         one, (jnp.zeros((p, p)), jnp.zeros((p, d)), jnp.zeros(())), jnp.arange(m)
     )
     return U / (n * m), -V / (n * m), square / (n * m * d)
 
 
-# ---------------------------------------------------------- the Gaussian equivalent, in expectation
+# --------------------------------------------------------------------------------------------------
+# the Gaussian equivalent, in expectation
 
 
 @jax.jit
-def _gaussian(
+def _equivalent_of_samples(
     model: RandomFeatureModel, ge: GaussianEquivalent, draw: Draw
 ) -> tuple[Matrix, Matrix]:
-    """U and V for the samples drawn."""
     assert draw.Omega is not None
     F, n = draw.W / np.sqrt(draw.W.shape[1]), draw.X.shape[1]
     G = model.process.alpha * ge.mu1 * F @ draw.X + jnp.sqrt(ge.v2) * draw.Omega
     noise = model.process.beta * ge.mu1 * F
     U = G @ G.T / n + noise @ noise.T + ge.s2 * jnp.eye(F.shape[0])
-    return U, _against(model, noise, lambda: G @ draw.X.T / n)
+    return U, _with_target(model, noise, lambda: G @ draw.X.T / n)
 
 
 @jax.jit
-def _gaussian_population(
+def _equivalent_of_gaussian_data(
     model: RandomFeatureModel, ge: GaussianEquivalent, W: Matrix, spread: Vector
 ) -> tuple[Matrix, Matrix]:
-    """Ũ and Ṽ, fresh samples of covariance diag(spread²)."""
     F = W / np.sqrt(W.shape[1])
     spread = spread[None, :]
     signal, noise = model.process.alpha * ge.mu1 * F * spread, model.process.beta * ge.mu1 * F
     U = signal @ signal.T + noise @ noise.T + (ge.v2 + ge.s2) * jnp.eye(F.shape[0])
-    return U, _against(model, noise, lambda: signal * spread)
+    return U, _with_target(model, noise, lambda: signal * spread)

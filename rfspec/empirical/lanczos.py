@@ -7,23 +7,24 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 from matfree.decomp import tridiag_sym
 from scipy.linalg import eigh_tridiagonal
 from tqdm import tqdm
 
 from ..numerics.types import Key, Matrix, Vector, Whole, Wholes
-from .operators import Operator, sharding
+from .normal_rows import REPLICATED, SHARDED
+from .operators import Operator
 
-BREAKDOWN = 1e-13  # of the largest entry of T: an off-diagonal entry below it ends the Krylov space
-BELOW = 1e-9  # of the floor: how far below it the node of a bound lies
+# an off-diagonal entry below so much of the largest entry of T ends the Krylov space
+BREAKDOWN = 1e-13
+BELOW = 1e-9  # relative distance below the floor at which the node of a bound lies
 
 
 def lanczos(
     key: Key, operator: Operator, probes: int, order: int, group: int, progress: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Diagonals (probes, order) and off-diagonals (probes, order - 1) of T,
-    a group of probes at a time.
-    """
+    # diagonals (probes, order) and off-diagonals (probes, order - 1) of T, a group at a time
     parts = []
     starts = range(0, probes, group)
     for first in tqdm(
@@ -31,32 +32,30 @@ def lanczos(
     ):
         indices = jnp.arange(first, min(first + group, probes))
         parts.append([np.asarray(part) for part in _tridiagonal(operator, key, indices, order)])
-    return _ended(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    return _cut_where_it_ended(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 @partial(jax.jit, static_argnames="order")
 def _tridiagonal(
     operator: Operator, key: Key, indices: Wholes, order: int
 ) -> tuple[Matrix, Matrix]:
-    """Lanczos from the probes of the given indices: diagonal (k, order) and off-diagonal (k,
-    order - 1) of T.
-    """
     decompose = tridiag_sym(order, materialize=False, custom_vjp=False)
-    here = lambda a, shared: jax.lax.with_sharding_constraint(a, sharding(operator, shared))
+    mesh = operator.W.mesh
+    on = lambda a, layout: jax.lax.with_sharding_constraint(a, NamedSharding(mesh, layout))
 
     def one(index: Whole) -> tuple[Vector, Vector]:
         signs = jax.random.rademacher(jax.random.fold_in(key, index), (operator.W.rows,), float)
         return decompose(
-            lambda v: here(operator.on_blocks(v), True), here(operator.W.cut(signs), True)
+            lambda v: on(operator.on_blocks(v), SHARDED), on(operator.W.cut(signs), SHARDED)
         ).J_small
 
-    return jax.tree.map(lambda a: here(a, False), jax.vmap(one)(indices))
+    return jax.tree.map(lambda a: on(a, REPLICATED), jax.vmap(one)(indices))
 
 
-def _ended(diagonal: np.ndarray, off_diagonal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """T without what follows the end of a Krylov space:
-    nodes of weight zero at its last diagonal entry.
-    """
+def _cut_where_it_ended(
+    diagonal: np.ndarray, off_diagonal: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    # what follows the end of a Krylov space becomes nodes of weight 0 at its last diagonal entry
     size = np.nanmax(np.abs(diagonal), axis=1, keepdims=True)
     going = np.cumprod(off_diagonal > BREAKDOWN * size, axis=1).astype(bool)
     last = np.take_along_axis(diagonal, np.sum(going, axis=1, keepdims=True), axis=1)
@@ -65,7 +64,7 @@ def _ended(diagonal: np.ndarray, off_diagonal: np.ndarray) -> tuple[np.ndarray, 
 
 
 def gauss(diagonal: np.ndarray, off_diagonal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of the Gauss quadrature of each T."""
+    # nodes and weights for each T, shape (probes, order)
     pairs = [eigh_tridiagonal(a, b) for a, b in zip(diagonal, off_diagonal, strict=True)]
     return np.stack([values for values, _ in pairs]), np.stack(
         [vectors[0] ** 2 for _, vectors in pairs]
@@ -75,12 +74,11 @@ def gauss(diagonal: np.ndarray, off_diagonal: np.ndarray) -> tuple[np.ndarray, n
 def radau(
     diagonal: np.ndarray, off_diagonal: np.ndarray, floor: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights with one node at a ≤ all eigenvalues, by the last entry of T (Golub,
-    SIAM Rev. 15, 318, 1973).
+    """Nodes and weights with one node at a ≤ all eigenvalues (Golub, SIAM Rev. 15, 318, 1973).
 
-    α_m = a + β²/π, π the last pivot of T_{m-1} - a. The node lies below the floor by enough that
-    rounding leaves the pivots positive where an eigenvalue is at the floor.
+    The last entry of T becomes α_m = a + β²/π, with π the last pivot of T_{m-1} - a.
     """
+    # below the floor, so that rounding leaves the pivots positive where an eigenvalue is at it
     a = floor * (1.0 - BELOW)
     # elsewhere the Krylov space has ended, and the quadrature is exact
     going = off_diagonal[:, -1] > 0
@@ -97,17 +95,14 @@ def radau(
 
 
 def christoffel(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """1/Σ_{k<m} p_k(x)² by the recurrence b_k p_{k+1} = (x - a_k)p_k - b_{k-1}p_{k-1},
-    kept in scale; p_0 = 1.
-    """
+    # 1/Σ_{k<m} p_k(x)² by b_k p_{k+1} = (x - a_k)p_k - b_{k-1}p_{k-1}, p_0 = 1, kept in scale
     last, now = np.zeros_like(x), np.ones_like(x)
     total, log_scale = np.ones_like(x), np.zeros_like(x)
     for k, beta in enumerate(b):
         if beta == 0.0:  # μ has no further points
-            on = np.abs((x - a[k]) * now - (b[k - 1] if k else 0.0) * last) <= BREAKDOWN * np.abs(
-                a
-            ).max() * np.abs(now)
-            return np.where(on, np.exp(-log_scale) / total, 0.0)
+            next_one = (x - a[k]) * now - (b[k - 1] if k else 0.0) * last
+            is_root = np.abs(next_one) <= BREAKDOWN * np.abs(a).max() * np.abs(now)
+            return np.where(is_root, np.exp(-log_scale) / total, 0.0)
         last, now = now, ((x - a[k]) * now - (b[k - 1] if k else 0.0) * last) / beta
         total = total + now**2
         scale = np.maximum(np.abs(now), np.abs(last))
@@ -117,6 +112,6 @@ def christoffel(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def jackson(count: int) -> np.ndarray:
-    """Jackson's damping factors g_k, k < count."""
+    # damping factors g_k, k < count
     k, angle = np.arange(count), np.pi / (count + 1)
     return ((count - k + 1) * np.cos(k * angle) + np.sin(k * angle) / np.tan(angle)) / (count + 1)

@@ -3,44 +3,34 @@ r"""The spectrum of U at any p by stochastic Lanczos quadrature: products Uv are
 For a random start v with independent signs, E[vᵀf(U)v]/p = Tr f(U)/p. Lanczos with m products from
 v gives m nodes θ_j and weights w_j with Σ_j w_j f(θ_j) = vᵀf(U)v/p exactly for polynomials f of
 degree below 2m: the Gauss quadrature of the measure μ_v of v. Every estimate is the mean over
-several v; its error adds the standard error of that mean to an estimate, or a bound, of what the
+several v. Its error is the standard error of that mean plus an estimate, or a bound, of what the
 quadrature leaves open about each μ_v.
 """
 
 from __future__ import annotations
 
 import operator as _operator
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
 
 from ..models.model import RandomFeatureModel
-from ..numerics.checks import integer, real_array, real_scalar
-from ..numerics.types import Given, Matrix, Reals
+from ..numerics.checks import integer, random_key, real_array, real_scalar
+from ..numerics.types import Given, Matrix
 from .draws import KINDS
-from .lanczos import christoffel, gauss, jackson, lanczos, radau
+from .estimates import Estimate, chebyshev, estimate, in_parts, log_normal
+from .feature_products import feature_operator
+from .gaussian_products import gaussian_operator
+from .lanczos import christoffel, gauss, lanczos, radau
 from .memory_plan import budget, predict
 from .normal_rows import BLOCK, mesh_of_all, portable
-from .operators import feature_operator, gaussian_operator, operator_sizes
-
-POINTS = 1024  # values of x worked on together
-
-
-class Estimate(NamedTuple):
-    """A value and its error: one standard error over the probes plus what the quadrature leaves
-    open.
-    """
-
-    value: Reals
-    error: Reals
+from .operators import operator_sizes
 
 
 class MatrixFreeSpectrum(eqx.Module):
-    r"""Gauss quadratures of the spectral measures of random vectors;
-    their mean is the spectrum of U.
+    r"""Gauss quadratures of the spectral measures of random vectors, whose mean is the spectrum.
 
     Attributes
     ----------
@@ -54,14 +44,14 @@ class MatrixFreeSpectrum(eqx.Module):
     kind : {"features", "gaussian"}
     error : float
         Frobenius norm of what U itself leaves out, over √p, in the unit of λ: the Hermite layers k
-        ≥ 2 off the diagonal, measured on random pairs of rows. It bounds the Wasserstein-2 distance
-        by which all eigenvalues together move, and is in no other error bar here. 0 for the
-        Gaussian equivalent.
+        ≥ 2 off the diagonal, measured on random pairs of rows; 0 for the Gaussian equivalent. It
+        bounds the Wasserstein-2 distance by which all eigenvalues together move. No other error
+        here contains it.
     stored : bool
         Whether the random blocks were kept in memory.
     floor : float
-        A number ≥ 0 that no eigenvalue is below: s², or of features the least entry of what the
-        layers k ≥ 2 add to the diagonal.
+        A lower bound, of at least 0, of the eigenvalues: s², or of features the least entry of what
+        the layers k ≥ 2 add to the diagonal.
 
     Notes
     -----
@@ -95,14 +85,13 @@ class MatrixFreeSpectrum(eqx.Module):
 
         S(x) = Σ_{θ_j ≤ x} w_j, averaged over the probes. What is left open is bounded by Chebyshev,
         Markov and Stieltjes: |F_v(x) - S(x)| ≤ 1/Σ_{k<m} p_k(x)², p_k the orthonormal polynomials
-        of μ_v. This is the weight of the node where x is one, at most that of the two neighbours
-        together in between, and exponentially small in a gap.
+        of μ_v. The bound is the weight of a node where x is one, at most the weight of both
+        neighbours between nodes, and exponentially small in a gap.
         """
-        x = _numbers(x)
-        below = lambda at: np.sum(
-            np.where(self.nodes[:, None] <= at[:, None], self.weights[:, None], 0.0), axis=-1
+        below = lambda x: np.sum(
+            np.where(self.nodes[:, None] <= x[:, None], self.weights[:, None], 0.0), axis=-1
         )
-        return _in_parts(x, lambda at: _estimate(below(at), np.mean(self._open(at), axis=0)))
+        return in_parts(_numbers(x), lambda x: estimate(below(x), np.mean(self._open(x), axis=0)))
 
     def count(self, a: float, b: float) -> Estimate:
         """Share of the eigenvalues in (a, b], with the bounds of `cdf` at both ends."""
@@ -110,36 +99,41 @@ class MatrixFreeSpectrum(eqx.Module):
         if not a < b:
             raise ValueError(f"b must be greater than a = {a:g}, got {b:g}")
         inside = np.sum(np.where((self.nodes > a) & (self.nodes <= b), self.weights, 0.0), axis=1)
-        return _estimate(inside, np.mean(np.sum(self._open(np.array([a, b])), axis=1)))
+        return estimate(inside, np.mean(np.sum(self._open(np.array([a, b])), axis=1)))
 
     def density(self, x: Given, width: float = 0.1) -> Estimate:
         r"""Density of the eigenvalues, smoothed by a log-normal kernel of relative width w.
 
         ρ_w(x) = (1/p) Σ_i exp(-log²(x/λ_i)/(2w²))/(√(2π) w x), a density in x of integral 1 in
         which every eigenvalue has the same relative width; an atom becomes a peak of its mass. What
-        the quadrature leaves open is the smaller of two: the bound of `cdf` carried over, ∫
-        |∂ρ_w/∂λ| /Σ_{k<m} p_k(λ)² dλ; and the largest difference from three quarters of the order
-        between the neighbouring nodes and two widths beyond. Where it rules, take more order or
-        more width.
+        the quadrature leaves open is the smaller of two numbers. One is the bound of `cdf` carried
+        over, ∫ |∂ρ_w/∂λ| /Σ_{k<m} p_k(λ)² dλ. The other is the largest difference from three
+        quarters of the order between the neighbouring nodes and two widths beyond. Where it
+        outweighs the standard error, take more order or more width.
 
         Parameters
         ----------
         x : array
-            Positive.
+            Positive, in the unit of λ.
         width : float
             w > 0.
+
+        Raises
+        ------
+        ValueError
+            If an x or the width is not positive.
         """
         x, width = _numbers(x), float(real_scalar("width", width, above=0.0))
         if np.any(x <= 0):
             raise ValueError(f"x must be greater than 0, got {x.min()}")
 
-        def at(x: np.ndarray) -> Estimate:
-            each = _log_normal(self.nodes, self.weights, x, width)
-            return _estimate(
-                each, np.minimum(self._density_bound(x, width), self._density_spread(x, width))
+        def smoothed(x: np.ndarray) -> Estimate:
+            each = log_normal(self.nodes, self.weights, x, width)
+            return estimate(
+                each, np.minimum(self._density_bound(x, width), self._density_change(x, width))
             )
 
-        return _in_parts(x, at)
+        return in_parts(x, smoothed)
 
     def kernel_polynomial(self, x: Given) -> Estimate:
         r"""Density by the kernel polynomial method: Chebyshev moments damped by the Jackson kernel.
@@ -150,48 +144,31 @@ class MatrixFreeSpectrum(eqx.Module):
             ρ(x) = (M_0 + 2Σ_{k=1}^{N-1} g_k M_k T_k(y))/(πh√(1 - y²)),
             g_k = [(N - k + 1) cos(πk/(N + 1)) + sin(πk/(N + 1)) cot(π/(N + 1))]/(N + 1).
 
-        The resolution is πh/N all over: `density` resolves what lies decades below the top, this
-        does not. Beside the standard error the error holds the difference from three quarters of
-        the moments.
+        The resolution is πh/N everywhere, so that this does not resolve what lies decades below the
+        top, as `density` does. Beside the standard error the error holds the difference from three
+        quarters of the moments.
         """
-        x = _numbers(x)
-        low, high = float(np.min(self.nodes)), float(np.max(self.nodes))
-        h = 0.51 * (high - low) + 1e-12 * abs(high)
-        c = (low + high) / 2
+        full = chebyshev(self.nodes, self.weights)
+        fewer = full._replace(moments=full.moments[:, : 3 * self.order // 2])
 
-        def each(moments: np.ndarray, y: np.ndarray) -> np.ndarray:
-            k = np.arange(moments.shape[1])
-            terms = np.where(k == 0, 1.0, 2.0) * jackson(k.size) * moments
-            inside = np.abs(y) < 1
-            y = np.where(inside, y, 0.0)
-            return (
-                inside
-                * (terms @ np.cos(k[:, None] * np.arccos(y)))
-                / (np.pi * h * np.sqrt(1 - y**2))
-            )
+        def series(x: np.ndarray) -> Estimate:
+            each = full.density(x)
+            return estimate(each, np.abs(np.mean(each - fewer.density(x), axis=0)))
 
-        angles = np.arccos((self.nodes - c) / h)
-        moments = np.stack(
-            [np.sum(self.weights * np.cos(k * angles), axis=1) for k in range(2 * self.order)],
-            axis=1,
-        )
-        fewer = moments[:, : 3 * self.order // 2]
-
-        def at(x: np.ndarray) -> Estimate:
-            y = (x - c) / h
-            return _estimate(
-                each(moments, y), np.abs(np.mean(each(moments, y) - each(fewer, y), axis=0))
-            )
-
-        return _in_parts(x, at)
+        return in_parts(_numbers(x), series)
 
     def moment(self, k: int) -> Estimate:
         r"""Mean of λ^k, exact for each probe while 0 ≤ k < 2·order; negative k too.
 
-        A negative power has even derivatives above 0 and odd ones below, so that the value is a
-        lower bound for each probe, and the quadrature of Gauss and Radau with a node at `floor` an
-        upper one; what is left open is their distance, ∞ if the floor is 0. For k ≥ 2·order it is
-        the difference from three quarters of the order.
+        Of a negative power the even derivatives are positive and the odd ones negative. The value
+        is therefore a lower bound for each probe, and the quadrature of Gauss and Radau with a node
+        at `floor` is an upper one. What is left open is their distance, ∞ if the floor is 0. For k
+        ≥ 2·order it is the difference from three quarters of the order.
+
+        Raises
+        ------
+        ValueError
+            If k is no integer.
         """
         try:
             k = _operator.index(k)
@@ -203,24 +180,23 @@ class MatrixFreeSpectrum(eqx.Module):
         with np.errstate(divide="ignore"):
             full = np.sum(self.weights * self.nodes ** float(k), axis=1)
             other = np.sum(np.where(weights > 0, weights * nodes ** float(k), 0.0), axis=1)
-        return _estimate(full, np.abs(np.mean(full - other)))
+        return estimate(full, np.abs(np.mean(full - other)))
 
     def _fewer(self) -> tuple[np.ndarray, np.ndarray]:
-        """Nodes and weights of three quarters of the order."""
+        # nodes and weights of three quarters of the order
         less = 3 * self.order // 4
         return gauss(self.diagonal[:, :less], self.off_diagonal[:, : less - 1])
 
     def _density_bound(self, x: np.ndarray, width: float) -> np.ndarray:
-        """∫ |∂ρ_w(x)/∂λ| /Σ p_k(λ)² dλ in the variable u = log(x/λ)/w, averaged over the probes."""
+        # ∫ |∂ρ_w(x)/∂λ| /Σ p_k(λ)² dλ over u = log(x/λ)/w, averaged over the probes
         u = np.linspace(-6.0, 6.0, 49)
-        open_ = np.mean(self._open((x[:, None] * np.exp(-width * u)).ravel()), axis=0).reshape(
-            x.size, u.size
-        )
+        points = (x[:, None] * np.exp(-width * u)).ravel()
+        left_open = np.mean(self._open(points), axis=0).reshape(x.size, u.size)
         slope = np.abs(u) * np.exp(-(u**2) / 2) * (u[1] - u[0])
-        return open_ @ slope / (np.sqrt(2 * np.pi) * width * x)
+        return left_open @ slope / (np.sqrt(2 * np.pi) * width * x)
 
-    def _density_spread(self, x: np.ndarray, width: float) -> np.ndarray:
-        """Largest difference from fewer nodes around x, averaged over the probes."""
+    def _density_change(self, x: np.ndarray, width: float) -> np.ndarray:
+        # largest difference from fewer nodes around x, averaged over the probes
         nodes, weights = self._fewer()
         log_nodes = [np.log(row[row > 0]) for row in nodes]
         ends = [np.searchsorted(row, np.log(x)) for row in log_nodes]
@@ -229,24 +205,23 @@ class MatrixFreeSpectrum(eqx.Module):
         low = np.minimum(np.min(low, axis=0), np.log(x)) - 2 * width
         high = np.maximum(np.max(high, axis=0), np.log(x)) + 2 * width
         largest = np.zeros(x.size)
-        for share in np.linspace(0.0, 1.0, 17):
-            near = np.exp(low + share * (high - low))
-            differ = _log_normal(self.nodes, self.weights, near, width) - _log_normal(
-                nodes, weights, near, width
-            )
+        for u in np.linspace(0.0, 1.0, 17):
+            near = np.exp(low + u * (high - low))
+            full = log_normal(self.nodes, self.weights, near, width)
+            change = np.abs(full - log_normal(nodes, weights, near, width))
             # compared in x ρ_w, which an eigenvalue makes equally high everywhere
-            largest = np.maximum(largest, np.mean(np.abs(differ), axis=0) * near)
+            largest = np.maximum(largest, np.mean(change, axis=0) * near)
         return largest / x
 
     def _open(self, x: np.ndarray) -> np.ndarray:
-        """1/Σ_{k<m} p_k(x)² for each probe, shape (probes, *x.shape)."""
+        # 1/Σ_{k<m} p_k(x)², the bound of `cdf`, shape (probes, *x.shape)
         return np.stack(
             [christoffel(a, b, x) for a, b in zip(self.diagonal, self.off_diagonal, strict=True)]
         )
 
 
 def matrix_free_spectrum(
-    key: Any,
+    key: Given,
     model: RandomFeatureModel,
     d: int,
     *,
@@ -259,13 +234,13 @@ def matrix_free_spectrum(
 ) -> MatrixFreeSpectrum:
     r"""Spectrum of one sampled U of a model without forming it, on all devices of all processes.
 
-    U = GGᵀ/n + b²FFᵀ + s²I, or σ(Wx_t/√d) with the noise integrated out
-    (``rfspec.empirical.operators``), enters through `order` products with each of `probes` random
-    vectors: stochastic Lanczos quadrature with full reorthogonalisation.
+    Stochastic Lanczos quadrature with full reorthogonalisation takes `order` products of U with
+    each of `probes` random vectors. U = GGᵀ/n + b²FFᵀ + s²I, or sampled features with the noise
+    integrated out (``rf.empirical.gaussian_operator``, ``rf.empirical.feature_operator``).
 
     Parameters
     ----------
-    key : JAX random key
+    key : JAX random key, or int as a seed
         Determines everything, whatever the devices and the storage; not the same draw as
         ``rf.empirical.sample``.
     model : RandomFeatureModel
@@ -288,8 +263,8 @@ def matrix_free_spectrum(
     Returns
     -------
     MatrixFreeSpectrum
-        ``.cdf .count .density .kernel_polynomial .moment``, each with its error, ``.nodes .weights
-            .error``.
+        ``.cdf .count .density .kernel_polynomial .moment``, each with its error, and ``.nodes
+        .weights .error``.
 
     Raises
     ------
@@ -298,17 +273,21 @@ def matrix_free_spectrum(
 
     Notes
     -----
-    Resolution: m nodes share themselves out over the bulks as charges on conductors would, and lie
-    about π(b - a)/(2 m_B) apart in the middle of a bulk [a, b] that got m_B of them, closer at its
-    ends. At ψ_p=64, ψ_n=8, t=0.01, whose support goes from the atom at 0.0019 to 45, for p → ∞:
+    U is equation (2), or its equivalent of (5). For the quadrature see S. Ubaru, J. Chen and
+    Y. Saad, SIAM J. Matrix Anal. Appl. 38 (2017) 1075.
 
-        m  nodes in atom, satellite, sample, population `cdf` open between atom and satellite, other
+    Resolution: the m nodes distribute themselves over the bulks as charges over conductors. They
+    lie about π(b - a)/(2 m_B) apart in the middle of a bulk [a, b] that got m_B of them, and closer
+    at its ends. At ψ_p=64, ψ_n=8, t=0.01, p → ∞ the support goes from the atom at 0.0019 to 45;
+    the last column is what `cdf` leaves open between atom and satellite, and in the other gaps:
+
+        m     nodes in atom, satellite, sample, population     left open
         100   1, 2, 13, 84                                     9e-3, 4e-7
         200   1, 6, 26, 167                                    4e-5, 2e-12
         300   1, 9, 40, 250                                    2e-7, 1e-18
 
     Small p does better, since Lanczos finds single eigenvalues. Features smear the atom by a
-    relative √(ψ_p/d), and what has no gap to its neighbour takes more order. Where m does not
+    relative √(ψ_p/d), and parts without a gap between them take more order. Where m does not
     suffice the errors say so.
 
     Examples
@@ -329,7 +308,7 @@ def matrix_free_spectrum(
         raise ValueError(f"order must be at most p = {p}, got {order}")
     if store not in (None, True, False):
         raise ValueError(f"store must be True, False or None, got {store!r}")
-    key, mesh, block = portable(key), mesh_of_all(), min(block, p)
+    key, mesh, block = portable(random_key("key", key)), mesh_of_all(), min(block, p)
     need = predict(kind, d, n, p, order, block, mesh)
     store, group = need.plan(probes, store, budget())
     make = gaussian_operator if kind == "gaussian" else feature_operator
@@ -339,31 +318,6 @@ def matrix_free_spectrum(
     error, floor = operator.error, operator.floor
     return MatrixFreeSpectrum(
         *gauss(*T), *T, model, d=d, p=p, kind=kind, error=error, stored=store, floor=floor
-    )
-
-
-def _log_normal(nodes: np.ndarray, weights: np.ndarray, x: np.ndarray, width: float) -> np.ndarray:
-    """ρ_w(x) of each quadrature, shape (probes, x.size)."""
-    log_nodes = np.log(np.maximum(nodes, np.finfo(float).tiny))
-    away = (np.log(x)[:, None] - log_nodes[:, None]) / width
-    return np.einsum("kxj,kj->kx", np.exp(-(away**2) / 2), weights) / (
-        np.sqrt(2 * np.pi) * width * x
-    )
-
-
-def _estimate(each: np.ndarray, left_open: Reals) -> Estimate:
-    """Mean over the probes; standard error plus what is open."""
-    return Estimate(
-        np.mean(each, axis=0), np.std(each, axis=0, ddof=1) / np.sqrt(each.shape[0]) + left_open
-    )
-
-
-def _in_parts(x: np.ndarray, f: Callable[..., Any]) -> Estimate:
-    """A function of many x, a limited number at a time, in the shape of x."""
-    flat = x.ravel()
-    parts = [f(flat[i : i + POINTS]) for i in range(0, max(1, flat.size), POINTS)]
-    return Estimate(
-        *(np.concatenate(column).reshape(x.shape) for column in zip(*parts, strict=True))
     )
 
 

@@ -1,4 +1,4 @@
-"""What a matrix-free spectrum needs of memory, told before it is begun."""
+"""How much memory a matrix-free spectrum needs, predicted before anything is allocated."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from .feature_products import PANEL
 from .memory import DOUBLE, SHARE, available
 from .normal_rows import padded
-from .operators import PANEL
 
 
 class Need(NamedTuple):
-    """Bytes in one process: of the stored blocks, of working without or with them,
-    and of one probe.
+    """Bytes in one process.
+
+    Attributes
+    ----------
+    blocks : float
+        Of the stored blocks.
+    redrawing, storing : float
+        Of what a product works with, without stored blocks and with them.
+    probe : float
+        Of one probe.
     """
 
     blocks: float
@@ -26,7 +34,7 @@ class Need(NamedTuple):
     probe: float
 
     def plan(self, probes: int, store: bool | None, budget: float) -> tuple[bool, int]:
-        """Whether to store, and how many probes to run together."""
+        # whether to store, and how many probes to run together
         fixed = {True: self.blocks + self.storing, False: self.redrawing}
         choices = (True, False) if store is None else (store,)
         for choice in choices:
@@ -46,13 +54,12 @@ class Need(NamedTuple):
 
 
 def predict(kind: str, d: int, n: int, p: int, order: int, block: int, mesh: Mesh) -> Need:
-    """Memory in one process, before anything is allocated."""
     local = len(mesh.local_devices)
-    share = local / mesh.size
-    rows = padded(p, block, mesh.size) * share
+    local_part = local / mesh.size
+    rows = padded(p, block, mesh.size) * local_part
     lanczos = rows * (1.25 * order + 8)
     if kind == "gaussian":
-        samples = padded(n, block, mesh.size) * share
+        samples = padded(n, block, mesh.size) * local_part
         blocks = rows * (d + n) + samples * d
         drawing = 4 * local * block * max(d, n)
         return Need(
@@ -70,7 +77,7 @@ def predict(kind: str, d: int, n: int, p: int, order: int, block: int, mesh: Mes
 
 
 def budget() -> float:
-    """Bytes free for each process, the least over all; those of one machine share its memory."""
+    # bytes free for each process, the least over all; processes of one machine share its memory
     devices = jax.local_devices()
     free = float(available())
     if devices[0].memory_stats():
@@ -79,7 +86,7 @@ def budget() -> float:
         return free
     from jax.experimental.multihost_utils import process_allgather
 
-    shared = 0 if devices[0].memory_stats() else zlib.crc32(socket.gethostname().encode()) + 1
-    each = np.asarray(process_allgather(np.array([free, shared, jax.process_index()])))
-    alike = [1 if host == 0 else np.sum(each[:, 1] == host) for host in each[:, 1]]
-    return float(np.min(each[:, 0] / np.array(alike)))
+    host = 0 if devices[0].memory_stats() else zlib.crc32(socket.gethostname().encode()) + 1
+    each = np.asarray(process_allgather(np.array([free, host, jax.process_index()])))
+    sharing = [1 if host == 0 else np.sum(each[:, 1] == host) for host in each[:, 1]]
+    return float(np.min(each[:, 0] / np.array(sharing)))

@@ -1,4 +1,4 @@
-"""Training step by step, jitted in chunks and resumed from its checkpoint to the same bits."""
+"""Steps of training, compiled in chunks, and resumed from a checkpoint to the same bits."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ..files.checkpoint import Checkpoint
 from ..models.targets import combination
 from ..numerics.types import Key, Matrix, Real, Whole
 from ..training.learning_curves import LearningCurve
-from .dynamics import counts, curve
+from .dynamics import checked_counts, curve
 from .features import FeatureMatrices
 
 SAVE_EVERY = 10.0  # seconds between checkpoints
-MOST_STEPS = 2.0**53  # beyond them doubles miss whole numbers
+MOST_STEPS = 2.0**53  # doubles miss whole numbers above it
 CHUNK = 1.0  # seconds of steps between looks at the clock
 
 
 class Run(eqx.Module):
-    """What a step needs: exact matrices, and (W, X, μ0) where the noise is drawn."""
+    """What a step needs: exact matrices for the losses, and (W, X, μ0) where the noise is drawn."""
 
     matrices: FeatureMatrices
     features: tuple[Matrix, Matrix, Real] | None
@@ -35,7 +35,7 @@ class Run(eqx.Module):
     batch_size: int | None = eqx.field(static=True)
 
     def gradient(self, key: Key, A: Matrix) -> Matrix:
-        """∇_A of the train loss, exact or estimated."""
+        # of the train loss (1), exact or estimated
         m = self.matrices
         model, scale = m.model, jnp.sqrt(m.p)
         omega, y = jnp.sqrt(model.pace), combination(model.target, model.process)
@@ -50,24 +50,21 @@ class Run(eqx.Module):
         xi = jax.random.normal(noise_key, X.shape)
         noisy = model.process.alpha * X + model.process.beta * xi
         phi = model.activation(W @ noisy / jnp.sqrt(m.d)) - mu0
-        rest = omega * A @ phi / scale - y.noise * xi
+        residual = omega * A @ phi / scale - y.noise * xi
         if y.signal is not None:
-            rest = rest - y.signal * X
-        return 2.0 * omega / (m.d * X.shape[1] * scale) * rest @ phi.T + shrink
+            residual = residual - y.signal * X
+        return 2.0 * omega / (m.d * X.shape[1] * scale) * residual @ phi.T + shrink
 
 
 @lru_cache(maxsize=64)
 def rule_of(name: str, eta: float) -> optax.GradientTransformation:
-    """One object for each rule and rate, so that runs with the same share a compilation."""
+    # one object for each rule and rate, so that runs of the same share a compilation
     return getattr(optax, name)(eta)
 
 
 @partial(jax.jit, donate_argnums=(2,))
 def _steps(run: Run, key: Key, state: Any, first: Whole, last: Whole) -> Any:
-    """Steps first ≤ k < last; the key of a step is its number's,
-    so that any cut of a run gives the same bits.
-    """
-
+    # first ≤ k < last; a step's key is its number's, so that any cut of a run gives the same bits
     def step(k: Whole, state: Any) -> Any:
         A, memory = state
         update, memory = run.rule.update(run.gradient(jax.random.fold_in(key, k), A), memory, A)
@@ -78,6 +75,7 @@ def _steps(run: Run, key: Key, state: Any, first: Whole, last: Whole) -> Any:
 
 @jax.jit
 def _losses(matrices: FeatureMatrices, A: Matrix) -> tuple[Real, Real]:
+    # L(0) + (ω² Tr AUAᵀ/p + 2ω Tr AV/√p)/d, V being that of -y
     omega, scale, m = jnp.sqrt(matrices.model.pace), jnp.sqrt(matrices.p), matrices
 
     def loss(start: Real, U: Matrix, V: Matrix) -> Real:
@@ -92,19 +90,10 @@ def _losses(matrices: FeatureMatrices, A: Matrix) -> tuple[Real, Real]:
 def walk(
     run: Run, key: Key, steps: np.ndarray, eta: float, checkpoint: Checkpoint, progress: bool
 ) -> LearningCurve:
-    """Take the steps, log the losses where they are wanted, keep the state."""
     matrices, steps = run.matrices, steps.astype(int)
     A = jnp.zeros((matrices.d, matrices.p))
     state = (A, run.rule.init(A))
-    losses, done = np.zeros((0, 2)), 0
-    records = checkpoint.load()
-    if records:
-        saved = records[-1]
-        leaves = [saved[f"leaf{i}"] for i in range(len(jax.tree.leaves(state)))]
-        state = jax.tree.unflatten(
-            jax.tree.structure(state), [jnp.asarray(leaf) for leaf in leaves]
-        )
-        losses, done = saved["losses"], int(saved["done"])
+    state, losses, done = _resumed(state, checkpoint)
 
     def save() -> None:
         leaves = {f"leaf{i}": leaf for i, leaf in enumerate(jax.tree.leaves(state))}
@@ -141,16 +130,26 @@ def walk(
     )
 
 
+def _resumed(state: Any, checkpoint: Checkpoint) -> tuple[Any, np.ndarray, int]:
+    records = checkpoint.load()
+    if not records:
+        return state, np.zeros((0, 2)), 0
+    saved = records[-1]
+    leaves = [jnp.asarray(saved[f"leaf{i}"]) for i in range(len(jax.tree.leaves(state)))]
+    state = jax.tree.unflatten(jax.tree.structure(state), leaves)
+    return state, saved["losses"], int(saved["done"])
+
+
 @partial(jax.jit, static_argnames="iterations")
 def largest_eigenvalue(U: Matrix, iterations: int = 100) -> Real:
-    """Largest eigenvalue by power iteration, rounded up by a percent."""
+    # by power iteration, rounded up by a percent
     v = jnp.ones(U.shape[0]) / jnp.sqrt(U.shape[0]) + jnp.cos(jnp.arange(U.shape[0]))
     v = jax.lax.fori_loop(0, iterations, lambda _, v: U @ (v / jnp.linalg.norm(v)), v)
     return 1.01 * jnp.linalg.norm(v)
 
 
-def ascending(steps: Any) -> np.ndarray:
-    steps = counts(steps)
+def checked_ascending(steps: Any) -> np.ndarray:
+    steps = checked_counts(steps)
     if steps.ndim != 1 or np.any(np.diff(steps) < 0):
         raise ValueError(f"steps must be ascending integers of at least 0, got {steps}")
     if steps[-1] > MOST_STEPS:

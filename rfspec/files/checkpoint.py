@@ -1,11 +1,10 @@
-"""A long run on disk: a file that knows which run it belongs to, and records of arrays,
-each appended or all replaced.
+"""The state of a long run on disk: a file of records, which knows the run that it belongs to.
 
-    MAGIC, fingerprint of the run (64 characters); for each record its length, its CRC-32 and that
-    of these two, and its arrays as an .npz file.
+    MAGIC, fingerprint of the run (64 characters), records
+    a record: its length L, its CRC-32, the CRC-32 of these two; an .npz file of L bytes
 
-A run that was killed while it appended leaves the beginning of a record, which is cut off.
-Everything else that is not as it was written is damage, and refused.
+A run that is killed while it appends leaves the beginning of a record, which is cut off. Any other
+difference from what was written is damage, and is refused.
 """
 
 from __future__ import annotations
@@ -28,21 +27,22 @@ import numpy as np
 from .io import check_target, write_atomically, writing
 
 MAGIC = b"rfspec run 1\n"
-LENGTH, CHECK = struct.Struct("<QI"), struct.Struct("<I")  # before each record
-BEFORE = LENGTH.size + CHECK.size
-INDEX = "index"  # of what was computed once
+# length and CRC-32 of a record, and the CRC-32 of these two
+LENGTH, CHECK = struct.Struct("<QI"), struct.Struct("<I")
+HEAD = LENGTH.size + CHECK.size
+# the key in a record of `resumed` that holds its i
+INDEX = "index"
 
 
 def fingerprint(*parts: Any) -> str:
-    """A digest of anything made of arrays, numbers, texts, random keys and pytrees of them,
-    to the last bit.
+    """A digest of arrays, numbers, texts, random keys and pytrees of them, to the last bit.
 
-    It tells versions of the package apart too, whose numbers may differ.
+    Versions of the package differ in it too, since their numbers may differ.
     """
     digest = hashlib.sha256(version("rfspec").encode())
     for part in parts:
         leaves, structure = jax.tree.flatten(part)
-        # functions by name, not by address
+        # a function is known by its name; its address differs from run to run
         digest.update(re.sub(r" at 0x[0-9a-f]+", "", str(structure)).encode())
         for leaf in leaves:
             if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(
@@ -58,16 +58,17 @@ def fingerprint(*parts: Any) -> str:
 
 
 def signature(model: Any) -> tuple[Any, np.ndarray]:
-    """A model for a fingerprint: two functions of one name are told apart by their values."""
+    """A model for `fingerprint`, with values of σ that tell two functions of one name apart."""
     return model, np.asarray(model.activation(jax.numpy.linspace(-8.0, 8.0, 129)))
 
 
 class Checkpoint:
-    """The records of a run at `path`, or nowhere if that is None.
+    """The records of a run.
 
     Parameters
     ----------
     path : path or None
+        The file. With None nothing is kept.
     identity : str
         Fingerprint of everything that the run's numbers depend on.
     """
@@ -77,10 +78,14 @@ class Checkpoint:
         self.identity = identity
 
     def load(self) -> list[dict[str, np.ndarray]]:
-        """What was saved, record by record; nothing if there is no file.
-        A file of another run is a ValueError.
+        """The saved records; none if there is no file. An unfinished record is cut off.
 
-        The rest of a record that was never finished is cut off.
+        Raises
+        ------
+        ValueError
+            If the file belongs to another run, or is damaged.
+        OSError
+            If the file cannot be read and written.
         """
         if self.path is None:
             return []
@@ -89,16 +94,17 @@ class Checkpoint:
             return []
         with writing(self.path), self.path.open("r+b") as file:
             content = file.read()
-            records, end = self._read(content)
+            records, end = self._whole_records(content)
             if end < len(content):
                 file.truncate(end)
         return records
 
-    def _read(self, content: bytes) -> tuple[list[dict[str, np.ndarray]], int]:
-        """All whole records, and where the last one ends."""
+    def _whole_records(self, content: bytes) -> tuple[list[dict[str, np.ndarray]], int]:
+        # returns the end of the last whole record, too
         header = self._header()
+        # a run that was killed while it wrote the header
         if header.startswith(content):
-            return [], 0  # killed while it wrote the first bytes
+            return [], 0
         if content.startswith(b"PK"):
             raise self._refusal("a file of this version of rfspec", "of an older one")
         if not content.startswith(MAGIC):
@@ -107,14 +113,12 @@ class Checkpoint:
             raise self._refusal("of a run with the same arguments", "of another one")
         records: list[dict[str, np.ndarray]] = []
         end = len(header)
-        while end + BEFORE <= len(content):
-            lengths, start = content[end : end + LENGTH.size], end + BEFORE
-            (length, check), (whole,) = (
-                LENGTH.unpack(lengths),
-                CHECK.unpack_from(content, end + LENGTH.size),
-            )
+        while end + HEAD <= len(content):
+            lengths, start = content[end : end + LENGTH.size], end + HEAD
+            length, check = LENGTH.unpack(lengths)
+            (check_of_lengths,) = CHECK.unpack_from(content, end + LENGTH.size)
             record = content[start : start + length]
-            if zlib.crc32(lengths) != whole or (
+            if zlib.crc32(lengths) != check_of_lengths or (
                 len(record) == length and zlib.crc32(record) != check
             ):
                 raise self._refusal(
@@ -127,23 +131,23 @@ class Checkpoint:
             end = start + length
         return records, end
 
-    def _refusal(self, rule: str, found: str) -> ValueError:
+    def _refusal(self, rule: str, fault: str) -> ValueError:
         return ValueError(
-            f"checkpoint must be {rule}, got {self.path}, {found}: remove it or give another path"
+            f"checkpoint must be {rule}, got {self.path}, {fault}: remove it or give another path"
         )
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add a record."""
+        """Add a record; a failure leaves the file as it was, an OSError."""
         if self.path is None:
             return
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab", buffering=0) as file:
                 end = file.tell()
-                rest = memoryview((b"" if end else self._header()) + _packed(record))
+                unwritten = memoryview((b"" if end else self._header()) + _packed(record))
                 try:
-                    while rest:
-                        rest = rest[file.write(rest) :]
+                    while unwritten:
+                        unwritten = unwritten[file.write(unwritten) :]
                     os.fsync(file.fileno())
                 except OSError:
                     with suppress(OSError):
@@ -151,7 +155,7 @@ class Checkpoint:
                     raise
 
     def replace(self, record: Mapping[str, Any]) -> None:
-        """Put one record in place of all."""
+        """Put one record in place of all; a failure leaves the file as it was, an OSError."""
         if self.path is not None:
             write_atomically(self.path, self._header() + _packed(record))
 
@@ -160,7 +164,6 @@ class Checkpoint:
 
 
 def _packed(record: Mapping[str, Any]) -> bytes:
-    """A record with what goes before it."""
     file = io.BytesIO()
     np.savez(file, **record)
     content = file.getvalue()
@@ -180,11 +183,9 @@ def resumed(
     saved: Checkpoint,
     progress: Callable[[Any], Any] = iter,
 ) -> list[dict[str, np.ndarray]]:
-    """What once(i) returns for each i < count;
-    what an interrupted run has left on disk is not computed again.
-    """
-    found = {int(record.pop(INDEX)): record for record in saved.load()}
-    for i in progress([i for i in range(count) if i not in found]):
-        found[i] = {name: np.asarray(value) for name, value in once(i).items()}
-        saved.append({INDEX: i, **found[i]})
-    return [found[i] for i in range(count)]
+    """[once(i) for i < count]; what an interrupted run left on disk is not computed again."""
+    records = {int(record.pop(INDEX)): record for record in saved.load()}
+    for i in progress([i for i in range(count) if i not in records]):
+        records[i] = {name: np.asarray(value) for name, value in once(i).items()}
+        saved.append({INDEX: i, **records[i]})
+    return [records[i] for i in range(count)]

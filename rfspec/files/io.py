@@ -1,5 +1,6 @@
-"""Files: a result is made in memory, written beside its place and then renamed,
-so that none is ever half-written.
+"""Writes result files that are never half-written.
+
+The content is made in memory, written to a temporary file in the same folder, and renamed.
 """
 
 from __future__ import annotations
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Every failure to write as an OSError that says in a sentence which file could not be written
-    and why.
-    """
+    """Turn a failure inside into an OSError that says which file could not be written, and why."""
     try:
         yield
     except OSError as e:
@@ -32,15 +31,15 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> Path:
-    """Put the content in place of `path`, whole or not at all.
+    """Write the content to `path`, whole or not at all.
 
-    A symbolic link stays one, and the file that it points to is replaced; a file that was there
-    before leaves its permissions and its owner to the new one.
+    A symbolic link stays, and its target is replaced. The new file keeps the permissions and the
+    owner of the old one.
 
     Raises
     ------
     OSError
-        If the file cannot be written. What there was before is as it was.
+        If the file cannot be written. The old file is then as it was.
     """
     path = Path(path)
     with writing(path):
@@ -65,7 +64,7 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
 
 
 def check_target(name: str, path: Path, *, folder: bool = False) -> None:
-    """Refuse, before anything is computed, a file or folder that could not be written."""
+    """Raise a ValueError, before anything is computed, if `path` could not be written."""
     kind, shown = "folder" if folder else "file", f"{str(path)!r:.300}"
     try:
         target = Path(os.path.realpath(path))
@@ -78,14 +77,14 @@ def check_target(name: str, path: Path, *, folder: bool = False) -> None:
             raise ValueError(
                 f"{name} must be a file that may be written, got {shown}, which is read-only"
             )
-        there = (
+        parent = (
             target
             if target.is_dir()
             else next(parent for parent in target.parents if parent.exists())
         )
-        if not there.is_dir():
-            raise ValueError(f"{name} must lie in a folder, got {shown}, and {there} is a file")
-        if not os.access(there, os.W_OK | os.X_OK):
+        if not parent.is_dir():
+            raise ValueError(f"{name} must lie in a folder, got {shown}, and {parent} is a file")
+        if not os.access(parent, os.W_OK | os.X_OK):
             raise ValueError(f"{name} must lie in a folder that may be written, got {shown}")
     except OSError as e:
         raise ValueError(
@@ -94,30 +93,27 @@ def check_target(name: str, path: Path, *, folder: bool = False) -> None:
 
 
 def write_csv(path: str | Path, columns: Mapping[str, Any]) -> Path:
-    """Columns of one length, or shorter ones padded with empty cells,
-    under a header of their names.
-    """
+    """A header of names, and the columns; shorter columns end in empty cells."""
     arrays = {name: np.atleast_1d(np.asarray(c)) for name, c in columns.items()}
     rows = max((a.size for a in arrays.values()), default=0)
     text = io.StringIO(newline="")
     table = csv.writer(text)
     table.writerow(arrays)
     for i in range(rows):
-        table.writerow([_cell(a[i]) if i < a.size else "" for a in arrays.values()])
+        table.writerow([_every_digit(a[i]) if i < a.size else "" for a in arrays.values()])
     return write_atomically(path, text.getvalue())
 
 
-def _cell(value: Any) -> str:
-    """Every digit of a number; text as it is."""
+def _every_digit(value: Any) -> str:
     return value.item() if isinstance(value, np.str_) else repr(value.item())
 
 
 def dataset_of(
     variables: Mapping[str, tuple[tuple[str, ...], Any]], **attributes: Any
 ) -> xarray.Dataset:
-    """An xarray dataset of dimensionless variables (dimensions, values), for ``write_dataset``.
+    """An xarray dataset of dimensionless variables, each given as (dimensions, values).
 
-    A variable that bears the name of a dimension is its axis. Attributes are texts and numbers that
+    A variable with the name of a dimension is its axis. The attributes are texts and numbers that
     say what was computed; those that are None are left out.
     """
     import xarray
@@ -132,26 +128,23 @@ def dataset_of(
 
 
 def write_dataset(path: str | Path, dataset: Any) -> Path:
-    """An xarray dataset as a netCDF file."""
+    """Write an xarray dataset as a netCDF file."""
     return write_atomically(path, bytes(dataset.to_netcdf(engine="h5netcdf")))
 
 
 def write_figure(path: str | Path, figure: Any) -> Path:
-    """A figure, in the format that the suffix names."""
+    """Write a figure in the format that the suffix names."""
     picture = io.BytesIO()
     figure.savefig(picture, format=Path(path).suffix[1:] or None)
     return write_atomically(path, picture.getvalue())
 
 
 def write_json(path: str | Path, value: Any) -> Path:
-    """A value as ``to_json`` has it."""
     return write_atomically(path, to_json(value) + "\n")
 
 
 def to_json(value: Any) -> str:
-    """JSON with NaN as null and infinity as the text "Infinity",
-    which both Python and JavaScript read as a number.
-    """
+    """JSON with NaN as null and infinity as "Infinity", which float() and Number() both read."""
 
     def plain(v: Any) -> Any:
         if isinstance(v, Mapping):

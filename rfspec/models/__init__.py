@@ -1,3 +1,1 @@
-"""A random-feature score model: activation, process, target, covariance,
-and its Gaussian equivalent.
-"""
+"""A random-feature score model: activation, process, target, covariance, Gaussian equivalent."""

@@ -1,8 +1,7 @@
-r"""Continuous laws of the eigenvalues of Σ, subspaces and mixtures.
+r"""Continuous laws of the eigenvalues of Σ.
 
-A continuous law (``PowerLaw``, ``Exponential``, ``MarchenkoPastur``, ``Density``) is held twice: as
-a grid that gives its integrals with a pole anywhere (``rfspec.models.continuum``), for the spectrum
-of U, and as a quadrature of few nodes, for losses, which are smooth averages over Σ.
+A law is held twice. A grid gives its integrals with a pole anywhere (``rfspec.models.continuum``),
+for the spectrum of U. A quadrature of few nodes serves losses, which are smooth averages over Σ.
 """
 
 from __future__ import annotations
@@ -11,34 +10,36 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from scipy.special import roots_jacobi
 
-from ..numerics.checks import concrete, integer, real_array, real_scalar
+from ..numerics.checks import concrete, integer, namespace, real_array, real_scalar
 from ..numerics.types import Given, Real, Vector
 from .covariance import Atoms, Covariance
 from .law_quadrature import (
     SOFT,
     TAIL,
-    continue_law,
+    checked_density,
     density_from,
-    fill,
-    heights,
     legendre,
     power_at,
+    quadrature,
     soft_ends,
+    with_grids,
 )
-from .mixtures import mix, pair
+from .mixtures import ZERO, mixture
 
-LARGEST = np.log(1e20)  # of an unbounded law's eigenvalues: of those beyond λ du is all that counts
+# log of the largest node of an unbounded law, in units of its scale; of the eigenvalues beyond only
+# their contribution λ du to the trace matters
+LARGEST = np.log(1e20)
 
 
 class PowerLaw(Covariance):
     r"""The continuous power law λ(u) = scale·u^{-exponent}, u uniform on (cutoff, 1).
 
-    The limit of λ_k ∝ (k/d)^{-a}, k = 1..d, without its cutoff·d largest. Natural normalisation:
-    the smallest eigenvalue is `scale`; Tr Σ/d = scale (1 - cutoff^{1-a})/((1-a)(1-cutoff)).
+    This is the limit of λ_k ∝ (k/d)^{-a}, k = 1..d, without its cutoff·d largest. Natural
+    normalisation: the smallest eigenvalue is `scale`, and
+    Tr Σ/d = scale (1 - cutoff^{1-a})/((1-a)(1-cutoff)).
 
     Parameters
     ----------
@@ -49,9 +50,9 @@ class PowerLaw(Covariance):
     scale : float
         λ(1) > 0.
     nodes : int, optional
-        K of the losses' quadrature, Gauss-Legendre in log u; for cutoff = 0 in y = u^{(1-a)/m},
-        where λ du ∝ y^{m-1} dy, with m the integer next above 5(1 - a). By default 16, 32 or 64, as
-        many as give ``error`` ≤ 1e-10.
+        K, from 4 to 2048, of the losses' quadrature: Gauss-Legendre in log u, or for cutoff = 0 in
+        y = u^{(1-a)/m}, where λ du ∝ y^{m-1} dy, with m the integer next above 5(1 - a). By default
+        16, 32 or 64, as many as give ``error`` ≤ 1e-10.
 
     Raises
     ------
@@ -60,11 +61,11 @@ class PowerLaw(Covariance):
 
     Notes
     -----
-    Without a cutoff the eigenvalues have no upper bound. Then neither has the spectrum of U: its
-    last edge is ∞, and where it has an atom the first one is the place of the atom. It is computed
-    with the share u = 10^{-11/(1+a)} of the largest eigenvalues put below λ(u), which changes the
-    other modes by relative 1e-11, the distribution in its upper tail by u/ψ_p; loss drops are those
-    of all eigenvalues.
+    Without a cutoff the eigenvalues have no upper bound. Then the spectrum of U has none either:
+    its last edge is ∞ and, if it has an atom, its first edge lies at the atom. The spectrum is
+    computed with the largest eigenvalues, a fraction u = 10^{-11/(1+a)} of all, put below λ(u).
+    That changes the other modes by 1e-11, relative, and the upper tail of the distribution by
+    u/ψ_p. Loss drops count all eigenvalues.
 
     Examples
     --------
@@ -82,15 +83,14 @@ class PowerLaw(Covariance):
             real_scalar("exponent", exponent, above=0.0),
             real_scalar("scale", scale, above=0.0),
         )
-        cutoff = _fraction("cutoff", cutoff)
+        cutoff = _cutoff(cutoff)
         whole = concrete(cutoff) and cutoff == 0
         if whole and concrete(a) and a >= 1:
             raise ValueError(
                 "exponent must be less than 1 for a power law without a cutoff, which is not "
-                "summable (its trace is "
-                f"infinite), got exponent={float(a)!r} with cutoff=0"
+                f"summable (its trace is infinite), got exponent={float(a)!r} with cutoff=0"
             )
-        xp = np if concrete(a, cutoff, scale) else jnp
+        xp = namespace(a, cutoff, scale)
         smooth = xp.maximum(1.0, xp.ceil(5 * (1 - a)))
 
         def rule(n: int) -> tuple[Vector, Vector]:
@@ -103,14 +103,13 @@ class PowerLaw(Covariance):
             u = xp.exp(-logarithm * y)
             return scale * u**-a, w * logarithm * u / (1 - cutoff)
 
-        fill(self, rule, nodes)
         tail = TAIL ** (1 / (1 + a))
         width = scale * ((tail if whole else cutoff) ** -a - 1)
 
         def density(up: Vector, down: Vector) -> Vector:
             power = (1 + up / scale) ** (-1 / a - 1) / (a * scale)
-            # so little mass ends the spectrum in a place that rounding tells only if it crowds at
-            # the end
+            # the mass `tail` is so small that it marks an end of the spectrum, above rounding, only
+            # if it crowds at the end of the law
             return (
                 power + tail * 15 / 16 / width * (up / width) ** 2 * (down / width) ** -0.5
                 if whole
@@ -119,13 +118,28 @@ class PowerLaw(Covariance):
 
         length = xp.log(xp.maximum(width / scale, 1.0))
         span = (1.0, length, 0.0, 20.0) if whole else (1.0, length, 1.0, 0.0)
-        continue_law(
-            self, scale, scale + width, density, span, nodes=nodes, lowered=tail if whole else 0.0
+        lowered = tail if whole else 0.0
+        atoms = quadrature(rule, nodes)
+        self.values, self.weights, self.fewer, self.more, self.continua = with_grids(
+            atoms, scale, scale + width, density, span, nodes=nodes, lowered=lowered
         )
 
     @staticmethod
     def of_dimension(exponent: Given, d: int) -> Atoms:
-        """The finite list λ_k = k^{-exponent}, k = 1..d, of weights 1/d: atoms, no quadrature."""
+        """The finite list of atoms λ_k = k^{-a}, k = 1..d, with weights 1/d.
+
+        Parameters
+        ----------
+        exponent : float
+            a > 0.
+        d : int
+            From 1 to 1,000,000.
+
+        Raises
+        ------
+        ValueError
+            If an argument is outside its range.
+        """
         a, d = real_scalar("exponent", exponent, above=0.0), integer("d", d, 1, 10**6)
         return Atoms(np.arange(1.0, d + 1) ** -a, np.full(d, 1.0 / d))
 
@@ -142,47 +156,56 @@ class Exponential(Covariance):
     scale : float
         Largest eigenvalue, > 0.
     nodes : int, optional
-        K of the losses' quadrature, Gauss-Legendre in u; by default 16, 32 or 64.
+        K, from 4 to 2048, of the losses' quadrature, Gauss-Legendre in u; by default 16, 32 or 64.
 
     Raises
     ------
     ValueError
         If an argument is outside its range.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> print(f"{rf.Exponential(1.0).trace:.12f}")
+    0.632120558829
     """
 
     def __init__(self, rate: Given, scale: Given = 1.0, *, nodes: int | None = None):
         rate, scale = real_scalar("rate", rate, above=0.0), real_scalar("scale", scale, above=0.0)
-        xp = np if concrete(rate, scale) else jnp
+        xp = namespace(rate, scale)
 
         def rule(n: int) -> tuple[Vector, Vector]:
             u, w = legendre(n)
             return scale * xp.exp(-rate * u), w
 
-        fill(self, rule, nodes)
         low = scale * xp.exp(-rate)
+        density = lambda up, down: 1 / (low + up)
         span = (1.0, xp.log(xp.maximum(xp.expm1(rate), 1.0)), 1.0, 0.0)
-        continue_law(self, low, scale, lambda up, down: 1 / (low + up), span, nodes=nodes)
+        self.values, self.weights, self.fewer, self.more, self.continua = with_grids(
+            quadrature(rule, nodes), low, scale, density, span, nodes=nodes
+        )
 
 
 class MarchenkoPastur(Covariance):
-    r"""The eigenvalues of a sample covariance of white data: Σ = variance·XXᵀ/N, X of shape (d, N),
-    d/N = ratio.
+    r"""The eigenvalues of a sample covariance Σ = variance·XXᵀ/N of white data X, shape (d, N).
+
+    With ratio = d/N the density is
 
         ρ(λ) = sqrt((λ₊ - λ)(λ - λ₋))/(2π·ratio·variance·λ),   λ± = variance (1 ± √ratio)²,
 
-    and an atom at 0 of weight 1 - 1/ratio where ratio > 1; at ratio = 1 a hard edge ∝ λ^{-1/2} at
-    0. Natural normalisation: Tr Σ/d = variance.
+    and for ratio > 1 there is an atom of weight 1 - 1/ratio at 0. At ratio = 1 the density has a
+    hard edge ∝ λ^{-1/2} at 0. Natural normalisation: Tr Σ/d = variance.
 
     Parameters
     ----------
     ratio : float
         d/N > 0.
     variance : float
-        > 0.
+        Tr Σ/d > 0.
     nodes : int, optional
-        K of the losses' quadrature, a Gauss rule of the law itself: exact for its first 2K - 1
-        moments. By default 16, 32 or 64; and where these do not see the small eigenvalues, with a
-        ratio near 1, 192 of the law's own grid.
+        K, from 4 to 2048, of the losses' quadrature, the Gauss rule of the law itself, which is
+        exact for its first 2K - 1 moments. By default 16, 32 or 64 nodes; near ratio = 1, where
+        these do not resolve the small eigenvalues, the 192 nodes of the law's grid.
 
     Raises
     ------
@@ -202,7 +225,7 @@ class MarchenkoPastur(Covariance):
             real_scalar("ratio", ratio, above=0.0),
             real_scalar("variance", variance, above=0.0),
         )
-        xp = np if concrete(ratio) else jnp
+        xp = namespace(ratio)
         # the nonzero part is the law of XᵀX
         c, top = xp.minimum(ratio, 1 / ratio), xp.maximum(ratio, 1.0)
 
@@ -212,16 +235,17 @@ class MarchenkoPastur(Covariance):
             values, vectors = xp.linalg.eigh(jacobi)
             return variance * top * xp.maximum(values, 0.0), vectors[0] ** 2
 
-        fill(self, rule, nodes)
         root = xp.sqrt(c)
         unit = variance * top
         low, high = unit * (1 - root) ** 2, unit * (1 + root) ** 2
         # ρ falls as λ^{-1/2} above `low` and as (λ - low)^{1/2} next to it
         density = lambda up, down: (up * down) ** 0.5 / (low + up)
-        continue_law(self, low, high, density, partial(soft_ends, low, high - low), nodes=nodes)
+        span = partial(soft_ends, low, high - low)
+        law = with_grids(quadrature(rule, nodes), low, high, density, span, nodes=nodes)
         if not concrete(ratio) or ratio > 1:
-            share = 1 - 1 / top
-            mix(self, [None, self], pair(share, 1 - share))
+            atom = 1 - 1 / top
+            law = mixture((ZERO, law), namespace(atom).stack([atom, 1 - atom]))
+        self.values, self.weights, self.fewer, self.more, self.continua = law
 
 
 class Density(Covariance):
@@ -236,15 +260,15 @@ class Density(Covariance):
     low, high : float
         The interval, 0 ≤ low < high.
     exponents : tuple of two floats, optional
-        (p, q) > -1, where ρ ~ (λ - low)^p near `low` and (high - λ)^q near `high`; by default they
-        are told from ρ there. The losses' quadrature is then a Gauss-Jacobi rule; without them
-        Gauss-Legendre in θ, λ = low + (high - low) sin²(θ/2), which converges geometrically
-        wherever p and q are multiples of 1/2: soft edges, hard edges λ^{-1/2}, and finite ends.
+        p > -1 and q > -1, where ρ ~ (λ - low)^p near `low` and ρ ~ (high - λ)^q near `high`. With
+        exponents the losses' quadrature is a Gauss-Jacobi rule. Without them the exponents are
+        estimated from ρ, and the quadrature is Gauss-Legendre in θ, λ = low + (high - low)
+        sin²(θ/2). It converges geometrically wherever p and q are multiples of 1/2, as at soft
+        edges, hard edges λ^{-1/2} and finite ends.
     nodes : int, optional
-        K of that quadrature; by default 16, 32 or 64.
+        K, from 4 to 2048, of that quadrature; by default 16, 32 or 64.
     tolerance : float
-        By how much the integral may differ from 1 before ρ is refused; the weights are then
-        normalised exactly.
+        The largest |∫ρ - 1| that is not refused, > 0; the weights are then normalised exactly.
 
     Raises
     ------
@@ -291,26 +315,27 @@ class Density(Covariance):
                 jacobian = w / 2 ** (p + q + 1) / (x**p * (1 - x) ** q)
             values = low + (high - low) * x
             height = pdf(values)
-            return values, (high - low) * jacobian * heights(height, values)
+            return values, (high - low) * jacobian * checked_density(height, values)
 
-        fill(self, rule, nodes, tolerance)
+        atoms = quadrature(rule, nodes, tolerance)
         powers = exponents or tuple(
             power_at(pdf, end, step) for end, step in ((low, high - low), (high, low - high))
         )
-        below, above = ((np if concrete(p) else jnp).maximum(1 / (1 + p), SOFT) for p in powers)
+        below, above = (namespace(p).maximum(1 / (1 + p), SOFT) for p in powers)
         span = (below, 0.0, above, 0.0)
-        continue_law(self, low, high, density_from(pdf, low, high, powers), span, nodes=nodes)
+        self.values, self.weights, self.fewer, self.more, self.continua = with_grids(
+            atoms, low, high, density_from(pdf, low, high, powers), span, nodes=nodes
+        )
 
 
-def _fraction(name: str, value: Real) -> Real:
-    """A number in [0, 1)."""
-    value = real_scalar(name, value, above=-np.inf)
+def _cutoff(value: Given) -> Real:
+    value = real_scalar("cutoff", value, above=-np.inf)
     if concrete(value) and not 0 <= value < 1:
-        raise ValueError(f"{name} must be in [0, 1), got {float(value)!r}")
+        raise ValueError(f"cutoff must be in [0, 1), got {float(value)!r}")
     return value
 
 
-def _exponents(exponents: tuple[Real, Real]) -> tuple[float, float]:
+def _exponents(exponents: Given) -> tuple[float, float]:
     pair = real_array("exponents", exponents, "two real numbers greater than -1")
     if pair.shape != (2,) or np.any(pair <= -1):
         raise ValueError(

@@ -6,9 +6,9 @@ positive terms,
     μ0 = h_0,   μ1 = h_1/Γ,   κ² = α²μ1²,   b² = β²μ1²,
     v² = Σ_{k≥2} h_k² c^k,    s² = Σ_{k≥2} h_k² (1 - c^k),
 
-so nothing cancels as t → 0, where the paper's differences of averages lose s² and v². Which of the
-routes of ``rfspec.models.gaussian_averages`` a model takes is decided here: the double integrals
-are dear, and in a batch each model has them only if it needs them.
+so nothing cancels as t → 0, where the paper's differences of averages lose s² and v². This file
+decides which route of ``rfspec.models.gaussian_averages`` a model takes. The double integrals are
+dear, so in a batch only those models have them that need them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from ..numerics.checks import concrete
+from ..numerics.frozen import Frozen
 from ..numerics.session import enter
 from ..numerics.types import Real, Vector
 from .activations import Activation, Polynomial
@@ -35,11 +35,11 @@ from .gaussian_averages import (
 )
 from .model import RandomFeatureModel
 
-# relative error beside rounding above which the Hermite sum yields to the double integrals
+# if its relative error without rounding is above this, the Hermite sum yields to double integrals
 ENOUGH = 1e-13
 
 
-class GaussianEquivalent(eqx.Module):
+class GaussianEquivalent(Frozen):
     r"""Constants of U ≃ GGᵀ/n + b²FFᵀ + s²I, G = κFX + vΩ, F = W/√d, Ω iid N(0, 1).
 
     Attributes
@@ -51,9 +51,9 @@ class GaussianEquivalent(eqx.Module):
     v2, s2 : float
         v², the nonlinear part fixed by the data point, and s², the one that the noise redraws.
     error : float
-        Estimated relative error of the least accurate of them that is not zero: v² and s² are where
-        σ is linear, κ² and b² where σ has no linear part, or none that rounding leaves to be seen.
-        Of μ0, which may cancel, relative to the root of E[σ²].
+        Estimated relative error of the least accurate constant that is not zero. v² and s² are zero
+        where σ is linear; κ² and b² are zero where σ has no linear part above rounding. The error
+        of μ0, which may cancel, is relative to the root of E[σ²].
     """
 
     mu0: Real
@@ -66,7 +66,7 @@ class GaussianEquivalent(eqx.Module):
 
 
 def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
-    r"""Constants of the Gaussian equivalent of a model, by quadrature.
+    r"""Constants (5) of the Gaussian equivalent of a model, by closed forms or quadrature.
 
     Parameters
     ----------
@@ -78,9 +78,14 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
         ``.mu0 .mu1 .kappa2 .b2 .v2 .s2``, dimensionless, and ``.error``, their relative error:
         about 1e-14 for the named activations.
 
+    Raises
+    ------
+    RuntimeError
+        If double precision has been switched off.
+
     Notes
     -----
-    Gaussian equivalence: arXiv 2505.17638, section 3 and appendix; the sums over Hermite
+    Gaussian equivalence: arXiv 2505.17638, section 3 and appendix. The sums (5) over Hermite
     coefficients are equivalent to its averages.
 
     Examples
@@ -91,90 +96,77 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
     0.6057055 0.0018735
     """
     enter()
-    sigma, given = (
-        model.activation,
-        _Variances(model.process.alpha**2, model.process.beta2, model.covariance.trace),
-    )
+    sigma, process = model.activation, model.process
+    variances = _Variances(process.alpha**2, process.beta2, model.covariance.trace)
     if isinstance(sigma, Polynomial):
-        return _of_polynomial(sigma.coefficients, given)
-    if _is_closed(sigma):
-        return _of_closed_form(sigma.name, given)
+        return _of_polynomial(sigma.coefficients, variances)
+    if sigma.named and sigma.name in CLOSED:
+        return _of_closed_form(sigma.name, variances)
     if sigma.kinks:
-        return _thorough(sigma, given, None)
-    quick, route = _quick(_at_nodes(sigma, given), given)
-    return (
-        quick
-        if concrete(route.missing) and float(route.missing) < ENOUGH
-        else _thorough(sigma, given, route)
-    )
-
-
-def _is_closed(activation: Activation) -> bool:
-    """Whether the constants are finite sums or elementary functions: no integral is as good."""
-    return isinstance(activation, Polynomial) or (activation.named and activation.name in CLOSED)
+        return _by_double_integrals(sigma, variances, None)
+    constants, route = _by_hermite_sum(_values_at_nodes(sigma, variances), variances)
+    if concrete(route.missing) and float(route.missing) < ENOUGH:
+        return constants
+    return _by_double_integrals(sigma, variances, route)
 
 
 class _Variances(NamedTuple):
-    """α², β² and σ_x²: all that the constants know of process and covariance,
-    so that these share compilations.
-    """
-
+    # α², β² and σ_x² are all that the constants depend on; other processes and covariances need no
+    # new compilation
     alpha2: Real
     beta2: Real
     data: Real
 
     @property
     def signal(self) -> Real:
-        """α²σ_x²; Γ² is this and the noise β²."""
+        # α²σ_x² = Γ² - β²
         return self.alpha2 * self.data
 
 
 @partial(jax.jit, static_argnames="name")
-def _of_closed_form(name: str, given: _Variances) -> GaussianEquivalent:
-    return _assemble(given, CLOSED[name](given.signal, given.beta2))
+def _of_closed_form(name: str, variances: _Variances) -> GaussianEquivalent:
+    return _constants(variances, CLOSED[name](variances.signal, variances.beta2))
 
 
 @jax.jit
-def _of_polynomial(coefficients: Vector, given: _Variances) -> GaussianEquivalent:
-    return _assemble(given, polynomial_sum(coefficients, given.signal, given.beta2))
+def _of_polynomial(coefficients: Vector, variances: _Variances) -> GaussianEquivalent:
+    return _constants(variances, polynomial_sum(coefficients, variances.signal, variances.beta2))
 
 
 @jax.jit
-def _at_nodes(sigma: Activation, given: _Variances) -> Vector:
-    """σ at the nodes of the Hermite sum: all that has to be compiled for another σ,
-    with its derivatives.
-    """
-    return sigma(jnp.sqrt(given.signal + given.beta2) * HERMITE_NODES)
+def _values_at_nodes(sigma: Activation, variances: _Variances) -> Vector:
+    # for another σ only this is compiled again
+    return sigma(jnp.sqrt(variances.signal + variances.beta2) * HERMITE_NODES)
 
 
 @jax.jit
-def _quick(values: Vector, given: _Variances) -> tuple[GaussianEquivalent, Route]:
-    """The Hermite sum of a σ without kinks, from its values."""
-    route = hermite_sum(values, given.signal, given.beta2)
-    return _assemble(given, route), route
+def _by_hermite_sum(values: Vector, variances: _Variances) -> tuple[GaussianEquivalent, Route]:
+    route = hermite_sum(values, variances.signal, variances.beta2)
+    return _constants(variances, route), route
 
 
 @jax.jit
-def _thorough(sigma: Activation, given: _Variances, quick: Route | None) -> GaussianEquivalent:
-    """The double integrals, where there is nothing as good."""
-    x = jnp.stack([given.signal, given.beta2])
-    enough = jnp.array(False) if quick is None else quick.missing < ENOUGH
+def _by_double_integrals(
+    sigma: Activation, variances: _Variances, hermite: Route | None
+) -> GaussianEquivalent:
+    # where the Hermite sum is as good, it stays
+    x = jnp.stack([variances.signal, variances.beta2])
+    enough = jnp.array(False) if hermite is None else hermite.missing < ENOUGH
     route = Route(*integrals(x, ~enough, static=sigma))
-    if quick is not None:
-        better = enough | (quick.error < route.error)
-        route = jax.tree.map(lambda a, b: jnp.where(better, a, b), quick, route)
-    return _assemble(given, route)
+    if hermite is not None:
+        better = enough | (hermite.error < route.error)
+        route = jax.tree.map(lambda a, b: jnp.where(better, a, b), hermite, route)
+    return _constants(variances, route)
 
 
-def _assemble(given: _Variances, route: Route) -> GaussianEquivalent:
-    alpha2, beta2, _ = given
-    # without a derivative the error stays a known number under jax.grad, and decides outside of the
-    # trace
+def _constants(variances: _Variances, route: Route) -> GaussianEquivalent:
+    alpha2, beta2, _ = variances
+    # without a derivative the error is a known number under `jax.grad`, so a route can be chosen
     mu0, mu1, v2, s2, error, blur, _ = (*route[:4], *jax.lax.stop_gradient(route[4:]))
-    linear = jax.lax.stop_gradient(jnp.abs(mu1) * jnp.sqrt(given.signal + beta2))
-    seen = linear > jnp.maximum(
+    linear = jax.lax.stop_gradient(jnp.abs(mu1) * jnp.sqrt(variances.signal + beta2))
+    above_rounding = linear > jnp.maximum(
         blur, ROUNDING * jnp.sqrt(linear**2 + jax.lax.stop_gradient(v2 + s2))
     )
-    mu1 = jnp.where(seen, mu1, 0.0)
-    error = jnp.maximum(error, jnp.where(seen, 2 * blur / linear, 0.0))
+    mu1 = jnp.where(above_rounding, mu1, 0.0)
+    error = jnp.maximum(error, jnp.where(above_rounding, 2 * blur / linear, 0.0))
     return GaussianEquivalent(mu0, mu1, alpha2 * mu1**2, beta2 * mu1**2, v2, s2, error)  # (5)

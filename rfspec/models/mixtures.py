@@ -1,23 +1,26 @@
-"""Covariances made of others: a law on a share of the directions, and mixtures."""
+"""Covariances made of others: a law on a part of the directions, and mixtures of laws."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from ..numerics.checks import concrete, real_scalar
-from ..numerics.types import Given, Real, Vector
-from .continuum import COARSE, FINE, mixed, of_atoms
-from .covariance import Atoms, Covariance, Isotropic
+from ..numerics.checks import concrete, namespace, real_scalar
+from ..numerics.types import Given, Vector
+from .continuum import COARSE, FINE, Continuum
+from .covariance import Atoms, Covariance, Isotropic, Measure, Nodes
+from .law_grids import mixed, of_atoms
+
+# Σ = 0
+ZERO = Measure(np.zeros(1), np.ones(1))
 
 
 class Subspace(Covariance):
-    r"""Data in a random subspace: a covariance on D = fraction·d dimensions, nothing on the others.
+    r"""Data in a random subspace: a covariance on D = fraction·d dimensions, 0 on the others.
 
-    Natural normalisation: Tr Σ/d = fraction times that of the part.
+    Natural normalisation: Tr Σ/d is `fraction` times the one in the subspace.
 
     Parameters
     ----------
@@ -26,7 +29,7 @@ class Subspace(Covariance):
     variance : float, optional
         The eigenvalue in the subspace, > 0; 1 by default.
     covariance : Covariance, optional
-        Instead of `variance`, the covariance in the subspace.
+        The covariance in the subspace, instead of `variance`.
 
     Raises
     ------
@@ -54,7 +57,9 @@ class Subspace(Covariance):
         part = (
             Isotropic(1.0 if variance is None else variance) if covariance is None else covariance
         )
-        mix(self, [None, _a_covariance("covariance", part)], pair(1 - fraction, fraction))
+        shares = namespace(fraction).stack([1 - fraction, fraction])
+        parts = (ZERO, _checked("covariance", part))
+        self.values, self.weights, self.fewer, self.more, self.continua = mixture(parts, shares)
 
 
 class Mixture(Covariance):
@@ -65,13 +70,14 @@ class Mixture(Covariance):
     Parameters
     ----------
     covariances : list of Covariance
-    weights : array, one a covariance
-        Shares > 0; they must sum to 1 within 1e-9 and are then normalised exactly.
+        ρ_i, at least one.
+    weights : array, shape (number of covariances,)
+        w_i > 0; they must sum to 1 within 1e-9 and are then normalised exactly.
 
     Raises
     ------
     ValueError
-        If there is no covariance, one is none, or the weights do not fit.
+        If the list is empty, holds anything else, or the weights do not fit.
 
     Examples
     --------
@@ -85,38 +91,38 @@ class Mixture(Covariance):
             raise ValueError(
                 f"covariances must be a list of at least one Covariance, got {covariances!r:.100}"
             )
-        parts = [_a_covariance("covariances", part) for part in covariances]
+        parts = [_checked("covariances", part) for part in covariances]
         shares = Atoms(np.ones(len(parts)), weights).weights
-        mix(self, parts, shares)
+        self.values, self.weights, self.fewer, self.more, self.continua = mixture(parts, shares)
 
 
-def mix(law: Covariance, parts: Sequence[Covariance | None], shares: Vector) -> None:
-    """Atoms of all parts (None: an eigenvalue 0), weighted; equal eigenvalues of Σ become one."""
-    zero = (np.zeros(1), np.ones(1))
-    known = [part for part in parts if part is not None]
-    own = [zero if part is None else (part.values, part.weights) for part in parts]
-    other = lambda name: [
-        getattr(part, name, None) or o for part, o in zip(parts, own, strict=True)
-    ]
+def mixture(parts: Sequence[Covariance | Measure], shares: Vector) -> Measure:
+    """The measure Σ_i shares_i ρ_i."""
+    own = [(part.values, part.weights) for part in parts]
     values, weights = _merged(own, shares)
-    if any(not part.atomic for part in known):
-        law.fewer, law.more = _merged(other("fewer"), shares), _merged(other("more"), shares)
-        law.continua = tuple(
-            mixed(
-                [
-                    of_atoms(o[0], o[1], n) if p is None or p.atomic else p.continua[i]
-                    for p, o in zip(parts, own, strict=True)
-                ],
-                shares,
-            )
-            for i, n in enumerate((FINE, COARSE))
-        )
-    law.values, law.weights = values, weights
+    if all(part.continua is None for part in parts):
+        return Measure(values, weights)
+    fewer = [part.fewer or (part.values, part.weights) for part in parts]
+    more = [part.more or (part.values, part.weights) for part in parts]
+
+    def on_grid(i: int, nodes: int) -> Continuum:
+        laws = [
+            of_atoms(part.values, part.weights, nodes)
+            if part.continua is None
+            else part.continua[i]
+            for part in parts
+        ]
+        return mixed(laws, shares)
+
+    continua = on_grid(0, FINE), on_grid(1, COARSE)
+    return Measure(values, weights, _merged(fewer, shares), _merged(more, shares), continua)
 
 
-def _merged(rows: list[tuple[Vector, Vector]], shares: Vector) -> tuple[Vector, Vector]:
-    """Values and weights of a mixture."""
-    values, weights = _joined([(v, s * w) for (v, w), s in zip(rows, shares, strict=True)])
+def _merged(parts: list[Nodes], shares: Vector) -> Nodes:
+    values = namespace([v for v, _ in parts]).concatenate([v for v, _ in parts])
+    weighted = [share * w for (_, w), share in zip(parts, shares, strict=True)]
+    weights = namespace(weighted).concatenate(weighted)
+    # equal eigenvalues become one
     if concrete(values, weights):
         values, which = np.unique(values, return_inverse=True)
         weights = np.bincount(which, weights)
@@ -124,17 +130,7 @@ def _merged(rows: list[tuple[Vector, Vector]], shares: Vector) -> tuple[Vector, 
     return values, weights
 
 
-def _joined(rows: list[tuple[Vector, Vector]]) -> tuple[Vector, Vector]:
-    """Columns of the rows, joined."""
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return tuple((np if concrete(*c) else jnp).concatenate(c) for c in columns)
-
-
-def pair(a: Real, b: Real) -> Vector:
-    return (np if concrete(a, b) else jnp).stack([a, b])
-
-
-def _a_covariance(name: str, value: Any) -> Covariance:
+def _checked(name: str, value: Any) -> Covariance:
     if not isinstance(value, Covariance):
         raise ValueError(
             f"{name} must be a Covariance such as rf.Isotropic(1.0), got {value!r:.100}"

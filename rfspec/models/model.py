@@ -1,7 +1,7 @@
-r"""A random-feature score model: what the user names and everything else is computed from.
+r"""The random-feature score model, from which everything else is computed.
 
-The score s_A(x) = A σ(Wx/√d)/√p has frozen W (p×d, iid N(0, 1)) and trained A; it learns the noise
-that the process x_t = αx + βξ added to n samples of a law with covariance Σ (arXiv 2505.17638,
+The score s_A(x) = A σ(Wx/√d)/√p has frozen W (p×d, iid N(0, 1)) and trained A. It learns the noise
+that the process x_t = αx + βξ adds to n samples of a law with covariance Σ (arXiv 2505.17638,
 section 3).
 """
 
@@ -9,28 +9,31 @@ from __future__ import annotations
 
 import sys
 import warnings
+from dataclasses import fields
 
 import equinox as eqx
 import jax
 import numpy as np
 
 from ..numerics.checks import concrete, level_of_the_caller, not_negative, real_scalar
+from ..numerics.frozen import Frozen
 from ..numerics.quadrature import trapezoid
 from ..numerics.types import Given, Real, Reals
 from .activations import SATURATING, USUAL, Activation, Polynomial, SaturationWarning, as_activation
 from .covariance import Covariance, Isotropic
 from .processes import OrnsteinUhlenbeck, Process
+from .schedules import DDPM
 from .targets import TARGETS, combination
 
 USUAL_VALUES = {"target": "noise", "noise_draws": np.inf, "weight_decay": 0.0}
 
 
 def time_unit(psi_p: Reals, pace: Real) -> Reals:
-    """τ of c = 1 in r = e^{-cλ}, c = 2ω²τ/ψ_p of equation (3)."""
+    # the τ at which c = 2ω²τ/ψ_p of (3) is 1
     return psi_p / (2.0 * pace)
 
 
-class RandomFeatureModel(eqx.Module):
+class RandomFeatureModel(Frozen):
     r"""A random-feature score model in the limit d, n, p → ∞.
 
     Parameters
@@ -51,19 +54,19 @@ class RandomFeatureModel(eqx.Module):
         ``FromData(X)``, or a law: ``PowerLaw``, ``Exponential``, ``MarchenkoPastur``, ``Density``,
         ``Subspace``, ``Mixture``.
     target : {"noise", "score", "data", "velocity"}
-        What is learnt: the score through the noise, with weight β² (default, the paper's loss) or
-        1; x; or α̇x + β̇ξ of the process.
+        What is learnt: the noise (default, the paper's loss, which weights the score by β²), the
+        score itself, x, or α̇x + β̇ξ of the process.
     noise_draws : int or inf
         Draws m ≥ 1 of the noise for each data point; inf (default): their expectation.
     weight_decay : float
-        γ ≥ 0: training minimises L_train + γ‖A‖²/(dp), which adds γ/ω² to U, ω² = β² for the target
-        "noise" and else 1. (An optimizer that shrinks A by 1 - ηw a step has γ = w dp/2.)
+        γ ≥ 0: training minimises L_train + γ‖A‖²/(dp), which adds γ/ω² to U, with ω² = β² for the
+        target "noise" and 1 else. (An optimizer that shrinks A by 1 - ηw a step has γ = w dp/2.)
 
     Raises
     ------
     ValueError
-        Naming argument, rule and value, if one is outside its range. Inside a JAX transformation
-        values are not known and pass unchecked.
+        If an argument is outside its range; it names argument, rule and value. Inside a JAX
+        transformation values are not known and pass unchecked.
 
     Warns
     -----
@@ -72,8 +75,8 @@ class RandomFeatureModel(eqx.Module):
 
     Notes
     -----
-    A model is a frozen pytree: `jax.vmap` over models and `jax.grad` in ψ_p, ψ_n, t and the
-    covariance work.
+    A model is a frozen pytree, so `jax.vmap` over models works, and `jax.grad` in ψ_p, ψ_n, t and
+    the covariance.
 
     Examples
     --------
@@ -123,11 +126,11 @@ class RandomFeatureModel(eqx.Module):
         self.covariance = Isotropic(1.0) if covariance is None else covariance
         if target not in TARGETS:
             raise ValueError(f"target must be one of {', '.join(TARGETS)}, got {target!r}")
-        whole = isinstance(noise_draws, int | float | np.number) and not isinstance(
+        a_number = isinstance(noise_draws, int | float | np.number) and not isinstance(
             noise_draws, bool
         )
         if not (
-            whole
+            a_number
             and noise_draws >= 1
             and (noise_draws == np.inf or noise_draws == int(noise_draws))
         ):
@@ -137,29 +140,66 @@ class RandomFeatureModel(eqx.Module):
         self.target, self.noise_draws = target, float(noise_draws)
         self.weight_decay = not_negative("weight_decay", weight_decay)
         self._check_second_moment()
+        # raises for a process without a velocity
         if target == "velocity":
-            _ = self.process.velocity  # which not every process has
-        self._warn()
+            _ = self.process.velocity
+        self._warn_of_saturation()
 
     def check_plain(self, what: str, *names: str) -> None:
-        """Refuse, with NotImplementedError, what has been derived for the usual values of these
-        arguments only.
+        """Raise NotImplementedError unless these arguments have their default values.
+
+        Parameters
+        ----------
+        what : str
+            The result that exists for the defaults only.
+        *names : str
+            Of "target", "noise_draws" and "weight_decay".
         """
         for name in names:
             value, usual = getattr(self, name), USUAL_VALUES[name]
             if concrete(value) and value != usual:
                 raise NotImplementedError(f"{what} exists for {name}={usual} only, got {value!r}")
 
+    def replace(self, **changes: Given) -> RandomFeatureModel:
+        """The same model with other values of some arguments.
+
+        Parameters
+        ----------
+        **changes
+            Arguments of the constructor. A new `t` is the time of the same kind of process.
+
+        Raises
+        ------
+        ValueError
+            As the constructor does, and if the process has no time for a new `t`.
+
+        Examples
+        --------
+        >>> import rfspec as rf
+        >>> rf.RandomFeatureModel(64.0, 8.0, process=rf.FlowMatching(0.3)).replace(psi_n=2.0, t=0.1)
+        RandomFeatureModel(psi_p=64, psi_n=2, FlowMatching(s=0.1), tanh, Isotropic(1))
+        """
+        if changes.get("t") is not None and changes.get("process") is None:
+            changes = {"process": self.process.at(changes["t"])} | changes
+            del changes["t"]
+        unknown = sorted(set(changes) - {f.name for f in fields(self)} - {"t"})
+        if unknown:
+            raise ValueError(
+                f"replace takes the arguments of RandomFeatureModel, got {', '.join(unknown)}"
+            )
+        return RandomFeatureModel(**{f.name: getattr(self, f.name) for f in fields(self)} | changes)
+
     @property
     def pace(self) -> Real:
-        """ω², which multiplies U in the loss: a mode λ relaxes on ψ_p/(ω²λ);
-        β² for the target "noise", else 1.
+        """ω², which multiplies U in the loss: β² for the target "noise", else 1.
+
+        A mode λ relaxes on τ = ψ_p/(ω²λ), equation (4).
         """
-        return combination(self.target, self.process).weight
+        return combination(self.target, self.process).pace
 
     @property
     def time_unit(self) -> Real:
-        """ψ_p/(2ω²), the time τ at which c = 2ω²τ/ψ_p is 1; a mode λ relaxes on 2/λ of it."""
+        """ψ_p/(2ω²), the τ at which c = 2ω²τ/ψ_p is 1; a mode λ relaxes on 2/λ of these units."""
         return time_unit(self.psi_p, self.pace)
 
     @property
@@ -169,8 +209,8 @@ class RandomFeatureModel(eqx.Module):
 
     @property
     def t(self) -> Real:
-        """Diffusion time of an Ornstein-Uhlenbeck process."""
-        if not isinstance(self.process, OrnsteinUhlenbeck):
+        """Diffusion time t of an Ornstein-Uhlenbeck process or of a DDPM step."""
+        if not isinstance(self.process, OrnsteinUhlenbeck | DDPM):
             raise AttributeError(f"{type(self.process).__name__} has no diffusion time t")
         return self.process.t
 
@@ -182,23 +222,22 @@ class RandomFeatureModel(eqx.Module):
             for k, v in vars(self.process).items()
             if np.ndim(v) == 0 and v is not None
         )
-        given = {k: getattr(self, k) for k in USUAL_VALUES if concrete(getattr(self, k))}
-        shown = {
-            k: v if isinstance(v, str) else f"{v:.10g}"
-            for k, v in given.items()
+        options = {k: getattr(self, k) for k in USUAL_VALUES if concrete(getattr(self, k))}
+        unusual = "".join(
+            f", {k}={v}" if isinstance(v, str) else f", {k}={v:.10g}"
+            for k, v in options.items()
             if v != USUAL_VALUES[k]
-        }
-        more = "".join(f", {k}={v}" for k, v in shown.items())
+        )
         values = self.covariance.values
         sigma = f"{values[0]:.10g}" if len(values) == 1 else f"{len(values)} eigenvalues"
         return (
             f"RandomFeatureModel(psi_p={self.psi_p:.10g}, psi_n={self.psi_n:.10g}, "
             f"{type(self.process).__name__}({process}), {self.activation.name}, "
-            f"{type(self.covariance).__name__}({sigma}){more})"
+            f"{type(self.covariance).__name__}({sigma}){unusual})"
         )
 
     def _check_second_moment(self) -> None:
-        """E[σ(Γz)²] must exist: its integrand has to have died out where the Gaussian has."""
+        # E[σ(Γz)²] exists if its integrand has died out where the quadrature ends
         if self.activation.named or isinstance(self.activation, Polynomial):
             return
         gamma2 = self.gamma2
@@ -207,20 +246,20 @@ class RandomFeatureModel(eqx.Module):
         z, w = trapezoid()
         with np.errstate(all="ignore"), jax.ensure_compile_time_eval():
             y = np.asarray(self.activation(np.sqrt(float(gamma2)) * z))
-            share = np.abs(y**2 * w)
-            settled = np.all(np.isfinite(y)) and max(share[0], share[-1]) < 1e-12 * share.max()
-        if not settled:
+            terms = np.abs(y**2 * w)
+            died_out = np.all(np.isfinite(y)) and max(terms[0], terms[-1]) < 1e-12 * terms.max()
+        if not died_out:
             raise ValueError(
                 f"activation must have a finite second moment under N(0, {float(gamma2):.6g}), "
                 f"got a diverging E[σ²] from {self.activation.name!r}"
             )
 
-    def _warn(self) -> None:
-        """Say what is allowed but hardly meant."""
+    def _warn_of_saturation(self) -> None:
         if not concrete(*jax.tree.leaves(self)):
             return
         gamma2, beta2, alpha2 = self.gamma2, self.process.beta2, self.process.alpha**2
-        if not concrete(gamma2, beta2, alpha2):  # a process of the user's own, inside `jax.jit`
+        # a process of the user's own may compute traced values inside `jax.jit`
+        if not concrete(gamma2, beta2, alpha2):
             return
         if (
             self.activation.named
@@ -234,8 +273,7 @@ class RandomFeatureModel(eqx.Module):
             )
             warnings.warn(
                 f"the pre-activations have variance Γ² = α²σ_x² + β² = {gamma2:.4g}, outside "
-                "[1/16, 16], where "
-                f"{self.activation.name} is {effect}; scale the data, e.g. "
+                f"[1/16, 16], where {self.activation.name} is {effect}; scale the data, e.g. "
                 "covariance.normalised(1.0)",
                 SaturationWarning,
                 stacklevel=level_of_the_caller(sys._getframe()),

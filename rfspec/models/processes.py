@@ -1,20 +1,33 @@
-r"""The forward process at one fixed time: x_t = α x + β ξ with ξ ~ N(0, I).
+r"""The forward process at one fixed time, x_t = αx + βξ with ξ ~ N(0, I).
 
-Everything downstream sees only the pair (α, β), and for the target "velocity" their rates of
-change; a new process is a class with these properties.
+Other chapters see only α and β and, for the target "velocity", their rates of change. A new process
+is a class with these properties.
 """
 
 from __future__ import annotations
 
-import equinox as eqx
 import numpy as np
 
-from ..numerics.checks import concrete, integer, namespace, not_negative, real_scalar, real_vector
+from ..numerics.checks import concrete, namespace, real_scalar
+from ..numerics.frozen import Frozen
 from ..numerics.types import Given, Real
 
+# e^{-2t} is 2e-16 at this time
+LATEST = 18.0
 
-class Process(eqx.Module):
-    """Signal and noise amplitudes at one time; the base class of every process."""
+
+class Process(Frozen):
+    """Amplitudes of signal and noise at one time; the base class of every process."""
+
+    def at(self, t: Given) -> Process:
+        """The same kind of process at another of its times.
+
+        Raises
+        ------
+        ValueError
+            If the time is out of range, or the process has none.
+        """
+        return type(self)(t)
 
     @property
     def alpha(self) -> Real:
@@ -33,12 +46,11 @@ class Process(eqx.Module):
 
     @property
     def velocity(self) -> tuple[Real, Real]:
-        """Rates (α̇, β̇) in the process's own time, of the target α̇x + β̇ξ."""
+        """Rates (α̇, β̇) in the process's own time; the target "velocity" is α̇x + β̇ξ."""
         raise NotImplementedError
 
 
 def _between(name: str, value: Real, low: float, high: float) -> Real:
-    """A real number strictly between two others."""
     value = real_scalar(name, value, above=low)
     if concrete(value) and not value < high:
         raise ValueError(f"{name} must be below {high:g}, got {float(value)!r}")
@@ -51,7 +63,12 @@ class OrnsteinUhlenbeck(Process):
     Parameters
     ----------
     t : float
-        Diffusion time, t > 0, dimensionless.
+        Diffusion time, 0 < t ≤ 18, dimensionless. Beyond, α² is less than a rounding of 1.
+
+    Raises
+    ------
+    ValueError
+        If t is no number in this range.
 
     Examples
     --------
@@ -64,6 +81,11 @@ class OrnsteinUhlenbeck(Process):
 
     def __init__(self, t: Given):
         self.t = real_scalar("t", t, above=0.0)
+        if concrete(self.t) and self.t > LATEST:
+            raise ValueError(
+                f"t must be at most {LATEST:g}, since the data are gone later, got {self.t:g}; for "
+                "steps use rf.DDPM(step)"
+            )
 
     @property
     def alpha(self) -> Real:
@@ -88,6 +110,17 @@ class FlowMatching(Process):
     ----------
     s : float
         Interpolation time, 0 < s < 1; data at 0, noise at 1.
+
+    Raises
+    ------
+    ValueError
+        If s is no number between 0 and 1.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> print(f"{rf.FlowMatching(0.25).alpha:.2f} {rf.FlowMatching(0.25).beta:.2f}")
+    0.75 0.25
     """
 
     s: Real
@@ -112,86 +145,24 @@ class FlowMatching(Process):
         return -one, one
 
 
-def _check_schedule(name: str, values: np.ndarray) -> None:
-    inside = (values > 0) & (values < 1)
-    if not np.all(inside):
-        raise ValueError(
-            f"{name} must lie between 0 and 1, both excluded, got {values[~inside][0]!r}"
-        )
-    if name == "alpha_bars" and not np.all(np.diff(values) < 0):
-        raise ValueError("alpha_bars must fall from step to step, got a schedule that does not")
-
-
-class DDPM(Process):
-    r"""A step of a denoising diffusion model: α = √ᾱ_k, β = √(1 - ᾱ_k),
-    the Ornstein-Uhlenbeck time t = -½ log ᾱ_k.
-
-    Parameters
-    ----------
-    step : int
-        k, from 1 to the length of the schedule.
-    betas : array, shape (K,), optional
-        Variances β_k of the steps, between 0 and 1; ᾱ_k = Π_{j≤k} (1 - β_j).
-    alpha_bars : array, shape (K,), optional
-        ᾱ_k themselves, between 0 and 1 and falling. By default the betas of Ho, Jain and Abbeel
-        (2020), from 1e-4 to 0.02 in 1000 equal steps.
-
-    Raises
-    ------
-    ValueError
-        If both schedules are given, a number lies outside its range, or there is no such step.
-
-    Examples
-    --------
-    >>> import rfspec as rf
-    >>> step = rf.DDPM(500)
-    >>> print(f"{step.alpha:.6f} {step.t:.6f}")
-    0.280334 1.271773
-    """
-
-    log_alpha_bar: Real
-
-    def __init__(self, step: int, betas: Given = None, alpha_bars: Given = None):
-        if betas is not None and alpha_bars is not None:
-            raise ValueError("give betas or alpha_bars, not both")
-        name, values = ("betas", betas) if alpha_bars is None else ("alpha_bars", alpha_bars)
-        values = np.linspace(1e-4, 0.02, 1000) if values is None else values
-        values = real_vector(name, values, "a one-dimensional array of numbers between 0 and 1")
-        if concrete(values):
-            _check_schedule(name, values)
-        step = integer("step", step, 1, values.size)
-        xp = namespace(values)
-        logs = xp.cumsum(xp.log1p(-values)) if name == "betas" else xp.log(values)
-        self.log_alpha_bar = logs[step - 1]
-
-    @property
-    def alpha(self) -> Real:
-        """√ᾱ."""
-        return namespace(self.log_alpha_bar).exp(0.5 * self.log_alpha_bar)
-
-    @property
-    def beta2(self) -> Real:
-        """1 - ᾱ, without cancellation in the first steps."""
-        return -namespace(self.log_alpha_bar).expm1(self.log_alpha_bar)
-
-    @property
-    def t(self) -> Real:
-        """The time -½ log ᾱ of the Ornstein-Uhlenbeck process with the same α and β."""
-        return -0.5 * self.log_alpha_bar
-
-    @property
-    def velocity(self) -> tuple[Real, Real]:
-        """(-β, α): the v-prediction αξ - βx of Salimans and Ho (2022)."""
-        return -self.beta, self.alpha
-
-
 class Cosine(Process):
     r"""The cosine schedule as a curve: α = cos(πs/2), β = sin(πs/2).
 
     Parameters
     ----------
     s : float
-        0 < s < 1; data at 0, noise at 1.
+        Time on the schedule, 0 < s < 1; data at 0, noise at 1.
+
+    Raises
+    ------
+    ValueError
+        If s is no number between 0 and 1.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> print(f"{rf.Cosine(0.5).alpha:.6f} {rf.Cosine(0.5).beta2:.6f}")
+    0.707107 0.500000
     """
 
     s: Real
@@ -216,12 +187,23 @@ class Cosine(Process):
 
 
 class VarianceExploding(Process):
-    r"""Noise added and nothing else: α = 1, β = sigma; its own time is sigma.
+    r"""Noise is added and the signal stays: α = 1, β = sigma, which is the process's own time.
 
     Parameters
     ----------
     sigma : float
         Standard deviation of the noise, > 0.
+
+    Raises
+    ------
+    ValueError
+        If sigma is no positive number.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> print(f"{rf.VarianceExploding(2.0).beta2:.1f}")
+    4.0
     """
 
     sigma: Real
@@ -244,66 +226,3 @@ class VarianceExploding(Process):
         """(0, 1)."""
         xp = namespace(self.sigma)
         return xp.zeros_like(self.sigma), xp.ones_like(self.sigma)
-
-
-class Interpolant(Process):
-    r"""A stochastic interpolant at one time, by its numbers: any α and β,
-    and their rates where a velocity is learnt.
-
-    Parameters
-    ----------
-    alpha, beta : float
-        Amplitudes of signal (≥ 0) and noise (> 0); noise is what the features are trained against.
-    alpha_rate, beta_rate : float, optional
-        α̇ and β̇, for the target "velocity".
-
-    Raises
-    ------
-    ValueError
-        If β is not positive (α² + β² = 0 in particular), or α is negative.
-    """
-
-    signal: Real
-    noise: Real
-    rates: tuple[Real, Real] | None
-
-    def __init__(
-        self, alpha: Given, beta: Given, alpha_rate: Given = None, beta_rate: Given = None
-    ):
-        if (
-            concrete(alpha, beta)
-            and np.size(alpha) == np.size(beta) == 1
-            and alpha == 0
-            and beta == 0
-        ):
-            raise ValueError("alpha² + beta² must be greater than 0, got alpha = beta = 0")
-        self.signal = not_negative("alpha", alpha)
-        self.noise = real_scalar("beta", beta, above=0.0)
-        if (alpha_rate is None) != (beta_rate is None):
-            raise ValueError("give both of alpha_rate and beta_rate, or none")
-        rates = {"alpha_rate": alpha_rate, "beta_rate": beta_rate}
-        known = alpha_rate is not None
-        self.rates = (
-            tuple(real_scalar(name, x, above=-np.inf) for name, x in rates.items())
-            if known
-            else None
-        )
-
-    @property
-    def alpha(self) -> Real:
-        """As given."""
-        return self.signal
-
-    @property
-    def beta2(self) -> Real:
-        """Square of the given β."""
-        return self.noise**2
-
-    @property
-    def velocity(self) -> tuple[Real, Real]:
-        """As given."""
-        if self.rates is None:
-            raise ValueError(
-                'target "velocity" needs alpha_rate and beta_rate of the Interpolant, got none'
-            )
-        return self.rates

@@ -1,9 +1,7 @@
-r"""What the model learns to predict from x_t = αx + βξ:
-a combination y = c_x x + c_ξ ξ of signal and noise.
+r"""The target y = c_x x + c_ξ ξ, which the model learns to predict from x_t = αx + βξ.
 
-Training minimises (1/dn) Σ_ν E_ξ ||ω s_A(x_t^ν) - y^ν||² (1), with ω = β for the noise, so that s_A
-is the score, and ω = 1 else. All of them are the same regression; A = 0 starts at the loss Tr
-E[yyᵀ]/d.
+Training minimises (1), (1/dn) Σ_ν E_ξ ||ω s_A(x_t^ν) - y^ν||². For the noise ω = β, so that s_A is
+the score; else ω = 1. All targets are the same regression, whose loss starts at Tr E[yyᵀ]/d.
 """
 
 from __future__ import annotations
@@ -18,16 +16,20 @@ TARGETS = ("noise", "score", "data", "velocity")
 
 
 class Combination(NamedTuple):
-    """y = signal·x + noise·ξ (None: no x in it), and ω², which sets the pace of training."""
+    """The coefficients of y = c_x x + c_ξ ξ, and ω²."""
 
+    # c_x; None where x is no part of y
     signal: Real | None
+    # c_ξ
     noise: Reals
-    weight: Reals
+    # ω²
+    pace: Reals
 
 
 def combination(target: str, process: Process) -> Combination:
-    """The combination of a named target: -ξ, -ξ/β (the score of x_t given x), x, and α̇x + β̇ξ."""
-    one = as_float(1.0)  # one type for all, so that targets share compilations
+    """The named target: -ξ, -ξ/β (the score of x_t given x), x, or α̇x + β̇ξ."""
+    # numbers of one type, so that targets share compilations
+    one = as_float(1.0)
     if target == "noise":
         return Combination(None, -one, process.beta2)
     if target == "score":
@@ -39,8 +41,9 @@ def combination(target: str, process: Process) -> Combination:
 
 
 def score_scale(y: Combination, process: Process) -> Real:
-    """ρ in E[y|x_t] = c_x x_t/α + ρ ∇log P_t(x_t), ρ = c_x β²/α - c_ξβ;
-    an error of y is ρ times one of the score.
+    """ρ = c_x β²/α - c_ξβ, by which an error of the score becomes one of y.
+
+    It is the factor in E[y|x_t] = c_x x_t/α + ρ ∇log P_t(x_t).
     """
     if y.signal is None:
         return -y.noise * process.beta
@@ -50,5 +53,5 @@ def score_scale(y: Combination, process: Process) -> Real:
 def unexplained(y: Combination, process: Process, values: Vector, weights: Vector) -> Real:
     """The loss of E[y|x_t] for Gaussian data, ∫ dρ_Σ λ (c_xβ - c_ξα)²/(α²λ + β²)."""
     alpha, beta = process.alpha, process.beta
-    share = weights * values / (alpha**2 * values + process.beta2)
-    return ((0.0 if y.signal is None else y.signal * beta) - y.noise * alpha) ** 2 * share.sum()
+    of_modes = weights * values / (alpha**2 * values + process.beta2)
+    return ((0.0 if y.signal is None else y.signal * beta) - y.noise * alpha) ** 2 * of_modes.sum()

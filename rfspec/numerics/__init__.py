@@ -1,3 +1,1 @@
-"""Numerical methods that know no physics: Newton's method and continuation, quadrature,
-checks of arguments.
-"""
+"""Numerical methods that know no physics: Newton's method, continuation, quadrature and checks."""

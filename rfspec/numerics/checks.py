@@ -1,4 +1,8 @@
-"""What is wrong before any computing: ValueErrors that name argument, rule and value."""
+"""Checks of arguments before anything is computed, and which array library a value needs.
+
+A check returns its value in double precision, or raises a ValueError that names the argument, the
+rule and the value. Values that JAX is tracing are not known yet and pass unchecked.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from .types import Numbers, Real, Reals, Vector
+from .types import Key, Numbers, Real, Reals, Vector
 
-OURS = ("rfspec", "equinox", "jaxtyping", "beartype")  # what calls and wraps a constructor
+# packages whose frames lie between a constructor and the user's line that calls it
+OURS = ("rfspec", "equinox", "jaxtyping", "beartype")
 
 
 def concrete(*values: Any) -> bool:
-    """Whether every value, or entry of a list, is known now; inside `jax.vmap`,
-    `grad` or `jit` a rebuild must pass unchecked.
-    """
+    """Whether JAX traces none of these values, nor any entry of a list or tree among them."""
     return not any(isinstance(v, jax.core.Tracer) for v in jax.tree.leaves(values))
 
 
 def level_of_the_caller(frame: FrameType) -> int:
-    """How far above this frame the user's own line is, past what wraps a constructor."""
+    """The `stacklevel` at which a warning from this frame points to the user's own line."""
     level = 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in OURS:
         frame, level = frame.f_back, level + 1
@@ -29,29 +32,28 @@ def level_of_the_caller(frame: FrameType) -> int:
 
 
 def namespace(*values: Any) -> Any:
-    """NumPy for known values, which it compiles nothing for and knows inside `jax.jit` too;
-    else `jax.numpy`.
+    """NumPy if all values are known, else `jax.numpy`.
+
+    NumPy compiles nothing, and its results stay known inside `jax.jit`.
     """
     return np if concrete(*values) else jax.numpy
 
 
 def on_host(a: Any) -> Any:
-    """An array whose values are known, as NumPy's: reading results must not compile anything."""
+    # reading a result must not compile anything
     return np.asarray(a) if concrete(a) else a
 
 
 def on_device(a: Numbers) -> Numbers:
-    """An array as JAX's; `jnp.asarray` would compile a copy."""
+    # `jnp.asarray` would compile a copy
     return jax.device_put(a) if concrete(a) else a
 
 
 def as_float(value: Reals) -> Reals:
-    """A number, or an array, of float64."""
     return np.float64(value) if concrete(value) else jax.numpy.asarray(value, float)
 
 
 def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
-    """An integer of at least `least`, and at most `most` if that is given."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < least or (most is not None and value > most):
         rule = f"of at least {least}" if most is None else f"from {least} to {most}"
@@ -59,10 +61,26 @@ def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> i
     return int(value)
 
 
-def real_scalar(name: str, value: Any, *, above: float) -> Real:
-    """A finite real number greater than `above`, as float64."""
+def random_key(name: str, value: Any) -> Key:
+    # a key of JAX, its bare data, or a seed
     if not concrete(value):
-        # of no weak type, which would compile everything once more
+        return value
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        if not -(2**63) <= value < 2**63:
+            raise ValueError(f"{name} must be an integer of 64 bits, got {value!s:.40}")
+        return jax.random.key(value)
+    dtype, shape = getattr(value, "dtype", None), np.shape(value)
+    if dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
+        return value
+    if dtype == np.uint32 and shape == (2,):
+        return jax.random.wrap_key_data(value)
+    shown = f"an array of shape {shape}" if shape else f"{value!r:.60}"
+    raise ValueError(f"{name} must be a jax.random.key(seed) or an integer seed, got {shown}")
+
+
+def real_scalar(name: str, value: Any, *, above: float) -> Real:
+    if not concrete(value):
+        # a weakly typed number would compile everything once more
         return jax.numpy.asarray(value, float)
     rule = f"{name} must be a finite real number greater than {above:g}"
     if isinstance(value, str | bytes | bool | None):
@@ -83,7 +101,6 @@ def real_scalar(name: str, value: Any, *, above: float) -> Real:
 
 
 def not_negative(name: str, value: Real) -> Real:
-    """A finite real number of at least 0, as float64."""
     if not concrete(value):
         return jax.numpy.asarray(value, float)
     rule = f"{name} must be a finite real number of at least 0"
@@ -96,7 +113,6 @@ def not_negative(name: str, value: Real) -> Real:
 
 
 def real_vector(name: str, value: Any, rule: str) -> Vector:
-    """A non-empty one-dimensional array of finite real numbers, as float64."""
     array = real_array(name, value, rule) if concrete(value) else traced_array(name, value, rule)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must be {rule}, got an array of shape {array.shape}")
@@ -104,7 +120,7 @@ def real_vector(name: str, value: Any, rule: str) -> Vector:
 
 
 def traced_array(name: str, value: Any, rule: str, dtype: Any = float) -> Numbers:
-    """An array of which some entries are not known; a list may hold known ones too."""
+    # a list may mix known and traced entries
     try:
         return jax.numpy.asarray(value, dtype)
     except (TypeError, ValueError) as e:
@@ -112,17 +128,27 @@ def traced_array(name: str, value: Any, rule: str, dtype: Any = float) -> Number
 
 
 def real_array(name: str, value: Any, rule: str) -> np.ndarray:
-    """An array of finite real numbers, as float64."""
+    if np.ma.is_masked(value):
+        raise ValueError(
+            f"{name} must be {rule} without masked entries, got {np.ma.count_masked(value)} of them"
+        )
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as e:
         raise ValueError(f"{name} must be {rule}, got {value!r:.100}") from e
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
-        raise ValueError(
-            f"{name} must be {rule}, got entries of type {array.dtype}: {value!r:.100}"
-        )
+        raise ValueError(f"{name} must be {rule}, got {_not_numbers(value, array)}")
     if not np.all(np.isfinite(array)):
         raise ValueError(
             f"{name} must be {rule}, got {array[~np.isfinite(array)].ravel()[0]} in it"
         )
     return array.astype(np.float64)
+
+
+def _not_numbers(value: Any, array: np.ndarray) -> str:
+    # of a data frame, its columns of labels
+    if hasattr(value, "dtypes") and hasattr(value, "columns"):
+        kinds = zip(value.columns, value.dtypes, strict=True)
+        labels = [str(column) for column, kind in kinds if getattr(kind, "kind", "O") not in "fiu"]
+        return f"no numbers in the column {', '.join(labels)}: drop what is no data"
+    return f"entries of type {array.dtype}: {value!r:.100}"

@@ -1,7 +1,8 @@
 r"""Newton steps, continuation and folds for a residual F(u; ζ) that is holomorphic in u and ζ.
 
-Nothing here knows which equations are solved. Unknowns travel as tuples of scalars, so that XLA
-fuses a whole Newton step into one loop; everything is written for one ζ and batched by `jax.vmap`.
+Nothing here knows which equations are solved. The unknowns u are a tuple of scalars, because XLA
+then fuses a whole Newton step into one loop. Functions are written for one ζ; `jax.vmap` makes the
+batch.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from .types import Number, Numbers, Real, Reals, Vector, Whole
 
 Unknowns = tuple[Numbers, ...]
 Residual = Callable[..., Unknowns]
-GROUPS = 4  # of eigenvalues of Σ whose condition is told together
-ORDERS = 3  # derivatives that an implicit function has
+# an array of numbers, such as the eigenvalues of Σ, is moved in this many groups for its condition
+GROUPS = 4
+# how many times an implicit function can be differentiated
+ORDERS = 3
 
 
 @jax.custom_jvp
 def reciprocal(z: Numbers) -> Numbers:
-    """1/z with a derivative that reuses the value: a complex division costs ten products."""
+    # its derivative reuses the value, since a complex division costs ten products
     return 1.0 / z
 
 
@@ -35,7 +38,6 @@ def _reciprocal_jvp(primals: tuple[Numbers], tangents: tuple[Numbers]) -> tuple[
 
 
 def determinant(columns: list[Unknowns]) -> Number:
-    """Determinant of a small matrix given by columns, by expansion along the first row."""
     if len(columns) == 1:
         return columns[0][0]
     total = 0.0
@@ -46,16 +48,14 @@ def determinant(columns: list[Unknowns]) -> Number:
 
 
 def solve_small(columns: list[Unknowns], b: Unknowns) -> Unknowns:
-    """Solution of a linear system in two or three unknowns by Cramer's rule."""
+    # Cramer's rule, for two or three unknowns
     scale = reciprocal(determinant(columns))
     replaced = ([*columns[:i], b, *columns[i + 1 :]] for i in range(len(columns)))
     return tuple(determinant(r) * scale for r in replaced)
 
 
 def null_vectors(columns: list[Unknowns]) -> tuple[Vector, Vector]:
-    """Right and left null vectors of a small matrix of rank one less, from its adjugate,
-    which is their product.
-    """
+    """Right and left null vectors v, w of an n × n matrix of rank n - 1, whose adjugate is vwᵀ."""
     n = len(columns)
 
     def cofactor(row: int, column: int) -> Real:
@@ -74,18 +74,17 @@ def null_vectors(columns: list[Unknowns]) -> tuple[Vector, Vector]:
 
 
 def sensitivity(eq: Any, residual: Callable[[Any], Unknowns], covector: Numbers) -> Real:
-    """Σ |covector·∂F/∂p·p| over all numbers p that the equations hold:
-    what their relative errors do to covector·F.
+    """Σ |c·∂F/∂p · p| over all numbers p in the equations, for F = residual(eq) and a covector c.
 
-    The terms of F = residual(eq) are products and sums of these numbers: this also measures what
-    rounding does to it.
+    It bounds what relative errors of the p do to c·F. The terms of F are products and sums of the
+    p, so it also bounds what rounding does.
     """
 
-    def image(e: Any) -> tuple[Real, Real]:
+    def contracted(e: Any) -> tuple[Real, Real]:
         total = sum(c * f for c, f in zip(covector, residual(e), strict=True))
         return jnp.real(total), jnp.imag(total)
 
-    (value, _), pull = jax.vjp(image, eq)
+    (value, _), pull = jax.vjp(contracted, eq)
     one, zero = jnp.ones_like(value), jnp.zeros_like(value)
     pulls = [pull((one, zero))[0]] + ([pull((zero, one))[0]] if jnp.iscomplexobj(covector) else [])
     return sum(
@@ -96,82 +95,84 @@ def sensitivity(eq: Any, residual: Callable[[Any], Unknowns], covector: Numbers)
 
 
 def condition(eq: Any, f: Callable[[Any], Any]) -> Reals:
-    """Σ |∂f/∂p · p| over the numbers p in the equations, of f's shape."""
+    """Σ |∂f/∂p · p| over the numbers p in the equations; shape of f."""
     return jnp.sum(jnp.abs(moves(eq, f)), axis=0)
 
 
 def moves(eq: Any, f: Callable[[Any], Any]) -> Numbers:
-    """∂f/∂p · p for the numbers p in the equations, [number, *f's shape];
-    many eigenvalues are taken in groups.
+    """∂f/∂p · p for the numbers p in the equations, of shape (numbers, *shape of f).
 
-    Forward derivatives, since XLA takes several times longer to compile backward ones.
+    The entries of an array p are taken in GROUPS groups. Derivatives are forward, since XLA takes
+    several times longer to compile backward ones.
     """
-    held = eq.numbers(eq)
-    groups = [np.array_split(np.arange(np.size(p)), min(np.size(p), GROUPS)) for p in held]
+    numbers = eq.numbers(eq)
+    groups = [np.array_split(np.arange(np.size(p)), min(np.size(p), GROUPS)) for p in numbers]
     count, first, directions = sum(map(len, groups)), 0, []
-    for p, parts in zip(held, groups, strict=True):
+    for p, parts in zip(numbers, groups, strict=True):
         chosen = np.zeros((count, np.size(p)))
         for k, part in enumerate(parts):
             chosen[first + k, part] = 1.0
         first += len(parts)
         directions.append(jnp.reshape(chosen, (count, *np.shape(p))) * jnp.asarray(p)[None])
-    at = lambda *numbers: f(eqx.tree_at(eq.numbers, eq, numbers))
-    return jax.vmap(lambda *d: jax.jvp(at, held, d)[1])(*directions)
+    of_numbers = lambda *p: f(eqx.tree_at(eq.numbers, eq, p))
+    return jax.vmap(lambda *d: jax.jvp(of_numbers, numbers, d)[1])(*directions)
 
 
 def jacobian(f: Residual, u: Unknowns) -> tuple[Unknowns, list[Unknowns]]:
-    """F(u) and the columns of ∂F/∂u."""
+    """F(u), and ∂F/∂u by columns."""
     value, push = jax.linearize(f, *u)
     one, zero = jnp.ones_like(u[0]), jnp.zeros_like(u[0])
     return value, [push(*(one if i == j else zero for j in range(len(u)))) for i in range(len(u))]
 
 
 def newton_step(f: Residual, u: Unknowns) -> Unknowns:
-    """u - (∂F)⁻¹F."""
+    """u - (∂F/∂u)⁻¹ F(u)."""
     value, columns = jacobian(f, u)
     return tuple(a - b for a, b in zip(u, solve_small(columns, value), strict=True))
 
 
-def _at(eq: Any, zeta: Number) -> Residual:
+def _residual_at(eq: Any, zeta: Number) -> Residual:
     return lambda *u: eq.residual(u, zeta)
 
 
 def implicit(eq: Any, u: Unknowns, zeta: Number, orders: int = ORDERS) -> Unknowns:
-    """The solution u as a function of the parameters and ζ that can be differentiated `orders`
-    times, in any mode.
+    """The solution u(p, ζ) as a function that can be differentiated `orders` times, in any mode.
 
-    The iterations that found u are not differentiated. A step u - J⁻¹F(u; p) with J = ∂F/∂u held
-    fixed leaves a solution where it is and makes its derivatives right to one order more. (A
-    `jax.custom_jvp` rule would serve every order, but JAX forgets it in reverse mode over reverse
-    mode inside of a scan.)
+    The iterations that found u are not differentiated. A step u - J⁻¹F(u; p, ζ) with a fixed
+    J = ∂F/∂u leaves a solution where it is, and makes one more order of its derivatives right.
     """
-    still, u, here = jax.lax.stop_gradient((eq, u, zeta))
-    _, columns = jacobian(_at(still, here), u)
+    # a `jax.custom_jvp` rule would serve all orders, but JAX loses it in reverse mode over reverse
+    # mode inside a scan
+    fixed_eq, u, fixed_zeta = jax.lax.stop_gradient((eq, u, zeta))
+    _, columns = jacobian(_residual_at(fixed_eq, fixed_zeta), u)
 
     def step(u: Unknowns, _: Any) -> tuple[Unknowns, None]:
-        moved = solve_small(columns, eq.residual(u, zeta))
-        return tuple(a - b for a, b in zip(u, moved, strict=True)), None
+        change = solve_small(columns, eq.residual(u, zeta))
+        return tuple(a - b for a, b in zip(u, change, strict=True)), None
 
     return step(u, None)[0] if orders == 1 else jax.lax.scan(step, u, length=orders)[0]
 
 
-# ----------------------------------------------------------------------------------------------
-# continuation Each loop below makes one Newton step an iteration, and its schedule says at which ζ:
-# a body with one step compiles several times faster than one with the steps of a level written out.
+# --------------------------------------------------------------------------------------------------
+# continuation
+#
+# A loop makes one Newton step an iteration, at the ζ that its schedule gives. A body of one step
+# compiles several times faster than one with all steps of a level.
 
-TOP = 10.0  # continuation starts at this multiple of the support's bound,
-# and comes down by this factor a level, or faster where there would be more of them
+# continuation starts at this multiple of the support's bound
+TOP = 10.0
+# it comes down by the factor FALL from level to level, or faster if MOST_LEVELS would not suffice
 FALL, MOST_LEVELS = 2.4, 96
 
 
 def descend(eq: Any, zeta: Number, floor: Real, *, steps: Whole = 2, final: Whole = 4) -> Unknowns:
-    """Solution at ζ (Im ζ ≥ 0), continued straight down from high above.
+    """Solution at ζ, Im ζ ≥ 0, continued straight down from high above.
 
-    Heights fall from TOP·bound to max(Im ζ, floor) by a factor of FALL, with `steps` Newton steps
-    at each and `final` at ζ itself; floor has to be well below the distance of a real ζ to the
-    nearest edge.
+    Im falls from TOP·bound to max(Im ζ, floor) by the factor FALL, with `steps` Newton steps at
+    each level and `final` ones at ζ itself. For a real ζ the floor must be well below the distance
+    to the nearest edge.
     """
-    top = TOP * jnp.maximum(eq.bound, jnp.abs(zeta))
+    top = TOP * jnp.maximum(eq.upper_bound, jnp.abs(zeta))
     depth = jnp.log(top / jnp.maximum(zeta.imag, floor))
     levels = jnp.minimum(jnp.ceil(depth / np.log(FALL)), MOST_LEVELS)
 
@@ -179,31 +180,31 @@ def descend(eq: Any, zeta: Number, floor: Real, *, steps: Whole = 2, final: Whol
         k, u = carry
         level = k // steps + 1
         height = jnp.where(level <= levels, top * jnp.exp(-depth * level / levels), zeta.imag)
-        return k + 1, newton_step(_at(eq, zeta.real + 1j * height), u)
+        return k + 1, newton_step(_residual_at(eq, zeta.real + 1j * height), u)
 
     start = (0, eq.start(zeta.real + 1j * top))
     return jax.lax.while_loop(lambda carry: carry[0] < levels * steps + final, step, start)[1]
 
 
 def approach(eq: Any, zeta: Real, *, levels: int = 64, steps: int = 3, final: int = 6) -> Unknowns:
-    """Solution at a real ζ < 0, continued from far left of the spectrum;
-    ζ may be 10⁻⁶⁰ of the bound.
+    """Solution at a real ζ < 0, continued from far left of the spectrum.
 
-    All unknowns are positive there, and powers of ζ where the spectrum has no eigenvalues of its
-    size. Each level therefore starts from the power that the last two say.
+    |ζ| may be as small as 10⁻⁶⁰ of the bound. All unknowns are positive there, and they are powers
+    of ζ wherever the spectrum has no eigenvalues of the size |ζ|. Each level therefore starts from
+    the power law through the last two.
     """
-    top = -TOP * jnp.maximum(eq.bound, jnp.abs(zeta))
+    top = -TOP * jnp.maximum(eq.upper_bound, jnp.abs(zeta))
     ratio = jnp.log(zeta / top) / levels
 
     def step(k: Whole, carry: tuple[Unknowns, Unknowns]) -> tuple[Unknowns, Unknowns]:
-        new_level, place = k % steps == 0, top * jnp.exp(ratio * jnp.minimum(k // steps, levels))
+        new_level, z = k % steps == 0, top * jnp.exp(ratio * jnp.minimum(k // steps, levels))
         u, before = carry
         guess = tuple(
             jnp.where(new_level & (b > 0), a * (a / b), a) for a, b in zip(u, before, strict=True)
         )
         before = tuple(jnp.where(new_level, a, b) for a, b in zip(u, before, strict=True))
-        moved = newton_step(_at(eq, place), guess)
-        return tuple(_positive(a, b) for a, b in zip(moved, guess, strict=True)), before
+        moved = newton_step(_residual_at(eq, z), guess)
+        return tuple(_kept_positive(a, b) for a, b in zip(moved, guess, strict=True)), before
 
     start = eq.start(top)
     return jax.lax.fori_loop(
@@ -211,8 +212,8 @@ def approach(eq: Any, zeta: Real, *, levels: int = 64, steps: int = 3, final: in
     )[0]
 
 
-def _positive(moved: Real, u: Real) -> Real:
-    """A Newton step in u or, where it would all but end the unknown, the same step in 1/u."""
+def _kept_positive(moved: Real, u: Real) -> Real:
+    # a Newton step that takes u below a tenth is replaced by the same step in 1/u
     ends = moved < 0.1 * u
     return jnp.where(ends, u**2 / jnp.where(ends, 2 * u - moved, 1.0), moved)
 
@@ -222,10 +223,10 @@ def _positive(moved: Real, u: Real) -> Real:
 
 
 def fold_step(eq: Any, u: Unknowns, zeta: Real) -> tuple[tuple[Real, ...], Real]:
-    """One Newton step towards a branch point: F = 0 and det ∂F/∂u = 0 in the unknowns (u, ζ)."""
+    """One Newton step towards a branch point, F = 0 and det ∂F/∂u = 0 in the unknowns (u, ζ)."""
 
     def augmented(*v: Any) -> Unknowns:
-        value, columns = jacobian(_at(eq, v[-1]), v[:-1])
+        value, columns = jacobian(_residual_at(eq, v[-1]), v[:-1])
         return (*value, determinant(columns))  # (10)
 
     *u_next, zeta_next = newton_step(augmented, (*u, zeta))
@@ -235,8 +236,9 @@ def fold_step(eq: Any, u: Unknowns, zeta: Real) -> tuple[tuple[Real, ...], Real]
 def fold(
     eq: Any, u: Unknowns, zeta: Real, iterations: int = 20
 ) -> tuple[tuple[Real, ...], Real, Real]:
-    """Branch point near (u, ζ), real or complex as they are,
-    with the size of the last relative step.
+    """Branch point (u, ζ) near the given one, and the last step relative to ζ.
+
+    It is real if u and ζ are, and complex if they are.
     """
 
     def body(

@@ -1,9 +1,8 @@
-r"""Gaussian averages E[f(Γz)], z ~ N(0, 1), of a nonlinearity: fixed rules, no sampling.
+r"""Two fixed quadrature rules for Gaussian averages E[f(Γz)], z ~ N(0, 1).
 
-Two rules cover every case. For analytic f the trapezoid rule with step 1/8 converges geometrically;
-projected on normalised Hermite polynomials it gives h_k = E[f(Γz) He_k(z)]/√k!. For f with kinks,
-or when Γ is so large that f looks kinked, composite Gauss-Legendre panels that shrink towards given
-points do.
+For analytic f the trapezoid rule with step 1/8 converges geometrically, and gives the Hermite
+coefficients h_k = E[f(Γz) He_k(z)]/√k!. Where f has kinks, or Γ is so large that f looks kinked,
+Gauss-Legendre panels shrink towards the kinks.
 """
 
 from __future__ import annotations
@@ -15,7 +14,10 @@ import numpy as np
 
 from .types import Matrix, Real, Reals, Vector
 
-STEP, REACH, ORDER = 0.125, 13.0, 256  # trapezoid step and range in z; Hermite coefficients kept
+# in z: the trapezoid rule's step, and the half-width of its range
+STEP, REACH = 0.125, 13.0
+# number of Hermite coefficients
+ORDER = 256
 PANEL_NODES = 20
 
 
@@ -28,7 +30,7 @@ def hermite_functions(z: Vector, order: int, xp: Any = jnp) -> Matrix:
 
 
 def trapezoid(step: float = STEP) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of the trapezoid rule for E[f(z)]."""
+    """Nodes z and weights of the trapezoid rule for E[f(z)]."""
     z = np.arange(-round(REACH / step), round(REACH / step) + 1) * step
     return z, step * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
 
@@ -52,12 +54,10 @@ def panels(
     parts: int = 6,
     shift: Real = 0.0,
 ) -> tuple[Vector, Vector]:
-    """Gauss-Legendre nodes and weights on [low, high] split at `breaks` and, geometrically,
-    around them.
+    """Gauss-Legendre nodes and weights on panels of [low, high] that shrink towards the `breaks`.
 
-    Panel ends are b and b ± scale·ratio^j for every break b and j < levels, clipped to the
-    interval, and those of so many equal `parts` of it, the inner ones moved by the share `shift` of
-    a part.
+    The panels end at b and b ± scale·ratio^j for every break b and every j < levels, clipped to the
+    interval. They also end where `parts` equal parts do, the inner ends moved by `shift` of a part.
     """
     steps = scale * ratio ** np.arange(levels)
     ends = breaks[:, None] + jnp.concatenate([-steps, jnp.zeros(1), steps])[None, :]
@@ -70,5 +70,4 @@ def panels(
 
 
 def gaussian_weight(z: Reals) -> Reals:
-    """The density of N(0, 1)."""
     return jnp.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)

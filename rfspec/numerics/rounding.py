@@ -1,4 +1,4 @@
-"""The rounding of double precision, which every claimed error is made of."""
+"""The rounding unit of double precision, in which claimed errors are counted."""
 
 import numpy as np
 

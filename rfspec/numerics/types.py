@@ -1,9 +1,9 @@
-"""What the numbers of a function are: for its reader, and for the tests, which check every call.
+"""Annotations that say what a number is, for the reader and for the tests, which check every call.
 
-One function takes NumPy's known numbers and JAX's arrays alike, mapped, traced or plain, which no
-static checker can follow; to one, these names are `Any`. At run time they are types of jaxtyping,
-which let no number of less than double precision pass. Shapes are those of one model: results of
-`jax.vmap` over models have its axis in front.
+A function takes NumPy's numbers and JAX's arrays alike, plain, mapped or traced. No static checker
+can follow that, so to a static checker these names are `Any`. At run time they are jaxtyping's
+types and refuse less than double precision. Shapes are those of one model; `jax.vmap` over models
+puts its axis in front.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     Real: TypeAlias = Any  # one real number
     Vector: TypeAlias = Any  # reals in one dimension
-    Matrix: TypeAlias = Any  # reals in two
-    Reals: TypeAlias = Any  # reals of any shape, one alone included
+    Matrix: TypeAlias = Any  # reals in two dimensions
+    Reals: TypeAlias = Any  # reals of any shape, a single one included
     Number: TypeAlias = Any  # one number, real or complex
     Numbers: TypeAlias = Any  # numbers of any shape
     Whole: TypeAlias = Any  # one integer
     Wholes: TypeAlias = Any  # integers of any shape
     Truth: TypeAlias = Any  # true or false
-    Truths: TypeAlias = Any  # the same, of any shape
-    Key: TypeAlias = Any  # of random numbers
-    Given: TypeAlias = Any  # whatever a user may pass; what is wrong with it a ValueError says
+    Truths: TypeAlias = Any  # truths of any shape
+    Key: TypeAlias = Any  # JAX's random key
+    Given: TypeAlias = Any  # whatever a user passes; a ValueError says what is wrong with it
 else:
     import jax
     import jaxtyping as jt
@@ -30,11 +30,10 @@ else:
 
     Array = jax.Array | np.ndarray
     whole, truth = int | np.integer, bool | np.bool_
-    real = whole | float  # np.float64 is one
+    real = whole | float  # np.float64 is a float
     number = real | complex
 
     def reals(shape: str) -> object:
-        """Of double precision, or integers."""
         return jt.Float64[Array, shape] | jt.Integer[Array, shape]
 
     def numbers(shape: str) -> object:

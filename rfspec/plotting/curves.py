@@ -10,7 +10,7 @@ import numpy as np
 from ..training.early_stopping import EarlyStopping
 from ..training.learning_curves import LearningCurve
 from ..training.timescales import Timescales
-from .style import COLORS, axis, style
+from .style import COLORS, axis_or_new, style
 
 
 def learning_curve(
@@ -28,6 +28,7 @@ def learning_curve(
         The first is drawn as lines (train solid, test dashed), the others as markers on top; means
         over several draws with a band of one standard error.
     ax : matplotlib axis, optional
+        Where to draw; by default in a new figure.
     times : Timescales, optional
         Shades the span from the fast to the slow end of each part and marks τ_gen and τ_mem.
     stop : EarlyStopping, optional
@@ -35,28 +36,15 @@ def learning_curve(
 
     Returns
     -------
-    The axis.
+    The axis, logarithmic in τ.
     """
     named = {"": curves} if isinstance(curves, LearningCurve) else dict(curves)
     with style():
-        ax = axis(ax)
+        ax = axis_or_new(ax)
         for i, (name, curve) in enumerate(named.items()):
-            tau = np.ravel(curve.tau)
-            # what is at infinity has no place on the axis
-            tau = np.where(np.isfinite(tau), tau, np.nan)
-            looks = ("-", "--") if i == 0 else ("o", "s")
-            spread = curve.standard_error
-            for values, error, look, color, kind in (
-                (curve.train, spread.train, looks[0], "black", "train"),
-                (curve.test, spread.test, looks[1], COLORS["merged"], "test"),
-            ):
-                label = f"{kind} loss, {name}" if name else f"{kind} loss"
-                values, error = np.ravel(values), np.broadcast_to(np.ravel(error), tau.shape)
-                ax.plot(tau, values, look, color=color, label=label, mfc="none", zorder=3)
-                if np.all(np.isfinite(error)):
-                    ax.fill_between(
-                        tau, values - error, values + error, color=color, alpha=0.2, lw=0, zorder=2
-                    )
+            train_look, test_look = ("-", "--") if i == 0 else ("o", "s")
+            _loss(ax, curve, "train", name, train_look, "black")
+            _loss(ax, curve, "test", name, test_look, COLORS["merged"])
         ax.set_xscale("log")
         shown = np.concatenate([np.ravel(v) for c in named.values() for v in (c.train, c.test)])
         if shown.min() > 0 and shown.max() > 6 * shown.min():
@@ -64,15 +52,26 @@ def learning_curve(
         if times is not None:
             _spans(ax, times)
         if stop is not None:
-            _stopping(ax, stop)
+            _window(ax, stop)
         ax.set_xlabel(r"training time $\tau = k\eta/d^2$")
         ax.set_ylabel("loss")
         ax.legend(loc="best")
     return ax
 
 
-def _stopping(ax: Any, stop: EarlyStopping) -> None:
-    """The best time as a point on the test loss, the window as a bar below the curves."""
+def _loss(ax: Any, curve: LearningCurve, kind: str, name: str, look: str, color: str) -> None:
+    tau, values = np.ravel(curve.tau), np.ravel(getattr(curve, kind))
+    # what is at infinity has no place on the axis
+    tau = np.where(np.isfinite(tau), tau, np.nan)
+    error = np.broadcast_to(np.ravel(getattr(curve.standard_error, kind)), tau.shape)
+    label = f"{kind} loss, {name}" if name else f"{kind} loss"
+    ax.plot(tau, values, look, color=color, label=label, mfc="none", zorder=3)
+    if np.all(np.isfinite(error)):
+        ax.fill_between(tau, values - error, values + error, color=color, alpha=0.2, lw=0, zorder=2)
+
+
+def _window(ax: Any, stop: EarlyStopping) -> None:
+    # the best time is a point on the test loss, the window a bar below the curves
     left, right = ax.get_xlim()
     lower, upper = max(float(stop.window.lower), left), min(float(stop.window.upper), right)
     ax.axvspan(lower, upper, ymax=0.03, color=COLORS["satellite"], lw=0, label="stopping window")

@@ -1,4 +1,4 @@
-"""The density of the eigenvalues: theory as a line, samples as a histogram behind it."""
+"""The density of the eigenvalues, theory as a line and samples as a histogram behind it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from ..empirical.spectra import EmpiricalSpectrum
 from ..spectra.spectrum import Spectrum
-from .style import COLORS, axis, color_of, style
+from .style import COLORS, axis_or_new, color_of, style
 
 
 def spectrum(
@@ -19,18 +19,18 @@ def spectrum(
     bins: int = 120,
     points: int = 300,
 ) -> Any:
-    """Draw a spectrum on a logarithmic axis of λ, as mass per unit of ln λ,
-    so that equal areas are equal mass.
+    """Draw a spectrum on a logarithmic axis of λ, as mass λρ(λ) per unit of ln λ.
 
-    Each part has its colour; the atom is a vertical line with its mass.
+    Equal areas are equal mass. Each part has its colour; the atom is a vertical line with its mass.
 
     Parameters
     ----------
     sp : Spectrum
+        Drawn as a line.
     ax : matplotlib axis, optional
+        Where to draw; by default in a new figure.
     empirical : EmpiricalSpectrum, optional
-        Drawn as a histogram with `bins` bins; of two matrices or more with its 95 % band for
-        matrices of that size.
+        Drawn as a histogram; of two matrices or more with its 95 % band for matrices of that size.
     bins, points : int
         Bins of the histogram; points of the line on each bulk.
 
@@ -39,13 +39,13 @@ def spectrum(
     The axis.
     """
     with style():
-        ax = axis(ax)
-        top, named = 0.0, set()
+        ax = axis_or_new(ax)
+        top, labelled = 0.0, set()
         for bulk in sp.bulks:
             x = inside(float(bulk.lower), float(bulk.upper), points)
             y = x * np.asarray(sp.density(x))
-            label = None if bulk.part in named else (bulk.part or "").replace("+", " + ")
-            named.add(bulk.part)
+            label = None if bulk.part in labelled else (bulk.part or "").replace("+", " + ")
+            labelled.add(bulk.part)
             color = color_of(bulk.part)
             ax.plot(x, y, color=color, label=label, zorder=3)
             ax.fill_between(x, y, color=color, alpha=0.15, lw=0, zorder=1)
@@ -71,7 +71,29 @@ def spectrum(
 
 
 def inside(lower: float, upper: float, points: int) -> np.ndarray:
-    """Points on a bulk, dense at its ends, on a logarithmic scale."""
+    """Points on a bulk, even on a logarithmic scale but for its ends, where they are dense.
+
+    λ = a (b/a)^{sin²(θ/2)} at `points` even θ from 0 to π; for a = 0, λ = b sin²(θ/2) without
+    the first of them.
+
+    Parameters
+    ----------
+    lower, upper : float
+        Ends a < b of the bulk; an a of 0 or less stands for 0.
+    points : int
+        How many, at least 2.
+
+    Returns
+    -------
+    array, shape (points,)
+        Ascending from a to b; shape (points - 1,), and above 0, for a = 0.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> rf.plotting.inside(1.0, 100.0, 3).round(6).tolist()
+    [1.0, 10.0, 100.0]
+    """
     theta = np.linspace(0.0, np.pi, points)
     if lower <= 0:
         return upper * np.sin(theta / 2)[1:] ** 2

@@ -1,4 +1,4 @@
-"""Whole figures made of several panels."""
+"""Whole figures, made of several panels."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ def spectrum_and_training(
     times: Timescales,
     title: str,
 ) -> Any:
-    """A spectrum over its sample beside the losses of that sample,
-    with the times of the parts shaded.
-    """
+    """A spectrum over its sample, beside the losses of that sample with the times of the parts."""
     with style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(10.0, 3.8))
         spectrum(sp, left, empirical=empirical)

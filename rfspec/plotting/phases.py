@@ -11,12 +11,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..numerics.checks import real_array
-from .style import COLORS, axis, style
+from .style import COLORS, axis_or_new, style
 
 if TYPE_CHECKING:
     import xarray
 
-REGIONS = {  # code: label, colour
+# label and colour of each code
+REGIONS = {
     -1: ("outside the theory", "#ffffff"),
     0: ("not yet trained", "#e4e4e4"),
     1: ("generalisation by early stopping", "#b9d9ee"),
@@ -24,12 +25,14 @@ REGIONS = {  # code: label, colour
     3: ("architectural regularisation", "#b5dfcf"),
     4: ("nothing to learn", "#d9cfe3"),
 }
-FLAGS = {  # how a measured point was found: marker and filling
+# marker and filling of a measured point by how it was found
+FLAGS = {
     "interpolated": ("o", "full"),
     "on grid": ("s", "full"),
     "censored": ("^", "none"),
     "out of range": ("x", "full"),
 }
+# training times that contours may show
 TIMES = ("tau_star", "window_lower", "window_upper", "tau_gen", "tau_mem")
 
 
@@ -43,15 +46,16 @@ def phase_diagram(
 ) -> Any:
     """Draw the regions of a phase diagram at one t and one τ, on logarithmic axes ψ_n and ψ_p.
 
-    Shaded: the region of each cell. Lines: where τ is the end of the stopping window (memorisation
-    begins), where the window loses its end (the architecture regularises), and p = n. Thin labelled
-    contours: a training time.
+    The region of each cell is shaded. Lines show where τ is the end of the stopping window
+    (memorisation begins), where the window loses its end (the architecture regularises), and p = n.
+    Thin labelled contours show a training time.
 
     Parameters
     ----------
     diagram : xarray.Dataset
         Of ``rf.phase_diagram``; take one of several t or τ with ``.sel``.
     ax : matplotlib axis, optional
+        Where to draw; by default in a new figure.
     times : {"tau_star", "window_lower", "window_upper", "tau_gen", "tau_mem"}, optional
         Which training time the contours show; None for no contours.
     rule : {"paper", "spectrum", "loss"}
@@ -72,50 +76,25 @@ def phase_diagram(
         flag is unknown.
     """
     _check(diagram, times)
-    found = diagram.sel(rule=rule).sortby("psi_p").sortby("psi_n")
-    found = found.isel({name: _inside(found[name]) for name in ("psi_p", "psi_n")})
-    x, y = found.psi_n.values, found.psi_p.values
-    tau = float(found.tau)
+    cells = diagram.sel(rule=rule).sortby("psi_p").sortby("psi_n")
+    cells = cells.isel({name: _inside(cells[name]) for name in ("psi_p", "psi_n")})
+    x, y = cells.psi_n.values, cells.psi_p.values
     with style():
-        ax = axis(ax)
-        colors = ListedColormap([color for _, color in REGIONS.values()])
-        norm = BoundaryNorm(np.arange(-1.5, 5.0), len(REGIONS))
-        ax.pcolormesh(
-            x,
-            y,
-            found.region.values,
-            cmap=colors,
-            norm=norm,
-            shading="nearest",
-            zorder=0,
-            rasterized=True,
-        )
+        ax = axis_or_new(ax)
+        handles = _regions(ax, cells, x, y)
         ax.set_xscale("log")
         ax.set_yscale("log")
         xlim, ylim = ax.get_xlim(), ax.get_ylim()
-        handles = [
-            Patch(color=c, label=name)
-            for code, (name, c) in REGIONS.items()
-            if np.any(found.region == code)
-        ]
-        handles += _lines(ax, found, x, y, tau)
+        handles += _lines(ax, cells, x, y)
         if times is not None:
-            handles += _contours(ax, x, y, found[times].values, times, rule)
+            handles += _contours(ax, x, y, cells[times].values, times, rule)
         if measured is not None:
             handles += _measured(ax, measured)
         ax.set_xlim(xlim)
         ax.set_ylim(ylim)
         ax.set_xlabel(r"$\psi_n = n/d$")
         ax.set_ylabel(r"$\psi_p = p/d$")
-        mantissa, power = f"{tau:.3e}".split("e") if np.isfinite(tau) else ("", "")
-        at = (
-            r"\infty"
-            if np.isinf(tau)
-            else (r"" if float(mantissa) == 1 else rf"{float(mantissa):g}\times ")
-            + rf"10^{{{int(power)}}}"
-        )
-        time = f", $t = {float(found.t):g}$" if "t" in found.coords else ""
-        ax.set_title(rf"$\tau = {at}${time}, tolerance {found.attrs['tolerance']:g}", loc="left")
+        ax.set_title(_title(cells), loc="left")
         ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.02, 0.5))
     return ax
 
@@ -141,31 +120,53 @@ def _inside(x: Any) -> np.ndarray:
 
 
 def check_times(times: str | None) -> None:
-    """Refuse a training time that a picture does not show."""
     if times is not None and times not in TIMES:
         raise ValueError(f"times must be one of {', '.join(TIMES)} or None, got {times!r}")
 
 
-def _lines(ax: Any, found: Any, x: np.ndarray, y: np.ndarray, tau: float) -> list[Any]:
-    """The lines between the regions, and p = n."""
+def _title(cells: Any) -> str:
+    tau = float(cells.tau)
+    if np.isinf(tau):
+        budget = r"\infty"
+    else:
+        mantissa, power = f"{tau:.3e}".split("e")
+        factor = "" if float(mantissa) == 1 else rf"{float(mantissa):g}\times "
+        budget = rf"{factor}10^{{{int(power)}}}"
+    time = f", $t = {float(cells.t):g}$" if "t" in cells.coords else ""
+    return rf"$\tau = {budget}${time}, tolerance {cells.attrs['tolerance']:g}"
+
+
+def _regions(ax: Any, cells: Any, x: np.ndarray, y: np.ndarray) -> list[Any]:
+    codes = cells.region.values
+    colors = ListedColormap([color for _, color in REGIONS.values()])
+    norm = BoundaryNorm(np.arange(-1.5, 5.0), len(REGIONS))
+    ax.pcolormesh(x, y, codes, cmap=colors, norm=norm, shading="nearest", zorder=0, rasterized=True)
+    return [
+        Patch(color=color, label=label)
+        for code, (label, color) in REGIONS.items()
+        if np.any(codes == code)
+    ]
+
+
+def _lines(ax: Any, cells: Any, x: np.ndarray, y: np.ndarray) -> list[Any]:
     handles = []
-    tolerance = found.attrs["tolerance"]
+    tau, tolerance = float(cells.tau), cells.attrs["tolerance"]
     # smooth across lines
-    excess = lambda test: np.arcsinh((test - found.test_star).values / tolerance) - np.arcsinh(1.0)
+    excess = lambda test: np.arcsinh((test - cells.test_star).values / tolerance) - np.arcsinh(1.0)
     lines = [
         (
-            excess(found.test_limit),
+            excess(cells.test_limit),
             COLORS["satellite"],
             r"$L_\mathrm{test}(\infty)$ within the tolerance",
         )
     ]
     if np.isfinite(tau):
-        late = np.where(tau > found.tau_star.values, excess(found.test), excess(found.test_star))
+        late = np.where(tau > cells.tau_star.values, excess(cells.test), excess(cells.test_star))
         lines.append((late, COLORS["sample"], r"$\tau$ is the end of the window"))
     if x.size > 1 and y.size > 1:
         for values, color, label in lines:
             # no lines where nothing can be learnt
-            values = np.where(found.tau_star.values == 0, np.nan, values)
+            values = np.where(cells.tau_star.values == 0, np.nan, values)
             if np.any(values < 0) and np.any(values > 0):
                 ax.contour(
                     x,

@@ -7,8 +7,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
+# the matplotlib style sheet of the package
 STYLE = Path(__file__).parent.parent / "rfspec.mplstyle"
 
+# of the parts of a spectrum
 COLORS = {
     "population": "#0072B2",
     "sample": "#D55E00",
@@ -19,15 +21,26 @@ COLORS = {
 
 
 def style() -> Any:
-    """Context manager that applies the package's matplotlib style."""
+    """The look of the package's pictures, for others beside them.
+
+    Returns
+    -------
+    context manager
+        Inside it `STYLE`, the package's matplotlib style sheet, applies.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt, rfspec as rf
+    >>> with rf.plotting.style():
+    ...     figure, ax = plt.subplots()
+    """
     return plt.style.context(STYLE)
 
 
 def color_of(part: str | None) -> str:
-    """Colour of a part; merged parts have one of their own."""
+    # merged parts have a colour of their own
     return COLORS.get(part or "", COLORS["merged"])
 
 
-def axis(ax: Any) -> Any:
-    """The axis given, or that of a new figure."""
+def axis_or_new(ax: Any) -> Any:
     return plt.subplots()[1] if ax is None else ax

@@ -6,27 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .style import COLORS, axis, style
+from .style import COLORS, axis_or_new, style
 
 if TYPE_CHECKING:
     import xarray
 
 
 def over_time(found: xarray.Dataset, ax: Any = None, *, rule: str = "spectrum") -> Any:
-    """Draw the stopping window, the best time and the timescales over the time of the process,
-    and the shared stop.
+    """Draw the best time, its window, the timescales and the shared stop along the process.
 
     Parameters
     ----------
     found : xarray.Dataset
         Of ``rf.over_time``.
     ax : matplotlib axis, optional
+        Where to draw; by default in a new figure.
     rule : {"paper", "spectrum", "loss"}
         Of τ_gen and τ_mem.
 
     Returns
     -------
-    The axis, logarithmic in training time; windows without an end are drawn to its upper end.
+    The axis, logarithmic in training time; a window without an end is drawn to the upper end.
 
     Raises
     ------
@@ -44,16 +44,16 @@ def over_time(found: xarray.Dataset, ax: Any = None, *, rule: str = "spectrum") 
     shared = float(found.tau_shared)
     finite = np.concatenate([v[np.isfinite(v) & (v > 0)] for v in (gen, mem, best, lower, upper)])
     bottom, top = finite.min() / 2, finite.max() * 2
-    known = lambda v: np.where(np.isfinite(v), v, np.nan)
+    finite_only = lambda v: np.where(np.isfinite(v), v, np.nan)
     with style():
-        ax = axis(ax)
+        ax = axis_or_new(ax)
         ends = np.clip(lower, bottom, top), np.clip(upper, bottom, top)
         ax.fill_between(
             t, *ends, color=COLORS["satellite"], alpha=0.2, lw=0, label="stopping window"
         )
-        ax.plot(t, known(best), "o-", color=COLORS["satellite"], label=r"best time $\tau^*$")
-        ax.plot(t, known(gen), "--", color=COLORS["population"], label=r"$\tau_\mathrm{gen}$")
-        ax.plot(t, known(mem), "--", color=COLORS["sample"], label=r"$\tau_\mathrm{mem}$")
+        ax.plot(t, finite_only(best), "o-", color=COLORS["satellite"], label=r"best time $\tau^*$")
+        ax.plot(t, finite_only(gen), "--", color=COLORS["population"], label=r"$\tau_\mathrm{gen}$")
+        ax.plot(t, finite_only(mem), "--", color=COLORS["sample"], label=r"$\tau_\mathrm{mem}$")
         if np.isfinite(shared):
             ax.axhline(shared, color="black", lw=1.0, ls=":", label="one time for all")
         if t.size > 1 and t[0] > 0 and t[-1] > 10 * t[0]:

@@ -1,18 +1,19 @@
-r"""The fixed-point equations of the spectrum of U, as printed, and nothing else.
+r"""The fixed-point equations of U with the noise averaged over all its draws.
 
 With q(z) = Tr(U - z)⁻¹/p, r = Tr FΣFᵀ(U - z)⁻¹/p and s = Tr FFᵀ(U - z)⁻¹/p, the three equations of
-arXiv 2505.17638 (Theorem 3.1) reduce to two unknowns (q, δ); D = 1/(1+δ) and T(λ) = b² + κ²λD:
+arXiv 2505.17638 (Theorem 3.1) reduce to two unknowns (q, δ). With D = 1/(1+δ) and T(λ) = b² + κ²λD,
 
     1/q = s² - z + v²D + ∫ dρ_Σ(λ) T/(1 + ψ_p T q)                     (6)
     δ   = (ψ_p/ψ_n) [ v² q + κ² ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q) ]          (7)
     r   = ∫ dρ_Σ(λ) λ q/(1 + ψ_p T q),   s = ∫ dρ_Σ(λ) q/(1 + ψ_p T q)   (8)
 
-The columns behind it are those of the data, g = κFx + vω with covariance v²I + κ²FΣFᵀ given F; what
-they explain of the target, and two resolvents with a matrix between them, are equations (12) to
-(16) of docs/theory.md.
+The columns of U are those of the data, g = κFx + vω. Given F, their covariance is v²I + κ²FΣFᵀ.
+Equations (12) to (16) of docs/theory.md give what they explain of the target, and two resolvents
+with a matrix between them.
 
-s² only shifts the spectrum, so everything downstream works with ζ = z - s², and keeps its relative
-accuracy next to the atom.
+s² only shifts the spectrum. Everything downstream therefore works with ζ = z - s², which keeps its
+relative accuracy next to the atom. The file also holds what is known exactly of the solution: the
+bound of the spectrum, the ranks behind its masses and its parts.
 """
 
 from __future__ import annotations
@@ -27,10 +28,7 @@ from .columns import Kind, Powers, Source
 
 
 class RandomFeatureEquations(ColumnEquations):
-    """A holomorphic residual F(u; ζ) in the unknowns u = (q, δ), with its start at large ζ.
-
-    For Im ζ > 0 exactly one root has a positive imaginary part in every unknown.
-    """
+    """The equations in u = (q, δ) with all draws of the noise; see ``Equations``."""
 
     def balance(
         self, u: tuple[Number, Number], averages: Averages, zeta: Number
@@ -45,15 +43,13 @@ class RandomFeatureEquations(ColumnEquations):
     def start(self, zeta: Number) -> tuple[Number, Number]:
         return -1.0 / zeta, 0.0 * zeta
 
+    # The columns of the data fluctuate with x, so they tell more of it than F does.
     @property
     def _kinds(self) -> tuple[Kind]:
-        """The columns of the data; they fluctuate with x,
-        so that they know of it beyond what F tells.
-        """
         covariance = Source(self.ge.v2, {1: self.ge.kappa2})
         if self.slope is None:
             return (Kind(1.0, covariance),)
-        return (Kind(1.0, covariance, {1: self.slope}, self._signal(self._held)),)
+        return (Kind(1.0, covariance, {1: self.slope}, self._signal(self._trace_held)),)
 
     @property
     def _columns(self) -> Real:
@@ -63,7 +59,7 @@ class RandomFeatureEquations(ColumnEquations):
     def _fixed(self) -> Powers:
         return {0: self.target.noise}
 
-    def _linear(self, u: tuple[Number, Number], zeta: Real) -> Number:
+    def _nonlogarithmic(self, u: tuple[Number, Number], zeta: Real) -> Number:
         q, delta = u
         return (self.psi_n / self.psi_p + self.ge.v2 * q) * reciprocal(
             1.0 + delta
@@ -74,22 +70,21 @@ class RandomFeatureEquations(ColumnEquations):
 
     @property
     def origin(self) -> Real:
-        """Where ζ = 0 lies: s², the place of the atom and a lower bound of the spectrum."""
         return self.ge.s2
 
     @property
-    def slowest(self) -> Real:
+    def slowest_mode(self) -> Real:
         return self.ge.s2
 
-    def _bounded(self, value: Real) -> Real:
-        """From the norms of the two products that make up U."""
+    def _bound_for(self, value: Real) -> Real:
+        # the norms of the two products that make up U
         features = (1.0 + jnp.sqrt(self.psi_p)) ** 2
         column = self.ge.kappa2 * value * features + self.ge.v2
         return column * (1.0 + jnp.sqrt(self.psi_p / self.psi_n)) ** 2 + self.ge.b2 * features
 
     @property
     def _rank(self) -> Real:
-        """Columns of U over d: d where σ has a linear part, n where it has another."""
+        # d columns where σ has a linear part, n where it has another
         return jnp.where(self.ge.b2 > 0, 1.0, 0.0) + jnp.where(self.ge.v2 > 0, self.psi_n, 0.0)
 
     @property
@@ -98,7 +93,7 @@ class RandomFeatureEquations(ColumnEquations):
 
     @property
     def total(self) -> Vector:
-        """Ranks above the atom: d for a linear part of σ, n for the rest of it, and at most p."""
+        # d for the linear part of σ, n for the others, and at most p
         columns = self._set(weights=self.ge.b2 > 0, columns=self.ge.v2 > 0)
         return self._lighter(columns, self._set(everything=1.0))
 
@@ -115,7 +110,7 @@ class RandomFeatureEquations(ColumnEquations):
         return 2 * self._components[0].shape[-1] + 1
 
     @property
-    def landmarks(self) -> Vector:
+    def bulk_guesses(self) -> Vector:
         signal = (
             self.values
             if self.values.size <= 8

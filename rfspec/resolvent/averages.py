@@ -1,5 +1,6 @@
-"""Averages over Σ that equations of columns take: sums over its eigenvalues,
-or integrals over a continuous law.
+"""Averages over Σ in the equations of columns.
+
+They are sums over the eigenvalues of Σ, or integrals over a continuous law.
 """
 
 from __future__ import annotations
@@ -16,25 +17,38 @@ from ..models.targets import Combination
 from ..numerics.holomorphic import Unknowns, reciprocal
 from ..numerics.types import Number, Numbers, Real, Reals, Vector
 from .interface import Equations
-from .near_ends import Chart, End, around, nearest, plain
+from .near_ends import Chart, End, chart_near_end, identity_chart, nearest_end
 
+# D_i, and ∫ dρ_Σ N/(1 + ψ_pTq) for N = T, 1 and λ
 Averages = tuple[tuple[Any, ...], Any, Any, Any]
 
 
-def angle(w: Numbers) -> Reals:
-    """|arg w|."""
+def angle(w: Numbers) -> Reals:  # |arg w|
     return jnp.arctan2(jnp.abs(w.imag), w.real)
 
 
 class AveragedEquations(Equations):
-    """Equations in (q, δ_1, ...) that see Σ through T(λ) = T_0 + κ²D_1λ and averages of N(λ)/(1 +
-    ψ_pTq).
+    """Equations in (q, δ_1, ...) that see Σ through T(λ) = T_0 + κ²D_1λ alone.
 
-    `target` is the combination y = c_xx + c_ξξ that is learnt, `slope` c_xα/β (None where c_x is),
-    and `decay` what weight decay adds to U. Σ is `values` and `weights`: its atoms, or the grid of
-    a continuous `law`, whose weights depend on where 1 + ψ_pTq vanishes; or nodes for smooth
-    averages over it, with `others` to tell their error; `averaged` are the equations with such
-    nodes.
+    They take averages over Σ of N(λ)/(1 + ψ_pTq).
+
+    Attributes
+    ----------
+    values, weights : arrays
+        Σ, in one of three forms: its eigenvalues; the grid of a continuous `law`, whose weights
+        depend on where 1 + ψ_pTq vanishes; or nodes for smooth averages over such a law.
+    law : optional
+        The continuous law; None in the other two forms.
+    others : pair of arrays, optional
+        Other nodes and weights for smooth averages; the change they make tells the error.
+    averaged : Equations, optional
+        The equations with nodes for smooth averages.
+    target : Combination
+        The target y = c_xx + c_ξξ.
+    slope : float, optional
+        c_xα/β; None where c_x is.
+    decay : float
+        What weight decay adds to U.
     """
 
     psi_p: Real
@@ -56,20 +70,21 @@ class AveragedEquations(Equations):
     def residual(self, u: Unknowns, zeta: Number) -> Unknowns:
         return self.balance(u, self._averages(u), zeta)
 
-    def place(self, u: Unknowns) -> End | None:
+    def nearest_branch_point(self, u: Unknowns) -> End | None:
         law = self.law
-        return None if law is None else nearest(self._ends(u, self._D(u)), law.lower != law.upper)
+        if law is None:
+            return None
+        return nearest_end(self._ends(u, self._D(u)), law.lower != law.upper)
 
-    def around(self, place: End | None) -> Chart:
-        return plain(self.residual) if place is None else around(self, place)
+    def chart_near(self, end: End | None) -> Chart:
+        return identity_chart(self.residual) if end is None else chart_near_end(self, end)
 
     def _D(self, u: Unknowns) -> tuple[Number, ...]:
-        """D_i = 1/(1+δ_i)."""
         return tuple(reciprocal(1.0 + delta) for delta in u[1:])
 
+    # T(λ) is linear in λ with the slope κ²D_1.
     @abstractmethod
-    def _T(self, D: tuple[Number, ...], values: Reals) -> Numbers:
-        """T(λ), linear in λ with the slope κ²D_1."""
+    def _T(self, D: tuple[Number, ...], values: Reals) -> Numbers: ...
 
     def _averages(self, u: Unknowns) -> Averages:
         D = self._D(u)
@@ -82,21 +97,21 @@ class AveragedEquations(Equations):
         return D, self._T(D, 0.0) * I0 + self.ge.kappa2 * D[0] * I1, I0, I1
 
     def _law_averages(self, u: Unknowns, D: tuple[Number, ...], count: int) -> list[Number]:
-        """∫ dρ_Σ λᵏ/(1 + ψ_pTq) of a continuous law, k < count."""
+        # ∫ dρ_Σ λᵏ/(1 + ψ_pTq) for k < count
         assert self.law is not None
         line = 1.0 + self.psi_p * self._T(D, 0.0) * u[0], self.psi_p * self.ge.kappa2 * D[0] * u[0]
         return self.law.averages(self.values, self.weights, line, self._ends(u, D), count)
 
     def _ends(self, u: Unknowns, D: tuple[Number, ...]) -> tuple[Numbers, Numbers]:
-        """1 + ψ_pTq at both ends of the law's intervals."""
+        # 1 + ψ_pTq at both ends of the law's intervals
         assert self.law is not None
         low, high = (
             1.0 + self.psi_p * self._T(D, ends) * u[0] for ends in (self.law.lower, self.law.upper)
         )
         return low, high
 
-    def _turned(self, u: Unknowns) -> Real:
-        """∫ dρ_Σ arg(1 + ψ_pTq)."""
+    def _mean_argument(self, u: Unknowns) -> Real:
+        # ∫ dρ_Σ arg(1 + ψ_pTq)
         D, (tops, shares) = self._D(u), self._components
         T = self._T(D, tops)
         e, h = 1.0 + self.psi_p * T * u[0], T + reciprocal(self.psi_p * u[0])
@@ -110,21 +125,18 @@ class AveragedEquations(Equations):
         x = slope * (law.upper - law.lower) / low  # e(B)/e(A) - 1
         x = jnp.where(x == 0, 1e-100, x)
         uniform = jnp.sum(law.mass * jnp.log1p(x) * reciprocal(x))
-        (rest,) = law.averages(
+        (beside,) = law.averages(
             self.values, law.below, (low[0] - slope * law.lower[0], slope), self._ends(u, D), 1
         )
-        return at_top + (uniform - slope * rest).imag  # (23)
+        return at_top + (uniform - slope * beside).imag  # (23)
 
     @property
     def _trace(self) -> Real:
-        """Tr Σ/d."""
-        return self._held if self.law is None else self.law.trace
+        return self._trace_held if self.law is None else self.law.trace
 
+    # Less than Tr Σ/d where the equations hold the largest eigenvalues lower than they are.
     @property
-    def _held(self) -> Real:
-        """Tr Σ/d of the values that the equations hold:
-        less than all of it where the largest are put lower.
-        """
+    def _trace_held(self) -> Real:
         return jnp.sum(self.weights * self.values)
 
     @property
@@ -139,9 +151,9 @@ class AveragedEquations(Equations):
             else eqx.tree_at(lambda e: (e.values, e.weights), self, self.others)
         )
 
+    # The largest eigenvalue and the mass of each interval and atom of Σ.
     @property
     def _components(self) -> tuple[Vector, Vector]:
-        """Largest eigenvalue and mass of each interval and atom of Σ."""
         return (self.values, self.weights) if self.law is None else (self.law.tops, self.law.shares)
 
     @property

@@ -1,4 +1,7 @@
-"""What all equations of columns share: counting of ranks, the distribution, two-point functions."""
+"""What the equations of all column models share.
+
+These are the counting of ranks, the distribution function, and one- and two-point functions.
+"""
 
 from __future__ import annotations
 
@@ -13,66 +16,78 @@ import numpy as np
 from ..numerics.holomorphic import Unknowns, reciprocal
 from ..numerics.types import Number, Numbers, Real, Truths, Vector, Whole, Wholes
 from .averages import AveragedEquations, angle
-from .columns import Kind, Pair, Point, Powers, Response, Source, Target, explained, explained_twice
+from .columns import (
+    Kind,
+    Pair,
+    Point,
+    Powers,
+    Response,
+    Source,
+    Target,
+    explained,
+    target_two_point,
+)
 from .interface import Equations
 
-LIGHT = 1e-10  # share of the eigenvalues of Σ, by their weight, that no time to stop depends on
-SAME = 1e-13  # sums of ranks, relative to what they differ by
+LIGHT = 1e-10  # weight in Σ of eigenvalues that no stopping time depends on
+SAME = 1e-13  # difference of two sums of ranks, relative to its terms, that is rounding
 
 
 class ColumnEquations(AveragedEquations):
-    """What all equations of columns share; q is the first of their unknowns.
+    """Equations of features that come in columns; q is the first of their unknowns.
 
     A theory adds its balance and start, what is known of it exactly, and `_T`, `_kinds`,
     `_columns`, `_fixed` and `_rank`.
     """
 
-    def _signal(self, trace: Real) -> Real:
-        """c_x² Tr Σ/d."""
+    def _signal(self, trace: Real) -> Real:  # c_x² Tr Σ/d
         return 0.0 if self.target.signal is None else self.target.signal**2 * trace
 
     @property
     def mean(self) -> Real:
         return self.ge.kappa2 * self._trace + self.ge.b2 + self.ge.v2 + self.ge.s2
 
+    # The kinds of columns that U is made of.
     @property
     @abstractmethod
-    def _kinds(self) -> tuple[Kind, ...]:
-        """The kinds of columns that U is made of."""
+    def _kinds(self) -> tuple[Kind, ...]: ...
 
+    # N/d, with N the number of all columns.
     @property
     @abstractmethod
-    def _columns(self) -> Real:
-        """N/d."""
+    def _columns(self) -> Real: ...
 
+    # The part of V that does not fluctuate, divided by bF.
     @property
     @abstractmethod
-    def _fixed(self) -> Powers:
-        """Of V what does not fluctuate, over bF."""
+    def _fixed(self) -> Powers: ...
 
+    # The rank of U - origin over d, where p is large.
     @property
     @abstractmethod
-    def _rank(self) -> Real:
-        """Rank of U - origin over d, where p is large."""
+    def _rank(self) -> Real: ...
 
-    # Counting: in a gap all unknowns are real, and the eigenvalues above it are a sum of ranks and
-    # of Σ's weights.
+    # Counting. In a gap all unknowns are real, and the number of eigenvalues above it is a sum of
+    # numbers of columns and of weights of Σ.
 
+    # Numbers of columns over d, one for each δ.
     @property
     @abstractmethod
-    def _column_ranks(self) -> tuple[Real, ...]:
-        """Numbers of columns over d, one for each δ."""
+    def _column_ranks(self) -> tuple[Real, ...]: ...
 
     @property
     def ranks(self) -> Vector:
-        """What the number of eigenvalues in a part of the spectrum is made of, over d:
-        the weights of the intervals and eigenvalues of Σ, the columns', and ψ_p.
+        """The numbers, over d, of which the count of eigenvalues in any part is a sum.
+
+        They are the weights of the intervals and eigenvalues of Σ, the numbers of columns, and ψ_p.
         """
         return jnp.concatenate([self._components[1], jnp.stack([*self._column_ranks, self.psi_p])])
 
-    def above(self, u: Unknowns) -> Vector:
-        """Which ranks, 1 or 0, lie above a gap to the right of the atom: those k with 1 + ψ_pT_kq <
-        0, the columns with 1 + δ < 0; left of the whole spectrum, where q > 0, ψ_p.
+    def ranks_above(self, u: Unknowns) -> Vector:
+        """Which ranks, 1 or 0, lie above a gap.
+
+        To the right of the atom they are the weights k with 1 + ψ_pT_kq < 0 and the columns with
+        1 + δ < 0. To the left of the whole spectrum, where q > 0, it is ψ_p alone.
         """
         T = self._T(self._D(u), self._components[0])
         negative = [
@@ -84,23 +99,22 @@ class ColumnEquations(AveragedEquations):
         return signs.astype(float)
 
     def excess(self, a: Vector, b: Vector) -> Real:
-        """How much more the ranks a add up to than the ranks b, 0 where they differ by rounding.
+        """How much more the ranks a add up to than the ranks b; 0 where they differ by rounding.
 
-        Relative to the smallest weight: what both contain is never added.
+        What both contain is never added, so no weight is too small to count.
         """
-        differ = self.ranks * (a - b)
-        total = jnp.sum(differ)
-        return jnp.where(jnp.abs(total) <= SAME * jnp.sum(jnp.abs(differ)), 0.0, total)
+        terms = self.ranks * (a - b)
+        total = jnp.sum(terms)
+        return jnp.where(jnp.abs(total) <= SAME * jnp.sum(jnp.abs(terms)), 0.0, total)
 
-    def share(self, ranks: Vector) -> Real:
+    def mass_of(self, ranks: Vector) -> Real:
         return jnp.sum(self.ranks * ranks) / self.psi_p
 
     def _lighter(self, *sets: Any) -> Vector:
-        """Of several sets of ranks the one that adds up to least."""
         return jnp.stack(sets)[jnp.argmin(jnp.stack([jnp.sum(self.ranks * s) for s in sets]))]
 
     def _set(self, *, weights: Any = 0.0, columns: Any = 0.0, everything: Real = 0.0) -> Vector:
-        """A set of ranks, 1 or 0 for the weights, the columns of each kind, and ψ_p."""
+        # 1 or 0 for the weights, the columns of each kind, and ψ_p
         parts = (
             (weights, self._components[1].size),
             (columns, len(self._column_ranks)),
@@ -117,19 +131,19 @@ class ColumnEquations(AveragedEquations):
 
     @property
     def levels(self) -> tuple[Vector, Wholes, Truths]:
-        """Masses from the top at which the spectrum may have a gap, their numbers (``level``),
-        and which can be told.
+        """Masses from the top at which there may be a gap, their numbers, and which can occur.
 
-        To the right of the atom q < 0 in a gap. T is linear in λ and rises with it while D_1 > 0,
-        so the negative 1 + ψ_pTq are those of the largest λ's; where 1 + δ_1 < 0 they are those of
-        the smallest, with ψ_n on top. Equal λ's are never told apart.
+        The numbers are those of ``level_number``. To the right of the atom q < 0 in a gap. T is
+        linear in λ. While D_1 > 0 it rises, so the negative 1 + ψ_pTq are those of the largest λ's.
+        Where 1 + δ_1 < 0 they are those of the smallest λ's, and ψ_n is added. A gap never comes
+        between equal λ's.
         """
         values, weights = self._components
         order = jnp.argsort(-values)
         values, weights = values[order], weights[order]
         apart = jnp.concatenate([jnp.ones(1, bool), values[1:] != values[:-1], jnp.ones(1, bool)])
         total = lambda w: jnp.concatenate([jnp.zeros(1), jnp.cumsum(w)])
-        sums, told = (total(weights), total(weights[::-1])), (apart, apart[::-1])
+        sums, possible = (total(weights), total(weights[::-1])), (apart, apart[::-1])
         first, *others = self._column_ranks
         above: Any = [0.0]
         for rank in others:
@@ -137,12 +151,14 @@ class ColumnEquations(AveragedEquations):
         mass = jnp.concatenate(
             [s + f + a for a in above for s, f in zip(sums, (0.0, first), strict=True)]
         )
-        return mass / self.psi_p, jnp.arange(mass.size), jnp.tile(jnp.concatenate(told), len(above))
+        return (
+            mass / self.psi_p,
+            jnp.arange(mass.size),
+            jnp.tile(jnp.concatenate(possible), len(above)),
+        )
 
-    def level(self, ranks: Vector) -> Whole:
-        """The number of a set of ranks in a gap: how many weights there are in it,
-        and which columns.
-        """
+    def level_number(self, ranks: Vector) -> Whole:
+        """The number of a set of ranks in a gap: the count of its weights, and which columns."""
         size = self._components[1].size
         block = 2.0 ** np.arange(len(self._column_ranks))
         everything = jnp.where(ranks[-1] > 0, -1.0, 0.0)
@@ -150,52 +166,52 @@ class ColumnEquations(AveragedEquations):
         return count.astype(int)
 
     def tail(self, u: Unknowns, zeta: Real) -> Real:
-        r"""Share of the eigenvalues right of a real ζ, from the limit solution u there,
-        to full relative accuracy.
+        r"""Share of the eigenvalues right of a real ζ, from the limit solution u there.
 
-        The equations are the stationarity of Φ in the unknowns, with dΦ/dζ = -ψ_p q; so with N_i
+        The equations are the stationarity of Φ in the unknowns, with dΦ/dζ = -q. So with N_i
         columns of kind i
 
             1 - F(ζ) = (1/π) [ arg(-q̄) + (1/ψ_p) ∫ dρ_Σ arg(1+ψ_pTq)
-                               + Σ_i (N_i/p) arg(1+δ_i) + Im linear ]                           (9)
+                               + Σ_i (N_i/p) arg(1+δ_i) + Im Φ' ]                               (9)
 
-        with every argument 0 at ζ → ∞, and terms `linear` in q and D that the theory adds. In a gap
-        q and δ are real, the arguments are 0 or π, and 1 - F is a sum of ranks and of Σ's weights.
-        q and 1+δ have their arguments in [0, π] and T + 1/ψ_p q in [-π, 0], so that where
-        arg(1+ψ_pTq) could be -π or π it is taken as their sum; no term exceeds 1 by much, and far
-        up, where all are small, none is a difference.
+        where every argument is 0 at ζ → ∞ and Φ' are the terms of Φ that are not logarithms. In a
+        gap q and δ are real, the arguments are 0 or π, and 1 - F is a sum of ranks and of weights.
+
+        The result has full relative accuracy: q and 1+δ have their arguments in [0, π] and
+        T + 1/(ψ_pq) has its argument in [-π, 0], so that arg(1+ψ_pTq) is taken as their sum where
+        it could be -π or π. No term exceeds 1 by much, and far up, where all are small, none is a
+        difference.
         """
         q, *deltas = u
         columns = sum(
             rank * angle(1.0 + d) for rank, d in zip(self._column_ranks, deltas, strict=True)
         )
-        counted = (self._turned(u) + columns) / self.psi_p
-        return (angle(-q) + counted + self._linear(u, zeta).imag) / jnp.pi  # (9)
+        counted = (self._mean_argument(u) + columns) / self.psi_p
+        return (angle(-q) + counted + self._nonlogarithmic(u, zeta).imag) / jnp.pi  # (9)
 
+    # The terms of Φ that are not logarithms.
     @abstractmethod
-    def _linear(self, u: Unknowns, zeta: Real) -> Number:
-        """The terms of Φ/p that are not logarithms."""
+    def _nonlogarithmic(self, u: Unknowns, zeta: Real) -> Number: ...
 
-    def depth(self, u: Unknowns) -> Real:
-        """Largest relative imaginary part of what is real in a gap;
-        the 1 + ψ_pTq tell of the lightest eigenvalues.
-        """
-        tops, shares = self._components
-        told = self._imaginary(1.0 + self.psi_p * self._T(self._D(u), tops) * u[0], shares)
-        if self.law is not None:  # and those at the lower ends of the smallest
-            told = jnp.maximum(told, self._imaginary(self._ends(u, self._D(u))[0], self.law.mass))
-        return jnp.maximum(told, jnp.max(jnp.stack([v.imag / jnp.abs(v) for v in u])))
+    def relative_imaginary(self, u: Unknowns) -> Real:
+        # 1 + ψ_pTq shows the lightest eigenvalues, at the upper ends of the intervals of a law
+        tops, masses = self._components
+        e_at_tops = 1.0 + self.psi_p * self._T(self._D(u), tops) * u[0]
+        largest = self._largest_imaginary(e_at_tops, masses)
+        if self.law is not None:  # and at their lower ends
+            lower_ends = self._ends(u, self._D(u))[0]
+            largest = jnp.maximum(largest, self._largest_imaginary(lower_ends, self.law.mass))
+        return jnp.maximum(largest, jnp.max(jnp.stack([v.imag / jnp.abs(v) for v in u])))
 
     @staticmethod
-    def _imaginary(e: Numbers, weights: Vector) -> Real:
-        """Largest |Im e|/|e| of those that have a weight."""
+    def _largest_imaginary(e: Numbers, weights: Vector) -> Real:
         return jnp.max(jnp.where(weights > 0, jnp.abs(e.imag) / jnp.abs(e), 0.0))
 
     def transforms(self, u: Unknowns) -> tuple[Number, Number]:
-        s, r, _ = self.at(u).moments  # (8)
+        s, r, _ = self.point(u).moments  # (8)
         return r, s
 
-    def at(self, u: Unknowns) -> Point:
+    def point(self, u: Unknowns) -> Point:
         D = self._D(u)
         T = self._T(D, self.values)
         g = reciprocal(1.0 + self.psi_p * T * u[0])
@@ -214,13 +230,13 @@ class ColumnEquations(AveragedEquations):
         return tuple(r.moments[0] for r in self._responses(one, two, sources))
 
     def explained(self, point: Point) -> tuple[Number, Number]:
-        return explained(self._learnt, self._kinds, point)
+        return explained(self._regression_target, self._kinds, point)
 
-    def explained_twice(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Number]:
+    def target_two_point(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Number]:
         D, moments = (one.D, two.D), (one.moments, two.moments)
-        found = self._responses(one, two, sources)
         return [
-            explained_twice(self._learnt, self._kinds, D, moments, response) for response in found
+            target_two_point(self._regression_target, self._kinds, D, moments, response)
+            for response in self._responses(one, two, sources)
         ]
 
     def _responses(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Response]:
@@ -240,7 +256,7 @@ class ColumnEquations(AveragedEquations):
         return pair.responses(self._kinds, sources)
 
     @property
-    def _learnt(self) -> Target:
+    def _regression_target(self) -> Target:
         fresh = (
             {0: self.target.noise} if self.slope is None else {0: self.target.noise, 1: self.slope}
         )
@@ -248,9 +264,7 @@ class ColumnEquations(AveragedEquations):
 
     @property
     def population(self) -> Source:
-        """Ũ = (v² + s²)I + b²FFᵀ + κ²FΣFᵀ, the feature correlation over fresh data,
-        as a source of ``two_point``.
-        """
+        # Ũ = (v² + s²)I + b²FFᵀ + κ²FΣFᵀ
         return Source(self.ge.v2 + self.ge.s2, {0: self.ge.b2, 1: self.ge.kappa2})
 
     @staticmethod
@@ -262,30 +276,29 @@ class ColumnEquations(AveragedEquations):
     def accuracy(self) -> Real:
         return self.ge.error if self.law is None else jnp.maximum(self.ge.error, self.law.error)
 
+    # An upper bound of the spectrum in ζ, if `value` were the largest eigenvalue of Σ.
     @abstractmethod
-    def _bounded(self, value: Real) -> Real:
-        """An upper bound of the spectrum in ζ, were this the largest eigenvalue of Σ."""
+    def _bound_for(self, value: Real) -> Real: ...
 
     @property
-    def bound(self) -> Real:
-        return self._bounded(jnp.max(self._components[0]))
+    def upper_bound(self) -> Real:
+        return self._bound_for(jnp.max(self._components[0]))
 
     @property
-    def fastest(self) -> Real:
+    def fastest_mode(self) -> Real:
         values, weights = self._components
         return (
             self.origin
-            + self._bounded(jnp.max(jnp.where(weights > LIGHT, values, 0.0)))
+            + self._bound_for(jnp.max(jnp.where(weights > LIGHT, values, 0.0)))
             + self.decay
         )
 
     @property
     def top(self) -> Real:
-        return self.origin + self.bound + self.decay
+        return self.origin + self.upper_bound + self.decay
 
     @property
     def atom_mass(self) -> Real:
-        """Mass at ζ = 0, exact by counting ranks."""
         return jnp.maximum(0.0, 1.0 - self._rank / self.psi_p)
 
     @property
@@ -294,7 +307,8 @@ class ColumnEquations(AveragedEquations):
 
     @property
     def drop_scale(self) -> Real:
-        """b²ψ_p, the scale of what is learnt: of the noise all of it,
-        b²ψ_p ∫ dν_s(λ)/λ with transform s.
+        """b²ψ_p, the scale of what is learnt.
+
+        With all draws the noise is explained by b²ψ_p s(z), so its drops sum to b²ψ_p ∫ dν_s(λ)/λ.
         """
         return self.ge.b2 * self.psi_p

@@ -1,6 +1,4 @@
-"""Which equations a model has: those of all draws of the noise, or of finitely many.
-Both are ``Equations``.
-"""
+"""The equations of a model, with all draws of the noise or with finitely many."""
 
 from __future__ import annotations
 
@@ -25,8 +23,8 @@ def equations(
 ) -> Equations:
     """The equations of a model, given its Gaussian-equivalent constants.
 
-    `coarse`: a continuous law on its coarse grid, three times faster, with edges to about 1e-7 and
-        no drops.
+    `coarse` holds a continuous law on its coarse grid. That is three times faster, and gives edges
+    to about 1e-7 and no drops.
     """
     if model.covariance.continua is None:
         return _equations(model, ge, *filled_up(model.covariance))
@@ -39,10 +37,10 @@ def equations(
 def averaged_equations(
     model: RandomFeatureModel, ge: GaussianEquivalent, *, coarse: bool = False
 ) -> Equations:
-    """The same for losses, in which a continuous law needs few nodes:
-    these see resolvents far from the spectrum.
+    """The equations of a model for losses, in which a continuous law needs few nodes.
 
-    Their error is told by twice as many; `coarse`: half as many nodes.
+    Losses see resolvents far from the spectrum only. Twice as many nodes tell the error. `coarse`
+    takes half as many.
     """
     covariance = model.covariance
     nodes = filled_up(covariance)
@@ -54,8 +52,9 @@ def averaged_equations(
 
 
 def filled_up(covariance: Covariance) -> tuple[Vector, Vector]:
-    """Eigenvalues and weights of Σ, filled up with weights 0 to a power of two: few lengths,
-    few compilations.
+    """Eigenvalues and weights of Σ, with more of weight 0 up to a power of two.
+
+    Few lengths mean few compilations.
     """
     return _padded(covariance.values, covariance.weights)
 
@@ -81,7 +80,7 @@ def _equations(
     enter()
     y, process = combination(model.target, model.process), model.process
     slope = None if y.signal is None else y.signal * process.alpha / process.beta
-    known = {
+    fields = {
         "psi_p": model.psi_p,
         "psi_n": model.psi_n,
         "values": values,
@@ -92,8 +91,8 @@ def _equations(
         "ge": ge,
         "target": y,
         "slope": slope,
-        "decay": model.weight_decay / y.weight,
+        "decay": model.weight_decay / y.pace,
     }
     if np.isinf(model.noise_draws):
-        return RandomFeatureEquations(**known)
-    return NoiseDrawsEquations(**known, draws=np.float64(model.noise_draws))
+        return RandomFeatureEquations(**fields)
+    return NoiseDrawsEquations(**fields, draws=np.float64(model.noise_draws))

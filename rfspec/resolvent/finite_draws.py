@@ -1,14 +1,15 @@
-r"""The equations where each data point is seen with m draws of the noise, in place of all of them.
+r"""The fixed-point equations of U where each data point is seen with m draws of the noise.
 
-U_m = (1/nm) Σ_ν Σ_j φ(x_t^νj)φ(x_t^νj)ᵀ. Rotating the draws of a data point leaves, given F, one
-column of covariance mC_g + C_h and m - 1 of covariance C_h, with C_g = κ²FΣFᵀ + v²I and C_h = b²FFᵀ
-+ s²I. So there are two δ's; with D_i = 1/(1+δ_i), f = D_1/m + (1 - 1/m)D_2 and T(λ) = b²f + κ²λD_1,
+U_m = (1/nm) Σ_ν Σ_j φ(x_t^νj)φ(x_t^νj)ᵀ. A rotation of the draws of one data point leaves,
+given F, one column of covariance mC_g + C_h and m - 1 columns of covariance C_h, where
+C_g = κ²FΣFᵀ + v²I and C_h = b²FFᵀ + s²I. Two kinds of columns have two δ's. With D_i = 1/(1+δ_i),
+f = D_1/m + (1 - 1/m)D_2 and T(λ) = b²f + κ²λD_1,
 
     1/q = s²f - z + v²D_1 + ∫ dρ_Σ(λ) T/(1 + ψ_p T q)                                          (19)
     δ_1 = (ψ_p/ψ_n) [ v²q + κ²r + (s²q + b²s)/m ],    δ_2 = (ψ_p/mψ_n) (s²q + b²s)              (20)
 
-with r and s of equation (8). m → ∞ is ``rfspec.resolvent.all_draws``; s² no longer shifts the
-spectrum, and the atom lies at 0. Beyond arXiv 2505.17638.
+with r and s of equation (8). The limit m → ∞ is ``rfspec.resolvent.all_draws``. With finite m, s²
+no longer shifts the spectrum, and the atom lies at 0. Beyond arXiv 2505.17638.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Unknowns = tuple[Any, Any, Any]
 
 
 class NoiseDrawsEquations(ColumnEquations):
-    """A holomorphic residual F(u; ζ) in the unknowns u = (q, δ_1, δ_2); see ``Equations``."""
+    """The equations in u = (q, δ_1, δ_2) with m draws of the noise; see ``Equations``."""
 
     draws: Real
 
@@ -35,7 +36,7 @@ class NoiseDrawsEquations(ColumnEquations):
         q, first, second = u
         ge, ratio = self.ge, self.psi_p / self.psi_n
         D, by_T, by_one, by_value = averages
-        f = self._all(D)
+        f = self._mean_D(D)
         s, r = q * by_one, q * by_value
         one = q * (ge.s2 * f + ge.v2 * D[0] - zeta + by_T) - 1.0  # (19) times q
         drawn = (ge.s2 * q + ge.b2 * s) / self.draws
@@ -48,28 +49,29 @@ class NoiseDrawsEquations(ColumnEquations):
     def start(self, zeta: Number) -> Unknowns:
         return -1.0 / zeta, 0.0 * zeta, 0.0 * zeta
 
-    def _linear(self, u: Unknowns, zeta: Real) -> Number:
+    def _nonlogarithmic(self, u: Unknowns, zeta: Real) -> Number:
         D = self._D(u)
-        own = self.ge.s2 * self._all(D) + self.ge.v2 * D[0] - zeta
-        return own * u[0] + self.psi_n / self.psi_p * (D[0] + (self.draws - 1.0) * D[1])  # of (9)
+        factor = self.ge.s2 * self._mean_D(D) + self.ge.v2 * D[0] - zeta
+        return factor * u[0] + self.psi_n / self.psi_p * (
+            D[0] + (self.draws - 1.0) * D[1]
+        )  # of (9)
 
     def _T(self, D: tuple[Number, Number], values: Reals) -> Numbers:
-        return self.ge.b2 * self._all(D) + self.ge.kappa2 * values * D[0]
+        return self.ge.b2 * self._mean_D(D) + self.ge.kappa2 * values * D[0]
 
-    def _all(self, D: tuple[Number, Number]) -> Number:
-        """f, the mean of D over the columns."""
-        share = 1.0 / self.draws
-        return share * D[0] + (1.0 - share) * D[1]
+    def _mean_D(self, D: tuple[Number, Number]) -> Number:
+        m = self.draws
+        return 1.0 / m * D[0] + (1.0 - 1.0 / m) * D[1]
 
+    # The first column holds the data point, the others hold differences of draws alone.
     @property
     def _kinds(self) -> tuple[Kind, Kind]:
-        """The column that holds the data point, and those that hold differences of draws alone."""
         ge, m, noise = self.ge, self.draws, self.target.noise
         whole = Source(m * ge.v2 + ge.s2, {0: ge.b2, 1: m * ge.kappa2})
-        known = {0: noise} if self.slope is None else {0: noise, 1: m * self.slope}
+        cross = {0: noise} if self.slope is None else {0: noise, 1: m * self.slope}
         drawn = Source(ge.s2, {0: ge.b2})
         return (
-            Kind(1.0 / m, whole, known, m * self._signal(self._held) + noise**2),
+            Kind(1.0 / m, whole, cross, m * self._signal(self._trace_held) + noise**2),
             Kind(1.0 - 1.0 / m, drawn, {0: noise}, noise**2),
         )
 
@@ -83,17 +85,16 @@ class NoiseDrawsEquations(ColumnEquations):
 
     @property
     def origin(self) -> Real:
-        """Where ζ = 0 lies: 0, the place of the atom."""
         return 0.0 * self.ge.s2
 
     @property
-    def slowest(self) -> Real:
+    def slowest_mode(self) -> Real:
         columns = self.draws * self.psi_n
         narrow = jnp.minimum(self.psi_p, columns) / jnp.maximum(self.psi_p, columns)
         return 0.1 * self.ge.s2 * self.psi_p / columns * (1.0 - jnp.sqrt(narrow)) ** 2
 
-    def _bounded(self, value: Real) -> Real:
-        """From the norms of the two kinds of columns."""
+    def _bound_for(self, value: Real) -> Real:
+        # the norms of the two kinds of columns
         features = (1.0 + jnp.sqrt(self.psi_p)) ** 2
         drawn = self.ge.b2 * features + self.ge.s2
         point = self.ge.kappa2 * value * features + self.ge.v2 + drawn / self.draws
@@ -103,7 +104,7 @@ class NoiseDrawsEquations(ColumnEquations):
 
     @property
     def _rank(self) -> Real:
-        """Columns of U over d; of a linear σ no more than d differ."""
+        # of a linear σ no more than d columns differ
         columns = self.draws * self.psi_n
         return jnp.where(self.ge.s2 > 0, columns, jnp.minimum(1.0, columns))
 
@@ -113,7 +114,7 @@ class NoiseDrawsEquations(ColumnEquations):
 
     @property
     def total(self) -> Vector:
-        """Ranks above the atom: all columns, of a linear σ no more than d."""
+        # all columns; of a linear σ no more than d
         features, columns = self._set(weights=1.0), self._set(columns=1.0)
         columns = jnp.where(self.ge.s2 > 0, columns, self._lighter(features, columns))
         return self._lighter(columns, self._set(everything=1.0))
@@ -137,7 +138,7 @@ class NoiseDrawsEquations(ColumnEquations):
         return 4 * self._components[0].shape[-1] + 2
 
     @property
-    def landmarks(self) -> Vector:
+    def bulk_guesses(self) -> Vector:
         signal = (
             self.values
             if self.values.size <= 8

@@ -1,11 +1,10 @@
-r"""What a theory of the spectrum of U has to provide.
-A theory is one file with one class that does.
+r"""What a theory of the spectrum of U has to provide: one class, in one file.
 
-The unknowns u are a tuple of complex scalars, q = Tr(U - z)⁻¹/p first; ζ = z - `origin` is the
-spectral argument from the place of the atom on. Everything is written for one model and one ζ, with
-JAX, differentiable in the numbers that the equations hold. Solver, edge search, spectrum, contours,
-losses and stopping times know a theory through this class alone, and take its word for it: what is
-called exact is not checked again.
+The unknowns u are a tuple of complex scalars, of which q = Tr(U - z)⁻¹/p is the first. The spectral
+argument is ζ = z - `origin`, the distance from the atom. Every member is written for one model and
+one ζ, with JAX, and differentiable in the numbers that the equations hold. Solver, edge search,
+spectrum, contours, losses and stopping times know a theory through this class alone. They do not
+check again what it calls exact.
 """
 
 from __future__ import annotations
@@ -22,16 +21,26 @@ from ..numerics.types import Matrix, Number, Real, Truth, Truths, Vector, Whole,
 from .columns import Point, Source
 from .near_ends import Chart
 
-AT_LEAST_HALVED = 2.0  # errors by the change that twice as many nodes of a law make
+# twice as many nodes of a law at least halve the error, so it is at most twice the change they make
+AT_LEAST_HALVED = 2.0
 
 
 class Equations(eqx.Module):
-    """The fixed-point equations of one model, and what is known of their solution exactly.
+    """The fixed-point equations of one model, and what is known exactly of their solution.
 
-    `psi_p`, `psi_n`: p/d and n/d. `values`, `weights`: Σ, as eigenvalues or as nodes of a law.
-    `ge`: the six constants. `decay`: what weight decay adds to U in the dynamics. `averaged`: the
-    equations of all of Σ, for smooth averages over it, where these hold its largest eigenvalues
-    lower; or None.
+    Attributes
+    ----------
+    psi_p, psi_n : float
+        p/d and n/d.
+    values, weights : arrays
+        Σ, as eigenvalues or as nodes of a law.
+    ge : GaussianEquivalent
+        The six constants.
+    decay : float
+        What weight decay adds to U in the dynamics.
+    averaged : Equations, optional
+        Equations that hold all of Σ, for smooth averages over it. They are needed where these hold
+        its largest eigenvalues lower than they are.
     """
 
     psi_p: Real
@@ -46,21 +55,19 @@ class Equations(eqx.Module):
 
     @abstractmethod
     def residual(self, u: Unknowns, zeta: Number) -> Unknowns:
-        """F(u; ζ), holomorphic in u and ζ, as many as there are unknowns; 0 at the solution.
+        """F(u; ζ), holomorphic in u and ζ, one number for each unknown; 0 at the solution.
 
-        For Im ζ > 0 exactly one root has a positive imaginary part in every unknown, and it is the
+        For Im ζ > 0 exactly one root has a positive imaginary part in every unknown. It is the
         solution.
         """
 
     @abstractmethod
-    def place(self, u: Unknowns) -> Any:
-        """Near which branch point of F a solution lies, arrays; None where F has none."""
+    def nearest_branch_point(self, u: Unknowns) -> Any:
+        """The branch point of F that is nearest to a solution; None where F has none."""
 
     @abstractmethod
-    def around(self, place: Any) -> Chart:
-        """Unknowns in which a fold near such a branch point is regular;
-        u itself where there is none.
-        """
+    def chart_near(self, branch_point: Any) -> Chart:
+        """Unknowns in which a fold near this branch point is regular; u itself if it is None."""
 
     @abstractmethod
     def start(self, zeta: Number) -> Unknowns:
@@ -69,18 +76,19 @@ class Equations(eqx.Module):
     @property
     @abstractmethod
     def origin(self) -> Real:
-        """Where ζ = 0 lies: the place of the atom and a lower bound of the spectrum."""
+        """The z at which ζ = 0: the location of the atom, and a lower bound of the spectrum."""
 
     @property
     @abstractmethod
-    def bound(self) -> Real:
+    def upper_bound(self) -> Real:
         """An upper bound of the spectrum, in ζ."""
 
     @staticmethod
     @abstractmethod
     def numbers(eq: Equations) -> tuple[Any, ...]:
-        """What of the equations is known to rounding, or to `accuracy`, only:
-        conditions are derivatives in these.
+        """The numbers in the equations, which are known only to rounding or to `accuracy`.
+
+        Conditions are derivatives in these.
         """
 
     @property
@@ -88,45 +96,43 @@ class Equations(eqx.Module):
     def accuracy(self) -> Real:
         """Relative error of these numbers."""
 
-    # The distribution, and counting: a set of ranks is an array over the `ranks` that eigenvalues
-    # are made of.
+    # The distribution, and counting. Numbers of eigenvalues are sums of ranks, which the theory
+    # lists; a set of ranks is an array of 1 and 0 over that list.
 
     @abstractmethod
     def tail(self, u: Unknowns, zeta: Real) -> Real:
-        """1 - F(ζ), the mass right of a real ζ, from the limit solution there,
-        to full relative accuracy.
+        """1 - F(ζ), the mass right of a real ζ, from the limit solution there.
+
+        It has full relative accuracy.
         """
 
     @abstractmethod
-    def depth(self, u: Unknowns) -> Real:
-        """Largest relative imaginary part of what is real in a gap: 0 there,
-        positive in the support.
+    def relative_imaginary(self, u: Unknowns) -> Real:
+        """The largest relative imaginary part of the numbers that are real in a gap.
+
+        It is 0 there, and positive in the support.
         """
 
     @abstractmethod
-    def above(self, u: Unknowns) -> Vector:
+    def ranks_above(self, u: Unknowns) -> Vector:
         """The set of ranks above a gap, from the solution in it."""
 
     @abstractmethod
     def excess(self, a: Vector, b: Vector) -> Real:
-        """How much more one set of ranks adds up to than another, over d;
-        exactly 0 where they differ by rounding.
-        """
+        """By how much the ranks a exceed the ranks b, over d; 0 where they differ by rounding."""
 
     @abstractmethod
-    def share(self, ranks: Vector) -> Real:
+    def mass_of(self, ranks: Vector) -> Real:
         """Mass of a set of ranks."""
 
     @abstractmethod
-    def level(self, ranks: Vector) -> Whole:
+    def level_number(self, ranks: Vector) -> Whole:
         """The number of a set of ranks among the `levels`."""
 
     @property
     @abstractmethod
     def levels(self) -> tuple[Vector, Wholes, Truths]:
-        """Masses from the top at which there may be a gap, their numbers,
-        and which of them can be told apart.
-        """
+        """Masses from the top at which there may be a gap, their numbers, and which can occur."""
 
     @property
     @abstractmethod
@@ -136,9 +142,7 @@ class Equations(eqx.Module):
     @property
     @abstractmethod
     def dividing(self) -> Matrix:
-        """Sets of ranks above the population, the sample, the satellite and what lies below them,
-        [4, rank].
-        """
+        """Ranks above the population, the sample, the satellite and what lies below, [4, rank]."""
 
     @property
     @abstractmethod
@@ -158,18 +162,19 @@ class Equations(eqx.Module):
     @property
     @abstractmethod
     def most_bulks(self) -> int:
-        """How many bulks there may be."""
+        """An upper bound of the number of bulks."""
 
     @property
     @abstractmethod
-    def landmarks(self) -> Vector:
-        """Places in ζ near which bulks may lie; they only save the search a few steps."""
+    def bulk_guesses(self) -> Vector:
+        """Guesses of ζ near which bulks lie; they only save the search a few steps."""
 
     @property
     @abstractmethod
     def lowered(self) -> Real:
-        """The share of Σ's eigenvalues that the equations hold lower than they are;
-        0 where Σ has a largest one.
+        """The fraction of Σ's eigenvalues that the equations hold lower than they are.
+
+        It is 0 where Σ has a largest eigenvalue.
         """
 
     @property
@@ -185,15 +190,16 @@ class Equations(eqx.Module):
     @property
     @abstractmethod
     def on_other_nodes(self) -> Equations | None:
-        """The same with other nodes for a continuous law, which tell the error of these;
-        None where Σ is known.
+        """The equations with other nodes for a continuous law; None where Σ is known exactly.
+
+        The difference tells the error of the nodes.
         """
 
     # Traces at one point and at two.
 
     @abstractmethod
-    def at(self, u: Unknowns) -> Point:
-        """A solution with what traces at it are made of."""
+    def point(self, u: Unknowns) -> Point:
+        """A solution, with what traces of (U - z)⁻¹ are made of."""
 
     @abstractmethod
     def transforms(self, u: Unknowns) -> tuple[Number, Number]:
@@ -209,10 +215,10 @@ class Equations(eqx.Module):
 
     @abstractmethod
     def explained(self, point: Point) -> tuple[Number, Number]:
-        """Tr Vᵀ(U - z)⁻¹V/d, and the same with the population's Ṽᵀ on the left."""
+        """Tr Vᵀ(U - z)⁻¹V/d, and Tr Ṽᵀ(U - z)⁻¹V/d with the population's Ṽ."""
 
     @abstractmethod
-    def explained_twice(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Any]:
+    def target_two_point(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Any]:
         """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d for sources M."""
 
     @property
@@ -227,14 +233,15 @@ class Equations(eqx.Module):
 
     @property
     @abstractmethod
-    def slowest(self) -> Real:
-        """About the smallest eigenvalue that learns: training times are scanned down to it."""
+    def slowest_mode(self) -> Real:
+        """About the smallest eigenvalue that learns; scans of training times end at its time."""
 
     @property
     @abstractmethod
-    def fastest(self) -> Real:
-        """About the largest eigenvalue that learns: training times are scanned from it on.
-        Next to none are larger.
+    def fastest_mode(self) -> Real:
+        """About the largest eigenvalue that learns; scans of training times begin at its time.
+
+        Hardly any eigenvalues are larger.
         """
 
     @property

@@ -1,8 +1,7 @@
-r"""The fixed point at given z: batched, on the physical branch,
-with an error estimate and a status per point.
+r"""The fixed point at given z on the physical branch, with an error and a status for each point.
 
-Every solution is continued from Im z = ∞, where the physical branch is known, so that no choice
-among the roots is ever made at the end; derivatives are those of the implicit function.
+Every solution is continued from Im z = ∞, where the physical branch is known, so that no root has
+to be chosen at the end. Derivatives are those of the implicit function.
 """
 
 from __future__ import annotations
@@ -34,12 +33,14 @@ from ..numerics.types import Given, Number, Numbers, Real, Truth, Whole
 from .equations import equations
 from .interface import Equations
 
-LOW = 1e-16  # relative height at which a solution is as good as on the axis
+LOW = 1e-16  # height over the axis, relative to ζ, at which a solution is that on the axis
 REAL = 1e-10  # relative imaginary part that rounding may leave of a real number
-# what is asked of a certified solution: relative step, imaginary part
-CONVERGED, CLEARLY = 1e-12, 1e-9
-NEAR_STEPS = 3  # of Newton's method, from a solution nearby
-NOTHING = 1e-60  # of the bound of the spectrum: its square and its inverse square are still numbers
+CONVERGED = 1e-12  # largest relative Newton step of a certified solution
+CLEARLY = 1e-9  # smallest relative imaginary part of a certified solution inside the support
+NEAR_STEPS = 3  # Newton steps from a solution nearby
+# distance from the origin that counts as 0, in units of the spectrum's bound; its square and its
+# inverse square are still representable
+NOTHING = 1e-60
 
 STATUS = {
     0: "converged on the physical branch",
@@ -56,7 +57,7 @@ class ConvergenceError(RuntimeError):
 
 
 class Solution(eqx.Module):
-    r"""Fixed point at each z, arrays of z's shape.
+    r"""The fixed point at each z; all fields are arrays of z's shape.
 
     Attributes
     ----------
@@ -93,8 +94,8 @@ class Solution(eqx.Module):
 def solve(model: RandomFeatureModel, z: Given) -> Solution:
     r"""Solve the fixed-point equations of a model at z.
 
-    (q, δ) solve equations (6) and (7) of docs/theory.md on the branch with Im q > 0 and Im δ > 0
-    for Im z > 0.
+    (q, δ) solve equations (6) and (7) of docs/theory.md, or (19) and (20) where the model has
+    finitely many noise draws. For Im z > 0 exactly one solution has Im q > 0 and Im δ > 0.
 
     Parameters
     ----------
@@ -107,7 +108,8 @@ def solve(model: RandomFeatureModel, z: Given) -> Solution:
     Returns
     -------
     Solution
-        ``.q .delta .r .s .residual .error .status``, arrays of z's shape.
+        ``.q .delta .r .s .residual .error .status``, arrays of z's shape; `error` is the estimated
+        relative error of q.
 
     Raises
     ------
@@ -135,7 +137,6 @@ def solve(model: RandomFeatureModel, z: Given) -> Solution:
 
 
 def complex_array(z: Any, name: str = "z") -> Numbers:
-    """z as complex128, or a ValueError."""
     if not concrete(z):
         return traced_array(name, z, "a complex number or an array of them", complex)
     try:
@@ -150,7 +151,6 @@ def complex_array(z: Any, name: str = "z") -> Numbers:
 
 
 def solve_at(eq: Equations, z: Numbers) -> Solution:
-    """The same from the equations."""
     return at_points(partial(_solve, eq), z)
 
 
@@ -160,38 +160,40 @@ def _solve(eq: Equations, z: Numbers) -> Solution:
 
 
 def solve_real_axis(eq: Equations, zeta: Real, floor: Real) -> Unknowns:
-    """Differentiable limit solution at real ζ, `floor` well below its distance to the nearest edge.
+    """Differentiable limit solution at real ζ.
 
-    Where Newton's method leads to another root from there, it is continued down to where nothing
+    Newton's method starts at the height `floor`, which has to be well below the distance to the
+    nearest edge. Where it leads to another root, the solution is continued down to where nothing
     changes.
     """
-    still, point = jax.lax.stop_gradient((eq, zeta + 0.0j))
+    frozen, point = jax.lax.stop_gradient((eq, zeta + 0.0j))
 
     def attempt(carry: tuple[Unknowns, Truth], floor: Real) -> tuple[tuple[Unknowns, Any], None]:
         u, good = carry
         again = descend(
-            still, point, floor, steps=jnp.where(good, 0, 2), final=jnp.where(good, 0, 4)
+            frozen, point, floor, steps=jnp.where(good, 0, 2), final=jnp.where(good, 0, 4)
         )
         u = tuple(jnp.where(good, a, b) for a, b in zip(u, again, strict=True))
-        return (u, nowhere | is_the_solution(still, u, point)), None
+        return (u, nowhere | is_the_solution(frozen, u, point)), None
 
     floor = jax.lax.stop_gradient(floor) + 0.0 * point.real
     nowhere = ~((floor > 0) & (floor < jnp.inf))  # at an edge, or without one
-    nothing = tuple(1.0 + 0.0 * v for v in still.start(point)), False & nowhere
+    nothing = tuple(1.0 + 0.0 * v for v in frozen.start(point)), False & nowhere
     (u, _), _ = jax.lax.scan(attempt, nothing, jnp.stack([floor, LOW * jnp.abs(point)]))
     return implicit(eq, u, zeta + 0.0j)
 
 
 def is_the_solution(eq: Equations, u: Unknowns, x: Number) -> Truth:
-    """Whether u, from any start, is the limit solution at a real x: with all Im u > 0, or real and
-    rising with x in every unknown. Just above x it is then a root with all Im u > 0, and there is
-    only one.
+    """Whether a root u, however it was found, is the limit solution at a real x.
+
+    It is, if all Im u > 0, or if u is real and every unknown rises with x. Just above x it is then
+    a root with all Im u > 0, of which there is only one.
     """
     z = x + 0j
     value, columns = jacobian(lambda *w: eq.residual(w, z), u)
     _, by_z = jax.jvp(lambda z: eq.residual(u, z), (z,), (jnp.ones_like(z),))
-    # in a loop, since XLA may repeat the determinants in every number that is told from them; fall
-    # = -du/dζ
+    # in a loop, since XLA may otherwise repeat the determinants for every number made from them;
+    # fall = -du/dζ
     both = jax.lax.map(
         partial(solve_small, columns), tuple(map(jnp.stack, zip(value, by_z, strict=True)))
     )
@@ -201,40 +203,38 @@ def is_the_solution(eq: Equations, u: Unknowns, x: Number) -> Truth:
     )
     above = jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > CLEARLY
     rising = jnp.max(jnp.stack([a.real + jnp.abs(a.imag) for a in fall])) < 0
-    return converged & (above | ((eq.depth(u) < CONVERGED) & rising))
+    return converged & (above | ((eq.relative_imaginary(u) < CONVERGED) & rising))
 
 
 def solve_off_axis(eq: Equations, z: Number) -> Unknowns:
     """Differentiable solution at z with Im z > 0."""
     zeta = z - eq.origin
-    still, point = jax.lax.stop_gradient((eq, zeta))
-    return implicit(eq, descend(still, point, point.imag), zeta)
+    frozen, point = jax.lax.stop_gradient((eq, zeta))
+    return implicit(eq, descend(frozen, point, point.imag), zeta)
 
 
 def towards(eq: Equations, u: Unknowns, z: Number) -> Unknowns:
-    """The solution at z with Im z > 0 from one nearby; not differentiated."""
+    """The solution at z with Im z > 0 from a solution u nearby; not differentiated."""
     step = lambda _, u: newton_step(lambda *w: eq.residual(w, z - eq.origin), u)
     return jax.lax.fori_loop(0, NEAR_STEPS, step, u)
 
 
 def left_of_origin(eq: Equations, z: Real) -> Real:
-    """ζ of a real z to the left of the spectrum, at its origin a number that is 0 to rounding.
+    """ζ of a real z left of the spectrum; at the origin a negative number that is 0 to rounding.
 
-    There q may diverge as ζ⁻¹ (an atom) or ζ^{-1/2} (a hard edge). Traces that stay finite, such as
-    what training explains of a target, are then functions of the scaled unknowns ζq, and ζ =
-    -NOTHING·bound gives them to rounding.
+    At the origin q may diverge as ζ⁻¹ (an atom) or ζ^{-1/2} (a hard edge). Traces that stay finite,
+    such as what training explains of a target, are then functions of the scaled unknowns ζq, and
+    ζ = -NOTHING·upper_bound gives them to rounding.
     """
     zeta = z - eq.origin
-    return jnp.where(zeta < 0, zeta, -NOTHING * jax.lax.stop_gradient(eq.bound))
+    return jnp.where(zeta < 0, zeta, -NOTHING * jax.lax.stop_gradient(eq.upper_bound))
 
 
 def solve_left(eq: Equations, z: Real) -> Unknowns:
-    """Differentiable real solution at a real z to the left of the spectrum;
-    at its origin the limit from the left.
-    """
+    """Differentiable real solution at a real z left of the spectrum; its limit at the origin."""
     zeta = left_of_origin(eq, z)
-    still, point = jax.lax.stop_gradient((eq, zeta))
-    return implicit(eq, approach(still, point), zeta)
+    frozen, point = jax.lax.stop_gradient((eq, zeta))
+    return implicit(eq, approach(frozen, point), zeta)
 
 
 def _solve_one(eq: Equations, z: Number) -> Solution:
@@ -244,21 +244,22 @@ def _solve_one(eq: Equations, z: Number) -> Solution:
 
 
 def unknowns_at(eq: Equations, z: Number) -> tuple[Unknowns, Real, Real, Whole]:
-    """Differentiable unknowns at any z, NaN where it is not finite; with residual,
-    estimated error and status.
+    """Differentiable unknowns at any z, with residual, estimated error and status.
+
+    They are NaN where z is not finite.
     """
     finite = jnp.isfinite(z)
     below = z.imag < 0
     zeta = jnp.where(finite, z - eq.origin, 1.0 + 1.0j)
     zeta = jnp.where(below, zeta.conj(), zeta)
     zeta = jnp.where(zeta == 0, 1e-300, zeta)
-    still, point = jax.lax.stop_gradient((eq, zeta))
-    u = implicit(eq, descend(still, point, 1e-15 * jnp.abs(point)), zeta)
+    frozen, point = jax.lax.stop_gradient((eq, zeta))
+    u = implicit(eq, descend(frozen, point, 1e-15 * jnp.abs(point)), zeta)
 
-    error, residual, status = _assess(still, jax.lax.stop_gradient(u), point)
+    error, residual, status = _assess(frozen, jax.lax.stop_gradient(u), point)
     status = jnp.where((jax.lax.stop_gradient(z) == eq.origin) & (eq.atom_mass > 0), 2, status)
     status = jnp.where(finite, status, 1)
-    # off the support the limit is real; what rounding left of the imaginary part is not passed on
+    # off the support the limit is real; rounding's imaginary part is not passed on
     spurious = (point.imag == 0) & jnp.all(jnp.stack([v.imag / jnp.abs(v) < REAL for v in u]))
     u = tuple(jnp.where(spurious, v.real + 0j, v) for v in u)
     mirrored = tuple(jnp.where(finite, jnp.where(below, v.conj(), v), jnp.nan) for v in u)
@@ -266,7 +267,6 @@ def unknowns_at(eq: Equations, z: Number) -> tuple[Unknowns, Real, Real, Whole]:
 
 
 def _assess(eq: Equations, u: Unknowns, zeta: Number) -> tuple[Real, Real, Whole]:
-    """Error estimate, residual and status of a solution."""
     value, columns = jacobian(lambda *v: eq.residual(v, zeta), u)
     _, by_z = jax.jvp(lambda w: eq.residual(u, w), (zeta,), (jnp.ones_like(zeta),))
     step, slope = solve_small(columns, value), solve_small(columns, by_z)
@@ -274,7 +274,7 @@ def _assess(eq: Equations, u: Unknowns, zeta: Number) -> tuple[Real, Real, Whole
     units = jnp.eye(len(u), dtype=complex)
     covector = jnp.stack([solve_small(columns, tuple(e))[0] for e in units])
     shift = sensitivity(eq, lambda e: e.residual(u, zeta), covector) / jnp.abs(u[0])
-    # by an error of z or of the origin
+    # the effect of rounding of z and of the origin
     moved = jnp.abs((jnp.abs(zeta) + eq.origin) * slope[0] / u[0])
     error = relative[0] + 4 * EPS + (4 * EPS + eq.accuracy) * (shift + moved)
     error = jnp.where(jnp.isnan(error), jnp.inf, error)

@@ -1,9 +1,8 @@
-r"""Two resolvents of U with a matrix between them:
-what quadratic functions of the trained weights are made of.
+r"""Two resolvents of U with a matrix between them.
 
-K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p for M = I, FFᵀ, FΣFᵀ; the test loss is a double contour
-integral of K_Ũ (``rfspec.training.learning_curves``). Equations (12) to (14) of docs/theory.md;
-beyond arXiv 2505.17638.
+Quadratic functions of the trained weights are made of K_M(z1, z2) = Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p,
+M = I, FFᵀ or FΣFᵀ. For the noise the test loss is a double contour integral of K_Ũ
+(``rfspec.training.losses``). Equations (12) to (14) of docs/theory.md; beyond arXiv 2505.17638.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ SOURCES = IDENTITY, Source(0.0, {0: 1.0}), Source(0.0, {1: 1.0})  # I, FFᵀ, F�
 
 
 class TwoPoint(eqx.Module):
-    """Two-point functions at pairs (z1, z2), arrays of their broadcast shape.
+    """Two-point functions at pairs (z1, z2); all fields are arrays of their broadcast shape.
 
     Attributes
     ----------
     I, FFT, FSFT : complex
         K_M for M = I, FFᵀ and FΣFᵀ.
     error : float
-        Estimated relative error of the worst of them: rounding and the errors of the constants, by
-        their conditions.
+        Estimated relative error, the largest of the three: rounding and the errors of the
+        constants, times their conditions.
     status : int
         0 where both arguments converged; else a key of ``rfspec.resolvent.solver.STATUS``.
     """
@@ -52,20 +51,20 @@ class TwoPoint(eqx.Module):
 
 
 def two_point(model: RandomFeatureModel, z1: Given, z2: Given) -> TwoPoint:
-    r"""The two-point functions K_M(z1, z2) = lim Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p.
+    r"""The two-point functions K_M(z1, z2) = lim Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p, d → ∞.
 
     Parameters
     ----------
     model : RandomFeatureModel
     z1, z2 : complex arrays that broadcast
-        Spectral arguments. A real z means the limit z + i0; z1 and z2 may lie on different sides of
-        the real axis.
+        Spectral arguments, in the unit of the eigenvalues of U. A real z means the limit z + i0; z1
+        and z2 may lie on different sides of the real axis.
 
     Returns
     -------
     TwoPoint
-        ``.I .FFT .FSFT .error .status``. K_M(z1, z2) = K_M(z2, z1), and K_I(z1, z2) = (s(z1) -
-            s(z2))/(z1 - z2).
+        ``.I .FFT .FSFT .error .status``, arrays of the broadcast shape; `error` is the estimated
+        relative error. K_M(z1, z2) = K_M(z2, z1), and K_I(z1, z2) = (s(z1) - s(z2))/(z1 - z2).
 
     Raises
     ------
@@ -76,8 +75,8 @@ def two_point(model: RandomFeatureModel, z1: Given, z2: Given) -> TwoPoint:
 
     Notes
     -----
-    The fixed point for 2×2-matrix-valued unknowns with an upper-triangular source, linearised;
-    beyond arXiv 2505.17638.
+    Equations (12) to (14) of docs/theory.md: the fixed point for 2×2-matrix-valued unknowns with an
+    upper-triangular source, linearised. Beyond arXiv 2505.17638.
 
     Examples
     --------
@@ -93,12 +92,12 @@ def two_point(model: RandomFeatureModel, z1: Given, z2: Given) -> TwoPoint:
         raise ValueError(
             f"z1 and z2 must broadcast, got shapes {np.shape(z1)} and {np.shape(z2)}"
         ) from e
-    found = at_points(partial(_two_point, equations(model, gaussian_equivalent(model))), z1, z2)
-    if np.ndim(z1) == 0 and concrete(found.status) and int(found.status) != 0:
+    K = at_points(partial(_two_point, equations(model, gaussian_equivalent(model))), z1, z2)
+    if np.ndim(z1) == 0 and concrete(K.status) and int(K.status) != 0:
         raise ConvergenceError(
-            f"at z1 = {complex(z1):.12g}, z2 = {complex(z2):.12g}: {STATUS[int(found.status)]}"
+            f"at z1 = {complex(z1):.12g}, z2 = {complex(z2):.12g}: {STATUS[int(K.status)]}"
         )
-    return found
+    return K
 
 
 @jax.jit
@@ -110,14 +109,14 @@ def _one(eq: Equations, z1: Number, z2: Number) -> TwoPoint:
     z = jnp.stack([z1, z2])
     u, _, _, status = jax.vmap(partial(unknowns_at, eq))(z)
     image = lambda eq, u: jnp.stack(
-        eq.two_point(*(eq.at(tuple(v[i] for v in u)) for i in (0, 1)), SOURCES)
+        eq.two_point(*(eq.point(tuple(v[i] for v in u)) for i in (0, 1)), SOURCES)
     )
     K = image(eq, u)
 
-    still, u, z = jax.lax.stop_gradient((eq, u, z))
+    frozen, u, z = jax.lax.stop_gradient((eq, u, z))
     near = lambda e, z: image(e, jax.vmap(lambda z, *u: implicit(e, u, z - e.origin, 1))(z, *u))
-    moved = (4 * EPS + still.accuracy) * condition(still, lambda e: near(e, z))
+    moved = (4 * EPS + frozen.accuracy) * condition(frozen, lambda e: near(e, z))
     for direction in (z * np.array([1.0, 0.0]), z * np.array([0.0, 1.0])):
-        moved = moved + 4 * EPS * jnp.abs(jax.jvp(partial(near, still), (z,), (direction,))[1])
+        moved = moved + 4 * EPS * jnp.abs(jax.jvp(partial(near, frozen), (z,), (direction,))[1])
     error = jax.lax.stop_gradient(jnp.max(moved / jnp.abs(K))) + 8 * EPS
     return TwoPoint(K[0], K[1], K[2], jnp.where(jnp.isnan(error), jnp.inf, error), jnp.max(status))

@@ -1,9 +1,9 @@
 r"""Closed-form limits: the Marchenko-Pastur edges of FΣFᵀ and the two bulks of the paper's Theorem
 3.2.
 
-Leading order for ψ_p, ψ_n ≫ 1: a sample bulk of Marchenko-Pastur form around s² + v²(1 + ψ_p/ψ_n),
-and a population bulk, the spectrum of μ1²FΣ_tFᵀ + (v² + s²)I with Σ_t = α²Σ + β²I. The theorem
-knows no satellite.
+To leading order for ψ_p, ψ_n ≫ 1 there is a sample bulk of Marchenko-Pastur form around
+s² + v²(1 + ψ_p/ψ_n), and a population bulk, the spectrum of μ1²FΣ_tFᵀ + (v² + s²)I with
+Σ_t = α²Σ + β²I. The theorem knows no satellite.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from ..resolvent.interface import Equations
 
 
 class LeadingOrder(NamedTuple):
-    """Edges (lower, upper) of the two bulks of Theorem 3.2."""
+    """Edges of the two bulks of Theorem 3.2.
+
+    Attributes
+    ----------
+    population, sample : (float, float)
+        The lower and the upper edge, in the unit of the eigenvalues of U; exact to rounding as
+        values of the formulas.
+    """
 
     population: tuple[Real, Real]
     sample: tuple[Real, Real]
@@ -30,7 +37,8 @@ class LeadingOrder(NamedTuple):
 def leading_order(model: RandomFeatureModel) -> LeadingOrder:
     r"""Edges of the sample and population bulks to leading order in 1/ψ_p, 1/ψ_n.
 
-    ρ_1 on s² + v²(1 ± √(ψ_p/ψ_n))²; ρ_2 the nonzero spectrum of μ1²FΣ_tFᵀ, shifted by v² + s².
+    The sample bulk lies on s² + v²(1 ± √(ψ_p/ψ_n))². The population bulk is the nonzero spectrum of
+    μ1²FΣ_tFᵀ, shifted by v² + s².
 
     Parameters
     ----------
@@ -39,20 +47,28 @@ def leading_order(model: RandomFeatureModel) -> LeadingOrder:
     Returns
     -------
     LeadingOrder
-        ``.population`` and ``.sample``, each (lower, upper). The formulas are exact to rounding;
-        the distance to the exact edges of ``rf.spectrum`` is of relative order 1/√ψ.
+        ``.population`` and ``.sample``, each (lower, upper). They are exact to rounding as values
+        of the formulas, and differ from the edges of ``rf.spectrum`` by a relative order 1/√ψ. The
+        upper edge of the population is ∞ for a covariance without a largest eigenvalue.
 
     Notes
     -----
-    arXiv 2505.17638, Theorem 3.2.
+    arXiv 2505.17638, Theorem 3.2; equation (28) of docs/theory.md.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> limit = rf.leading_order(rf.RandomFeatureModel(psi_p=64.0, psi_n=8.0, t=0.01))
+    >>> print(f"{limit.population[1]:.6f}")
+    29.744628
     """
     return leading_order_of(equations(model, gaussian_equivalent(model)))
 
 
 @jax.jit
 def leading_order_of(eq: Equations) -> LeadingOrder:
-    """The same from equations that hold the constants; μ1²Σ_t has the eigenvalues κ²λ + b²."""
     ge = eq.ge
+    # μ1²Σ_t has the eigenvalues κ²λ + b²
     low, high = marchenko_pastur_edges(ge.kappa2 * eq.values + ge.b2, eq.weights, eq.psi_p)
     high = jnp.where(eq.unbounded, jnp.inf, high)
     width = jnp.sqrt(eq.psi_p / eq.psi_n)
@@ -66,14 +82,13 @@ def leading_order_of(eq: Equations) -> LeadingOrder:
 def marchenko_pastur_edges(values: Vector, weights: Vector, psi_p: Real) -> tuple[Real, Real]:
     r"""Lowest and highest edge of the nonzero spectrum of FΣFᵀ, F = W/√d with W p×d, ψ_p = p/d.
 
-    Both are ψ_p z(w) at the zeros of z'(w) that lie beyond the ends of Σ's spectrum, where
-    z(w) = w + ∫ dρ_Σ(λ) λw/(w - λ)/ψ_p (Silverstein and Choi 1995); (1 ± √ψ_p)² for Σ = I.
+    Both are ψ_p z(w) at a zero of z'(w) beyond an end of Σ's spectrum, where
+    z(w) = w + ∫ dρ_Σ(λ) λw/(w - λ)/ψ_p (Silverstein and Choi 1995). For Σ = I they are (1 ± √ψ_p)².
     """
     ratio = 1.0 / psi_p
 
     def edge(end: Real, sign: float) -> Real:
-        """With w = end + sign·x the condition ratio·∫ λ²/(w - λ)² = 1 decreases in x > 0."""
-
+        # at w = end + sign·x; it decreases in x > 0
         def excess(x: Real) -> Real:
             return ratio * jnp.sum(weights * values**2 / (end + sign * x - values) ** 2) - 1.0
 

@@ -1,10 +1,9 @@
 r"""Lines in the (ψ_n, ψ_p) plane on which the gap between two parts of the spectrum closes.
 
-A gap is known by the mass above it (``rfspec.spectra.support``). It closes where its two edges meet
-in a point at which q has a cube-root branch point: F = 0, det ∂F/∂u = 0, and the derivative of that
-determinant along the null vector of ∂F/∂u vanishes. For given ψ_n these are as many equations as
-unknowns (u, ζ, ψ_p), solved by Newton's method from brackets in which the gap is seen to open or
-close.
+A gap is known by the mass above it. It closes where its two edges meet, in a cube-root branch point
+of q: F = 0, det ∂F/∂u = 0, and the derivative of that determinant along the null vector of ∂F/∂u
+vanishes, equations (10) and (11) of docs/theory.md. For given ψ_n these are as many equations as
+unknowns (u, ζ, ψ_p). Newton's method solves them from brackets in which the gap opens or closes.
 """
 
 from __future__ import annotations
@@ -22,20 +21,25 @@ from ..numerics.checks import concrete, integer, namespace, on_host, real_array,
 from ..numerics.holomorphic import Unknowns, descend, determinant
 from ..numerics.rounding import EPS
 from ..numerics.types import Given, Matrix, Real, Truth, Truths, Vector, Whole, Wholes
+from ..resolvent.column_equations import SAME
 from ..resolvent.equations import equations
 from ..resolvent.interface import Equations
-from .edges import is_inside, on_axis
+from .search import is_inside, on_axis
 
-SAME = 1e-13
 PAIRS = ("population_sample", "sample_satellite", "population_satellite")
 
 
 class MergingLine(NamedTuple):
     """Points at which the gap between two parts closes, arrays [branch, grid] padded with NaN.
 
-    `psi_n`, `psi_p`: the points; one of them is the grid that was asked for. `location`: the
-    eigenvalue at which the parts meet. `error`: estimated relative error of the coordinate that was
-    solved for.
+    Attributes
+    ----------
+    psi_n, psi_p : arrays
+        The points. One coordinate is the grid that was asked for.
+    location : array
+        The eigenvalue of U at which the parts meet.
+    error : array
+        Estimated relative error of the coordinate that was solved for.
     """
 
     psi_n: Matrix
@@ -45,13 +49,19 @@ class MergingLine(NamedTuple):
 
 
 class MergingLines(NamedTuple):
-    """Lines at which parts of the spectrum merge, and two that are known in closed form,
-    over the same grid.
+    """Lines at which parts of the spectrum merge, and two lines in closed form, over one grid.
 
-    `population_sample`, `sample_satellite` (both for ψ_n > 1) and `population_satellite` (for ψ_n <
-    1): see MergingLine. `hard_edge`: (ψ_n, ψ_p) on ψ_p = 1 + ψ_n, where the atom disappears and the
-    spectrum reaches s². `interpolation`: (ψ_n, ψ_p) on ψ_p = ψ_n, p = n, below which there is no
-    satellite. NaN where ψ_n would not be positive.
+    Attributes
+    ----------
+    population_sample, sample_satellite : MergingLine
+        For ψ_n > 1.
+    population_satellite : MergingLine
+        For ψ_n < 1.
+    hard_edge : (array, array)
+        (ψ_n, ψ_p) on ψ_p = 1 + ψ_n, where the atom disappears and the spectrum reaches s²; NaN
+        where ψ_n would not be positive.
+    interpolation : (array, array)
+        (ψ_n, ψ_p) on ψ_p = ψ_n, p = n, below which there is no satellite.
     """
 
     population_sample: MergingLine
@@ -70,12 +80,12 @@ def merging_lines(
     ----------
     model : RandomFeatureModel
         Its process, activation and covariance are used, its ψ_p and ψ_n are not.
-    psi_n, psi_p : array and pair
-        One is the grid at whose values the lines are asked for, shape (G,), values > 0; the other
-        the range (low, high) in which they are looked for.
+    psi_n, psi_p : array and tuple
+        One is the grid at which the lines are wanted, shape (G,), values > 0. The other is the
+        range, a tuple (low, high) with 0 < low < high, in which they are searched.
     search : int
-        Points of the range, evenly spaced in its logarithm, at which the gaps are looked at first:
-        two crossings between neighbours are overlooked.
+        Number of points of the range, evenly spaced in its logarithm, at which the search looks for
+        gaps first; at least 2. Two crossings between neighbours are overlooked.
 
     Returns
     -------
@@ -88,11 +98,13 @@ def merging_lines(
     Raises
     ------
     ValueError
-        If grid or range are not positive and finite, the range not ascending, or search < 2.
+        If grid or range are not positive and finite, the range does not ascend, or search < 2.
+    NotImplementedError
+        If the model has finitely many noise draws.
 
     Notes
     -----
-    Beyond arXiv 2505.17638.
+    Equations (10) and (11) of docs/theory.md; beyond arXiv 2505.17638.
 
     Examples
     --------
@@ -119,8 +131,8 @@ def merging_lines(
 
 
 def _arguments(psi_n: Any, psi_p: Any) -> tuple[Truth, Vector, Real, Real]:
-    """Whether ψ_n is the grid, the grid, and the range of the other."""
-    checked = {}
+    # whether the lines go along the ψ_n of a grid, the grid, and the range of the other
+    arrays = {}
     for name, value in {"psi_n": psi_n, "psi_p": psi_p}.items():
         if value is None:
             raise ValueError(
@@ -128,16 +140,16 @@ def _arguments(psi_n: Any, psi_p: Any) -> tuple[Truth, Vector, Real, Real]:
                 "got None"
             )
         read = real_array if concrete(value) or isinstance(value, tuple) else traced_array
-        known = read(name, value, "positive finite numbers")
-        if concrete(known) and (known.ndim != 1 or not known.size or not np.all(known > 0)):
+        array = read(name, value, "positive finite numbers")
+        if concrete(array) and (array.ndim != 1 or not array.size or not np.all(array > 0)):
             raise ValueError(
                 f"{name} must be a one-dimensional list of numbers greater than 0, got "
                 f"{value!r:.100}"
             )
-        checked[name] = known
+        arrays[name] = array
     ranges = [
         n
-        for n, v in checked.items()
+        for n, v in arrays.items()
         if isinstance(psi_n if n == "psi_n" else psi_p, tuple) and v.size == 2
     ]
     if len(ranges) != 1:
@@ -146,53 +158,49 @@ def _arguments(psi_n: Any, psi_p: Any) -> tuple[Truth, Vector, Real, Real]:
             "grid, a list or "
             f"array; got psi_n={psi_n!r:.60} and psi_p={psi_p!r:.60}"
         )
-    low, high = checked[ranges[0]]
+    low, high = arrays[ranges[0]]
     if not low < high:
         raise ValueError(
             f"{ranges[0]} must be a range (low, high) with low < high, got ({low}, {high})"
         )
     along_n = ranges[0] == "psi_p"
-    return along_n, checked["psi_n" if along_n else "psi_p"], float(low), float(high)
+    return along_n, arrays["psi_n" if along_n else "psi_p"], float(low), float(high)
 
 
 # ------------------------------------------------------------------------------------------------
 # is there a gap
 
 
-def _at(eq: Equations, psi_n: Real, psi_p: Real) -> Any:
-    """The equations of other ratios."""
+def _with_ratios(eq: Equations, psi_n: Real, psi_p: Real) -> Any:
     return eqx.tree_at(lambda e: (e.psi_n, e.psi_p), eq, (psi_n, psi_p))
 
 
-def _level(pair: str, psi_n: Vector, psi_p: Vector) -> tuple[Vector, Truths]:
-    """Mass above the gap between two parts, and whether both exist."""
+def _mass_above_gap(pair: str, psi_n: Vector, psi_p: Vector) -> tuple[Vector, Truths]:
+    # and whether both parts exist
     data = 1.0 if pair == "population_sample" else psi_n
     both = psi_n < 1.0 if pair == "population_satellite" else psi_n > 1.0
     return data / psi_p, both & (psi_p > data)
 
 
-def _level_point(eq: Equations, level: Real) -> tuple[Truth, Real, Unknowns]:
-    """Whether there is a gap below this mass, and the point there (where there is none,
-    the quantile).
-    """
-
+def _gap_below(eq: Equations, mass: Real) -> tuple[Truth, Real, Unknowns]:
+    # whether there is a gap below this mass, and the point there; else the quantile
     def look(x: Real) -> tuple[Real, Truth, Unknowns]:
         u = descend(eq, x + 0j, 1e-16 * x)
         inside = is_inside(eq, u)
         u = on_axis(u, inside)
-        return 1.0 - eq.tail(u, x) / level, inside, u
+        return 1.0 - eq.tail(u, x) / mass, inside, u
 
     def halve(_: Whole, ends: tuple[Real, Real]) -> tuple[Real, Real]:
         low, high = ends
         middle = jnp.sqrt(low * high)
         excess, inside, _ = look(middle)
-        found = ~inside & (jnp.abs(excess) < SAME)
+        in_gap = ~inside & (jnp.abs(excess) < SAME)
         return (
-            jnp.where(found | (excess < 0), middle, low),
-            jnp.where(found | (excess >= 0), middle, high),
+            jnp.where(in_gap | (excess < 0), middle, low),
+            jnp.where(in_gap | (excess >= 0), middle, high),
         )
 
-    low, high = jax.lax.fori_loop(0, 60, halve, (1e-20 * eq.bound, eq.bound))
+    low, high = jax.lax.fori_loop(0, 60, halve, (1e-20 * eq.upper_bound, eq.upper_bound))
     x = jnp.sqrt(low * high)
     excess, inside, u = look(x)
     return ~inside & (jnp.abs(excess) < SAME), x, u
@@ -200,9 +208,10 @@ def _level_point(eq: Equations, level: Real) -> tuple[Truth, Real, Unknowns]:
 
 @jax.jit
 def _gaps(
-    eq: Equations, psi_n: Vector, psi_p: Vector, levels: Vector
+    eq: Equations, psi_n: Vector, psi_p: Vector, masses: Vector
 ) -> tuple[Truths, Vector, Unknowns]:
-    return jax.vmap(lambda n, p, level: _level_point(_at(eq, n, p), level))(psi_n, psi_p, levels)
+    one = lambda n, p, mass: _gap_below(_with_ratios(eq, n, p), mass)
+    return jax.vmap(one)(psi_n, psi_p, masses)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -210,7 +219,6 @@ def _gaps(
 
 
 def _line(eq: Equations, pair: str, along_n: bool, grid: Vector, scan: np.ndarray) -> MergingLine:
-    """The branches of one line over the grid."""
     fixed = np.asarray(jax.lax.stop_gradient(grid))
     row, x, zeta, u = _brackets(jax.lax.stop_gradient(eq), pair, along_n, fixed, scan)
     if not row.size:
@@ -218,16 +226,16 @@ def _line(eq: Equations, pair: str, along_n: bool, grid: Vector, scan: np.ndarra
         return MergingLine(none, none, none, none)
     padded = np.arange(_padded(row.size)) % row.size  # few sizes, few compilations
     g = grid[row]
-    found = _cusps(eq, along_n, g[padded], x[padded], zeta[padded], tuple(v[padded] for v in u))
-    solved, zeta, error = (on_host(a)[: row.size] for a in found)
+    cusps = _cusps(eq, along_n, g[padded], x[padded], zeta[padded], tuple(v[padded] for v in u))
+    solved, zeta, error = (on_host(a)[: row.size] for a in cusps)
     lost = ~(np.abs(np.log(np.asarray(jax.lax.stop_gradient(solved)) / x)) < 1e-3)
     branch = np.array([np.sum(row[:i] == r) for i, r in enumerate(row)])
 
     def table(values: Vector) -> Matrix:
-        place = np.full((branch.max() + 1, fixed.size), row.size)
-        place[branch, row] = np.arange(row.size)
+        index = np.full((branch.max() + 1, fixed.size), row.size)
+        index[branch, row] = np.arange(row.size)
         xp = namespace(values)
-        return xp.append(xp.where(lost, np.nan, values), np.nan)[place]
+        return xp.append(xp.where(lost, np.nan, values), np.nan)[index]
 
     psi_n, psi_p = (table(g), table(solved)) if along_n else (table(solved), table(g))
     return MergingLine(psi_n, psi_p, table(on_host(eq.origin) + zeta), table(error))
@@ -236,15 +244,12 @@ def _line(eq: Equations, pair: str, along_n: bool, grid: Vector, scan: np.ndarra
 def _brackets(
     eq: Equations, pair: str, along_n: bool, grid: np.ndarray, scan: np.ndarray
 ) -> tuple[Wholes, Vector, Vector, Unknowns]:
-    """Where the gap opens or closes, to six digits: places on the grid, the other coordinate,
-    ζ and u there.
-    """
-
+    # where the gap opens or closes, to six digits: row of the grid, other coordinate, ζ and u
     def look(g: np.ndarray, x: np.ndarray) -> tuple[Truths, Truths, Vector, Unknowns]:
         size = np.arange(_padded(g.size)) % g.size
         psi_n, psi_p = (g, x) if along_n else (x, g)
-        level, exists = _level(pair, psi_n, psi_p)
-        gap, zeta, u = _gaps(eq, psi_n[size], psi_p[size], np.where(exists, level, 0.5)[size])
+        mass, exists = _mass_above_gap(pair, psi_n, psi_p)
+        gap, zeta, u = _gaps(eq, psi_n[size], psi_p[size], np.where(exists, mass, 0.5)[size])
         return (
             np.asarray(gap)[: g.size],
             exists,
@@ -281,37 +286,32 @@ def _cusps(
 def _cusp(
     eq: Equations, along_n: bool, g: Real, x: Real, zeta: Real, u: Unknowns
 ) -> tuple[Real, Real, Real]:
-    """The coordinate x at which the gap closes, differentiable in eq and g; its ζ;
-    its estimated relative error.
-    """
-
+    # the coordinate at which the gap closes, differentiable in eq and g; ζ there; relative error
     def conditions(eq: Equations, g: Real, v: Vector) -> Vector:
-        return _conditions(_at(eq, *((g, v[-1]) if along_n else (v[-1], g))), v)
+        return _cusp_conditions(_with_ratios(eq, *((g, v[-1]) if along_n else (v[-1], g))), v)
 
     def step(eq: Equations, g: Real, v: Vector) -> Vector:
         return v - jnp.linalg.solve(
             jax.jacfwd(lambda w: conditions(eq, g, w))(v), conditions(eq, g, v)
         )
 
-    still, fixed, start = jax.lax.stop_gradient((eq, g, jnp.stack([*u, zeta, x])))
-    v = jax.lax.stop_gradient(jax.lax.fori_loop(0, 12, lambda _, v: step(still, fixed, v), start))
-    slopes = jax.jacfwd(lambda w: conditions(still, fixed, w))(v)
+    frozen, fixed, start = jax.lax.stop_gradient((eq, g, jnp.stack([*u, zeta, x])))
+    v = jax.lax.stop_gradient(jax.lax.fori_loop(0, 12, lambda _, v: step(frozen, fixed, v), start))
+    slopes = jax.jacfwd(lambda w: conditions(frozen, fixed, w))(v)
     # carries the first derivative exactly
     solved = v - jnp.linalg.solve(slopes, conditions(eq, g, v))
     covector = jnp.linalg.solve(slopes.T, jnp.zeros_like(v).at[-1].set(1.0))
-    _, pull = jax.vjp(lambda e: covector @ conditions(e, fixed, v), still)
+    _, pull = jax.vjp(lambda e: covector @ conditions(e, fixed, v), frozen)
     moved = sum(
         jnp.sum(jnp.abs(a * b))
-        for a, b in zip(jax.tree.leaves(pull(1.0)[0]), jax.tree.leaves(still), strict=True)
+        for a, b in zip(jax.tree.leaves(pull(1.0)[0]), jax.tree.leaves(frozen), strict=True)
     )
     last = jnp.abs(jax.lax.stop_gradient(solved[-1]) - v[-1])
-    return solved[-1], solved[-2], (last + (4 * EPS + still.accuracy) * moved) / v[-1] + 8 * EPS
+    return solved[-1], solved[-2], (last + (4 * EPS + frozen.accuracy) * moved) / v[-1] + 8 * EPS
 
 
-def _conditions(eq: Equations, v: Vector) -> Vector:
-    """F, det ∂F/∂u, and its derivative along the null vector; v = (u, ζ,
-    the coordinate that eq holds).
-    """
+def _cusp_conditions(eq: Equations, v: Vector) -> Vector:
+    # F, det ∂F/∂u and its derivative along the null vector, at v = (u, ζ, coordinate that eq holds)
     u, zeta = v[:-2], v[-2]
     slopes = jax.jacfwd(lambda w: jnp.stack(eq.residual(tuple(w), zeta)))
 

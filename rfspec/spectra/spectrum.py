@@ -1,9 +1,7 @@
-r"""The spectrum of U: bulks and atom with exact masses, density, distribution, quantiles, moments,
-samples.
+r"""The spectrum of U: bulks, atom, density, distribution, quantiles, moments and samples.
 
-Edges come from ``rfspec.spectra.edges``, their contents and values at points from
-``rfspec.spectra.support``, quantiles, moments and samples from the series of
-``rfspec.spectra.series``.
+Its arrays come from ``rfspec.spectra.contents``, values at points from ``rfspec.spectra.support``,
+and quantiles, moments and samples from the nodes of ``rfspec.spectra.series``.
 """
 
 from __future__ import annotations
@@ -21,28 +19,35 @@ from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, namespace, on_host, real_array, traced_array
 from ..numerics.session import at_points, enter
-from ..numerics.types import Given, Key, Number, Real, Reals, Truth, Vector, Whole
+from ..numerics.types import Given, Key, Number, Real, Reals, Truth, Vector
 from ..resolvent.equations import equations
 from ..resolvent.interface import Equations
 from ..resolvent.solver import ConvergenceError, Solution, complex_array, solve_at
-from .edges import Search, find_edges, search_support
+from .contents import contents, room_for, searched
 from .pieces import in_pieces
-from .series import WHOLE, Series, drops_of, moment_of, quantile_at, resolve, series_of
-from .support import BELOW, PARTS, PartEdges, Support, cdf_at, density_at, masses_and_parts
-from .unbounded import open_ends, with_the_last
-
-MOST_BULKS = 17  # that there is room for; where there are more, for twice as many
-FEW_BULKS, MANY_EIGENVALUES = 4, 64  # and where room is dear, for fewer at first
+from .series import Series, moment_of, quantile_at
+from .support import BELOW, PARTS, Atom, PartEdges, Support, cdf_at, density_at
+from .unbounded import open_ends
 
 
 class Bulk(NamedTuple):
     """An interval of the support.
 
-    `lower`, `upper`: its edges. `mass`: its share of the eigenvalues, exact to rounding relative to
-    itself. `loss_drop`: by how much training its modes for ever, under the model's weight decay,
-    lowers the train loss, with the estimated absolute error `loss_drop_error`. `part`: population,
-    sample, satellite, draws (below these, with finitely many draws of the noise), or several joined
-    by "+" where they have merged; None inside a JAX transformation.
+    Attributes
+    ----------
+    lower, upper : float
+        Its edges, in the unit of the eigenvalues of U.
+    mass : float
+        Its share of all eigenvalues, exact to rounding relative to itself.
+    loss_drop : float
+        By how much the train loss falls when its modes are trained for ever under the model's
+        weight decay.
+    part : str or None
+        "population", "sample", "satellite" or "draws", the last below the others and with finitely
+        many draws of the noise only. Several are joined by "+" where they have merged. None inside
+        a JAX transformation.
+    loss_drop_error : float
+        Estimated absolute error of `loss_drop`.
     """
 
     lower: Real
@@ -53,28 +58,24 @@ class Bulk(NamedTuple):
     loss_drop_error: Real
 
 
-class Atom(NamedTuple):
-    """A multiple eigenvalue: its place and its share of the eigenvalues (0 where there is none)."""
-
-    location: Reals
-    mass: Reals
-
-
 class Spectrum(eqx.Module):
     r"""The limiting spectrum of the feature correlation matrix U of a model.
 
     Made by ``rf.spectrum(model)``. All methods take and return arrays of any one shape. Inside a
-    JAX transformation, where the number of bulks cannot be known, `edges` and `bulks` are padded
-    with NaN. The arrays behind them always are, so that `jax_debug_nans` has to be off for a
-    spectrum: ``with jax.debug_nans(False)``.
+    JAX transformation the number of bulks cannot be known, and `edges` and `bulks` are padded with
+    NaN. The arrays behind them always are, so `jax_debug_nans` has to be off for a spectrum:
+    ``with jax.debug_nans(False)``.
 
     Attributes
     ----------
     atom : Atom
-        Place and mass. With all draws of the noise s² and max(0, 1 - (1 + ψ_n)/ψ_p), if σ has a
-        linear and another part; with m draws 0 and what the rank of mn columns leaves.
+        Location and mass. With all draws of the noise, and a σ with a linear and another part, they
+        are s² and max(0, 1 - (1 + ψ_n)/ψ_p). With m draws the location is 0, and the mass is what
+        the rank of mn columns leaves.
     parts : PartEdges
-        Edges of the population, sample and satellite parts, known by their mass from the top.
+        Edges and masses of the population, sample and satellite parts.
+    failed : bool
+        Whether an edge is missing; only inside a JAX transformation, else `spectrum` raises.
     """
 
     model: RandomFeatureModel
@@ -94,7 +95,7 @@ class Spectrum(eqx.Module):
 
     @property
     def edges(self) -> Vector:
-        """Edges of the bulks, ascending, shape [2B]; relative errors are in `edge_error`."""
+        """Edges of the bulks, ascending, shape (2B,); their errors are in `edge_error`."""
         support = open_ends(self.equations, self.support)
         lower, upper, location = (
             on_host(a) for a in (support.lower, support.upper, self.atom.location)
@@ -104,7 +105,7 @@ class Spectrum(eqx.Module):
 
     @property
     def edge_error(self) -> Vector:
-        """Estimated relative error of each edge's distance from the atom's place, shape [2B]."""
+        """Estimated relative error of each edge's distance from the atom, shape (2B,)."""
         return on_host(self.edge_errors)[: 2 * self.count]
 
     @property
@@ -120,8 +121,10 @@ class Spectrum(eqx.Module):
         )
 
     def columns(self) -> dict[str, list[Any]]:
-        """Part, edges, mass and loss drop, with its absolute error, of each bulk in ascending
-        order, and its share of all drops (NaN where nothing is learnt). Lists of one length.
+        """What is known of each bulk, ascending, as lists of one length.
+
+        The names are those of ``Bulk``, and `share` is a bulk's share of the sum of all drops, NaN
+        where nothing is learnt.
         """
         bulks = self.bulks
         total = sum(float(b.loss_drop) for b in bulks)
@@ -132,7 +135,6 @@ class Spectrum(eqx.Module):
         }
 
     def _labels(self) -> list[str | None]:
-        """The parts that each bulk bears."""
         holds = self.parts.holds
         # under jax.grad the values are known once the derivative is dropped
         if not concrete(holds):
@@ -164,34 +166,43 @@ class Spectrum(eqx.Module):
 
     @property
     def error(self) -> Real:
-        """Estimated error of the distribution behind `quantile`, `moment` and `sample`,
-        in total mass.
+        """Estimated error of the distribution behind `quantile`, `moment` and `sample`, as a mass.
 
-        The difference between each bulk's integrated density and its mass, an exact sum of ranks
-        and weights, which would show a missed edge; and the size of the last terms of the series.
+        It is the sum over bulks of the size of the last terms of the series, and of the difference
+        between the integrated density and the mass. The mass is an exact sum of ranks and weights,
+        so that a missed edge would show.
         """
         return on_host(self.series.error).sum()
 
     def density(self, x: Given) -> Reals:
-        """Density of the continuous part at x (the atom apart).
+        """Density Im q(x + i0)/π of the continuous part, without the atom.
 
-        The relative error inside a bulk is near 1e-13, and grows as s²/(x - s²) next to the atom,
-        where a double x does not say how far from it it is; ``rf.solve(model, x).error`` tells,
-        times |q|/Im q.
+        `x`, real and finite, of any shape, is in the unit of the eigenvalues of U; the density, of
+        the same shape, has the inverse unit. Inside a bulk its relative error is near 1e-13. Next
+        to the atom it grows as s²/(x - s²), because a double x no longer says how far it is from
+        the atom. ``rf.solve(model, x).error`` times |q|/Im q estimates it. Raises a ValueError
+        where x is not real and finite.
         """
         enter()
         return at_points(partial(density_at, self.equations, self.support), _real("x", x))
 
     def cdf(self, x: Given) -> Reals:
-        """Share of the eigenvalues that are ≤ x, the atom included.
+        """Share of the eigenvalues that are ≤ x, the atom included; equation (9) of docs/theory.md.
 
-        Error near 1e-14, besides what the rounding of x leaves open next to the atom.
+        `x` is real and finite, of any shape, which is the result's. The absolute error is near
+        1e-14, apart from what the rounding of x leaves open next to the atom. Raises a ValueError
+        where x is not real and finite.
         """
         enter()
         return at_points(partial(cdf_at, self.equations, self.support), _real("x", x))
 
     def quantile(self, u: Given) -> Reals:
-        """Smallest x with cdf(x) ≥ u, for 0 ≤ u ≤ 1."""
+        """Smallest x with cdf(x) ≥ u, for u of any shape in [0, 1].
+
+        Two Newton steps with the exact distribution follow the interpolated one, so that inside a
+        bulk cdf(x) differs from u by rounding. Raises a ValueError where u does not lie in
+        [0, 1].
+        """
         enter()
         u = _real("u", u)
         if concrete(u) and u.size and not (u.min() >= 0 and u.max() <= 1):
@@ -200,7 +211,11 @@ class Spectrum(eqx.Module):
         return namespace(u, x).where((u == 1) & self.equations.unbounded, np.inf, x)
 
     def moment(self, k: int) -> Real:
-        """The moment ∫ λ^k dν(λ) = lim Tr U^k/p for an integer k."""
+        """The moment ∫ λ^k dν(λ) = lim Tr U^k/p for an integer k of any sign.
+
+        Its error is about `error` times the largest λ^k of the spectrum. Raises a ValueError where
+        k is no integer, and a NotImplementedError for k > 1 where the spectrum has no upper edge.
+        """
         enter()
         try:
             k = operator.index(k)
@@ -219,10 +234,10 @@ class Spectrum(eqx.Module):
         )
 
     def stieltjes(self, z: Given) -> Number:
-        """q(z) = ∫ dν(λ)/(λ - z) for z off the support.
+        """q(z) = ∫ dν(λ)/(λ - z) for z of any shape off the support.
 
-        Raises a ValueError where a real z lies on the support or the atom, a ConvergenceError where
-        the solver fails; ``rf.solve`` gives the limit on the support.
+        ``rf.solve`` gives the limit on the support, and the error of q. Raises a ValueError where a
+        real z lies on the support or the atom, and a ConvergenceError where the solver fails.
         """
         enter()
         z = complex_array(z)
@@ -248,7 +263,11 @@ class Spectrum(eqx.Module):
             )
 
     def sample(self, key: Key, shape: tuple[int, ...] = ()) -> Vector:
-        """Independent draws from the spectrum, atom included: numbers of this shape."""
+        """Independent draws from the spectrum, atom included, as an array of this shape.
+
+        `key` is a JAX key. The draws are quantiles of uniform numbers without the Newton steps, and
+        follow the distribution to `error`.
+        """
         enter()
         u = jax.random.uniform(key, shape, dtype=float)
         return self._quantiles(u, polish=False)
@@ -264,15 +283,15 @@ class Spectrum(eqx.Module):
         bulks = ", ".join(
             f"{b.part} [{float(b.lower):.6g}, {float(b.upper):.6g}]" for b in self.bulks
         )
-        mass, place = float(self.atom.mass), float(self.atom.location)
-        return f"Spectrum({bulks}; atom of mass {mass:.6g} at {place:.6g})"
+        mass, location = float(self.atom.mass), float(self.atom.location)
+        return f"Spectrum({bulks}; atom of mass {mass:.6g} at {location:.6g})"
 
 
 def spectrum(model: RandomFeatureModel) -> Spectrum:
     r"""Exact limiting spectrum of U for a model.
 
-    ρ(λ) = Im q(λ + i0)/π with q from equations (6) and (7) of docs/theory.md. What rank the columns
-    of U do not reach is an atom.
+    ρ(λ) = Im q(λ + i0)/π with q from equations (6) and (7) of docs/theory.md, or (19) and (20) for
+    finitely many draws of the noise. The rank that the columns of U do not reach is an atom.
 
     Parameters
     ----------
@@ -281,18 +300,19 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     Returns
     -------
     Spectrum
-        ``.edges .bulks .atom .parts .separated .density .cdf .quantile .moment .stieltjes .sample
-            .error``.
+        ``.edges .edge_error .bulks .atom .parts .separated .density .cdf .quantile .moment
+        .stieltjes .sample .error``. Masses are exact, edges have estimated relative errors, loss
+        drops absolute ones.
 
     Raises
     ------
     ConvergenceError
-        If an edge or a bulk could not be found (inside of JAX transformations `.failed` is set
-        instead).
+        If an edge or a bulk could not be found. Inside a JAX transformation `.failed` is set.
 
     Notes
     -----
-    arXiv 2505.17638, Theorem 3.1; edges, masses, satellite and loss drops go beyond the paper.
+    arXiv 2505.17638, Theorem 3.1. Edges (10), masses (9), satellite and loss drops go beyond the
+    paper.
 
     Examples
     --------
@@ -301,8 +321,8 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     'population'
     """
     eq = equations(model, gaussian_equivalent(model))
-    search = _search(eq)
-    result = Spectrum(model, eq, *_spectrum(eq, search, bulks=_room(eq, search.count)))
+    search = searched(eq)
+    result = Spectrum(model, eq, *contents(eq, search, bulks=room_for(eq, search.count)))
     if not concrete(result.failed):
         return result
     hole = False
@@ -316,43 +336,6 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
             "double precision resolves: move a parameter a little"
         )
     return result
-
-
-def _room(eq: Equations, count: Whole) -> int:
-    """For how many bulks there is room in arrays, one of few numbers,
-    so that models share compilations.
-    """
-    room = FEW_BULKS if concrete(count) and eq.values.size > MANY_EIGENVALUES else MOST_BULKS
-    while concrete(count) and room < int(count):
-        room *= 2
-    return min(room, eq.most_bulks)
-
-
-_search = jax.jit(search_support)
-
-
-@partial(jax.jit, static_argnames="bulks")
-def _spectrum(
-    eq: Equations, search: Search, *, bulks: int
-) -> tuple[Support, Atom, PartEdges, Vector, Series, Truth]:
-    """All fields of a Spectrum but model and equations, so that models share one compilation."""
-    edges = find_edges(eq, search, bulks=bulks)
-    exists = ~jnp.isnan(edges.lower)
-    known = lambda a, other: jnp.where(exists, a, other)
-    mass, parts = masses_and_parts(eq, edges)
-    found = jax.vmap(lambda a, b: resolve(eq, a, b, 0.0, 1.0, WHOLE))(
-        known(edges.lower, eq.bound), known(edges.upper, 2 * eq.bound)
-    )
-    unknown = jnp.full(bulks, jnp.nan)
-    rounding = jnp.nan_to_num(edges.rounding).reshape(-1, 2)
-    support = Support(edges.lower, edges.upper, rounding, mass, unknown, unknown, edges.count)
-    bulk, zero = jnp.where(exists, jnp.arange(bulks), bulks), jnp.zeros(bulks)
-    drops = with_the_last(eq, *drops_of(eq, support, bulk, found), edges.count)
-    drop, drop_error = (known(a, jnp.nan) for a in drops)
-    support = support._replace(drop=drop, drop_error=drop_error)
-    series = series_of(support, bulk, zero, zero + 1.0, found)
-    failed = edges.failed | jnp.any(mass <= 0)
-    return support, Atom(eq.origin, eq.atom_mass), parts, edges.error, series, failed
 
 
 def _real(name: str, x: Any) -> Reals:

@@ -1,5 +1,6 @@
-"""Laws without a largest eigenvalue: edges that are none,
-and what is learnt along those that were put lower.
+"""Laws without a largest eigenvalue: their missing edges, and the drop of their last bulk.
+
+The equations hold the largest eigenvalues of such a law lower than they are.
 """
 
 from __future__ import annotations
@@ -19,50 +20,52 @@ from ..resolvent.solver import left_of_origin, solve_left
 
 
 def open_ends(eq: Equations, support: Any) -> Any:
-    """The support with the edges of an unbounded law: no upper one,
-    and none between the first bulk and an atom.
+    """The support with the edges of an unbounded law.
 
-    Both are where 1 + ψ_pTq vanishes beyond the largest eigenvalue of Σ, and move with it.
+    It has no upper edge, and no edge between the first bulk and an atom. Where the equations have
+    these edges, 1 + ψ_pTq vanishes beyond the largest eigenvalue of Σ, and they move with it.
     """
     if concrete(eq.lowered) and eq.lowered == 0:
         return support
-    place, open_ = jnp.arange(support.lower.size), eq.unbounded
-    first, last = open_ & (place == 0) & (eq.atom_mass > 0), open_ & (place == support.count - 1)
+    bulk, open_ = jnp.arange(support.lower.size), eq.unbounded
+    first, last = open_ & (bulk == 0) & (eq.atom_mass > 0), open_ & (bulk == support.count - 1)
     return support._replace(
         lower=jnp.where(first, 0.0, support.lower), upper=jnp.where(last, jnp.inf, support.upper)
     )
 
 
-def with_the_last(
+def with_drop_of_unbounded_bulk(
     eq: Equations, drop: Vector, error: Vector, count: Whole
 ) -> tuple[Vector, Vector]:
-    """Drops of bulks and their errors where the last one has no end:
-    its drop is what the others leave of all of them.
+    """Drops of bulks and their errors, where the last bulk has no end.
 
-    All of Σ is in the equations for smooth averages, and in them all drops together are known (15).
-    Other bulks than the last are those of the equations to TAIL.
+    Its drop is what the others leave of the sum of all drops. That sum is known from (15) in the
+    equations for smooth averages, which hold all of Σ. The drops of the other bulks are right to
+    TAIL.
     """
     if eq.averaged is None:
         return drop, error
-    whole, still = eq.averaged, jax.lax.stop_gradient(eq.averaged)
-    u = solve_left(still, -still.decay)
-    learnt, other = _learnt(whole, u), still.on_other_nodes
-    differ = (
-        0.0 if other is None else jnp.abs(_learnt(other, solve_left(other, -other.decay)) - learnt)
+    whole, frozen = eq.averaged, jax.lax.stop_gradient(eq.averaged)
+    u = solve_left(frozen, -frozen.decay)
+    total, other = _sum_of_drops(whole, u), frozen.on_other_nodes
+    change = (
+        0.0
+        if other is None
+        else jnp.abs(_sum_of_drops(other, solve_left(other, -other.decay)) - total)
     )
-    moved = condition(still, lambda e: _learnt(e, u))
-    unsure = AT_LEAST_HALVED * differ + (4 * EPS + still.accuracy) * moved + TAIL * learnt
+    moved = condition(frozen, lambda e: _sum_of_drops(e, u))
+    unsure = AT_LEAST_HALVED * change + (4 * EPS + frozen.accuracy) * moved + TAIL * total
     last, before = (
         (jnp.arange(drop.size) == count - 1) & eq.unbounded,
         jnp.arange(drop.size) < count - 1,
     )
-    left = learnt - jnp.sum(jnp.where(before, drop, 0.0))
+    left = total - jnp.sum(jnp.where(before, drop, 0.0))
     open_ = jnp.sum(jnp.where(before, error, 0.0)) + unsure
     return jnp.where(last, left, drop), jax.lax.stop_gradient(jnp.where(last, open_, error))
 
 
-def _learnt(eq: Equations, u: Unknowns) -> Real:
-    """∫ dν(λ) (λ + 2γ')/(λ + γ')² over the whole spectrum, from the solution u at z = -γ'."""
-    at = lambda z: eq.explained(eq.at(implicit(eq, u, left_of_origin(eq, z))))[0]
-    total, slope = jax.jvp(at, (-eq.decay,), (jnp.ones_like(eq.decay),))
+def _sum_of_drops(eq: Equations, u: Unknowns) -> Real:
+    # ∫ dν(λ) (λ + 2γ')/(λ + γ')² over the whole spectrum, from the solution u at z = -γ'
+    explained = lambda z: eq.explained(eq.point(implicit(eq, u, left_of_origin(eq, z))))[0]
+    total, slope = jax.jvp(explained, (-eq.decay,), (jnp.ones_like(eq.decay),))
     return total + eq.decay * slope

@@ -1,4 +1,4 @@
-"""Constants of the Gaussian equivalent over the diffusion time, for several activations."""
+"""Constants of the Gaussian equivalent (5) over the diffusion time, for several activations."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import numpy as np
 
 from ..models.activations import Activation, as_activation
 from ..models.covariance import Covariance, Isotropic
+from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import real_array
 
 if TYPE_CHECKING:
     import xarray
-from ..models.gaussian_equivalent import gaussian_equivalent
 
-_TABLE = {
+# long name and unit of each constant
+CONSTANTS = {
     "mu0": ("mean of the activation, E[σ(Γz)]", "1"),
     "mu1": ("linear coefficient, E[σ'(Γz)]", "1/data"),
     "kappa2": ("signal seen linearly, κ² = α²μ1²", "1/data²"),
@@ -53,14 +54,20 @@ def constants_table(
     Returns
     -------
     xarray.Dataset
-        ``mu0 mu1 kappa2 b2 v2 s2 gamma2 error`` over the dimensions (activation, t), each with
-        `long_name` and `units` (activations are dimensionless, "data" is the unit of x).
+        ``mu0 mu1 kappa2 b2 v2 s2 gamma2 error`` over the dimensions (activation, t), the error
+        relative, each with `long_name` and `units` (activations are dimensionless, "data" is the
+        unit of x).
 
     Raises
     ------
     ValueError
         If a time or an activation is refused by ``rf.RandomFeatureModel``, or two activations share
         a name.
+
+    Notes
+    -----
+    Equation (5) of docs/theory.md; arXiv 2505.17638 has the same constants as differences of
+    averages.
 
     Examples
     --------
@@ -84,16 +91,16 @@ def constants_table(
             f"{names}"
         )
     white = None if covariance is None else Isotropic(covariance.trace)
-    table = np.empty((len(_TABLE), len(names), times.size))
+    table = np.empty((len(CONSTANTS), len(names), times.size))
     for i, sigma in enumerate(sigmas):
         for j, t in enumerate(times):
             model = RandomFeatureModel(1.0, 1.0, t, activation=sigma, covariance=white)
             constants = {"gamma2": model.gamma2, **vars(gaussian_equivalent(model))}
-            table[:, i, j] = [float(constants[name]) for name in _TABLE]
+            table[:, i, j] = [float(constants[name]) for name in CONSTANTS]
     return xarray.Dataset(
         {
             name: (("activation", "t"), values, {"long_name": long_name, "units": units})
-            for values, (name, (long_name, units)) in zip(table, _TABLE.items(), strict=True)
+            for values, (name, (long_name, units)) in zip(table, CONSTANTS.items(), strict=True)
         },
         coords={
             "activation": ("activation", names, {"long_name": "nonlinearity σ of the features"}),

@@ -1,5 +1,4 @@
-r"""All diffusion times at once: when to stop at each,
-and what one stopping time for all of them costs.
+"""All diffusion times at once: when to stop at each, and what one stop for all of them costs.
 
 A denoiser is trained at every time of the process with the same number of steps. With weights w_t
 on the test losses
@@ -10,7 +9,7 @@ on the test losses
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,19 +17,24 @@ import numpy as np
 from tqdm import tqdm
 
 from ..models.model import RandomFeatureModel
-from ..models.processes import DDPM, Interpolant, Process
+from ..models.schedules import DDPM, Interpolant
 from ..numerics.checks import real_array
-from ..numerics.types import Given, Real, Reals
-from ..training.early_stopping import early_stopping
-from ..training.learning_curves import learning_curve
-from ..training.timescales import RULES, timescales
+from ..numerics.types import Given, Real
+from ..training.early_stopping import EarlyStopping, early_stopping
+from ..training.learning_curves import LearningCurve, learning_curve
+from ..training.timescales import RULES, Timescales, timescales
 
 if TYPE_CHECKING:
     import xarray
 
-GRID = 96  # training times looked at for the shared one
-BEYOND = 1e4  # how far it is looked beyond the finite ones where a best time is 0 or ∞
-STEP = 0.01  # in its logarithm, for the curvature there
+# training times among which the shared one is looked for
+GRID = 96
+# factor by which they reach beyond the finite best times where a best time is 0 or ∞
+BEYOND = 1e4
+# step in log τ that tells the curvature at the shared time
+STEP = 0.01
+# of log τ at the shared time
+TOLERANCE = 1e-7
 
 
 def over_time(
@@ -41,8 +45,9 @@ def over_time(
     tolerance: Given = 0.01,
     progress: bool = False,
 ) -> xarray.Dataset:
-    r"""Timescales and best stopping times along the process,
-    and the best stopping time that all its times share.
+    r"""Timescales and best stopping times along the process, and the best one for all its times.
+
+    The shared time minimises Σ_t w_t L_test(t, τ) over 0 ≤ τ ≤ ∞.
 
     Parameters
     ----------
@@ -50,11 +55,11 @@ def over_time(
         Its process is taken at other times; the rest is kept.
     ts : array, shape (T,)
         Times of the model's kind of process: t of Ornstein-Uhlenbeck, s of flow matching or the
-        cosine curve, sigma.
+        cosine curve, sigma of a variance-exploding process.
     weights : array, shape (T,), optional
         Weights w_t ≥ 0 of the losses; normalised to sum to 1. Equal if not given.
     tolerance : float
-        ε of the stopping windows.
+        ε > 0 of the stopping windows, absolute, in units of the loss.
     progress : bool
         Show a progress bar.
 
@@ -66,13 +71,15 @@ def over_time(
         window_lower_error, window_upper_error (relative), and at the shared time test_shared,
         score_error_shared. Scalars: tau_shared (∞ where training may go on for ever) and
         tau_shared_error, loss_shared and loss_each (Σ w L_test with the shared and with each time's
-        own stop), cost = loss_shared - loss_each, cost_error. Units and what it means are
-        attributes.
+        own stop), cost = loss_shared - loss_each, cost_error. Units, and what the cost means in a
+        sentence, are attributes.
 
     Raises
     ------
     ValueError
         If a time or weight is out of range, or the process has no time that could be varied.
+    ConvergenceError
+        If the losses at a time are not finite.
 
     Notes
     -----
@@ -88,22 +95,29 @@ def over_time(
     9.58 0.00924
     """
     times = _times(ts, model)
-    models = [eqx.tree_at(lambda m: m.process, model, _process(model.process, t)) for t in times]
-    share = _weights(weights, times)
+    weights = _normalised(weights, times)
+    models = [eqx.tree_at(lambda m: m.process, model, type(model.process)(t)) for t in times]
     bar = tqdm(
         models, desc="diffusion times", unit="time", disable=not progress, leave=False, delay=1.0
     )
-    stops, rules = [], {"tau_gen": [], "tau_mem": []}  # type: ignore[var-annotated]
+    stops, by_rule = [], []
     for m in bar:
-        stop = early_stopping(m, tolerance)
-        stops.append(stop)
-        by_rule = [timescales(stop, rule) for rule in RULES]
-        for name, rows in rules.items():
-            rows.append([float(getattr(found, name)) for found in by_rule])
-    best = np.array([float(s.tau) for s in stops])
-    tau, at, off = _shared(models, share, best)
-    each = np.array([float(s.test) for s in stops])
-    return _dataset(model, times, share, stops, rules, (tau, off), at, each)
+        stops.append(early_stopping(m, tolerance))
+        by_rule.append([timescales(stops[-1], rule) for rule in RULES])
+    tau, curves, tau_error = _shared_stop(models, weights, np.array([float(s.tau) for s in stops]))
+    return _dataset(model, _Along(times, weights, stops, by_rule, curves, tau, tau_error))
+
+
+class _Along(NamedTuple):
+    # one entry for each time of the process, but for the time `tau` that all share; `curves`: the
+    # losses there
+    times: np.ndarray
+    weights: np.ndarray
+    stops: list[EarlyStopping]
+    by_rule: list[list[Timescales]]
+    curves: list[LearningCurve]
+    tau: float
+    tau_error: float
 
 
 def _times(ts: list[Real], model: RandomFeatureModel) -> np.ndarray:
@@ -121,59 +135,47 @@ def _times(ts: list[Real], model: RandomFeatureModel) -> np.ndarray:
     return times
 
 
-def _process(process: Process, t: float) -> Process:
-    return type(process)(t)
+def _normalised(weights: list[Real] | None, times: np.ndarray) -> np.ndarray:
+    if weights is None:
+        return np.ones(times.size) / times.size
+    w = real_array("weights", weights, "finite real numbers")
+    if w.shape != times.shape:
+        raise ValueError(f"weights must have the shape of ts {times.shape}, got {w.shape}")
+    if w.min() < 0 or w.sum() == 0:
+        raise ValueError(f"weights must be at least 0 and not all 0, got {w}")
+    return w / w.sum()
 
 
-def _weights(weights: list[Real] | None, times: np.ndarray) -> np.ndarray:
-    share = (
-        np.ones(times.size)
-        if weights is None
-        else real_array("weights", weights, "finite real numbers")
-    )
-    if share.shape != times.shape:
-        raise ValueError(f"weights must have the shape of ts {times.shape}, got {share.shape}")
-    if share.min() < 0 or share.sum() == 0:
-        raise ValueError(f"weights must be at least 0 and not all 0, got {share}")
-    return share / share.sum()
-
-
-def _shared(
-    models: list[RandomFeatureModel], share: np.ndarray, best: np.ndarray
-) -> tuple[float, list[Any], float]:
-    """The training time at which the weighted test loss is smallest, between the best ones of
-    single times; the losses there; and its relative error, by what an error of the loss allows
-    around a parabola.
-    """
+def _shared_stop(
+    models: list[RandomFeatureModel], weights: np.ndarray, best: np.ndarray
+) -> tuple[float, list[LearningCurve], float]:
+    """The τ at which Σ_t w_t L_test is smallest, the losses there, and the relative error of τ."""
     from scipy.optimize import minimize_scalar
 
-    def curves(tau: Reals) -> list[Any]:
-        return [learning_curve(m, tau) for m in models]
-
-    mean = lambda found: share @ np.array([np.asarray(c.test) for c in found])
+    curves = lambda tau: [learning_curve(m, tau) for m in models]
+    mean = lambda curves: weights @ np.array([np.asarray(c.test) for c in curves])
+    mean_at = lambda tau: float(mean(curves(tau)))
     grid = _candidates(best)
-    values = mean(curves(grid))
-    place = int(np.argmin(values))
-    if not 0 < grid[place] < np.inf:
-        return float(grid[place]), curves(grid[place]), 0.0
-    ends = np.log(grid[max(place - 1, 1)]), np.log(grid[min(place + 1, GRID)])
+    i = int(np.argmin(mean(curves(grid))))
+    if not 0 < grid[i] < np.inf:
+        return float(grid[i]), curves(grid[i]), 0.0
     log_tau = minimize_scalar(
-        lambda v: float(mean(curves(np.exp(v)))),
-        bounds=ends,
+        lambda v: mean_at(np.exp(v)),
+        bounds=(np.log(grid[max(i - 1, 1)]), np.log(grid[min(i + 1, GRID)])),
         method="bounded",
-        options={"xatol": 1e-7},
+        options={"xatol": TOLERANCE},
     ).x
-    tau = min((float(np.exp(log_tau)), float(grid[place])), key=lambda v: float(mean(curves(v))))
-    found, (before, after) = curves(tau), (mean(curves(tau * np.exp(h))) for h in (-STEP, STEP))
-    bend = float(before - 2 * mean(found) + after) / STEP**2
-    error = float(share @ np.array([float(c.error) for c in found]))
-    return tau, found, float(np.sqrt(2 * error / abs(bend))) + 1e-7
+    tau = min((float(np.exp(log_tau)), float(grid[i])), key=mean_at)
+    lowest = curves(tau)
+    before, after = (mean_at(tau * np.exp(h)) for h in (-STEP, STEP))
+    bend = float(before - 2 * mean(lowest) + after) / STEP**2
+    error = float(weights @ np.array([float(c.error) for c in lowest]))
+    # an error of the loss allows so much around a parabola
+    return tau, lowest, float(np.sqrt(2 * error / abs(bend))) + TOLERANCE
 
 
 def _candidates(best: np.ndarray) -> np.ndarray:
-    """0, ∞, and a grid that reaches from the smallest to the largest best time,
-    and beyond where one is at an end.
-    """
+    # from the smallest to the largest best time, and beyond where one is 0 or ∞
     inner = best[(best > 0) & np.isfinite(best)]
     first, last = (inner.min(), inner.max()) if inner.size else (1.0, 1.0)
     first = first * (BEYOND**-1 if np.any(best == 0) else 1.0)
@@ -181,68 +183,13 @@ def _candidates(best: np.ndarray) -> np.ndarray:
     return np.concatenate([[0.0], np.geomspace(first, last * (1 + 1e-9), GRID), [np.inf]])
 
 
-def _dataset(
-    model: RandomFeatureModel,
-    times: np.ndarray,
-    share: np.ndarray,
-    stops: list[Any],
-    rules: dict[str, list[Any]],
-    common: tuple[float, float],
-    at: list[Any],
-    each: np.ndarray,
-) -> xarray.Dataset:
+def _dataset(model: RandomFeatureModel, along: _Along) -> xarray.Dataset:
     import xarray
 
-    time, loss = {"units": "1", "note": "training time tau = k eta / d^2"}, {"units": "1"}
-    column = lambda read, of: np.array([float(read(x)) for x in of])
-    (tau, off), shared = common, column(lambda c: c.test, at)
-    error = column(lambda s: s.error, stops) + column(lambda c: c.error, at)
-    cost = float(share @ (shared - each))
-    statement = (
-        f"one stopping time for all, tau = {tau:.6g}, costs {cost:.3g} more of the weighted test "
-        "loss than the "
-        f"{float(share @ each):.6g} that a stopping time for each would reach"
-    )
-    variables = {
-        **{name: (("t", "rule"), np.array(rows), time) for name, rows in rules.items()},
-        "tau_star": ("t", column(lambda s: s.tau, stops), time),
-        "window_lower": ("t", column(lambda s: s.window.lower, stops), time),
-        "window_upper": ("t", column(lambda s: s.window.upper, stops), time),
-        "test_star": ("t", each, loss),
-        "score_error_star": ("t", column(lambda s: s.score_error, stops), loss),
-        "test_shared": (
-            "t",
-            shared,
-            {**loss, "long_name": "test loss at the shared stopping time"},
-        ),
-        "score_error_shared": ("t", column(lambda c: c.score_error, at), loss),
-        "weight": ("t", share, {**loss, "long_name": "weight of the loss"}),
-        "error": ("t", error, {**loss, "long_name": "estimated absolute error of the losses"}),
-        **{
-            f"{name}_error": (
-                "t",
-                column(read, stops),
-                {"units": "1", "long_name": f"relative error of {name}"},
-            )
-            for name, read in (
-                ("tau_star", lambda s: s.tau_error),
-                ("window_lower", lambda s: s.window_error.lower),
-                ("window_upper", lambda s: s.window_error.upper),
-            )
-        },
-        "tau_shared": ((), tau, time),
-        "tau_shared_error": ((), off, {"units": "1", "long_name": "relative error of tau_shared"}),
-        "loss_shared": ((), float(share @ shared), loss),
-        "loss_each": ((), float(share @ each), loss),
-        "cost": ((), cost, {**loss, "long_name": "loss_shared - loss_each"}),
-        "cost_error": (
-            (),
-            float(share @ error),
-            {**loss, "long_name": "estimated absolute error of cost"},
-        ),
-    }
+    variables = _variables(along)
+    cost, loss_each = (variables[name][1] for name in ("cost", "loss_each"))
     coordinates = {
-        "t": ("t", times, {"units": "1", "long_name": "time of the process"}),
+        "t": ("t", along.times, {"units": "1", "long_name": "time of the process"}),
         "rule": list(RULES),
     }
     attributes = {
@@ -250,6 +197,65 @@ def _dataset(
         "source": f"rfspec {version('rfspec')}, jax {jax.__version__}, "
         f"{jax.devices()[0].device_kind}",
         "model": repr(model),
-        "statement": statement,
+        "statement": f"one stopping time for all, tau = {along.tau:.6g}, costs {cost:.3g} more of "
+        f"the weighted test loss than the {loss_each:.6g} that a stopping time for each would "
+        "reach",
     }
     return xarray.Dataset(variables, coordinates, attributes)
+
+
+def _variables(along: _Along) -> dict[str, tuple[Any, ...]]:
+    # of each output the dimensions, the values, and its unit and meaning
+    of_stops = lambda read: np.array([float(read(stop)) for stop in along.stops])
+    of_curves = lambda read: np.array([float(read(curve)) for curve in along.curves])
+    by_rule = lambda read: np.array([[float(read(x)) for x in row] for row in along.by_rule])
+    mean = lambda values: float(along.weights @ values)
+    each, shared = of_stops(lambda s: s.test), of_curves(lambda c: c.test)
+    error = of_stops(lambda s: s.error) + of_curves(lambda c: c.error)
+
+    time = lambda meaning: {
+        "units": "1",
+        "note": "training time tau = k eta / d^2",
+        "long_name": meaning,
+    }
+    pure = lambda meaning: {"units": "1", "long_name": meaning}
+    on_t = {
+        "tau_star": (of_stops(lambda s: s.tau), time("best training time")),
+        "window_lower": (of_stops(lambda s: s.window.lower), time("start of the window")),
+        "window_upper": (of_stops(lambda s: s.window.upper), time("end of the window")),
+        "test_star": (each, pure("test loss at tau_star")),
+        "score_error_star": (of_stops(lambda s: s.score_error), pure("E_score at tau_star")),
+        "test_shared": (shared, pure("test loss at the shared stopping time")),
+        "score_error_shared": (
+            of_curves(lambda c: c.score_error),
+            pure("E_score at the shared stopping time"),
+        ),
+        "weight": (along.weights, pure("weight of the loss")),
+        "error": (error, pure("estimated absolute error of the losses")),
+        "tau_star_error": (
+            of_stops(lambda s: s.tau_error),
+            pure("relative error of tau_star"),
+        ),
+        "window_lower_error": (
+            of_stops(lambda s: s.window_error.lower),
+            pure("relative error of window_lower"),
+        ),
+        "window_upper_error": (
+            of_stops(lambda s: s.window_error.upper),
+            pure("relative error of window_upper"),
+        ),
+    }
+    numbers = {
+        "tau_shared": (along.tau, time("best stopping time of all")),
+        "tau_shared_error": (along.tau_error, pure("relative error of tau_shared")),
+        "loss_shared": (mean(shared), pure("weighted test loss at tau_shared")),
+        "loss_each": (mean(each), pure("weighted test loss at each tau_star")),
+        "cost": (mean(shared - each), pure("loss_shared - loss_each")),
+        "cost_error": (mean(error), pure("estimated absolute error of cost")),
+    }
+    return {
+        "tau_gen": (("t", "rule"), by_rule(lambda x: x.tau_gen), time("population is learnt")),
+        "tau_mem": (("t", "rule"), by_rule(lambda x: x.tau_mem), time("sample is learnt")),
+        **{name: ("t", *entry) for name, entry in on_t.items()},
+        **{name: ((), *entry) for name, entry in numbers.items()},
+    }

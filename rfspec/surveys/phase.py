@@ -1,14 +1,14 @@
-r"""Phase diagrams over (t, ψ_p, ψ_n): losses at given training times, timescales by every rule,
-stopping, regions.
+"""Phase diagrams over (t, ψ_p, ψ_n): losses, timescales, stopping and regions of every model.
 
-Cells are independent. They are computed in small batches (``cells``), so that one hard cell does
-not hold up the others; what is done is kept on disk, chunk by chunk of batches. ``phase_dataset``
-says what the outputs are.
+Cells are independent. They are computed in small batches (``rfspec.surveys.cells``), so that one
+hard cell does not hold up the others, and kept on disk in chunks of batches.
+``rfspec.surveys.phase_dataset`` lists the outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +24,16 @@ from ..models.processes import Process
 from ..numerics.checks import real_scalar
 from ..numerics.types import Given, Real
 from ..resolvent.equations import averaged_equations, equations
-from ..training.early_stopping import THRESHOLD, share
+from ..training.early_stopping import THRESHOLD, fraction
 from ..training.learning_curves import score_error, training_times
 from .cells import Shared, computed
-from .phase_dataset import Axes, dataset, outputs_of, table_of
+from .phase_dataset import OUTPUTS, Axes, dataset, outputs_of, table_of
 
 if TYPE_CHECKING:
     import xarray
 
-CHUNK = 256  # cells between looks at the disk
+# cells that are computed between looks at the disk
+CHUNK = 256
 
 
 def phase_diagram(
@@ -82,18 +83,20 @@ def phase_diagram(
         tau_star, train_star, test_star, score_error_star, window_lower, window_upper, train_limit,
         test_limit; tau_gen and tau_mem by rule, tau_satellite; merged by part, separated; error (of
         the losses, absolute), tau_star_error, tau_mem_error (of the rule "loss"),
-        window_lower_error, window_upper_error (all four relative), status. Units, flags with their
-        meanings, the rules of the regions and the origin of the numbers are attributes.
+        window_lower_error, window_upper_error (all four relative), status. Each has its unit and
+        its meaning as attributes (`units`, `long_name`), and flags theirs; the rules of the regions
+        and the origin of the numbers are there too.
 
     Raises
     ------
     ValueError
-        If a grid is empty or not numeric, a τ is negative or NaN, or another argument is out of
-        range.
+        If a grid is empty or not numeric, a τ is negative or NaN, another argument is out of range,
+        or the checkpoint is of another run.
 
     Notes
     -----
-    arXiv 2505.17638, Fig. 1, has such a diagram by simulation; the exact one is beyond it.
+    arXiv 2505.17638, Fig. 1, has such a diagram by simulation; the exact one is beyond it. Losses
+    are (17) of docs/theory.md, timescales section 12.
 
     Examples
     --------
@@ -102,84 +105,97 @@ def phase_diagram(
     >>> found.region.values.tolist()
     [[2, 3, -1], [2, 1, -1]]
     """
-    known: dict[str, Any] = {"activation": activation, "covariance": covariance, "target": target}
-    known |= {"noise_draws": noise_draws, "weight_decay": weight_decay}
-    rows, columns = _grid("psi_p", psi_p), _grid("psi_n", psi_n)
-    if process is None:
-        times = _grid("t", t if t is None or np.ndim(t) else [t])
-        templates = [
-            RandomFeatureModel(1.0, 1.0, x, **known) if _inside(x) else None for x in times
-        ]
-    else:
-        templates, times = (
-            [RandomFeatureModel(1.0, 1.0, t, process=process, **known)],
-            np.array([np.nan]),
-        )
+    options = {
+        "activation": activation,
+        "covariance": covariance,
+        "target": target,
+        "noise_draws": noise_draws,
+        "weight_decay": weight_decay,
+    }
+    times, models = _models(t, process, options)
+    tolerance = real_scalar("tolerance", tolerance, above=0.0)
+    threshold = fraction("threshold", threshold)
+    axes = Axes(times, _grid("psi_p", psi_p), _grid("psi_n", psi_n), _budgets(tau))
+    chunks = _chunks(axes, models)
+    shared = [m and _shared(m, tolerance, threshold) for m in models]
+
+    def outputs_of_chunk(i: int) -> Mapping[str, Any]:
+        cell = np.array(chunks[i])
+        t, j, k = cell.T
+        of_chunk = computed(shared[t[0]], axes.tau, axes.psi_p[j], axes.psi_n[k])
+        return {"cell": cell, **outputs_of(of_chunk)}
+
+    identity = fingerprint(
+        [m and signature(m) for m in models],
+        (axes.psi_p, axes.psi_n, axes.tau, tolerance, threshold),
+        tuple(OUTPUTS),
+    )
+    bar = partial(
+        tqdm,
+        desc="phase diagram",
+        unit=f"×{CHUNK} cells",
+        disable=not progress,
+        leave=False,
+        delay=1.0,
+    )
+    done = resumed(len(chunks), outputs_of_chunk, Checkpoint(checkpoint, identity), bar)
+    attributes = {
+        "model": repr(next((m for m in models if m is not None), None)),
+        "tolerance": float(tolerance),
+        "threshold": float(threshold),
+    }
+    diagram = dataset(table_of(axes, done), axes, attributes)
+    if process is not None:
+        diagram = diagram.isel(t=0, drop=True)
+    elif np.ndim(t) == 0:
+        diagram = diagram.isel(t=0)
+    return diagram.isel(tau=0) if np.ndim(tau) == 0 else diagram
+
+
+def _models(
+    t: Given, process: Process | None, options: Mapping[str, Any]
+) -> tuple[np.ndarray, list[RandomFeatureModel | None]]:
+    # a model of any ψ_p and ψ_n for each diffusion time, None where the time has none
+    if process is not None:
+        return np.array([np.nan]), [RandomFeatureModel(1.0, 1.0, t, process=process, **options)]
+    times = _grid("t", t if t is None or np.ndim(t) else [t])
+    model = lambda t: RandomFeatureModel(1.0, 1.0, t, **options)
+    return times, [model(t) if _inside(t) else None for t in times]
+
+
+def _chunks(
+    axes: Axes, models: list[RandomFeatureModel | None]
+) -> list[list[tuple[int, int, int]]]:
+    # indices (t, psi_p, psi_n) of the cells that the theory covers; those of a chunk share t
+    rows, columns = (
+        [i for i, x in enumerate(grid) if _inside(x)] for grid in (axes.psi_p, axes.psi_n)
+    )
+    of_one_t = [
+        [(i, j, k) for j in rows for k in columns] for i, m in enumerate(models) if m is not None
+    ]
+    return [cells[k : k + CHUNK] for cells in of_one_t for k in range(0, len(cells), CHUNK)]
+
+
+def _shared(model: RandomFeatureModel, tolerance: Real, threshold: Real) -> Shared:
+    ge = gaussian_equivalent(model)
+    of_0, of_1 = np.asarray(score_error(model, jnp.array([0.0, 1.0])))
+    return Shared(
+        eq=averaged_equations(model, ge, coarse=True),
+        spectral=equations(model, ge, coarse=True),
+        pace=model.pace,
+        tolerance=tolerance,
+        threshold=threshold,
+        scores=(of_0, of_1),
+    )
+
+
+def _budgets(tau: Given) -> np.ndarray:
     budgets = training_times(np.inf if tau is None else tau)
     if np.ndim(budgets) > 1:
         raise ValueError(
             f"tau must be a number or a list of them, got an array of shape {np.shape(budgets)}"
         )
-    settings = (real_scalar("tolerance", tolerance, above=0.0), share("threshold", threshold))
-
-    axes = Axes(times, rows, columns, np.ravel(budgets))
-    cells = [
-        (i, j, k)
-        for i, j, k in np.ndindex(times.size, rows.size, columns.size)
-        if templates[i] and _inside(rows[j]) and _inside(columns[k])
-    ]
-    of_one_t = [[cell for cell in cells if cell[0] == i] for i in range(times.size)]
-    chunks = [same[k : k + CHUNK] for same in of_one_t for k in range(0, len(same), CHUNK)]
-    bases = [m and _bases(m) for m in templates]
-
-    def once(i: int) -> Mapping[str, Any]:
-        place: np.ndarray = np.array(chunks[i])
-        eq, spectral, pace = bases[place[0, 0]]
-        found = computed(
-            Shared(eq, spectral, pace, *settings), axes.tau, rows[place[:, 1]], columns[place[:, 2]]
-        )
-        return {"place": place, **outputs_of(found)}
-
-    def bar(order: Iterable[int]) -> Any:
-        shown = tqdm(
-            order,
-            desc="phase diagram",
-            unit=f"×{CHUNK} cells",
-            disable=not progress,
-            leave=False,
-            delay=1.0,
-        )
-        return shown
-
-    identity = fingerprint(
-        [m and signature(m) for m in templates], rows, columns, budgets, *settings
-    )
-    found = resumed(len(chunks), once, Checkpoint(checkpoint, identity), bar)
-    table = table_of(axes, found)
-    scores = np.array(
-        [
-            [np.nan, np.nan] if m is None else score_error(m, jnp.array([0.0, 1.0]))
-            for m in templates
-        ]
-    )
-    model = next((m for m in templates if m is not None), None)
-    attributes = {
-        "model": repr(model),
-        "tolerance": float(settings[0]),
-        "threshold": float(settings[1]),
-    }
-    diagram = dataset(table, axes, scores, attributes)
-    if process is not None:
-        diagram = diagram.isel(t=0, drop=True)
-    elif np.ndim(t) == 0:
-        diagram = diagram.isel(t=0)
-    return diagram if np.ndim(budgets) else diagram.isel(tau=0)
-
-
-def _bases(model: RandomFeatureModel) -> tuple[Any, Any, Any]:
-    """What the cells of one t share: equations for losses, equations for spectra, and ω²."""
-    ge = gaussian_equivalent(model)
-    return averaged_equations(model, ge, coarse=True), equations(model, ge, coarse=True), model.pace
+    return np.ravel(budgets)
 
 
 def _inside(x: Real) -> bool:
@@ -187,7 +203,7 @@ def _inside(x: Real) -> bool:
 
 
 def _grid(name: str, values: Any) -> np.ndarray:
-    """A grid; values that no model has are flagged later, cell by cell."""
+    # values that no model has are flagged later, cell by cell
     rule = f"{name} must be a list of numbers"
     try:
         array = np.asarray(values)

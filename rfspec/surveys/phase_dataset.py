@@ -1,11 +1,11 @@
-"""Phase diagrams as datasets: what was found in every cell, under names, with units,
-flags and their meanings.
+"""Phase diagrams as datasets: the one list of what a diagram tells of a cell.
+
+A further output is a line of `OUTPUTS`, and a function of `Cells`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,30 +35,12 @@ REGIONS = (
 RULE = (
     "Nothing to learn where no training time has a smaller test loss than none, tau_star = 0. "
     "Elsewhere, with the window [lower, upper] of training times at which L_test exceeds its "
-    "minimum by at most the "
-    "tolerance: not yet trained where tau < lower; generalisation by early stopping where lower "
-    "<= tau <= upper < inf; "
-    "memorisation where tau > upper; architectural regularisation where tau >= lower and upper = "
-    "inf, that is "
-    "L_test(inf) <= min L_test + tolerance. The line between the second and the third is tau = "
-    "upper, the line around "
-    "the fourth is where upper becomes infinite; interpolation is the line p = n."
+    "minimum by at most the tolerance: not yet trained where tau < lower; generalisation by early "
+    "stopping where lower <= tau <= upper < inf; memorisation where tau > upper; architectural "
+    "regularisation where tau >= lower and upper = inf, that is L_test(inf) <= min L_test + "
+    "tolerance. The line between the second and the third is tau = upper, the line around the "
+    "fourth is where upper becomes infinite; interpolation is the line p = n."
 )
-TIME = {"units": "1", "note": "training time tau = k eta / d^2"}
-LOSS = {"units": "1", "note": "in units of the target; for the noise 1 at tau = 0"}
-SCORE = {"units": "1", "note": "E_score = (L_test - loss of the exact score)/unit, Gaussian data"}
-RELATIVE = {"units": "1"}
-ACCURATE = 1e-6  # error of the losses above which a cell is flagged
-
-
-class Output(NamedTuple):
-    """One output of a diagram: how it follows from cells,
-    the axis that it has beside those of the grid, attributes.
-    """
-
-    of: Callable[[Cells], np.ndarray]
-    axis: str
-    attributes: dict[str, Any]
 
 
 def _flags(meanings: tuple[str, ...]) -> dict[str, Any]:
@@ -69,58 +51,98 @@ def _flags(meanings: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _by_rule(exact: int, by_loss: Callable[[Cells], np.ndarray]) -> Callable[[Cells], np.ndarray]:
-    """A time by every rule: relaxation at the edges of a part, of Theorem 3.2 and exact,
-    and what losses say.
+TIME = {"units": "1", "note": "training time tau = k eta / d^2"}
+LOSS = {"units": "1", "note": "in units of the target; for the noise 1 at tau = 0"}
+SCORE = {"units": "1", "note": "E_score = (L_test - loss of the exact score)/unit, Gaussian data"}
+RELATIVE = {"units": "1"}
+STATUS = _flags(CELL_STATUS)
+MERGED = _flags(("has edges of its own", "merged"))
+YES_NO = _flags(("no", "yes"))
+REGION = {**_flags(REGIONS), "rule": RULE}
+# a cell whose losses have a larger error is flagged
+ACCURATE = 1e-6
+
+
+class Output(NamedTuple):
+    """One output of a diagram.
+
+    `axis`: the axis that it has beside those of the grid. `attributes`, `meaning`: its unit with
+    what else there is to say, and its long name. `of`: how it follows from cells, [cell, ...].
+    `outside`: its value in a cell outside the theory, of its type.
     """
-    relaxed = lambda c, edge: 2.0 * c.unit / edge[:, exact]
-    return lambda c: np.stack(
-        [relaxed(c, c.paper), relaxed(c, c.lower), c.unit * by_loss(c)], axis=1
-    )
+
+    axis: str
+    attributes: dict[str, Any]
+    meaning: str
+    of: Callable[[Cells], np.ndarray]
+    outside: Any = np.nan
 
 
-def _time_error(which: int, c: Cells) -> np.ndarray:
-    return c.time_errors[:, which]
+def _relaxation(c: Cells, lower_edges: np.ndarray, part: int) -> np.ndarray:
+    return 2.0 * c.unit / lower_edges[:, part]  # (4)
+
+
+def _by_rule(part: int, by_loss: Callable[[Cells], np.ndarray]) -> Callable[[Cells], np.ndarray]:
+    def times(c: Cells) -> np.ndarray:
+        by_edges = (_relaxation(c, edges, part) for edges in (c.paper, c.lower))
+        # in the order of RULES
+        return np.stack([*by_edges, c.unit * by_loss(c)], axis=1)
+
+    return times
+
+
+def _time_error(which: int) -> Callable[[Cells], np.ndarray]:
+    return lambda c: c.time_errors[:, which]
+
+
+def _status(c: Cells) -> np.ndarray:
+    return np.where(c.worst < ACCURATE, np.where(c.complete, 0, 2), 3)
+
+
+def _separated(c: Cells) -> np.ndarray:
+    return (_status(c) == 0) & ~c.merged.any(axis=1)
+
+
+def _regions(c: Cells) -> np.ndarray:
+    # the place in REGIONS, -1 where the window is not known
+    best, lower, upper = (c.unit * time for time in (c.stop.best, c.stop.lower, c.stop.upper))
+    best, lower, upper = best[:, None], lower[:, None], upper[:, None]
+    region = np.where(c.tau > upper, 2, np.where(np.isinf(upper), 3, 1))
+    region = np.where(best == 0, 4, region)
+    return np.where(np.isnan(lower), -1, np.where(c.tau < lower, 0, region))
 
 
 OUTPUTS: dict[str, Output] = {
-    "train": Output(lambda c: c.train, "tau", LOSS),
-    "test": Output(lambda c: c.test, "tau", LOSS),
-    "train_star": Output(lambda c: c.stop.train, "", LOSS),
-    "test_star": Output(lambda c: c.stop.test, "", LOSS),
-    "train_limit": Output(lambda c: c.stop.train_limit, "", LOSS),
-    "test_limit": Output(lambda c: c.stop.test_limit, "", LOSS),
-    "tau_star": Output(lambda c: c.unit * c.stop.best, "", TIME),
-    "window_lower": Output(lambda c: c.unit * c.stop.lower, "", TIME),
-    "window_upper": Output(lambda c: c.unit * c.stop.upper, "", TIME),
-    "tau_gen": Output(_by_rule(0, lambda c: c.stop.best), "rule", TIME),
-    "tau_mem": Output(_by_rule(1, lambda c: c.stop.onset), "rule", TIME),
-    "tau_satellite": Output(lambda c: 2.0 * c.unit / c.lower[:, 2], "", TIME),
-    "merged": Output(lambda c: c.merged, "part", _flags(("has edges of its own", "merged"))),
-    "error": Output(
-        lambda c: c.worst, "", {**LOSS, "long_name": "estimated absolute error of the losses"}
-    ),
-    **{
-        f"{name}_error": Output(
-            partial(_time_error, i), "", {**RELATIVE, "long_name": f"relative error of {meaning}"}
-        )
-        for i, name, meaning in (
-            (0, "tau_star", "tau_star"),
-            (1, "window_lower", "window_lower"),
-            (2, "window_upper", "window_upper"),
-            (3, "tau_mem", "tau_mem, loss"),
-        )
-    },
-    "status": Output(
-        lambda c: np.where(c.worst < ACCURATE, np.where(c.found, 0, 2), 3), "", _flags(CELL_STATUS)
-    ),
+    "train": Output("tau", LOSS, "train loss", lambda c: c.train),
+    "test": Output("tau", LOSS, "test loss", lambda c: c.test),
+    "train_star": Output("", LOSS, "train loss at tau_star", lambda c: c.stop.train),
+    "test_star": Output("", LOSS, "min over tau of the test loss", lambda c: c.stop.test),
+    "train_limit": Output("", LOSS, "train loss at tau = inf", lambda c: c.stop.train_limit),
+    "test_limit": Output("", LOSS, "test loss at tau = inf", lambda c: c.stop.test_limit),
+    "tau_star": Output("", TIME, "best training time", lambda c: c.unit * c.stop.best),
+    "window_lower": Output("", TIME, "start of the window", lambda c: c.unit * c.stop.lower),
+    "window_upper": Output("", TIME, "end of the window", lambda c: c.unit * c.stop.upper),
+    "tau_gen": Output("rule", TIME, "population is learnt", _by_rule(0, lambda c: c.stop.best)),
+    "tau_mem": Output("rule", TIME, "sample is learnt", _by_rule(1, lambda c: c.stop.onset)),
+    "tau_satellite": Output("", TIME, "satellite is learnt", lambda c: _relaxation(c, c.lower, 2)),
+    "merged": Output("part", MERGED, "whether a part has merged", lambda c: c.merged, np.int8(0)),
+    "error": Output("", LOSS, "estimated absolute error of the losses", lambda c: c.worst),
+    "tau_star_error": Output("", RELATIVE, "relative error of tau_star", _time_error(0)),
+    "window_lower_error": Output("", RELATIVE, "relative error of window_lower", _time_error(1)),
+    "window_upper_error": Output("", RELATIVE, "relative error of window_upper", _time_error(2)),
+    "tau_mem_error": Output("", RELATIVE, "relative error of tau_mem, loss", _time_error(3)),
+    "status": Output("", STATUS, "what a cell lacks", _status, np.int8(1)),
+    "gap": Output("tau", LOSS, "generalisation gap L_test - L_train", lambda c: c.test - c.train),
+    "score_error": Output("tau", SCORE, "E_score", lambda c: c.score_error),
+    "region": Output("tau", REGION, "region of the diagram", _regions, np.int8(-1)),
+    "score_error_star": Output("", SCORE, "min over tau of E_score", lambda c: c.best_score_error),
+    "separated": Output("", YES_NO, "whether no two parts have merged", _separated, np.int8(0)),
 }
-EMPTY = {"merged": np.int8(0), "status": np.int8(1)}  # of a cell outside the theory; else NaN
 GRID = ("t", "psi_p", "psi_n")
 
 
 class Axes(NamedTuple):
-    """Coordinates: diffusion times, ψ_p, ψ_n, training budgets."""
+    """Coordinates of a diagram: diffusion times, ψ_p, ψ_n, training budgets."""
 
     t: np.ndarray
     psi_p: np.ndarray
@@ -133,51 +155,37 @@ def outputs_of(cells: Cells) -> dict[str, np.ndarray]:
     return {name: output.of(cells) for name, output in OUTPUTS.items()}
 
 
-def table_of(axes: Axes, found: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Outputs in their places, arrays [t, psi_p, psi_n, ...]; cells outside of the theory are NaN,
-    with status 1.
+def table_of(axes: Axes, chunks: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Outputs of chunks of cells on the grid, arrays [t, psi_p, psi_n, ...].
+
+    A chunk has its outputs, and as `cell` the indices of its cells in the grid, [cell, 3].
     """
     shape = (axes.t.size, axes.psi_p.size, axes.psi_n.size)
     more = {"": (), "tau": (axes.tau.size,), "rule": (len(RULES),), "part": (len(PARTS),)}
     table: dict[str, np.ndarray] = {
-        name: np.full((*shape, *more[output.axis]), EMPTY.get(name, np.nan))
+        name: np.full((*shape, *more[output.axis]), output.outside)
         for name, output in OUTPUTS.items()
     }
-    for chunk in found:
-        at = tuple(chunk["place"].T)
+    for chunk in chunks:
+        cells = tuple(chunk["cell"].T)
         for name, values in table.items():
-            values[at] = chunk[name]
+            values[cells] = chunk[name]
     return table
 
 
 def dataset(
-    table: Mapping[str, np.ndarray], axes: Axes, score_of: np.ndarray, attributes: Mapping[str, Any]
+    table: Mapping[str, np.ndarray], axes: Axes, attributes: Mapping[str, Any]
 ) -> xarray.Dataset:
-    """All of it with names, units and meanings; `score_of`:
-    E_score of the test losses 0 and 1 at each t.
-    """
+    """A table with its coordinates, units, meanings and origin."""
     import xarray
 
-    here, codes = (*GRID, "tau"), table["status"]
-    found: dict[str, Any] = {
-        name: ((*GRID, output.axis) if output.axis else GRID, table[name], output.attributes)
+    variables: dict[str, Any] = {
+        name: (
+            (*GRID, output.axis) if output.axis else GRID,
+            table[name],
+            {**output.attributes, "long_name": output.meaning},
+        )
         for name, output in OUTPUTS.items()
-    }
-    gap, score = table["test"] - table["train"], partial(_score, score_of=score_of)
-    derived: dict[str, Any] = {
-        "gap": (here, gap, {**LOSS, "long_name": "generalisation gap L_test - L_train"}),
-        "score_error": (here, score(table["test"]), {**SCORE, "long_name": "E_score"}),
-        "region": (here, _regions(table, axes.tau), {**_flags(REGIONS), "rule": RULE}),
-        "score_error_star": (
-            GRID,
-            score(table["test_star"]),
-            {**SCORE, "long_name": "min over tau of E_score"},
-        ),
-        "separated": (
-            GRID,
-            ((codes == 0) & ~table["merged"].any(-1)).astype(np.int8),
-            _flags(("no", "yes")),
-        ),
     }
     coordinates = {
         "t": ("t", axes.t, {"units": "1", "long_name": "diffusion time"}),
@@ -193,17 +201,4 @@ def dataset(
         f"{jax.devices()[0].device_kind}",
         "reference": "arXiv 2505.17638; exact losses from two-point functions are beyond it",
     }
-    return xarray.Dataset(found | derived, coordinates, {**origin, **attributes})
-
-
-def _score(test: np.ndarray, score_of: np.ndarray) -> np.ndarray:
-    """E_score, which is affine in the test loss."""
-    at = lambda column: column.reshape(-1, *[1] * (test.ndim - 1))
-    return at(score_of[:, 0]) + test * at(score_of[:, 1] - score_of[:, 0])
-
-
-def _regions(table: Mapping[str, np.ndarray], tau: np.ndarray) -> np.ndarray:
-    lower, upper = table["window_lower"][..., None], table["window_upper"][..., None]
-    region = np.where(tau > upper, 2, np.where(np.isinf(upper), 3, 1))
-    region = np.where(table["tau_star"][..., None] == 0, 4, region)
-    return np.where(np.isnan(lower), -1, np.where(tau < lower, 0, region)).astype(np.int8)
+    return xarray.Dataset(variables, coordinates, {**origin, **attributes})

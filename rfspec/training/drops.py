@@ -1,4 +1,8 @@
-"""What each piece of the spectrum contributes to the train loss along training, with its error."""
+"""What each piece of the spectrum contributes to the train loss along training, with its error.
+
+L_train = y_0 - ∫ dν(λ) (2h - λh²), with dν the imaginary part of (15) over π; a drop is this
+integral over one piece of a bulk.
+"""
 
 from __future__ import annotations
 
@@ -14,32 +18,33 @@ from ..numerics.rounding import EPS
 from ..numerics.types import Matrix, Truths, Vector
 from ..resolvent.interface import Equations
 from ..resolvent.solver import solve_real_axis
-from ..spectra.series import NODES, Series, angles, place, rule
+from ..spectra.series import NODES, Series, angles, rule, zeta_at
 from ..spectra.support import Support
 from .losses import AT_ONCE
 
-PER_PIECE = 8 * NODES  # nodes for the drops on a piece of a bulk
-
-
-CROWD = 0.02  # spacing of nodes at an edge, in units of the mean one
+# nodes for the drops on a piece of a bulk
+PER_PIECE = 8 * NODES
+# spacing of nodes at an edge, in units of the mean one
+CROWD = 0.02
 
 
 class Modes(NamedTuple):
-    """Eigenvalues of U plus weight decay [piece, node], the density of what they explain,
-    the nodes' weights, and the share that U has in them; NaN where there is no piece of a bulk.
+    """The nodes of every piece of a bulk, [piece, node]; NaN where there is no piece.
+
+    `values`: λ + γ', eigenvalues of U plus weight decay. `density`: of what they explain, over
+    λ + γ'. `weights`: of the nodes. `u_share`: λ/(λ + γ'), the share of U in `values`.
     """
 
     values: Matrix
     density: Matrix
     weights: Matrix
-    own: Matrix
+    u_share: Matrix
 
 
-def drop_of(modes: Modes, share: Matrix) -> tuple[Vector, Vector]:
-    """∫ dν(λ) (2h - λh²) over each piece, h = share/(λ + γ');
-    its error from the last terms of the series.
-    """
-    terms = modes.density * share * (2.0 - modes.own * share)
+def drop_of(modes: Modes, learned: Matrix) -> tuple[Vector, Vector]:
+    """∫ dν(λ) (2h - λh²) over each piece, h = learned/(λ + γ'), and its error."""
+    terms = modes.density * learned * (2.0 - modes.u_share * learned)
+    # the last terms of the series tell the error
     last = (
         jax.scipy.fft.dct(jax.lax.stop_gradient(terms), axis=-1)[:, -(terms.shape[-1] // 8) :]
         / terms.shape[-1]
@@ -53,37 +58,34 @@ def drop_of(modes: Modes, share: Matrix) -> tuple[Vector, Vector]:
 def drops_along(
     modes: Modes, learned: Callable[..., Any], arguments: tuple[Vector, Vector], ended: Truths
 ) -> tuple[Matrix, Matrix]:
-    share = lambda end, *a: jnp.where(end, 1.0, learned(modes.values, *a))
-    return jax.lax.map(lambda a: drop_of(modes, share(*a)), (ended, *arguments), batch_size=AT_ONCE)
+    """Drops and their errors at each τ, [τ, piece], of learned(λ + γ', *arguments)."""
+    in_all = lambda end, *a: jnp.where(end, 1.0, learned(modes.values, *a))
+    drops = lambda a: drop_of(modes, in_all(*a))
+    return jax.lax.map(drops, (ended, *arguments), batch_size=AT_ONCE)
 
 
 @partial(jax.jit, static_argnames="nodes")
 def modes_of(eq: Equations, support: Support, series: Series, nodes: int) -> Modes:
-    """The nodes crowd towards the edges, where many steps, of the stable size or little below,
-    leave boundary layers.
-
-    On a whole bulk, with θ = φ - (1 - CROWD) sin(2φ)/2 at midpoints φ_j, the rule stays that of a
-    smooth periodic function.
-    """
+    # Many steps of nearly the largest stable size leave boundary layers at the edges, so that the
+    # nodes crowd there. On a whole bulk, with θ = φ - (1 - CROWD) sin(2φ)/2 at midpoints φ_j, the
+    # rule stays that of a smooth periodic function.
     phi, (part, by_fejer) = angles(nodes), rule(nodes, False)
-    crowded = (
-        phi - (1.0 - CROWD) * np.sin(2 * phi) / 2,
-        (1.0 - (1.0 - CROWD) * np.cos(2 * phi)) / nodes,
-    )
-    whole, span = series.whole[:, None], series.span[:, None]
+    crowded = phi - (1.0 - CROWD) * np.sin(2 * phi) / 2
+    by_crowded = (1.0 - (1.0 - CROWD) * np.cos(2 * phi)) / nodes
+    whole, span = series.whole[:, None], series.theta_span[:, None]
     theta = np.pi * series.begin[:, None] + span * part[None, :]
-    theta = jnp.where(whole, crowded[0][None, :], theta)
-    weights = span * jnp.where(whole, crowded[1][None, :], by_fejer[None, :])
-    zeta, slope, left, right = jax.vmap(place)(*series.edges(support), theta)
-    zeta = jnp.where(series.exists[:, None], zeta, eq.bound * (1.0 + theta))
+    theta = jnp.where(whole, crowded[None, :], theta)
+    weights = span * jnp.where(whole, by_crowded[None, :], by_fejer[None, :])
+    zeta, slope, left, right = jax.vmap(zeta_at)(*series.edges(support), theta)
+    zeta = jnp.where(series.exists[:, None], zeta, eq.upper_bound * (1.0 + theta))
     floor = jax.lax.stop_gradient(0.02 * jnp.minimum(left, right))
     u = jax.vmap(jax.vmap(partial(solve_real_axis, eq)))(zeta, floor)
-    density = jax.vmap(jax.vmap(lambda *u: eq.explained(eq.at(u))[0].imag))(*u) * slope / np.pi
+    density = jax.vmap(jax.vmap(lambda *u: eq.explained(eq.point(u))[0].imag))(*u) * slope / np.pi
     value = eq.origin + zeta
     keep = lambda a: jnp.where(series.exists[:, None], a, jnp.nan)
     return Modes(
-        keep(value + eq.decay),
-        keep(density / (value + eq.decay)),
-        weights,
-        keep(value / (value + eq.decay)),
+        values=keep(value + eq.decay),
+        density=keep(density / (value + eq.decay)),
+        weights=weights,
+        u_share=keep(value / (value + eq.decay)),
     )

@@ -1,5 +1,4 @@
-r"""When to stop: the minimum of the test loss, the window around it,
-and the onset of the generalisation gap.
+r"""When to stop: the best training time, the window around it, and the onset of the gap.
 
 The times are roots that ``rfspec.training.stops`` finds.
 """
@@ -22,14 +21,20 @@ from ..resolvent.interface import Equations
 from ..resolvent.solver import ConvergenceError
 from .learning_curves import score_error
 from .methods import flow_errors
-from .stops import Stops, stops, time_errors
+from .stop_errors import time_errors
+from .stops import Stops, stops
 
-THRESHOLD = 0.1  # share of its limit at which the generalisation gap counts as open
+# the generalisation gap counts as open at this share of its limit
+THRESHOLD = 0.1
 
 
 class Window(NamedTuple):
-    """Training times between which L_test exceeds its minimum by the tolerance at most;
-    0 and ∞ where it never does.
+    """Training times between which L_test exceeds its minimum by the tolerance at most.
+
+    Attributes
+    ----------
+    lower, upper : float
+        Ends, in units of τ = kη/d²; 0 and ∞ where L_test never exceeds it.
     """
 
     lower: Real
@@ -37,8 +42,14 @@ class Window(NamedTuple):
 
 
 class Rival(NamedTuple):
-    """The second best of all candidates (minima of L_test, τ = 0 and τ = ∞):
-    its training time and test loss.
+    """The second best of all candidates, which are minima of L_test, τ = 0 and τ = ∞.
+
+    Attributes
+    ----------
+    tau : float
+        Its training time.
+    test : float
+        Its test loss.
     """
 
     tau: Real
@@ -58,7 +69,7 @@ class EarlyStopping(eqx.Module):
     window : Window
         ``.lower .upper``, the times around τ* at which L_test = L_test(τ*) + tolerance.
     tolerance : float
-        Of the window, in units of the loss.
+        How much the window allows, in units of the loss.
     untrained : float
         Loss at τ = 0, train and test.
     test_limit, train_limit : float
@@ -77,7 +88,9 @@ class EarlyStopping(eqx.Module):
         The first time at which the generalisation gap is `threshold` of its limit, NaN where it has
         none above 0; its estimated relative error.
     threshold : float
+        Share of its limit at which the gap counts as open.
     model : RandomFeatureModel
+        The model that was asked about.
     """
 
     tau: Real
@@ -125,15 +138,15 @@ class EarlyStopping(eqx.Module):
 
     @property
     def regularised(self) -> Truth:
-        """Whether the window has no end, so that training may go on for ever:
-        the architecture regularises.
+        """Whether the window has no end: the architecture regularises, and training may go on for
+        ever.
         """
         return (self.window.upper == jnp.inf) & ~self.nothing_to_learn
 
     @property
     def advice(self) -> str:
-        """What is particular about the best time, in words; empty where there is nothing.
-        Of a single model.
+        """What is particular about the best time of a single model, in words; empty where nothing
+        is.
         """
         if bool(self.nothing_to_learn):
             return "nothing to learn: training only raises the test loss"
@@ -153,8 +166,7 @@ class EarlyStopping(eqx.Module):
 def early_stopping(
     model: RandomFeatureModel, tolerance: Given = 0.01, threshold: Given = THRESHOLD
 ) -> EarlyStopping:
-    r"""The training time τ* at which the exact test loss is smallest,
-    and the window in which stopping is safe.
+    r"""The training time τ* of the smallest exact test loss, and the window of safe stopping.
 
     τ* = argmin L_test(τ) over 0 ≤ τ ≤ ∞ under gradient flow; since L_test = β²E_score + const for
     Gaussian data it minimises the score error too. The window is the interval around τ* on which
@@ -173,7 +185,8 @@ def early_stopping(
     -------
     EarlyStopping
         ``.tau .test .train .score_error .window .width .regularised .nothing_to_learn .untrained
-        .test_limit .error .tau_error .rival .ambiguous .advice .onset .onset_error``.
+        .test_limit .error .tau_error .rival .ambiguous .advice .onset .onset_error``: times in
+        units of τ = kη/d² with relative errors, losses with an absolute one.
 
     Raises
     ------
@@ -184,8 +197,9 @@ def early_stopping(
 
     Notes
     -----
-    Beyond arXiv 2505.17638. All times and losses are implicit functions of the model: `jax.grad` of
-    τ* in ψ_n is exact, and `jax.vmap` over models works. A time at 0 or ∞ has derivative 0.
+    Section 8 of docs/theory.md, beyond arXiv 2505.17638. All times and losses are implicit
+    functions of the model: `jax.grad` of τ* in ψ_n is exact, and `jax.vmap` over models works. A
+    time at 0 or ∞ has derivative 0.
 
     Examples
     --------
@@ -197,31 +211,31 @@ def early_stopping(
     [20.06, 2906.7]
     >>> later = jax.grad(lambda n: rf.early_stopping(rf.RandomFeatureModel(64.0, n, 0.01)).tau)(8.0)
     """
-    tolerance, threshold = (
-        real_scalar("tolerance", tolerance, above=0.0),
-        share("threshold", threshold),
-    )
+    tolerance = real_scalar("tolerance", tolerance, above=0.0)
+    threshold = fraction("threshold", threshold)
     eq = averaged_equations(model, gaussian_equivalent(model))
-    found, errors, moved = _stops(eq, tolerance, threshold)
+    times, errors, (best_error, lower_error, upper_error, onset_error) = _stops_with_errors(
+        eq, tolerance, threshold
+    )
     unit = model.time_unit
     stop = EarlyStopping(
-        found.best * unit,
-        found.test,
-        found.train,
-        score_error(model, found.test),
-        Window(found.lower * unit, found.upper * unit),
-        tolerance,
-        eq.untrained,
-        found.test_limit,
-        found.train_limit,
-        errors[0],
-        moved[0],
-        Window(moved[1], moved[2]),
-        Rival(found.rival * unit, found.rival_test),
-        found.onset * unit,
-        moved[3],
-        threshold,
-        model,
+        tau=times.best * unit,
+        test=times.test,
+        train=times.train,
+        score_error=score_error(model, times.test),
+        window=Window(times.lower * unit, times.upper * unit),
+        tolerance=tolerance,
+        untrained=eq.untrained,
+        test_limit=times.test_limit,
+        train_limit=times.train_limit,
+        error=errors[0],
+        tau_error=best_error,
+        window_error=Window(lower_error, upper_error),
+        rival=Rival(times.rival * unit, times.rival_test),
+        onset=times.onset * unit,
+        onset_error=onset_error,
+        threshold=threshold,
+        model=model,
     )
     if concrete(errors) and np.ndim(errors) == 1 and not np.isfinite(float(errors[0])):
         raise ConvergenceError(f"the losses of {model} did not converge: move a parameter a little")
@@ -229,10 +243,9 @@ def early_stopping(
 
 
 def gap_onset(model: RandomFeatureModel, threshold: Given = THRESHOLD) -> tuple[Real, Real]:
-    r"""The training time at which the generalisation gap first reaches a share of its limit,
-    and its relative error.
+    r"""The training time at which the generalisation gap first reaches a share of its limit.
 
-    L_gen(τ) = threshold · L_gen(∞), under gradient flow.
+    L_gen(τ) = threshold · L_gen(∞) with L_gen = L_test - L_train, under gradient flow.
 
     Parameters
     ----------
@@ -243,7 +256,7 @@ def gap_onset(model: RandomFeatureModel, threshold: Given = THRESHOLD) -> tuple[
     Returns
     -------
     tuple
-        (τ, estimated relative error of τ). Differentiable in the model.
+        (τ, estimated relative error of τ), in units of τ = kη/d². Differentiable in the model.
 
     Raises
     ------
@@ -254,13 +267,20 @@ def gap_onset(model: RandomFeatureModel, threshold: Given = THRESHOLD) -> tuple[
 
     Notes
     -----
-    Beyond arXiv 2505.17638, which reads τ_mem off simulated gaps.
+    Section 12 of docs/theory.md, beyond arXiv 2505.17638, which reads τ_mem off simulated gaps.
+
+    Examples
+    --------
+    >>> import rfspec as rf
+    >>> tau, error = rf.gap_onset(rf.RandomFeatureModel(psi_p=64.0, psi_n=8.0, t=0.01))
+    >>> print(f"{tau:.3f}", bool(error < 1e-9))
+    89824.156 True
     """
     return onset_of(early_stopping(model, threshold=threshold))
 
 
 def onset_of(stop: EarlyStopping) -> tuple[Real, Real]:
-    """The onset of the gap and its error, which has to exist for a single model."""
+    """The onset of the gap and its error; a single model has to have one."""
     if concrete(stop.onset) and np.ndim(stop.onset) == 0 and not np.isfinite(float(stop.onset)):
         raise ConvergenceError(
             f"the gap of {stop.model} does not open to double precision: move a parameter a little"
@@ -268,23 +288,23 @@ def onset_of(stop: EarlyStopping) -> tuple[Real, Real]:
     return stop.onset, stop.onset_error
 
 
-def share(name: str, value: Real) -> Real:
-    """A number between 0 and 1."""
+def fraction(name: str, value: Real) -> Real:
+    """A number above 0 and below 1."""
     value = real_scalar(name, value, above=0.0)
     if concrete(value) and not value < 1:
         raise ValueError(f"{name} must be between 0 and 1, got {float(value)!r}")
     return value
 
 
-def _stops(eq: Equations, tolerance: Real, threshold: Real) -> tuple[Stops, Vector, Vector]:
-    """The four times; the errors of the losses there;
-    and the relative errors of the times that follow from them.
-    """
-    found = _compiled(eq, tolerance, threshold)
-    still, seen = jax.lax.stop_gradient((eq, found))
-    at = jnp.stack([seen.best, seen.lower, seen.upper, seen.onset])
-    errors = flow_errors(still, jnp.where(jnp.isnan(at), jnp.inf, at))
-    return found, errors, time_errors(errors, seen)
+def _stops_with_errors(
+    eq: Equations, tolerance: Real, threshold: Real
+) -> tuple[Stops, Vector, Vector]:
+    # the errors are of the losses at the four times, absolute, and of these times, relative
+    times = _compiled(eq, tolerance, threshold)
+    frozen_eq, frozen = jax.lax.stop_gradient((eq, times))
+    c = jnp.stack([frozen.best, frozen.lower, frozen.upper, frozen.onset])
+    errors = flow_errors(frozen_eq, jnp.where(jnp.isnan(c), jnp.inf, c))
+    return times, errors, time_errors(errors, frozen)
 
 
 _compiled = jax.jit(stops)

@@ -1,17 +1,9 @@
-r"""Losses along training, as one object for theory and experiment, and the theory:
-exact curves without training.
+r"""Losses along training: one result for theory and experiment, and the theory's exact curves.
 
-L_train = (1/dn) Σ_ν E_ξ ||β s_A(x_t^ν) + ξ||², L_test the same over fresh x, and the score error
-E_score = (1/d) E ||s_A(x_t) - ∇log P_t(x_t)||². For Gaussian data L_test = β²E_score + 1 - β² Tr
-Σ_t⁻¹/d.
-
-A linear method, after which h(λ) = (1 - r(λ))/λ of a mode is learnt, has with ⟨f⟩_s = Tr FFᵀf(U)/p
-
-    L_train = 1 + b²ψ_p [ ⟨λh²⟩_s - 2⟨h⟩_s ],    L_test = 1 + b²ψ_p [ Tr FFᵀ h(U)Ũh(U)/p - 2⟨h⟩_s ].
-
-With h(U) a sum of resolvents (``rfspec.training.contour``) these are sums of s(z_j) and of
-two-point functions K_M(z_j, z_k) of ``rfspec.resolvent.columns``; ⟨λh²⟩_s takes Tr FFᵀ(U - z1)⁻¹U(U
-- z2)⁻¹/p = s(z1) + z2 K_I(z1, z2). Beyond arXiv 2505.17638, whose curves are simulations.
+L_train is (1), L_test the same over fresh x, and E_score = (1/d) E ||s_A(x_t) - ∇log P_t(x_t)||².
+For Gaussian data and the target "noise" L_test = β²E_score + 1 - β² Tr Σ_t⁻¹/d. The losses are (17)
+with h(U) as a sum of resolvents (``rfspec.training.contour``), so that nothing is trained. Beyond
+arXiv 2505.17638, whose curves are simulations.
 """
 
 from __future__ import annotations
@@ -49,7 +41,13 @@ TOLERANCE = 1e-11
 
 
 class StandardErrors(NamedTuple):
-    """Standard errors of means over independent draws, arrays of τ's shape."""
+    """Standard errors of means over independent draws.
+
+    Attributes
+    ----------
+    train, test, score_error : float
+        Of L_train, L_test and E_score, arrays of τ's shape.
+    """
 
     train: Vector
     test: Vector
@@ -74,7 +72,9 @@ class LearningCurve(eqx.Module):
         Of train, test and score_error where they are means over sampled models; NaN where they are
         not.
     model : RandomFeatureModel or None
-        Of the theory: the model; `step` and `momentum`, how it was trained.
+        Of the theory: the model.
+    step, momentum : float
+        Of the theory: how it was trained; a step of None is gradient flow.
     train_error : float
         Of the theory: estimated absolute error of the train loss alone, which late in training may
         be many times smaller.
@@ -93,58 +93,59 @@ class LearningCurve(eqx.Module):
 
     @property
     def gap(self) -> Vector:
-        """Generalisation gap L_gen = L_test - L_train."""
+        """Generalisation gap L_gen = L_test - L_train, of τ's shape."""
         return self.test - self.train
 
     def columns(self) -> dict[str, Any]:
         """τ, losses and errors by name, each of τ's shape; standard errors where known."""
         names = ("tau", "train", "test", "gap", "score_error", "error")
-        known = {
+        standard_errors = {
             f"{name}_standard_error": error
             for name, error in self.standard_error._asdict().items()
             if np.any(np.isfinite(error))
         }
-        return {name: np.asarray(getattr(self, name)) for name in names} | known
+        return {name: np.asarray(getattr(self, name)) for name in names} | standard_errors
 
     @property
     def drops(self) -> dict[str, Any]:
-        """Train-loss drop of each part (or merged parts, joined by "+"), arrays of τ's shape;
-        they add up to what the train loss has lost. From the spectrum, which is computed here.
+        """Train-loss drop of each part, arrays of τ's shape, which add up to what the train loss
+        has lost.
 
-        Parts in ascending order of their eigenvalues; empty where the curve is not of the theory.
+        Parts are in ascending order of their eigenvalues; merged ones are joined by "+". The
+        spectrum is computed here. Empty where the curve is not of the theory.
         """
-        return {name: drop for name, (drop, _) in self._of_parts().items()}
+        return {name: drop for name, (drop, _) in self._drops_with_errors().items()}
 
     @property
     def drop_errors(self) -> dict[str, Any]:
         """Estimated absolute errors of `drops`: of the integrals over bulks, and `train_error`."""
-        return {name: error + self.train_error for name, (_, error) in self._of_parts().items()}
+        of_integrals = {name: error for name, (_, error) in self._drops_with_errors().items()}
+        return {name: error + self.train_error for name, error in of_integrals.items()}
 
-    def _of_parts(self) -> dict[str, tuple[Any, Any]]:
-        """Drop of each part, and the error of its integrals."""
+    def _drops_with_errors(self) -> dict[str, tuple[Any, Any]]:
         if self.model is None:
             return {}
         sp = spectrum(self.model)
         method = method_of(self.model, sp.equations, self.tau, self.step, self.momentum)
         nodes = PER_PIECE + method.oscillations(sp.support.lower, sp.support.upper)
         columns = method.drops(modes_of(sp.equations, sp.support, sp.series, nodes))
-        found: dict[str, tuple[Any, Any]] = {}
+        parts: dict[str, tuple[Any, Any]] = {}
         for i, bulk in enumerate(sp.bulks):
             name = bulk.part or f"bulk {i + 1}"
-            before = found.get(name, (0.0, 0.0))
+            before = parts.get(name, (0.0, 0.0))
             own = sp.series.bulk == i
             sums = (jnp.sum(jnp.where(own, column, 0.0), axis=1) for column in columns)
-            here = (jnp.reshape(column, jnp.shape(self.tau)) for column in sums)
-            found[name] = tuple(a + b for a, b in zip(before, here, strict=True))
+            of_bulk = (jnp.reshape(column, jnp.shape(self.tau)) for column in sums)
+            parts[name] = tuple(a + b for a, b in zip(before, of_bulk, strict=True))
         # the last part has eigenvalues without an end: it is what is left
         if sp.equations.averaged is not None:
             others = [
                 (0.0 * self.train, 0.0 * self.train),
-                *(pair for part, pair in found.items() if part != name),
+                *(pair for part, pair in parts.items() if part != name),
             ]
             drop, error = map(sum, zip(*others, strict=True))
-            found[name] = sp.equations.untrained - self.train - drop, error
-        return found
+            parts[name] = sp.equations.untrained - self.train - drop, error
+        return parts
 
 
 def learning_curve(
@@ -162,11 +163,12 @@ def learning_curve(
     Parameters
     ----------
     model : RandomFeatureModel
+        Which features, data and target.
     tau : array, any shape and order
         Training times τ = kη/d², 0 ≤ τ ≤ ∞.
     step : float, optional
         Training time of one step, η/d² > 0 (for steps of size η on A in dimension d). Stable, and
-        accepted, for 2β²·step·λ_max(U)/ψ_p < 2(1 + μ). τ is then rounded to whole steps.
+        accepted, for 2ω²·step·λ_max(U)/ψ_p < 2(1 + μ). τ is then rounded to whole steps.
     momentum : float
         Heavy-ball momentum μ in [0, 1); needs a step.
     tolerance : float
@@ -191,10 +193,10 @@ def learning_curve(
 
     Notes
     -----
-    Beyond arXiv 2505.17638; the two-point functions are equations (12) to (14) of docs/theory.md.
-    Gradient flow and gradient descent can be mapped and differentiated with JAX (up to three times,
-    in the model and τ); momentum takes known numbers only. In a map over models, where nothing can
-    be refused, the error at an unstable step is infinite.
+    Equations (17) and (18) of docs/theory.md, beyond arXiv 2505.17638; the two-point functions are
+    (12) to (14). Gradient flow and gradient descent can be mapped and differentiated with JAX (up
+    to three times, in the model and τ); momentum takes known numbers only. In a map over models,
+    where nothing can be refused, the error at an unstable step is infinite.
 
     Examples
     --------
@@ -208,12 +210,12 @@ def learning_curve(
       1000 0.64765 1.60831
     """
     tau, stable = training_times(tau), True
-    count = nodes_for(_tolerance(tolerance))
-    mu = _momentum(momentum, step)
+    count = nodes_for(_checked_tolerance(tolerance))
+    mu = _checked_momentum(momentum, step)
     eq = averaged_equations(model, gaussian_equivalent(model))
     if step is not None:
         step = real_scalar("step", step, above=0.0)
-        stable = _stable(model, step, mu)
+        stable = _checked_stability(model, step, mu)
         tau = namespace(tau, step).round(tau / step) * step
     method = method_of(model, eq, tau, step, mu)
     train, test, errors = map(on_host, method.losses(eq, count))
@@ -222,8 +224,9 @@ def learning_curve(
     train, test, error, train_error = (a.reshape(np.shape(tau)) for a in columns)
     numbers = (tau, train, test, score_error(model, test), error, train_error)
     tau, train, test, score, error, train_error = (on_device(as_float(a)) for a in numbers)
-    how = {"model": model, "step": step, "momentum": mu, "train_error": train_error}
-    curve = LearningCurve(tau, train, test, score, error, **how)
+    curve = LearningCurve(
+        tau, train, test, score, error, model=model, step=step, momentum=mu, train_error=train_error
+    )
     if np.ndim(tau) == 0 and concrete(error) and not np.isfinite(float(error)):
         raise ConvergenceError(
             f"the losses at tau = {float(tau):.6g} did not converge: move a parameter a little"
@@ -232,15 +235,12 @@ def learning_curve(
 
 
 def score_error(model: RandomFeatureModel, test: Reals) -> Reals:
-    """E_score of a test loss under Gaussian data: what exceeds the loss of the exact score,
-    over its unit.
-    """
+    """E_score = (L_test - L_test of the exact score)/unit for Gaussian data; of test's shape."""
     y = combination(model.target, model.process)
+    of_exact_score = unexplained(y, model.process, *filled_up(model.covariance))
     # without a signal there is no score to be learnt
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (test - unexplained(y, model.process, *filled_up(model.covariance))) / score_unit(
-            model
-        )
+        return (test - of_exact_score) / score_unit(model)
 
 
 def score_unit(model: RandomFeatureModel) -> Real:
@@ -266,14 +266,14 @@ def training_times(tau: Any) -> Reals:
     return array.astype(np.float64)
 
 
-def _tolerance(tolerance: Real) -> float:
+def _checked_tolerance(tolerance: Real) -> float:
     value = float(real_scalar("tolerance", tolerance, above=0.0))
     if not 1e-12 <= value <= 0.1:
         raise ValueError(f"tolerance must be between 1e-12 and 0.1, got {value!r}")
     return value
 
 
-def _momentum(momentum: Real, step: Real | None) -> float:
+def _checked_momentum(momentum: Real, step: Real | None) -> float:
     if (
         isinstance(momentum, bool)
         or not isinstance(momentum, int | float | np.number)
@@ -285,10 +285,8 @@ def _momentum(momentum: Real, step: Real | None) -> float:
     return float(momentum)
 
 
-def _stable(model: RandomFeatureModel, step: Real, mu: float) -> Truth:
-    """Refuse a step at which the fastest mode does not shrink; where values are not known,
-    whether it does.
-    """
+def _checked_stability(model: RandomFeatureModel, step: Real, mu: float) -> Truth:
+    # whether the fastest mode shrinks; where that is known it has to
     sp = jax.lax.stop_gradient(spectrum(model))
     upper = open_ends(sp.equations, sp.support).upper
     top = sp.atom.location + jnp.nanmax(jnp.asarray(upper)) + sp.equations.decay

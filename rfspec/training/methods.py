@@ -1,4 +1,4 @@
-"""A training method: its contour, and the share of a mode that it has learnt."""
+"""A training method is its contour, and the share of a mode that it has learnt."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from ..resolvent.interface import Equations
 from .contour import FINEST, Contour, descent, flow, heavy_ball
 from .drops import Modes, drop_of, drops_along
 from .filters import learned
-from .losses import checked, limit, losses_along, losses_and_error
+from .losses import limit, losses_along, losses_and_error, with_checks
 
 
 class Method(NamedTuple):
-    """A method with JAX formulas: its contour and the share of a mode x that is learnt,
-    at arguments along τ; where it has come to its end the arguments are any.
+    """A method with JAX formulas, contour(*arguments, count) and learned(x, *arguments) of modes x.
+
+    The arguments are vectors along τ. Where training has `ended` they do not matter.
     """
 
     contour: Callable[..., Contour]
@@ -37,66 +38,65 @@ class Method(NamedTuple):
         return drops_along(modes, self.learned, self.arguments, self.ended)
 
     def oscillations(self, lower: Vector, upper: Vector) -> int:
-        """Nodes for modes that oscillate; under these methods none does."""
+        # no mode oscillates under these methods
         return 0
 
 
 def method_of(
-    model: RandomFeatureModel, eq: Equations, tau: Reals, rate: Real | None, mu: float
+    model: RandomFeatureModel, eq: Equations, tau: Reals, step: Real | None, mu: float
 ) -> Method | HeavyBall:
-    unit = 1.0 / model.time_unit  # c of τ = 1
-    xp = namespace(unit, tau, rate)
+    # c of τ = 1
+    unit = 1.0 / model.time_unit
+    xp = namespace(unit, tau, step)
     tau = xp.ravel(tau)
     ended = tau == np.inf
     tau = xp.where(ended, 0.0, tau)
-    if rate is None:
-        return flowing(eq, unit * tau, ended)
-    steps = xp.round(tau / rate)
+    if step is None:
+        return gradient_flow(eq, unit * tau, ended)
+    steps = xp.round(tau / step)
     if mu:
-        return HeavyBall(unit * rate, xp.where(ended, np.inf, steps), mu)
+        return HeavyBall(unit * step, xp.where(ended, np.inf, steps), mu)
     return Method(
-        descent, _steps_learned, (xp.broadcast_to(unit * rate, steps.shape), steps), ended
+        descent, _learned_by_descent, (xp.broadcast_to(unit * step, steps.shape), steps), ended
     )
 
 
-def flowing(eq: Equations, c: Vector, ended: Truths) -> Method:
-    """Gradient flow to the times c."""
+def gradient_flow(eq: Equations, c: Vector, ended: Truths) -> Method:
     top = on_host(eq.top)
-    return Method(flow, _flow_learned, (c, namespace(top).broadcast_to(top, np.shape(c))), ended)
+    tops = namespace(top).broadcast_to(top, np.shape(c))
+    return Method(flow, _learned_by_flow, (c, tops), ended)
 
 
 class HeavyBall(NamedTuple):
-    """Steps with momentum; each k has its own contour, so that k and c are known numbers."""
+    """Steps with momentum μ; each k has its own contour, so that k and c are known numbers."""
 
-    c: Any
-    k: Any
+    c: Real
+    k: Vector
     mu: float
 
     def losses(self, eq: Equations, count: int) -> tuple[Reals, Reals, Reals]:
         rows = []
         for k in np.asarray(self.k):
-            known = np.isfinite(k) and checked(
+            contours = np.isfinite(k) and with_checks(
                 partial(heavy_ball, float(self.c), int(k), self.mu), count
             )
-            rows.append(losses_and_error(eq, *known) if known else limit(eq))
+            rows.append(losses_and_error(eq, *contours) if contours else limit(eq))
         train, test, errors = (jnp.stack(column) for column in zip(*rows, strict=True))
         return train, test, errors
 
     def drops(self, modes: Modes) -> tuple[Any, Any]:
-        x, k = (
-            np.nan_to_num(np.asarray(self.c * modes.values)),
-            np.where(np.isfinite(self.k), self.k, 1e300),
-        )
-        found = [drop_of(modes, learned(x, float(steps), "momentum", self.mu)) for steps in k]
-        drops, errors = (jnp.stack(column) for column in zip(*found, strict=True))
+        x = np.nan_to_num(np.asarray(self.c * modes.values))
+        steps = np.where(np.isfinite(self.k), self.k, 1e300)
+        rows = [drop_of(modes, learned(x, float(k), "momentum", self.mu)) for k in steps]
+        drops, errors = (jnp.stack(column) for column in zip(*rows, strict=True))
         return drops, errors
 
     def oscillations(self, lower: Vector, upper: Vector) -> int:
-        """Nodes that resolve r_k², a power of two.
+        """Nodes that resolve r_k² on every bulk, a power of two.
 
-        r_k is a polynomial of degree k in λ, bounded up to the limit of stability, and so of degree
-        k in the angle ψ of λ = λ_max (1 - cos ψ)/2. The angle θ of a bulk [a, b] has |dψ/dθ| ≤
-        √log(b/a). What oscillates falls off as μ^{k/2}; beyond some k it is rounding.
+        r_k is a polynomial of degree k in λ that is bounded up to the limit of stability. So it has
+        degree k in the angle ψ of λ = λ_max (1 - cos ψ)/2. The angle θ of a bulk [a, b] has
+        |dψ/dθ| ≤ √log(b/a). What oscillates falls off as μ^{k/2}; beyond some k it is rounding.
         """
         k = np.asarray(self.k)
         visible = float(np.max(k, where=k < 2 * np.log(EPS) / np.log(self.mu), initial=0.0))
@@ -106,19 +106,20 @@ class HeavyBall(NamedTuple):
         return 1 << int(np.ceil(np.log2(max(1.0, needed))))
 
 
-def _flow_learned(x: Matrix, c: Real, top: Real) -> Matrix:
+def _learned_by_flow(x: Matrix, c: Real, top: Real) -> Matrix:
     return -jnp.expm1(-c * x)
 
 
-def _steps_learned(x: Matrix, c: Real, k: Real) -> Matrix:
+def _learned_by_descent(x: Matrix, c: Real, k: Real) -> Matrix:
     x = c * x
-    log = k * jnp.log1p(-jnp.minimum(x, 2.0 - x))  # of |1 - x|^k
+    # of |1 - x|^k
+    log = k * jnp.log1p(-jnp.minimum(x, 2.0 - x))
     return jnp.where((x > 1) & (k % 2 == 1), 1.0 + jnp.exp(log), -jnp.expm1(log))
 
 
 def flow_errors(eq: Equations, c: Vector) -> Vector:
-    """Errors of the losses at several c, by programs that every learning curve has compiled."""
-    xp = namespace(c)
-    return (
-        flowing(eq, xp.where(c == np.inf, 0.0, c), c == np.inf).losses(eq, FINEST)[2].max(axis=-1)
-    )
+    """The larger error of both losses at several c ≤ ∞ of gradient flow."""
+    # these programs are compiled for every learning curve
+    ended = c == np.inf
+    along = gradient_flow(eq, namespace(c).where(ended, 0.0, c), ended)
+    return along.losses(eq, FINEST)[2].max(axis=-1)

@@ -1,11 +1,10 @@
-r"""How stopping scales: the model whose window is as wide as wanted,
-and the exponent of the best score error.
-"""
+"""How stopping scales: what widens the window, and how the best score error falls with n."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,20 +19,37 @@ from ..numerics.types import Given, Real, Vector
 from ..resolvent.equations import averaged_equations
 from ..resolvent.interface import Equations
 from ..resolvent.solver import ConvergenceError
-from .early_stopping import EarlyStopping, early_stopping
+from .early_stopping import EarlyStopping, Window, early_stopping
 from .learning_curves import score_error, score_unit
 from .losses import flow_losses
 from .stops import stops
 
 PARAMETERS = {"n": "psi_n", "p": "psi_p", "t": "t", "psi_n": "psi_n", "psi_p": "psi_p"}
-DOUBLINGS = 20  # how far from the model's own value is looked, up and down
-NEAR = 1e-5  # step in log of the parameter that tells the slope of the width
-INFINITE = 1e12  # ψ_n/ψ_p that stands for ψ_n = ∞: what is left of finite n is of this order
+# a parameter is varied up and down by 2^DOUBLINGS at most
+DOUBLINGS = 20
+# step in the logarithm of the parameter that tells the slope of the width
+NEAR = 1e-5
+# largest difference to the width asked for, in its logarithm
+MET = 1e-3
+# this ψ_n/ψ_p stands for ψ_n = ∞: what is left of finite n is of the order of its inverse
+INFINITE = 1e12
 
 
 class Required(NamedTuple):
-    """Answer of ``required``: a parameter and its value, the model with it, when to stop it,
-    the relative error.
+    """Answer of ``required``.
+
+    Attributes
+    ----------
+    parameter : {"psi_n", "psi_p", "t"}
+        What was varied.
+    value : float
+        Its value at which the window is as wide as wanted.
+    model : RandomFeatureModel
+        The model with that value.
+    stop : EarlyStopping
+        When to stop it.
+    error : float
+        Estimated relative error of the value.
     """
 
     parameter: str
@@ -79,7 +95,8 @@ def required(
 
     Notes
     -----
-    Beyond arXiv 2505.17638.
+    Beyond arXiv 2505.17638. The search is by Brent's method on known numbers, so that the result
+    can be neither mapped nor differentiated.
 
     Examples
     --------
@@ -98,61 +115,62 @@ def required(
             f"{type(model.process).__name__}"
         )
 
-    def changed(log_x: Real) -> RandomFeatureModel:
-        x = jnp.exp(log_x)
-        if name == "t":
-            return eqx.tree_at(lambda m: m.process.t, model, x)
-        return eqx.tree_at(lambda m: getattr(m, name), model, x)
+    own = early_stopping(model, tolerance).window
+    stop_at = partial(_stop_at, model, name, tolerance)
+    log_x = _solved(stop_at, float(np.log(np.float64(getattr(model, name)))), name, target, own)
+    stop = stop_at(log_x)
+    below, above = stop_at(log_x - NEAR), stop_at(log_x + NEAR)
+    slope = float(jnp.log(above.width / below.width)) / (2 * NEAR)
+    missed = abs(float(jnp.log(stop.width)) - np.log(target))
+    if not (np.isfinite(slope) and slope != 0 and missed < MET):
+        raise ValueError(
+            f"for_window must be a width that some {name} in double precision has, got "
+            f"{target:.6g}: the window loses its end at {name} = {np.exp(log_x):.12g}, and passes "
+            "this width too close to that"
+        )
+    error = (missed + float(stop.window_error.lower + stop.window_error.upper)) / abs(slope)
+    return Required(name, float(getattr(stop.model, name)), stop.model, stop, error)
+
+
+def _stop_at(model: RandomFeatureModel, name: str, tolerance: Given, log_x: float) -> EarlyStopping:
+    x = jnp.exp(np.float64(log_x))
+    owner = (lambda m: m.process.t) if name == "t" else (lambda m: getattr(m, name))
+    return early_stopping(eqx.tree_at(owner, model, x), tolerance)
+
+
+def _solved(
+    stop_at: Callable[[float], EarlyStopping], start: float, name: str, target: float, own: Window
+) -> float:
+    # the logarithm of the parameter, next to `start`, at which upper/lower = target; `own` is the
+    # window at the start
+    # SciPy's optimizers take as long to import as everything else
+    from scipy.optimize import brentq
 
     def excess(log_x: float) -> float:
-        """1/width - 1/target, which has no pole where the window loses its end;
-        NaN where it has lost its beginning.
-        """
-        window = early_stopping(changed(np.float64(log_x)), tolerance).window
+        # 1/width - 1/target has no pole where the window loses its end; NaN where it has lost its
+        # beginning
+        window = stop_at(log_x).window
         return float(window.lower / window.upper) - 1.0 / target if window.lower > 0 else np.nan
 
-    def known_excess(log_x: float) -> float:
-        """NaN too where the losses do not converge, since nothing is left to learn there,
-        or nothing can be told.
-        """
+    def excess_or_nan(log_x: float) -> float:
+        # the losses do not converge where nothing is left to learn, or nothing can be told
         try:
             return excess(log_x)
         except ConvergenceError:
             return np.nan
 
-    from scipy.optimize import brentq  # takes as long to import as everything else
-
-    start, here = (
-        float(np.log(np.float64(getattr(model, name)))),
-        early_stopping(model, tolerance).window,
-    )
-    low, high, found_sign = _bracket(known_excess, start)
-    if not found_sign:
+    low, high, changes_sign = _bracket(excess_or_nan, start)
+    if not changes_sign:
         raise ValueError(
             f"for_window must be a width that some {name} from {np.exp(low):.6g} to "
-            f"{np.exp(high):.6g} has, "
-            f"got {target:.6g}; the window at {np.exp(start):.6g} is [{float(here.lower):.6g}, "
-            f"{float(here.upper):.6g}]"
+            f"{np.exp(high):.6g} has, got {target:.6g}; the window at {np.exp(start):.6g} is "
+            f"[{float(own.lower):.6g}, {float(own.upper):.6g}]"
         )
-    log_x = brentq(excess, low, high, xtol=1e-13, rtol=1e-13)
-    found = changed(np.float64(log_x))
-    stop = early_stopping(found, tolerance)
-    near = [early_stopping(changed(np.float64(v)), tolerance) for v in (log_x - NEAR, log_x + NEAR)]
-    slope = float(jnp.log(near[1].width / near[0].width)) / (2 * NEAR)
-    off = abs(float(jnp.log(stop.width)) - np.log(target))
-    if not (np.isfinite(slope) and slope != 0 and off < 1e-3):
-        raise ValueError(
-            f"for_window must be a width that some {name} in double precision has, got "
-            f"{target:.6g}: the window loses "
-            f"its end at {name} = {np.exp(log_x):.12g}, and passes this width too close to that"
-        )
-    miss = off + float(stop.window_error.lower + stop.window_error.upper)
-    return Required(name, float(getattr(found, name)), found, stop, miss / abs(slope))
+    return brentq(excess, low, high, xtol=1e-13, rtol=1e-13)
 
 
-def _bracket(excess: Callable[..., Any], start: float) -> tuple[float, float, bool]:
-    """Neighbours on a grid of factors of two, as close to the start as can be,
-    between which the sign changes.
+def _bracket(excess: Callable[[float], float], start: float) -> tuple[float, float, bool]:
+    """Neighbours on a grid of factors of two between which the sign changes, nearest to the start.
 
     Where it nowhere does, the ends of what was searched: a direction ends where `excess` is NaN.
     """
@@ -176,11 +194,22 @@ def _bracket(excess: Callable[..., Any], start: float) -> tuple[float, float, bo
 
 
 class ScoreExponent(NamedTuple):
-    """The smallest score error over training, arrays of ψ_n's shape, and how it scales.
+    """The smallest score error over training, and how it scales; arrays of ψ_n's shape.
 
-    `score_error`: min_τ E_score at `tau`. `exponent`: its local slope d log/d log ψ_n. `floor`: its
-    limit ψ_n → ∞, set by the features. `error`, `floor_error`: estimated relative errors of the
-    score errors and of the floor.
+    Attributes
+    ----------
+    psi_n : float
+        Ratios n/d.
+    score_error : float
+        min_τ E_score.
+    exponent : float
+        d log min_τ E_score / d log ψ_n, its local slope.
+    tau : float
+        Where it is taken, in units of τ = kη/d².
+    floor : float
+        Its limit ψ_n → ∞, one number, which the features set.
+    error, floor_error : float
+        Estimated relative errors of the score errors and of the floor.
     """
 
     psi_n: Vector
@@ -214,7 +243,7 @@ def score_exponent(model: RandomFeatureModel, psi_n: Given) -> ScoreExponent:
     Raises
     ------
     ValueError
-        If a ψ_n is not positive and finite.
+        If a ψ_n is not a positive finite number.
 
     Notes
     -----
@@ -254,22 +283,19 @@ def score_exponent(model: RandomFeatureModel, psi_n: Given) -> ScoreExponent:
 
 @jax.jit
 def _slopes(eq: Equations, psi_n: Vector) -> tuple[Vector, Vector, Vector, Vector]:
-    """Smallest test loss, its slope in log ψ_n, its place and its error at each ψ_n."""
+    """Smallest test loss, its slope in log ψ_n, its time c and its error at each ψ_n."""
+
+    def smallest(log_n: Real) -> tuple[Real, tuple[Real, Real]]:
+        of_n = eqx.tree_at(lambda e: e.psi_n, eq, jnp.exp(log_n))
+        # the window and the onset of the gap are not used
+        stop = stops(of_n, 1.0, 0.5)
+        ended = stop.best == jnp.inf
+        along = flow_losses(of_n, jnp.where(ended, 0.0, stop.best))[2]
+        return stop.test, (stop.best, jnp.where(ended, stop.limit_error, along))
 
     def one(n: Real) -> tuple[Real, Real, Real, Real]:
-        def smallest(log_n: Real) -> tuple[Real, tuple[Real, Real]]:
-            moved = eqx.tree_at(lambda e: e.psi_n, eq, jnp.exp(log_n))
-            found = stops(moved, 1.0, 0.5)
-            ended = found.best == jnp.inf
-            along = flow_losses(moved, jnp.where(ended, 0.0, found.best))[2]
-            return found.test, (found.best, jnp.where(ended, found.limit_error, along))
-
-        (test, slope), (c, error) = _value_and_slope(smallest, jnp.log(n))
+        log_n = jnp.log(n)
+        test, slope, (c, error) = jax.jvp(smallest, (log_n,), (jnp.ones_like(log_n),), has_aux=True)
         return test, slope, c, error
 
     return jax.lax.map(one, psi_n)
-
-
-def _value_and_slope(f: Callable[..., Any], x: Real) -> tuple[tuple[Real, Real], tuple[Real, Real]]:
-    value, slope, rest = jax.jvp(f, (x,), (jnp.ones_like(x),), has_aux=True)
-    return (value, slope), rest

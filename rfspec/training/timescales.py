@@ -1,13 +1,14 @@
 r"""Training times of the parts of the spectrum, and the clock that turns them into steps.
 
-Under gradient flow a mode of eigenvalue λ relaxes on τ_λ = ψ_p/(ω²λ) (4), for the noise ω² = β² =
-Δ. A part that spans [λ_min, λ_max] is learnt between its fast end ψ_p/(Δλ_max) and its slow end
-ψ_p/(Δλ_min); τ_gen and τ_mem are the slow ends of the population and sample parts. The paper prints
-"τ⁻¹ = ψ_p/(Δλ)"; the inverse is missing there.
+Under gradient flow a mode of eigenvalue λ relaxes on τ_λ = ψ_p/(ω²λ) (4). A part that spans [λ_min,
+λ_max] is learnt between its fast end ψ_p/(ω²λ_max) and its slow end ψ_p/(ω²λ_min); τ_gen and τ_mem
+are the slow ends of the population and sample parts. For the noise ω² = β², the paper's Δ; it
+prints "τ⁻¹ = ψ_p/(Δλ)", where the inverse is missing.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -27,7 +28,13 @@ RULES = ("paper", "spectrum", "loss")
 
 
 class PartTimes(NamedTuple):
-    """One training time τ for each part; NaN where a part does not exist or has merged."""
+    """One training time for each part, in units of τ = kη/d².
+
+    Attributes
+    ----------
+    population, sample, satellite : float
+        NaN where a part does not exist or has merged.
+    """
 
     population: Real
     sample: Real
@@ -39,9 +46,11 @@ class Timescales(eqx.Module):
 
     Attributes
     ----------
+    rule : {"paper", "spectrum", "loss"}
+        Where the times are read off.
     tau_gen, tau_mem, satellite : float
-        Slow ends ψ_p/(Δλ_min) of the population, sample and satellite parts; by the rule "loss" the
-        minimum of the test loss, and the onset of the generalisation gap.
+        Slow ends ψ_p/(ω²λ_min) of the population, sample and satellite parts; by the rule "loss"
+        the minimum of the test loss, and the onset of the generalisation gap.
     fast, slow : PartTimes
         Both ends, by part; NaN where the rule knows none.
     separated : bool
@@ -49,6 +58,8 @@ class Timescales(eqx.Module):
         By the rule "loss" whether the best time comes before the onset.
     error : float
         Estimated relative error of the times, as numbers of the rule.
+    spectrum : Spectrum or None
+        By the rule "spectrum": where the times are from.
     """
 
     rule: str = eqx.field(static=True)
@@ -109,8 +120,8 @@ def timescales(
 ) -> Timescales:
     r"""Training times τ_gen and τ_mem of a model.
 
-    τ = ψ_p/(Δλ) at the ends of each part of the spectrum, Δ = β² (1 for other targets than the
-    noise); weight decay γ adds γ/Δ to λ.
+    τ = ψ_p/(ω²λ) at the ends of each part of the spectrum, with ω² = β² for the noise and 1 for
+    other targets; weight decay γ adds γ/ω² to λ.
 
     Parameters
     ----------
@@ -135,10 +146,14 @@ def timescales(
     ------
     ValueError
         For an unknown rule, or a threshold that is not between 0 and 1.
+    ConvergenceError
+        By the rule "spectrum" if edges cannot be told apart in double precision; by "loss" if the
+        losses of a single model are not finite, or its gap has no limit above 0.
 
     Notes
     -----
-    arXiv 2505.17638, section 3; the satellite and the exact ends are beyond the paper.
+    arXiv 2505.17638, section 3; equations (4), (10) and (28) of docs/theory.md. The satellite, the
+    exact ends and the rule "loss" are beyond the paper.
 
     Examples
     --------
@@ -153,56 +168,63 @@ def timescales(
     done, model = (
         (model, model.model) if isinstance(model, Spectrum | EarlyStopping) else (None, model)
     )
-    if rule == "loss":
-        stop = (
-            done if isinstance(done, EarlyStopping) else early_stopping(model, threshold=threshold)
-        )
-        return of_stopping(stop)
-    scale, decay = (
-        2.0 * model.time_unit,
-        model.weight_decay / model.pace,
-    )  # τ_λ = scale/(λ + decay): (4)
     if rule == "paper":
-        law = leading_order(model)
-        (low2, high2), (low1, high1) = law.population, law.sample
-        nan = np.nan * np.ones(np.shape(scale))
-        error = gaussian_equivalent(model).error
-        return Timescales(
-            rule,
-            PartTimes(scale / (high2 + decay), scale / (high1 + decay), nan),
-            PartTimes(scale / (low2 + decay), scale / (low1 + decay), nan),
-            low2 > high1,
-            error,
-            None,
-        )
-    sp = done if isinstance(done, Spectrum) else spectrum(model)
-    parts = sp.parts
-    error = sp.equations.ge.error + jnp.nanmax(sp.edge_errors)
+        return _by_leading_order(model)
+    if rule == "spectrum":
+        return _by_edges(done if isinstance(done, Spectrum) else spectrum(model))
+    if isinstance(done, EarlyStopping):
+        return _by_losses(done)
+    return _by_losses(early_stopping(model, threshold=threshold))
+
+
+def _relaxation(model: RandomFeatureModel, value: Reals) -> Reals:
+    return 2.0 * model.time_unit / (value + model.weight_decay / model.pace)  # (4)
+
+
+def _by_leading_order(model: RandomFeatureModel) -> Timescales:
+    law = leading_order(model)
+    (population_low, population_high), (sample_low, sample_high) = law.population, law.sample
+    nan = np.nan * np.ones(np.shape(model.time_unit))
+    relaxed = partial(_relaxation, model)
+    return Timescales(
+        rule="paper",
+        fast=PartTimes(relaxed(population_high), relaxed(sample_high), nan),
+        slow=PartTimes(relaxed(population_low), relaxed(sample_low), nan),
+        separated=population_low > sample_high,
+        error=gaussian_equivalent(model).error,
+        spectrum=None,
+    )
+
+
+def _by_edges(sp: Spectrum) -> Timescales:
     some_edge = sp.atom.location + sp.support.upper[0]
-    fast, slow = (_times(scale, edges, decay, some_edge) for edges in (parts.upper, parts.lower))
-    return Timescales(rule, fast, slow, sp.separated, error, sp)
+
+    def relaxed(edges: Vector) -> PartTimes:
+        # NaN, as are its derivatives, where there is no edge
+        missing = jnp.isnan(edges)
+        times = _relaxation(sp.model, jnp.where(missing, some_edge, edges))
+        return PartTimes(*blank(times, missing))
+
+    return Timescales(
+        rule="spectrum",
+        fast=relaxed(sp.parts.upper),
+        slow=relaxed(sp.parts.lower),
+        separated=sp.separated,
+        error=sp.equations.ge.error + jnp.nanmax(sp.edge_errors),
+        spectrum=sp,
+    )
 
 
-def _times(scale: Real, edges: Vector, decay: Real, some_edge: Real) -> PartTimes:
-    """ψ_p/(Δλ + γ) of the parts' edges; NaN, as are its derivatives, where there is no edge."""
-    missing = jnp.isnan(edges)
-    return PartTimes(*blank(scale / (jnp.where(missing, some_edge, edges) + decay), missing))
-
-
-def of_stopping(stop: EarlyStopping) -> Timescales:
-    """The times of the rule "loss", of which the best time and the onset of the gap are known
-    already.
-    """
+def _by_losses(stop: EarlyStopping) -> Timescales:
     onset, error = onset_of(stop)
     nan = np.nan * np.ones(np.shape(onset))
-    slow = PartTimes(stop.tau, onset, nan)
     return Timescales(
-        "loss",
-        PartTimes(nan, nan, nan),
-        slow,
-        stop.tau < onset,
-        jnp.maximum(stop.tau_error, error),
-        None,
+        rule="loss",
+        fast=PartTimes(nan, nan, nan),
+        slow=PartTimes(stop.tau, onset, nan),
+        separated=stop.tau < onset,
+        error=jnp.maximum(stop.tau_error, error),
+        spectrum=None,
     )
 
 
@@ -223,18 +245,31 @@ def clock(
     Parameters
     ----------
     model : RandomFeatureModel
+        Only its ψ_p is used, and by the convention "script" alone.
     d : int
-        Dimension of the data.
+        Dimension of the data, d > 0.
     steps, tau : array
         Give one; the other comes back, as a float array of its shape. Both are ≥ 0.
     learning_rate : float
         η > 0, or η' with ``convention="script"``.
     convention : {"theory", "script"}
+        Whose step the learning rate is.
+
+    Returns
+    -------
+    array
+        τ of `steps`, or k of `tau`, exact and not rounded to whole steps.
 
     Raises
     ------
     ValueError
-        If not exactly one of steps and tau is given, or one is negative.
+        If not exactly one of steps and tau is given, one is negative, d or the learning rate is
+        not positive, or the convention is unknown.
+
+    Notes
+    -----
+    "theory" is the clock of arXiv 2505.17638, section 3; "script" that of the training script
+    published with it, whose figures count kη' ("Clocks" in docs/theory.md).
 
     Examples
     --------
