@@ -36,7 +36,7 @@ def run(*args):
     [
         (["--process", "FlowMatching(0.3)", "--target", "velocity"],
          {"process": rf.FlowMatching(0.3), "target": "velocity"}),
-        (["--process", "DDPM(3, [0.1, 0.2, 0.3])", "--draws", "2"],
+        (["--process", "DDPM(3, [0.1, 0.2, 0.3])", "--noise-draws", "2"],
          {"process": rf.DDPM(3, [0.1, 0.2, 0.3]), "noise_draws": 2}),
         (["--t", "0.1", "--covariance", "PowerLaw(1, cutoff=.1)", "--trace", "2"],
          {"t": 0.1, "covariance": rf.PowerLaw(1, 0.1).normalised(2.0)}),

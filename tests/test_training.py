@@ -155,7 +155,7 @@ def test_adam_against_its_own_formula():
     assert np.array_equal(walked.test, again.test)
 
 
-@pytest.mark.parametrize("draws", [{"noise_draws": 1}, {"noise_draws": 3, "batch_size": 5}])
+@pytest.mark.parametrize("draws", [{"fresh_draws": 1}, {"fresh_draws": 3, "batch_size": 5}])
 def test_drawn_gradients_have_the_exact_mean(draws):
     """One step of SGD moves A by -η times the drawn gradient; its mean over keys is exact."""
     from rfspec.empirical.draws import Sampling, drawn
@@ -169,7 +169,7 @@ def test_drawn_gradients_have_the_exact_mean(draws):
         matrices,
         (draw.W, draw.X, 0.0),
         optax.sgd(1.0),
-        draws["noise_draws"],
+        draws["fresh_draws"],
         draws.get("batch_size"),
     )
     each = jax.vmap(lambda key: run.gradient(key, A))(jax.random.split(jax.random.key(1), 4000))
@@ -227,7 +227,7 @@ def test_standard_errors_over_draws():
 TRAIN = [
     "train", "--psi-p", "8", "--psi-n", "2", "--t", "0.05", "--d", "10", "--optimizer", "adam",
     "--learning-rate",
-    "0.001", "--noise-draws", "2", "--batch-size", "7", "--tau-min", "0.01", "--tau-max", "0.3",
+    "0.001", "--fresh-draws", "2", "--batch-size", "7", "--tau-min", "0.01", "--tau-max", "0.3",
     "--points", "12",
     "--seed", "3",
 ]  # fmt: skip
@@ -268,7 +268,7 @@ def test_an_interrupted_library_call_resumes(tmp_path, monkeypatch):
     from rfspec.empirical import steps
 
     path, key = tmp_path / "run", jax.random.key(0)
-    arguments = {"optimizer": "sgd", "learning_rate": 20.0, "noise_draws": 2}
+    arguments = {"optimizer": "sgd", "learning_rate": 20.0, "fresh_draws": 2}
     whole = rf.empirical.train(key, MODEL, [1, 10, 40], 6, **arguments)
     real, calls = steps._losses, []
 
@@ -373,19 +373,19 @@ BAD = {
         lambda: train(steps=[1, 1e300]),
         r"steps must be at most 9.00\d+e.15 .*, got 1e.300",
     ),
-    "draws": (lambda: train(noise_draws=0), "noise_draws must be an integer of at least 1, got 0"),
-    "batch": (lambda: train(batch_size=2), "batch_size needs noise_draws"),
+    "draws": (lambda: train(fresh_draws=0), "fresh_draws must be an integer of at least 1, got 0"),
+    "batch": (lambda: train(batch_size=2), "batch_size needs fresh_draws"),
     "transformation": (
         lambda: train(optimizer=optax.sgd(1.0), checkpoint="x"),
         "checkpoint goes with a named optimizer",
     ),
     "large batch": (
-        lambda: train(noise_draws=1, batch_size=13),
+        lambda: train(fresh_draws=1, batch_size=13),
         "batch_size must be at most n = 12, got 13",
     ),
     "gaussian noise": (
-        lambda: train(noise_draws=1, kind="gaussian"),
-        'noise_draws goes with kind="features"',
+        lambda: train(fresh_draws=1, kind="gaussian"),
+        'fresh_draws goes with kind="features"',
     ),
     "rate without method": (
         lambda: curve(learning_rate=1.0),
@@ -396,8 +396,8 @@ BAD = {
         "learning_rate goes with every optimizer but",
     ),
     "draws of gd": (
-        lambda: curve(optimizer="gd", learning_rate=1.0, noise_draws=1),
-        "noise_draws and batch_size go",
+        lambda: curve(optimizer="gd", learning_rate=1.0, fresh_draws=1),
+        "fresh_draws and batch_size go",
     ),
     "repeats": (lambda: curve(repeats=0), "repeats must be an integer of at least 1, got 0"),
     "d": (

@@ -78,7 +78,7 @@ def _training(
     target: Annotated[
         str, typer.Option(help="what is learnt: noise, score, data or velocity")
     ] = "noise",
-    draws: Annotated[
+    noise_draws: Annotated[
         float, typer.Option(help="draws of the noise for each data point, or inf")
     ] = np.inf,
     weight_decay: Annotated[float, typer.Option(help="γ >= 0 of the penalty γ|A|²/(dp)")] = 0.0,
@@ -91,7 +91,7 @@ def _training(
         if "(" in activation
         else activation,
         "target": target,
-        "noise_draws": draws,
+        "noise_draws": noise_draws,
         "weight_decay": weight_decay,
     }
 

@@ -89,7 +89,7 @@ def train_command(
         float | None, typer.Option(help="step size; of all but gradient_flow")
     ] = None,
     momentum: Annotated[float, typer.Option(help="of momentum and nesterov, in [0, 1)")] = 0.9,
-    noise_draws: Annotated[
+    fresh_draws: Annotated[
         int | None, typer.Option(help="fresh draws of the noise a step, of adam and sgd")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="samples a step, of adam and sgd")] = None,
@@ -113,7 +113,7 @@ def train_command(
         optimizer=optimizer,
         learning_rate=learning_rate,
         momentum=momentum,
-        noise_draws=noise_draws,
+        fresh_draws=fresh_draws,
         batch_size=batch_size,
         checkpoint=partial_of(out),
         progress=not json,

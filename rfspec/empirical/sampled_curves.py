@@ -31,7 +31,7 @@ class Method(NamedTuple):
     optimizer: str
     learning_rate: Given
     momentum: Given
-    noise_draws: int | None
+    fresh_draws: int | None
     batch_size: int | None
 
 
@@ -44,7 +44,7 @@ def learning_curve(
     optimizer: str = "gradient_flow",
     learning_rate: float | None = None,
     momentum: float = 0.9,
-    noise_draws: int | None = None,
+    fresh_draws: int | None = None,
     batch_size: int | None = None,
     kind: str = "features",
     data: Given = None,
@@ -70,7 +70,7 @@ def learning_curve(
         Step size η > 0 on A; of all but gradient flow. (``rf.learning_curve`` takes η/d².)
     momentum : float
         μ in [0, 1), of "momentum" and "nesterov".
-    noise_draws, batch_size : int, optional
+    fresh_draws, batch_size : int, optional
         Of "adam" and "sgd"; see ``rf.empirical.train``.
     repeats : int
         Independent draws of features and data, at least 1; two or more give standard errors.
@@ -104,7 +104,7 @@ def learning_curve(
     >>> bool(curve.train[1] < curve.train[0] < 1.0), curve.standard_error.test.shape
     (True, (2,))
     """
-    method = Method(optimizer, learning_rate, momentum, noise_draws, batch_size)
+    method = Method(optimizer, learning_rate, momentum, fresh_draws, batch_size)
     _check_method(method)
     tau, repeats = checked_times(tau), integer("repeats", repeats)
     sampling = Sampling(d, kind, data, rows)
@@ -136,16 +136,16 @@ def learning_curve(
 
 
 def _check_method(method: Method) -> None:
-    optimizer, eta, _, noise_draws, batch_size = method
+    optimizer, eta, _, fresh_draws, batch_size = method
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
     if (optimizer == "gradient_flow") == (eta is not None):
         raise ValueError(
             f'learning_rate goes with every optimizer but "gradient_flow", got {eta!r}'
         )
-    if optimizer not in STEPWISE and (noise_draws is not None or batch_size is not None):
+    if optimizer not in STEPWISE and (fresh_draws is not None or batch_size is not None):
         raise ValueError(
-            f"noise_draws and batch_size go with {', '.join(STEPWISE)}, got optimizer={optimizer!r}"
+            f"fresh_draws and batch_size go with {', '.join(STEPWISE)}, got optimizer={optimizer!r}"
         )
 
 
@@ -178,7 +178,7 @@ def _stepwise(
         d,
         optimizer=method.optimizer,
         learning_rate=method.learning_rate,
-        noise_draws=method.noise_draws,
+        fresh_draws=method.fresh_draws,
         batch_size=method.batch_size,
         kind=kind,
         data=data,

@@ -31,7 +31,7 @@ class Run(eqx.Module):
     matrices: FeatureMatrices
     features: tuple[Matrix, Matrix, Real] | None
     rule: optax.GradientTransformation = eqx.field(static=True)
-    noise_draws: int | None = eqx.field(static=True)
+    fresh_draws: int | None = eqx.field(static=True)
     batch_size: int | None = eqx.field(static=True)
 
     def gradient(self, key: Key, A: Matrix) -> Matrix:
@@ -46,7 +46,7 @@ class Run(eqx.Module):
         batch_key, noise_key = jax.random.split(key)
         if self.batch_size is not None:
             X = X[:, jax.random.choice(batch_key, m.n, (self.batch_size,), replace=False)]
-        X = jnp.tile(X, (1, self.noise_draws or 1))
+        X = jnp.tile(X, (1, self.fresh_draws or 1))
         xi = jax.random.normal(noise_key, X.shape)
         noisy = model.process.alpha * X + model.process.beta * xi
         phi = model.activation(W @ noisy / jnp.sqrt(m.d)) - mu0

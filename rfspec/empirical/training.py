@@ -84,7 +84,7 @@ def train(
     *,
     learning_rate: float,
     optimizer: str | optax.GradientTransformation = "adam",
-    noise_draws: int | None = None,
+    fresh_draws: int | None = None,
     batch_size: int | None = None,
     kind: str = "features",
     data: Given = None,
@@ -104,13 +104,13 @@ def train(
         Step size η on A; of an optax transformation it only sets the clock.
     optimizer : {"adam", "sgd"} or optax.GradientTransformation
         Adam with optax's other defaults; plain steps. A transformation is used as it is.
-    noise_draws : int, optional
+    fresh_draws : int, optional
         Draws m ≥ 1 of the noise on each sample, fresh at each step (``RandomFeatureModel`` has
         those that are drawn once). By default "sgd" takes one, and every other gradient is exact,
         the noise integrated out.
     batch_size : int, optional
         Samples, from 1 to n, drawn without replacement at each step; all n by default. Needs
-        `noise_draws`.
+        `fresh_draws`.
     checkpoint : path, optional
         File that the state is written to every ten seconds and at each of `steps`. A run with the
         same arguments continues from it, and ends with the same bits as one that was never
@@ -147,7 +147,7 @@ def train(
     steps = checked_ascending(steps)
     eta = float(real_scalar("learning_rate", learning_rate, above=0.0))
     _check_optimizer(optimizer, checkpoint)
-    draws, batch = _checked_draws(optimizer, noise_draws, batch_size)
+    draws, batch = _checked_draws(optimizer, fresh_draws, batch_size)
     if draws is not None:
         _check_noise_is_fresh(model, kind)
     sampling = Sampling(d, kind, data, rows)
@@ -181,24 +181,24 @@ def _check_optimizer(optimizer: Any, checkpoint: str | Path | None) -> None:
 
 
 def _checked_draws(
-    optimizer: Any, noise_draws: int | None, batch_size: int | None
+    optimizer: Any, fresh_draws: int | None, batch_size: int | None
 ) -> tuple[int | None, int | None]:
-    if isinstance(optimizer, str) and optimizer == "sgd" and noise_draws is None:
-        noise_draws = 1
-    draws = None if noise_draws is None else integer("noise_draws", noise_draws)
+    if isinstance(optimizer, str) and optimizer == "sgd" and fresh_draws is None:
+        fresh_draws = 1
+    draws = None if fresh_draws is None else integer("fresh_draws", fresh_draws)
     batch = None if batch_size is None else integer("batch_size", batch_size)
     if draws is None and batch is not None:
-        raise ValueError("batch_size needs noise_draws: the exact gradient takes all samples")
+        raise ValueError("batch_size needs fresh_draws: the exact gradient takes all samples")
     return draws, batch
 
 
 def _check_noise_is_fresh(model: RandomFeatureModel, kind: str) -> None:
     if kind == "gaussian":
         raise ValueError(
-            'noise_draws goes with kind="features": the Gaussian equivalent has no noise to draw'
+            'fresh_draws goes with kind="features": the Gaussian equivalent has no noise to draw'
         )
     if not np.isinf(model.noise_draws):
         raise ValueError(
-            "noise_draws, fresh at each step, goes with a model of noise_draws=inf; this one has "
+            "fresh_draws goes with a model of noise_draws=inf; this one has "
             f"its {model.noise_draws:g} drawn once for all"
         )
