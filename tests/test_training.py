@@ -322,11 +322,12 @@ def test_netcdf_has_axes_and_units(tmp_path):
 def test_memory_of_the_eigenbasis_is_predicted(monkeypatch):
     from rfspec.empirical import memory
 
+    matrices = drawn()
     monkeypatch.setattr(memory, "available", lambda: 2**16)
     with pytest.raises(
         ValueError, match=r"memory must hold [\d.]+ GiB for the eigenbasis of U at p = 96, got"
     ):
-        rf.empirical.eigenbasis(drawn())
+        rf.empirical.eigenbasis(matrices)
 
 
 def train(**kwargs):
