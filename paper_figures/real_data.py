@@ -56,7 +56,7 @@ def measure(key: jax.Array, activation: str, t: float) -> tuple[rf.HeldOut, rf.L
     """The digits, and Gaussian data with the eigenvalues of their training part;
     the key splits and draws.
     """
-    found = rf.held_out(key, digits(), PSI_P, t, TAU, activation=activation)
+    found = rf.held_out(key, digits(), PSI_P, t, TAU, activation=activation, repeats=1)
     covariance = rf.FromData(split(key, digits(), 0.2, None)[0])
     model = rf.RandomFeatureModel(
         PSI_P, found.prediction.model.psi_n, t, activation=activation, covariance=covariance

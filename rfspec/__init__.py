@@ -7,7 +7,7 @@
 Each folder is a chapter and imports only from those before it; the arrows are the way of a model to
 its answers:
 
-    numerics ──> models ──> resolvent ──> spectra ──> training ──> surveys ──> plotting, cli
+    numerics ──> models ──> resolvent ──> spectra ──> training ──> surveys ──> io, plotting, cli
     files             │                                  │            │
                       ├──> algebraic (ground truth) ──> certificates  │
                       └──> empirical (sampled matrices) ──────────────┘
@@ -46,7 +46,8 @@ from .spectra.support import Atom
 from .surveys.constants_table import constants_table
 from .training.early_stopping import EarlyStopping, early_stopping, gap_onset
 from .training.learning_curves import LearningCurve, learning_curve
-from .training.scaling import Required, ScoreExponent, required, score_exponent
+from .training.scaling import Required, required
+from .training.score_exponent import ScoreExponent, score_exponent
 from .training.timescales import Timescales, clock, timescales
 
 __version__ = "0.1.0"
@@ -101,6 +102,7 @@ __all__ = [
     "gap_onset",
     "gaussian_equivalent",
     "held_out",
+    "io",
     "leading_order",
     "learning_curve",
     "mean_outlier",
@@ -124,6 +126,7 @@ _LAZY = {
     "empirical": ("empirical", None),
     "compare": ("empirical.comparison", "compare"),
     "plotting": ("plotting", None),
+    "io": ("io", None),
     "algebraic": ("algebraic", None),
     "over_time": ("surveys.diffusion_times", "over_time"),
     "phase_diagram": ("surveys.phase", "phase_diagram"),

@@ -1,6 +1,5 @@
 import os
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 # worker processes, and the commands that tests start, share what one of them has compiled
@@ -8,11 +7,6 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     KERNELS = tempfile.TemporaryDirectory(prefix="rfspec-tests-", ignore_cleanup_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = KERNELS.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-
-# most of the suite's time is compiling, of which XLA's older emitters of CPU kernels take a third
-# less; JAX 0.11 lost them, and `make test-all` compiles as users do
-if version("jaxlib").startswith("0.10."):
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 import jax
 import jaxtyping
@@ -34,8 +28,10 @@ with jaxtyping.install_import_hook(CHECKED, "type_checker.check"):
     import rfspec.surveys.held_out_data
     import rfspec.surveys.phase
     import rfspec.surveys.prediction
-    from rfspec.numerics.session import enter
+    from rfspec.numerics.session import compile_quickly, enter
 
+# most of the suite's time is compiling; `make test-all` sets XLA_FLAGS and compiles as users do
+compile_quickly()
 mpl.use("Agg")
 jax.config.update("jax_numpy_rank_promotion", "raise")  # every broadcast is spelt out
 SLOW_PAGES = ("real_data.md", "score_exponent.md")

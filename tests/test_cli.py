@@ -73,6 +73,53 @@ def test_every_model_has_options(options, model):
     assert repr(seen[0]) == repr(expected)
 
 
+def rows_in(path):
+    """The table of a .csv file, without its comments."""
+    lines = path.read_text().splitlines()
+    return list(csv.DictReader(line for line in lines if not line.startswith("#")))
+
+
+COMMANDS = {  # and the files that each can write
+    "spectrum": (".csv", ".json", ".nc", ".png", ".pdf", ".svg"),
+    "timescales": (".csv", ".json", ".nc"),
+    "curve": (".csv", ".json", ".nc", ".png", ".pdf", ".svg"),
+    "early-stopping": (".csv", ".json", ".nc"),
+    "over-time": (".csv", ".json", ".nc", ".png", ".pdf", ".svg"),
+    "phase-diagram": (".csv", ".json", ".nc", ".png", ".pdf", ".svg"),
+    "sample": (".csv", ".json", ".nc"),
+    "train": (".csv", ".json", ".nc", ".png", ".pdf", ".svg"),
+    "compare": (".csv", ".json", ".nc"),
+    "predict": (".csv", ".json", ".nc", ".png", ".pdf", ".svg"),
+}
+
+
+def test_the_version_is_one_line():
+    expected = f"rfspec {rf.__version__}, JAX {jax.__version__}, Python "
+    assert run("--version").startswith(expected)
+    assert run("--version").count("\n") == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_says_what_out_accepts(command, monkeypatch, capsys):
+    """And nothing else is accepted."""
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = run(command, "--help")
+    *others, last = COMMANDS[command]
+    assert f"file to write, {', '.join(others)} or {last} " in shown
+    argument = ["x.npy"] if command == "predict" else []
+    error, status = failing(monkeypatch, capsys, [command, *argument, "--out", "x.foo"])
+    assert status == 2
+    assert error == f"error: out must end in one of {', '.join(COMMANDS[command])}, got x.foo\n"
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in (*COMMANDS, "demo"))])
+def test_flags_take_no_value_and_options_have_groups(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = run(*command, "--help")
+    assert "bool" not in shown.lower()
+    assert "─ Options ─" not in shown
+
+
 def test_spectrum_table():
     out = run("spectrum", *MODEL)
     for word in ("population", "sample", "satellite", "atom", "44.6929", "96.3%"):
@@ -96,11 +143,17 @@ def test_spectrum_files(tmp_path):
     args = ["--values", "0.5,1.5", "--weights", "0.5,0.5", "--points", "50"]
     for suffix in ("csv", "json", "png", "pdf"):
         run("spectrum", *MODEL, *args, "--out", str(tmp_path / "folder" / f"s.{suffix}"))
-    rows = list(csv.DictReader((tmp_path / "folder" / "s.csv").read_text().splitlines()))
+    rows = rows_in(tmp_path / "folder" / "s.csv")
     assert len(rows) == 250
     assert float(rows[-1]["cdf"]) == pytest.approx(1.0)
     assert json.loads((tmp_path / "folder" / "s.json").read_text())["bulks"]
     assert (tmp_path / "folder" / "s.png").read_bytes().startswith(b"\x89PNG")
+    run("spectrum", *MODEL, "--points", "50", "--out", str(tmp_path / "s.nc"))
+    data = rf.io.read(tmp_path / "s.nc").data
+    sp = rf.spectrum(rf.RandomFeatureModel(64.0, 8.0, 0.01))
+    assert list(data["lower"].values) == list(sp.edges[::2])
+    assert np.allclose(data["cdf"], sp.cdf(data["lambda"].values), rtol=1e-12)
+    assert float(data.atom_mass) == float(sp.atom.mass)
     assert sorted(p.name for p in (tmp_path / "folder").iterdir()) == [
         "s.csv",
         "s.json",
@@ -112,8 +165,15 @@ def test_spectrum_files(tmp_path):
 def test_timescales(tmp_path):
     out = run("timescales", *MODEL, "--out", str(tmp_path / "t.csv"))
     assert "tau_mem = 35389.5" in out
-    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
-    assert {r["rule"] for r in rows} == {"paper", "spectrum"}
+    rows = rows_in(tmp_path / "t.csv")
+    assert rows[0]["rule"] == "loss"
+    assert {r["rule"] for r in rows} == {"loss", "spectrum", "paper"}
+    run("timescales", *MODEL, "--out", str(tmp_path / "t.nc"))
+    slow = rf.io.read(tmp_path / "t.nc").data.slow
+    for row in rows:
+        assert np.array_equal(
+            slow.sel(rule=row["rule"], part=row["part"]), float(row["slow"]), True
+        )
     report = json.loads(run("timescales", *MODEL, "--rule", "paper", "--json"))
     assert report["tau_mem"]["paper"] == pytest.approx(37038.5, rel=1e-5)
     assert report["times"][2]["slow"] is None
@@ -137,13 +197,15 @@ def test_curve(tmp_path):
     for suffix in ("nc", "csv", "json", "png"):
         out = run("curve", *MODEL, *times, "--out", str(tmp_path / f"c.{suffix}"))
     assert len(out.splitlines()) == 8
-    direct = rf.learning_curve(rf.RandomFeatureModel(64.0, 8.0, 0.01), np.geomspace(1, 1e5, 6))
+    model = rf.RandomFeatureModel(64.0, 8.0, 0.01)
+    assert all(rf.io.read(tmp_path / f"c.{s}").model == model for s in ("nc", "csv", "json"))
+    direct = rf.learning_curve(model, np.geomspace(1, 1e5, 6))
     data = xarray.load_dataset(tmp_path / "c.nc", engine="h5netcdf")
     assert np.allclose(data.test, direct.test, rtol=1e-12)
     assert np.allclose(
         data.drop_satellite + data.drop_sample + data.drop_population, 1 - data.train, atol=1e-10
     )
-    rows = list(csv.DictReader((tmp_path / "c.csv").read_text().splitlines()))
+    rows = rows_in(tmp_path / "c.csv")
     assert [float(r["score_error"]) for r in rows] == list(data.score_error.values)
     report = json.loads(run("curve", *MODEL, *times, "--step", "10", "--json"))
     assert report["tau"][0] == 0.0  # rounded to whole steps
@@ -153,8 +215,10 @@ def test_early_stopping(tmp_path):
     out = run("early-stopping", *MODEL, "--wider", "10", "--out", str(tmp_path / "e.csv"))
     assert "tau = 132.80178" in out
     assert "window 10 times wider at psi_n = 53.44" in out
-    (row,) = csv.DictReader((tmp_path / "e.csv").read_text().splitlines())
+    (row,) = rows_in(tmp_path / "e.csv")
     assert float(row["window_upper"]) == pytest.approx(2906.66, rel=1e-5)
+    run("early-stopping", *MODEL, "--out", str(tmp_path / "e.nc"))
+    assert float(rf.io.read(tmp_path / "e.nc").data.tau) == float(row["tau"])
     report = json.loads(
         run("early-stopping", "--psi-p", "8", "--psi-n", "300", "--t", "0.01", "--json")
     )
@@ -167,16 +231,50 @@ def test_phase_diagram(tmp_path, monkeypatch):
     grid = ["--t", "0.01", "--psi-p", "8,64", "--psi-n", "1:300:3"]
     out = run("phase-diagram", *grid, "--tau", "1e3,1e5", "--out", str(tmp_path / "p.nc"))
     assert "6 cells: computed" in out
+    run("phase-diagram", *grid, "--tau", "1e3,1e5", "--out", str(tmp_path / "p.csv"))
     data = xarray.load_dataset(tmp_path / "p.nc", engine="h5netcdf")
     assert data.region.shape == (2, 3, 2)
     assert np.allclose(data.psi_n, np.geomspace(1, 300, 3))
+    cells = rf.io.read(tmp_path / "p.csv").data
+    assert len(cells) == 12
+    for _, row in cells.iterrows():
+        at = {name: row[name] for name in ("psi_p", "psi_n")}
+        assert row["region"] == int(data.region.sel(at).sel(tau=row["tau"]))
+        assert row["tau_star"] == float(data.tau_star.sel(at))
+    for name in ("p.csv", "p.nc"):
+        assert rf.io.read(tmp_path / name).model == rf.RandomFeatureModel(8.0, 1.0, 0.01)
     run("phase-diagram", *grid, "--tau", "1e5", "--out", str(tmp_path / "p.png"))
     other = json.loads(run("phase-diagram", *grid, "--variance", "2", "--json"))
     model = rf.RandomFeatureModel(8.0, 1.0, 0.01, covariance=rf.Isotropic(2.0))
     assert other["tau_star"][0][0] == pytest.approx(float(rf.early_stopping(model).tau), rel=1e-9)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["p.nc", "p.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["p.csv", "p.nc", "p.png"]
     report = json.loads(run("phase-diagram", *grid, "--json"))
     assert np.allclose(report["tau_star"], data.tau_star, rtol=1e-9)
+
+
+def test_more_samples_for_a_longer_training_or_a_smaller_gap():
+    report = json.loads(
+        run("early-stopping", *MODEL, "--for-tau", "10000", "--for-gap", "0.002", "--json")
+    )
+    model = rf.RandomFeatureModel(64.0, 8.0, 0.01)
+    for_tau = rf.early_stopping(model.replace(psi_n=report["required_psi_n_for_tau"]))
+    assert float(for_tau.window.upper) == pytest.approx(1e4, rel=1e-6)
+    for_gap = rf.early_stopping(model.replace(psi_n=report["required_psi_n_for_gap"]))
+    assert float(for_gap.test - for_gap.train) == pytest.approx(0.002, rel=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_many_steps_are_announced(optimizer, monkeypatch):
+    """Their number, before they are taken; those of an exact method are not taken."""
+    monkeypatch.setattr("rfspec.empirical.steps.MANY_STEPS", 100)
+    times = ["--tau-min", "1", "--tau-max", "60", "--points", "2", "--learning-rate", "10"]
+    args = ["train", *SMALL, *times, "--optimizer"]
+    with pytest.warns(rf.empirical.LongRunWarning, match="^216 steps are taken one by one") as seen:
+        run(*args, optimizer)
+    assert len(seen) == 1
+    run(*args, "gd")
+    monkeypatch.setattr("rfspec.empirical.steps.MANY_STEPS", 216)
+    run(*args, optimizer)
 
 
 SMALL = ["--psi-p", "8", "--psi-n", "2", "--t", "0.05", "--d", "6"]
@@ -191,6 +289,7 @@ def test_sample(tmp_path):
     assert data.eigenvalue.shape == (2, 48)
     assert data.attrs["seed"] == 0
     model = rf.RandomFeatureModel(8.0, 2.0, 0.05)
+    assert rf.io.read(tmp_path / "s.nc").model == model
     direct = rf.empirical.spectrum(jax.random.key(0), model, 6, repeats=2, kind="gaussian")
     assert np.array_equal(data.eigenvalue, direct.eigenvalues)
     assert [p.name for p in tmp_path.iterdir()] == ["s.nc"]
@@ -205,7 +304,7 @@ def test_train(tmp_path):
         out = run("train", *SMALL, *times, *method, "--out", str(tmp_path / f"t.{suffix}"))
     assert len(out.splitlines()) == 5
     data = xarray.load_dataset(tmp_path / "t.nc", engine="h5netcdf")
-    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
+    rows = rows_in(tmp_path / "t.csv")
     assert [float(r["test"]) for r in rows] == list(data.test.values)
     assert np.all(data.test_standard_error > 0)
     assert json.loads((tmp_path / "t.json").read_text())["train"] == list(data.train.values)
@@ -214,17 +313,21 @@ def test_train(tmp_path):
 def test_compare(tmp_path):
     out = run("compare", *SMALL, "--kind", "gaussian", "--out", str(tmp_path / "c.csv"))
     assert "mass of bulk 3" in out
-    rows = {r["name"]: r for r in csv.DictReader((tmp_path / "c.csv").read_text().splitlines())}
+    rows = {r["name"]: r for r in rows_in(tmp_path / "c.csv")}
     assert float(rows["kolmogorov"]["found"]) < 0.2
     run("compare", *SMALL, "--kind", "gaussian", "--out", str(tmp_path / "c.nc"))
     data = xarray.load_dataset(tmp_path / "c.nc", engine="h5netcdf")
+    assert rf.io.read(tmp_path / "c.csv").model == rf.RandomFeatureModel(8.0, 2.0, 0.05)
     assert float(data.found.sel(name="kolmogorov")) == float(rows["kolmogorov"]["found"])
 
 
 def test_data_are_trained_on(tmp_path):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(40, 5)) + 3.0)
     data = ["--psi-p", "8", "--psi-n", "2", "--t", "0.05", "--data", str(tmp_path / "x.npy")]
-    report = json.loads(run("train", *data, "--points", "3", "--json"))
+    out = tmp_path / "t.json"
+    report = json.loads(run("train", *data, "--points", "3", "--json", "--out", str(out)))
+    assert report == rf.io.read(out).data
+    assert rf.io.read(out).model.covariance == rf.FromData(np.load(tmp_path / "x.npy"))
     assert report["train"][0] < 1.0
     assert report["score_error"] == [None] * 3
 

@@ -166,7 +166,7 @@ CASES = {
     "density nan": (lambda: rf.spectrum(MODEL).density([1.0, np.nan]), "x must be finite real numbers, got nan"),
     "quantile": (lambda: rf.spectrum(MODEL).quantile([0.5, 1.5]), r"u must lie in \[0, 1\], got 1.5"),
     "moment": (lambda: rf.spectrum(MODEL).moment(1.5), "k must be an integer, got 1.5"),
-    "rule": (lambda: rf.timescales(MODEL, "best"), 'rule must be one of "paper", "spectrum", "loss", got .best.'),
+    "rule": (lambda: rf.timescales(MODEL, "best"), 'rule must be one of "loss", "spectrum", "paper", got .best.'),
     "threshold": (lambda: rf.timescales(MODEL, "loss", threshold=1.0), "threshold must be between 0 and 1, got 1.0"),
     "curve at a negative time": (lambda: rf.learning_curve(MODEL, [1.0, -2.0]), "tau must be .* at least 0 .*, got -2.0"),
     "curve at nan": (lambda: rf.learning_curve(MODEL, np.nan), "tau must be .* at least 0 .*, got nan"),

@@ -87,12 +87,15 @@ def test_the_command_and_the_picture(along, tmp_path):
         along.tau_shared
     )
     assert "costs 0.00" in run("--out", str(tmp_path / "t.csv"))
-    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
+    for name in ("t.nc", "t.csv"):
+        assert rf.io.read(tmp_path / name).model == MODEL.replace(t=0.03)
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
     assert [float(row["tau_star"]) for row in rows] == pytest.approx(
         list(along.tau_star.values), rel=1e-12
     )
     run("--out", str(tmp_path / "t.png"))
     ax = rf.plotting.over_time(along)
     assert [line.get_label() for line in ax.lines][-1] == "one time for all"
-    with pytest.raises(ValueError, match="rule must be one of paper, spectrum, loss"):
+    with pytest.raises(ValueError, match="rule must be one of loss, spectrum, paper"):
         rf.plotting.over_time(along, rule="best")

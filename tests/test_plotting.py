@@ -1,8 +1,10 @@
 """Pictures take results and return the axis they drew on."""
 
 import jax
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 from problems import ZOO
 
 import rfspec as rf
@@ -46,3 +48,24 @@ def test_learning_curve():
     assert len(ax.lines) == 6  # train and test of each, tau_gen and tau_mem
     assert {t.get_text() for t in ax.texts} == {r"$\tau_\mathrm{gen}$", r"$\tau_\mathrm{mem}$"}
     assert rf.plotting.learning_curve(curve).get_xscale() == "log"
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+@pytest.mark.parametrize("fails", [True, False])
+def test_the_style_leaves_it_to_the_backend_whether_pictures_are_shown(chosen, fails):
+    """Inside it Jupyter's backend is chosen, which turns the showing on."""
+    before, size = mpl.is_interactive(), mpl.rcParams["font.size"]
+    try:
+        mpl.interactive(not chosen)
+        try:
+            with rf.plotting.style():
+                assert mpl.rcParams["font.size"] != size
+                mpl.interactive(chosen)
+                if fails:
+                    raise KeyError
+        except KeyError:
+            assert fails
+        assert mpl.is_interactive() is chosen
+        assert mpl.rcParams["font.size"] == size
+    finally:
+        mpl.interactive(before)

@@ -235,7 +235,8 @@ def test_report_and_files(tmp_path):
         "more samples",
     ):
         assert words in out
-    rows = list(csv.DictReader((tmp_path / "p.csv").read_text().splitlines()))
+    lines = (tmp_path / "p.csv").read_text().splitlines()
+    rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
     assert len(rows) == 25
     assert float(rows[0]["test"]) > float(rows[8]["test"])
     report = json.loads(run(tmp_path / "x.npy", *ARGS, "--normalise", "--shrinkage", "oas",
@@ -253,13 +254,18 @@ def test_report_and_files(tmp_path):
 def test_check(tmp_path):
     np.save(tmp_path / "x.npy", X)
     out = run(tmp_path / "x.npy", *ARGS, "--check", "--out", tmp_path / "p.png")
-    assert "checked on 12 samples held out; the prediction above is from the other 48" in out
+    assert "checked on 12 samples held out, predicted from the other 48" in out
+    assert "the prediction above is from all 60" in out
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
-    found = rf.held_out(jax.random.key(0), X, **SMALL)
+    found = rf.held_out(0, X, **SMALL)
     assert f"measured {found.tau:.6g}" in out
+    assert out.rstrip().endswith(found.verdict.text)
     report = json.loads(run(tmp_path / "x.npy", *ARGS, "--check", "--json"))
-    assert report["n"] == 48
+    assert (report["n"], report["psi_n"], report["check"]["n_train"]) == (60, 10.0, 48)
+    assert report["stop"]["tau"] == pytest.approx(float(rf.predict(X, **SMALL).stop.tau), rel=1e-12)
+    assert report["check"]["test_error"] == pytest.approx(found.test_error, rel=1e-9)
     assert np.allclose(report["check"]["curve"]["measured_test"], found.measured.test, rtol=1e-12)
+    assert report["verdict"]["sentences"] == list(found.verdict.sentences)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -308,8 +308,9 @@ SLOPES = {
         lambda n: rf.timescales(rf.RandomFeatureModel(64.0, n, 0.01), "spectrum").tau_mem, 8.0,
         1e-4,
     ),
-    "paper's tau_gen in t": (lambda t: rf.timescales(rf.RandomFeatureModel(64.0, 8.0, t)).tau_gen,
-        0.01, 1e-6),
+    "paper's tau_gen in t": (
+        lambda t: rf.timescales(rf.RandomFeatureModel(64.0, 8.0, t), "paper").tau_gen, 0.01, 1e-6,
+    ),
     "loss drop in psi_p": (
         lambda p: rf.spectrum(rf.RandomFeatureModel(p, 8.0, 0.01)).bulks[0].loss_drop, 64.0, 1e-3,
     ),

@@ -21,6 +21,7 @@ CHAPTERS = [
     "certificates",
     "empirical",
     "surveys",
+    "io",
     "rfspec",  # rfspec/__init__.py
     "plotting",
     "cli",
@@ -83,6 +84,7 @@ def test_no_chapter_is_named_as_something_public():
     assert chapters & set(rfspec.__all__) == {
         "algebraic",
         "empirical",
+        "io",
         "plotting",
     }
 

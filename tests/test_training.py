@@ -336,6 +336,29 @@ def train(**kwargs):
     )
 
 
+STEPWISE = {
+    "train": lambda: train(steps=[1, 60], learning_rate=0.1),
+    "curve": lambda: curve(optimizer="sgd", learning_rate=0.6),
+    "descent": lambda: rf.empirical.gradient_descent(drawn(), [60], 1.0),
+}
+
+
+@pytest.mark.parametrize("name", STEPWISE)
+def test_many_steps_are_announced_at_the_line_that_asks_for_them(name, monkeypatch):
+    monkeypatch.setattr("rfspec.empirical.steps.MANY_STEPS", 59)
+    with pytest.warns(rf.empirical.LongRunWarning, match="^60 steps are taken one by one") as seen:
+        STEPWISE[name]()
+    assert [warning.filename for warning in seen] == [__file__]
+
+
+def test_a_run_that_goes_on_announces_the_steps_that_are_left(monkeypatch, tmp_path):
+    monkeypatch.setattr("rfspec.empirical.steps.MANY_STEPS", 59)
+    args = {"steps": [1, 60], "learning_rate": 0.1, "checkpoint": tmp_path / "run"}
+    with pytest.warns(rf.empirical.LongRunWarning):
+        whole = train(**args)
+    assert np.array_equal(train(**args).train, whole.train)
+
+
 def curve(**kwargs):
     return rf.empirical.learning_curve(jax.random.key(0), MODEL, [1.0], 6, **kwargs)
 

@@ -63,7 +63,7 @@ class Certificate(NamedTuple):
             key=lambda r: r.error / r.claimed_error if r.claimed_error else float(r.error > 0),
         )
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [f"{self.model!r}, checked to {self.digits} digits"]
         lines.append(f"{'':<22}{'value':>24}{'true error':>12}{'claimed':>10}")
         lines += [

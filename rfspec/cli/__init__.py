@@ -6,15 +6,15 @@ import io
 import os
 import sys
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 
 import jax
 import typer
 
+from ..numerics.session import compile_quickly
 from ..resolvent.solver import ConvergenceError
-from . import predicted, sampled, theory  # noqa: F401  the commands enter themselves
-from .options import app
+from . import predicted, sampled, surveyed, theory  # noqa: F401  the commands enter themselves
+from .application import app
 
 LONGEST = 1000  # characters of a message
 
@@ -29,12 +29,6 @@ def _keep_compiled() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def _compile_quickly() -> None:
-    """XLA's older emitters of CPU kernels compile in two thirds of the time; JAX 0.11 lost them."""
-    if version("jaxlib").startswith("0.10."):
-        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
-
-
 def main() -> None:
     """Run the command.
 
@@ -46,7 +40,7 @@ def main() -> None:
             # names of files may hold bytes that are no text
             stream.reconfigure(errors="backslashreplace")
     _keep_compiled()
-    _compile_quickly()
+    compile_quickly()
     warnings.showwarning = lambda message, *_: typer.echo(
         f"warning: {_sentence(message)}", err=True
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,21 +80,30 @@ def _read_npy(file: Any, size: int) -> np.ndarray:
 
 
 def _read_csv(path: Path) -> np.ndarray:
-    """Numbers separated by commas, under a header or not;
+    """Numbers separated by commas, under a header or not, between comments that begin with "#";
     a header is a first line without a number.
     """
-    with path.open(encoding="utf-8-sig") as f:
-        first = f.readline().strip().split(",")
-    header = all(cell.strip() and not _is_number(cell) for cell in first)
+    with path.open(encoding="utf-8-sig") as file:
+        at, first = next(_table_lines(file), (0, ""))
+    header = all(cell.strip() and not _is_number(cell) for cell in first.split(","))
+    skipped = at + 1 if header else 0
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "loadtxt: input contained no data")
-            return np.loadtxt(
-                path, delimiter=",", ndmin=2, skiprows=int(header), encoding="utf-8-sig"
-            )
-    except ValueError as e:  # numpy counts rows from 0, and the header is none of them
-        line = lambda found: f"at line {int(found[1]) + 1 + header}"
+            return np.loadtxt(path, delimiter=",", ndmin=2, skiprows=skipped, encoding="utf-8-sig")
+    except ValueError as e:  # numpy counts rows of numbers, from 0
+        with path.open(encoding="utf-8-sig") as file:
+            rows = [i for i, _ in _table_lines(file) if i >= skipped]
+        line = lambda found: f"at line {rows[int(found[1])] + 1}"
         raise ValueError(re.sub(r"at row (\d+)(?=, column)", line, str(e))) from e
+
+
+def _table_lines(file: Iterable[str]) -> Iterator[tuple[int, str]]:
+    # those that numpy reads, each with its place in the file
+    for i, line in enumerate(file):
+        text = line.partition("#")[0].strip()
+        if text:
+            yield i, text
 
 
 def _is_number(text: str) -> bool:

@@ -20,8 +20,9 @@ from ..empirical.features import sample
 from ..empirical.sampled_spectra import of_matrices
 from ..empirical.spectra import EmpiricalSpectrum
 from ..empirical.training import gradient_descent
-from ..files.io import write_csv, write_figure
+from ..files.io import write_figure
 from ..files.tables import aligned
+from ..io import write as write_results
 from ..models.covariance import Atoms
 from ..models.from_data import FromData
 from ..models.model import RandomFeatureModel
@@ -172,8 +173,9 @@ def write(outcome: Outcome, out: Path) -> None:
     plt.close(figure)
     edges = np.asarray(outcome.spectrum.edges).reshape(-1, 2)
     x = np.concatenate([a * (b / max(a, 1e-300)) ** np.linspace(0, 1, 202)[1:-1] for a, b in edges])
-    write_csv(out / f"{name}_density.csv", {"lambda": x, "density": outcome.spectrum.density(x)})
-    write_csv(out / f"{name}_curve.csv", outcome.flow.columns())
+    density = {"lambda": x, "density": outcome.spectrum.density(x)}
+    write_results(out / f"{name}_density.csv", density, model=outcome.case.model)
+    write_results(out / f"{name}_curve.csv", outcome.flow, model=outcome.case.model)
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The application, the options that its commands share, and how results are written."""
+"""The options that commands share, in groups, and what they make."""
 
 from __future__ import annotations
 
@@ -21,15 +21,10 @@ from ..models.model import RandomFeatureModel
 from ..models.processes import Cosine, FlowMatching, OrnsteinUhlenbeck, VarianceExploding
 from ..models.schedules import DDPM, Interpolant
 from ..numerics.types import Key, Matrix
+from .application import app as app
 from .data_files import read_samples, require_memory
 from .expressions import construct
-
-app = typer.Typer(
-    help="Exact spectra and timescales of random-feature score models of diffusion.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+from .output import OUTPUT
 
 COVARIANCES = {
     c.__name__: c
@@ -46,42 +41,51 @@ EXAMPLES = {
 }
 
 PER_POINT = 64  # numbers that a command holds for each point, at least
-Out = Annotated[
-    Path | None,
-    typer.Option(help="file to write: .csv, .json, .nc or a picture, as the command allows"),
-]
-Seed = Annotated[int, typer.Option(help="of the random numbers")]
-Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+# groups of options in --help, beside OUTPUT
+MODEL, LAW, SAMPLING, TRAINING = "Model", "Data law", "Sampling", "Training"
+
+
+def option(group: str, text: str, *names: str) -> Any:
+    """An option in a group of --help."""
+    return typer.Option(*names, help=text, rich_help_panel=group)
+
+
+PsiP = Annotated[float, option(MODEL, "features per dimension, p/d > 0")]
+PsiN = Annotated[float, option(MODEL, "samples per dimension, n/d > 0")]
+Tolerance = Annotated[float, option(TRAINING, "of the stopping window, in units of the loss")]
+TauMin = Annotated[float, option(TRAINING, "first training time tau = k eta/d^2")]
+TauMax = Annotated[float, option(TRAINING, "last training time")]
+Times = Annotated[int, option(TRAINING, "training times, spaced geometrically", "--points")]
+GRID = "low:high:points, spaced geometrically, or numbers with commas"
+Seed = Annotated[int, option(SAMPLING, "of the random numbers")]
+Json = Annotated[bool, option(OUTPUT, "print JSON instead of a table", "--json")]
 
 
 # --------------------------------------------------------------------------------------------------
 # groups of options, and what they make
 
 
-def _ratios(
-    psi_p: Annotated[float, typer.Option(help="features per dimension, p/d > 0")],
-    psi_n: Annotated[float, typer.Option(help="samples per dimension, n/d > 0")],
-) -> dict[str, Any]:
+def _ratios(psi_p: PsiP, psi_n: PsiN) -> dict[str, Any]:
     return {"psi_p": psi_p, "psi_n": psi_n}
 
 
 def _training(
     t: Annotated[
-        float | None, typer.Option("--t", help="diffusion time t > 0; or give --process")
+        float | None, option(MODEL, "diffusion time t > 0; or give --process", "--t")
     ] = None,
     process: Annotated[
-        str | None, typer.Option(help=f"another process, {' or '.join(EXAMPLES['process'])}")
+        str | None, option(MODEL, f"another process, {' or '.join(EXAMPLES['process'])}")
     ] = None,
     activation: Annotated[
-        str, typer.Option(help="tanh, erf, sin, relu, gelu or Polynomial([0, 1, 0, 0.5])")
+        str, option(MODEL, "tanh, erf, sin, relu, gelu or Polynomial([0, 1, 0, 0.5])")
     ] = "tanh",
     target: Annotated[
-        str, typer.Option(help="what is learnt: noise, score, data or velocity")
+        str, option(MODEL, "what is learnt: noise, score, data or velocity")
     ] = "noise",
     noise_draws: Annotated[
-        float, typer.Option(help="draws of the noise for each data point, or inf")
+        float, option(MODEL, "draws of the noise for each data point, or inf")
     ] = np.inf,
-    weight_decay: Annotated[float, typer.Option(help="γ >= 0 of the penalty γ|A|²/(dp)")] = 0.0,
+    weight_decay: Annotated[float, option(MODEL, "γ >= 0 of the penalty γ|A|²/(dp)")] = 0.0,
 ) -> dict[str, Any]:
     """What is learnt of the data, and how."""
     return {
@@ -98,23 +102,23 @@ def _training(
 
 def _data_law(
     covariance: Annotated[
-        str | None, typer.Option(help=f"Σ, {' or '.join(EXAMPLES['covariance'])}")
+        str | None, option(LAW, f"Σ, {' or '.join(EXAMPLES['covariance'])}")
     ] = None,
     variance: Annotated[
-        float | None, typer.Option(help="data variance, for Σ = variance · I; 1 by default")
+        float | None, option(LAW, "data variance, for Σ = variance · I; 1 by default")
     ] = None,
     values: Annotated[
-        str | None, typer.Option(help="eigenvalues of Σ, comma separated, with --weights")
+        str | None, option(LAW, "eigenvalues of Σ, comma separated, with --weights")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="their weights, comma separated, summing to 1")
+        str | None, option(LAW, "their weights, comma separated, summing to 1")
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help=".npy, .npz or .csv file of samples in rows, whose covariance is Σ"),
+        option(LAW, ".npy, .npz or .csv file of samples in rows, whose covariance is Σ"),
     ] = None,
     trace: Annotated[
-        float | None, typer.Option(help="rescale Σ (and data) to this Tr Σ/d; as it is by default")
+        float | None, option(LAW, "rescale Σ (and data) to this Tr Σ/d; as it is by default")
     ] = None,
 ) -> dict[str, Any]:
     """Σ, and the centred samples that it comes from, if there are any."""
@@ -145,20 +149,20 @@ def _data_law(
 def _drawing(
     d: Annotated[
         int | None,
-        typer.Option("--d", help="dimension of the sampled data; with --data its columns"),
+        option(SAMPLING, "dimension of the sampled data; with --data its columns", "--d"),
     ] = None,
     kind: Annotated[
-        str, typer.Option(help="features, or gaussian for the Gaussian equivalent")
+        str, option(SAMPLING, "features, or gaussian for the Gaussian equivalent")
     ] = "features",
-    rows: Annotated[str, typer.Option(help="rows of W: gaussian or spherical")] = "gaussian",
-    repeats: Annotated[int, typer.Option(help="independent draws")] = 1,
+    rows: Annotated[str, option(SAMPLING, "rows of W: gaussian or spherical")] = "gaussian",
+    repeats: Annotated[int, option(SAMPLING, "independent draws")] = 1,
     seed: Seed = 0,
 ) -> dict[str, Any]:
     """What is sampled of a model, and how often."""
     return {"d": d, "kind": kind, "rows": rows, "repeats": repeats, "seed": seed}
 
 
-def _taking(
+def taking(
     groups: tuple[Callable[..., Any], ...],
     made: tuple[str, ...],
     make: Callable[..., tuple[Any, ...]],
@@ -198,7 +202,7 @@ def _taking(
     return decorate
 
 
-of_model = _taking(
+of_model = taking(
     (_ratios, _training, _data_law),
     ("model",),
     lambda samples, **known: (RandomFeatureModel(**known),),
@@ -219,11 +223,9 @@ def _sampling(
     return RandomFeatureModel(**known), {"key": random_key(seed), **drawn}, seed
 
 
-of_sample = _taking(
-    (_ratios, _training, _data_law, _drawing), ("model", "drawn", "seed"), _sampling
-)
-of_law = _taking((_training, _data_law), ("law",), lambda samples, **known: (known,))
-of_training = _taking((_training,), ("how",), lambda **known: (known,))
+of_sample = taking((_ratios, _training, _data_law, _drawing), ("model", "drawn", "seed"), _sampling)
+of_law = taking((_training, _data_law), ("law",), lambda samples, **known: (known,))
+of_training = taking((_training,), ("how",), lambda **known: (known,))
 
 
 # --------------------------------------------------------------------------------------------------

@@ -11,30 +11,45 @@ import numpy as np
 import typer
 
 from ..files.io import check_target, dataset_of, to_json
-from ..files.tables import aligned
+from ..files.tables import EIGENVALUE, aligned
 from ..models.model import RandomFeatureModel
-from .options import Json, Out, app, geometric_times, of_sample, random_key
-from .output import PICTURES, TABLES, along, check_out, deliver, partial_of, rows_of
+from .options import (
+    OUTPUT,
+    SAMPLING,
+    TRAINING,
+    Json,
+    TauMax,
+    TauMin,
+    Times,
+    app,
+    geometric_times,
+    of_sample,
+    option,
+    random_key,
+)
+from .output import PICTURES, TABLES, deliver, file_in, partial_of, rows_of
 
 
 @app.command("sample")
 @of_sample
 def sample_command(
-    model: RandomFeatureModel, drawn: dict[str, Any], seed: int, out: Out = None, json: Json = False
+    model: RandomFeatureModel,
+    drawn: dict[str, Any],
+    seed: int,
+    out: Annotated[Path | None, file_in(*TABLES)] = None,
+    json: Json = False,
 ) -> None:
     """Eigenvalues of sampled feature matrices beside the theory;
     an interrupted run with --out continues.
     """
     from .. import empirical
 
-    check_out(out, (*TABLES, ".nc"))
     sampled = empirical.spectrum(
         model=model, **drawn, checkpoint=partial_of(out), progress=not json
     )
     values, theory = np.asarray(sampled.eigenvalues), sampled.theory
+    columns = {f"repeat_{i}": row for i, row in enumerate(values)}
     report = {
-        "model": repr(model),
-        "d": sampled.d,
         "p": sampled.p,
         "repeats": sampled.repeats,
         "atom": sampled.atom._asdict(),
@@ -63,17 +78,18 @@ def sample_command(
         lines(),
         out,
         json,
+        model=model,
+        about={**_drawn_how(drawn, seed), "d": sampled.d},
         partial=partial_of(out),
-        columns=lambda: {f"repeat_{i}": row for i, row in enumerate(values)},
-        dataset=lambda: dataset_of(
-            {"eigenvalue": (("repeat", "index"), values)},
-            model=repr(model),
-            d=sampled.d,
-            kind=drawn["kind"],
-            rows=drawn["rows"],
-            seed=seed,
-        ),
+        table=lambda: columns,
+        dataset=lambda: dataset_of({"eigenvalue": (("repeat", "index"), values)}),
+        units=dict.fromkeys(["eigenvalue", *columns], EIGENVALUE),
     )
+
+
+def _drawn_how(drawn: dict[str, Any], seed: int) -> dict[str, Any]:
+    # what is kept of a draw beside its result
+    return {name: drawn[name] for name in ("d", "kind", "rows")} | {"seed": seed}
 
 
 @app.command("train")
@@ -83,20 +99,20 @@ def train_command(
     drawn: dict[str, Any],
     seed: int,
     optimizer: Annotated[
-        str, typer.Option(help="gradient_flow, gd, momentum, nesterov, adam or sgd")
+        str, option(TRAINING, "gradient_flow, gd, momentum, nesterov, adam or sgd")
     ] = "gradient_flow",
     learning_rate: Annotated[
-        float | None, typer.Option(help="step size; of all but gradient_flow")
+        float | None, option(TRAINING, "step size; of all but gradient_flow")
     ] = None,
-    momentum: Annotated[float, typer.Option(help="of momentum and nesterov, in [0, 1)")] = 0.9,
+    momentum: Annotated[float, option(TRAINING, "of momentum and nesterov, in [0, 1)")] = 0.9,
     fresh_draws: Annotated[
-        int | None, typer.Option(help="fresh draws of the noise a step, of adam and sgd")
+        int | None, option(TRAINING, "fresh draws of the noise a step, of adam and sgd")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="samples a step, of adam and sgd")] = None,
-    tau_min: Annotated[float, typer.Option(help="first training time tau = k eta/d^2")] = 1.0,
-    tau_max: Annotated[float, typer.Option(help="last training time")] = 1e5,
-    points: Annotated[int, typer.Option(help="training times, spaced geometrically")] = 41,
-    out: Out = None,
+    batch_size: Annotated[int | None, option(TRAINING, "samples a step, of adam and sgd")] = None,
+    tau_min: TauMin = 1.0,
+    tau_max: TauMax = 1e5,
+    points: Times = 41,
+    out: Annotated[Path | None, file_in(*TABLES, *PICTURES)] = None,
     json: Json = False,
 ) -> None:
     """Losses of sampled models in training;
@@ -104,7 +120,6 @@ def train_command(
     """
     from .. import empirical
 
-    check_out(out, (*TABLES, *PICTURES, ".nc"))
     tau = geometric_times(tau_min, tau_max, points)
     curve = empirical.learning_curve(
         model=model,
@@ -121,21 +136,20 @@ def train_command(
     columns = curve.columns()
     table = {name: columns[name] for name in ("tau", "train", "test", "score_error")}
     trained = {
-        "model": repr(model),
         "optimizer": optimizer,
         "learning_rate": learning_rate,
-        "d": drawn["d"],
         "repeats": drawn["repeats"],
-        "seed": seed,
+        **_drawn_how(drawn, seed),
     }
     deliver(
-        {"model": repr(model), "optimizer": optimizer, **columns},
+        columns,
         chain([f"{model!r}, {optimizer}"], aligned(table)),
         out,
         json,
+        model=model,
+        about=trained,
         partial=partial_of(out),
-        columns=lambda: columns,
-        dataset=along("tau", columns, **trained),
+        table=lambda: curve,
         picture=lambda plotting: plotting.learning_curve(curve),
     )
 
@@ -143,12 +157,15 @@ def train_command(
 @app.command("compare")
 @of_sample
 def compare_command(
-    model: RandomFeatureModel, drawn: dict[str, Any], seed: int, out: Out = None, json: Json = False
+    model: RandomFeatureModel,
+    drawn: dict[str, Any],
+    seed: int,
+    out: Annotated[Path | None, file_in(*TABLES)] = None,
+    json: Json = False,
 ) -> None:
     """Distances of sampled spectra from the theory, and those to be expected at this d."""
     from .. import empirical
 
-    check_out(out, (*TABLES, ".nc"))
     sampled = empirical.spectrum(
         model=model, **drawn, checkpoint=partial_of(out), progress=not json
     )
@@ -161,29 +178,21 @@ def compare_command(
         **{name: columns[name] for name in ("found", "error", "expected")},
     }
     deliver(
-        {
-            "model": repr(model),
-            "d": sampled.d,
-            "repeats": sampled.repeats,
-            "deviations": rows_of(columns),
-        },
+        {"repeats": sampled.repeats, "deviations": rows_of(columns)},
         chain([title], aligned(table, plain="14.4g")),
         out,
         json,
+        model=model,
+        about={**_drawn_how(drawn, seed), "d": sampled.d},
         partial=partial_of(out),
-        columns=lambda: columns,
-        dataset=along("name", columns, model=repr(model), d=sampled.d, seed=seed),
+        table=lambda: found,
     )
 
 
 @app.command("demo")
 def demo_command(
-    out: Annotated[Path, typer.Option(help="folder for pictures and tables")] = Path(
-        "results/demo"
-    ),
-    scale: Annotated[
-        float, typer.Option(help="size of the sampled matrices, 1 = p of 2,560")
-    ] = 1.0,
+    out: Annotated[Path, option(OUTPUT, "folder for pictures and tables")] = Path("results/demo"),
+    scale: Annotated[float, option(SAMPLING, "size of the sampled matrices, 1 = p of 2,560")] = 1.0,
     json: Json = False,
 ) -> None:
     """Theory, sampled features and real training steps of three models, one on real images."""

@@ -16,6 +16,7 @@ from .ranks import EmpiricalAtom, EmpiricalBulk
 from .sampled_curves import learning_curve
 from .sampled_spectra import of_matrices, spectrum
 from .spectra import EmpiricalSpectrum
+from .steps import LongRunWarning
 from .training import gradient_descent, train
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Estimate",
     "Extrapolation",
     "FeatureMatrices",
+    "LongRunWarning",
     "MatrixFreeSpectrum",
     "SpectrumExtrapolation",
     "compare",

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
+from ..files.tables import in_brief
 from ..numerics.types import Key, Reals, Vector
 
 CHUNK = 2**22  # kernel values held at one time
@@ -24,6 +25,9 @@ class Band(NamedTuple):
 
     lower: Vector
     upper: Vector
+
+    def __repr__(self) -> str:
+        return in_brief(self)
 
 
 def standard_error(each: np.ndarray) -> Reals:

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, overload
 
+import equinox as eqx
 import jax
 import numpy as np
 
+from ..files.tables import Table, in_brief
 from ..numerics.checks import integer, random_key
 from ..numerics.types import Given
 from ..spectra.spectrum import Spectrum
@@ -43,7 +45,7 @@ REFERENCE_REPEATS = 2
 SMALLEST = 4  # d, n and p of a reference
 
 
-class Comparison(NamedTuple):
+class Comparison(Table, eqx.Module):
     """Deviations of a sampled spectrum from the theory, each averaged over the repeats.
 
     A deviation here is a raw difference, sample minus theory, or a distance; it is not divided by
@@ -71,6 +73,8 @@ class Comparison(NamedTuple):
         Root mean square that each should have at this d and these repeats if the theory holds, from
         samples of other sizes; NaN where there are none.
     """
+
+    dimension = "name"
 
     kolmogorov: float
     atom_spread: float
@@ -103,6 +107,10 @@ class Comparison(NamedTuple):
             sizes += np.broadcast_to(getattr(self.expected, name), value.shape).tolist()
         return {"name": names, "found": values, "error": errors, "expected": sizes}
 
+    def title(self) -> str:
+        """Dimension, and how many matrices."""
+        return f"Comparison of the theory with {self.repeats} matrices, d = {self.d}"
+
 
 class CurveDeviations(NamedTuple):
     """Largest deviations of the two losses over τ.
@@ -114,6 +122,9 @@ class CurveDeviations(NamedTuple):
 
     train: float
     test: float
+
+    def __repr__(self) -> str:
+        return in_brief(self)
 
 
 class CurveComparison(NamedTuple):
@@ -136,6 +147,9 @@ class CurveComparison(NamedTuple):
     tau_train: float
     tau_test: float
     expected: CurveDeviations
+
+    def __repr__(self) -> str:
+        return in_brief(self)
 
 
 @overload

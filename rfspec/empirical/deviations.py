@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..files.tables import in_brief
 from ..numerics.types import Reals
 from ..spectra.spectrum import Spectrum
 from ..training.learning_curves import LearningCurve
@@ -33,6 +34,9 @@ class Deviations(NamedTuple):
     wasserstein: Reals
     edges: Reals
     masses: Reals
+
+    def __repr__(self) -> str:
+        return in_brief(self)
 
 
 def same_tau(tau: np.ndarray, curve: LearningCurve) -> None:

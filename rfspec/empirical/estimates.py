@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..files.tables import in_brief
 from ..numerics.types import Reals
 from .lanczos import jackson
 
@@ -25,6 +26,9 @@ class Estimate(NamedTuple):
 
     value: Reals
     error: Reals
+
+    def __repr__(self) -> str:
+        return in_brief(self)
 
 
 def estimate(each: np.ndarray, left_open: Reals) -> Estimate:

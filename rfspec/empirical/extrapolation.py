@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, overload
 import equinox as eqx
 import numpy as np
 
+from ..files.tables import in_brief
 from ..numerics.checks import integer
 from ..numerics.types import Given, Reals, Vector
 from ..spectra.spectrum import Spectrum
@@ -47,6 +48,9 @@ class Extrapolation(NamedTuple):
     spread: Reals
     theory: Reals
     deviation: Reals
+
+    def __repr__(self) -> str:
+        return in_brief(self)
 
     def at(self, d: float) -> Reals:
         """The fit's value at a dimension d."""

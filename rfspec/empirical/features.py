@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..files.tables import Table
 from ..models.gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..models.targets import combination
@@ -32,7 +33,7 @@ from .hermite import expansion, of_gaussian_data, of_samples
 TOLERANCE = 1e-10  # of what the Hermite expansion may leave out of U, relative to its diagonal
 
 
-class FeatureMatrices(eqx.Module):
+class FeatureMatrices(Table, eqx.Module):
     r"""Correlation matrices (2) of one draw of features and data.
 
     Attributes
@@ -66,6 +67,14 @@ class FeatureMatrices(eqx.Module):
     gaussian_data: bool = eqx.field(static=True)
     untrained: Real = 1.0
     untrained_test: Real = 1.0
+
+    def columns(self) -> dict[str, Any]:
+        """Sizes and the error, by name."""
+        return {"d": self.d, "n": self.n, "p": self.p, "error": self.error}
+
+    def notes(self) -> list[str]:
+        """What the matrices lack."""
+        return [f"relative error of U {float(self.error):.1e}"]
 
     @property
     def p(self) -> int:

@@ -16,6 +16,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from ..files.tables import Table
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import integer, random_key, real_array, real_scalar
 from ..numerics.types import Given, Matrix
@@ -29,7 +30,7 @@ from .normal_rows import BLOCK, mesh_of_all, portable
 from .operators import operator_sizes
 
 
-class MatrixFreeSpectrum(eqx.Module):
+class MatrixFreeSpectrum(Table, eqx.Module):
     r"""Gauss quadratures of the spectral measures of random vectors, whose mean is the spectrum.
 
     Attributes
@@ -69,6 +70,15 @@ class MatrixFreeSpectrum(eqx.Module):
     error: float = eqx.field(static=True)
     stored: bool = eqx.field(static=True)
     floor: float = eqx.field(static=True)
+
+    def columns(self) -> dict[str, Any]:
+        """Sizes, and what U leaves out, by name."""
+        names = ("d", "p", "probes", "order", "floor", "error")
+        return {name: getattr(self, name) for name in names}
+
+    def notes(self) -> list[str]:
+        """What U itself leaves out."""
+        return [f"U leaves out {self.error:.1e}, in the unit of the eigenvalues"]
 
     @property
     def probes(self) -> int:

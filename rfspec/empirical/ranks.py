@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..files.tables import in_brief
 from ..numerics.types import Real
 from ..spectra.spectrum import Spectrum
 
@@ -78,6 +79,9 @@ class EmpiricalBulk(NamedTuple):
     upper_error: Real
     mass_error: Real
 
+    def __repr__(self) -> str:
+        return in_brief(self)
+
 
 class EmpiricalAtom(NamedTuple):
     """The atom of the theory as found in a sample: means over the repeats, with standard errors.
@@ -100,3 +104,6 @@ class EmpiricalAtom(NamedTuple):
     location_error: Real
     mass_error: Real
     spread: Real
+
+    def __repr__(self) -> str:
+        return in_brief(self)

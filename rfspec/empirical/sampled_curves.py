@@ -92,6 +92,11 @@ def learning_curve(
     ValueError
         If an argument is out of range or does not go with the optimizer, or η is not stable.
 
+    Warns
+    -----
+    LongRunWarning
+        Before the first of more than 100,000 steps of "adam" or "sgd".
+
     Notes
     -----
     The losses are (17) of each sample, at the times of arXiv 2505.17638.

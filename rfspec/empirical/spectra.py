@@ -17,6 +17,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from ..files.tables import Table
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, integer, real_array, real_scalar
 from ..numerics.types import Given, Key, Matrix, Real, Whole
@@ -34,7 +35,7 @@ from .ranks import (
 )
 
 
-class EmpiricalSpectrum(eqx.Module):
+class EmpiricalSpectrum(Table, eqx.Module):
     """Eigenvalues of one or more sampled U of a model, read as the theory's spectrum is.
 
     Attributes
@@ -52,6 +53,8 @@ class EmpiricalSpectrum(eqx.Module):
         Bound of what the Hermite expansion leaves out of U, as in ``FeatureMatrices.error``; times
         Tr U/p it bounds the root mean square shift of the eigenvalues.
     """
+
+    dimension = "bulk"
 
     model: RandomFeatureModel
     eigenvalues: Matrix
@@ -120,6 +123,20 @@ class EmpiricalSpectrum(eqx.Module):
         return EmpiricalAtom(
             location.mean(), mass.mean(), standard_error(location), standard_error(mass), spread
         )
+
+    def columns(self) -> dict[str, list[Any]]:
+        """What was found of each bulk, ascending, with standard errors: lists of one length."""
+        names = ("part", "lower", "lower_error", "upper", "upper_error", "mass", "mass_error")
+        return {name: [getattr(bulk, name) for bulk in self.bulks] for name in names}
+
+    def title(self) -> str:
+        """What was drawn."""
+        kind = "matrices" if self.kind is None else f"matrices of kind {self.kind!r}"
+        return f"{self.repeats} {kind}, d = {self.d}, p = {self.p}, of {self.model!r}"
+
+    def notes(self) -> list[str]:
+        """The atom, and how finite features smear it."""
+        return [repr(self.atom)]
 
     def cdf(self, x: Given) -> Any:
         """Share of the eigenvalues that are ≤ x, averaged over the repeats; of x's shape."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+import warnings
 from functools import lru_cache, partial
 from typing import Any
 
@@ -15,6 +17,7 @@ from tqdm import tqdm
 
 from ..files.checkpoint import Checkpoint
 from ..models.targets import combination
+from ..numerics.checks import level_of_the_caller
 from ..numerics.types import Key, Matrix, Real, Whole
 from ..training.learning_curves import LearningCurve
 from .dynamics import checked_counts, curve
@@ -23,6 +26,11 @@ from .features import FeatureMatrices
 SAVE_EVERY = 10.0  # seconds between checkpoints
 MOST_STEPS = 2.0**53  # doubles miss whole numbers above it
 CHUNK = 1.0  # seconds of steps between looks at the clock
+MANY_STEPS = 10**5  # more of them are announced
+
+
+class LongRunWarning(UserWarning):
+    """Training takes so many steps one by one that it may last for hours."""
 
 
 class Run(eqx.Module):
@@ -94,6 +102,7 @@ def walk(
     A = jnp.zeros((matrices.d, matrices.p))
     state = (A, run.rule.init(A))
     state, losses, done = _resumed(state, checkpoint)
+    _announce(int(steps[-1]) - done)
 
     def save() -> None:
         leaves = {f"leaf{i}": leaf for i, leaf in enumerate(jax.tree.leaves(state))}
@@ -128,6 +137,16 @@ def walk(
     return curve(
         matrices, steps * eta / matrices.d**2, jnp.asarray(losses[:, 0]), jnp.asarray(losses[:, 1])
     )
+
+
+def _announce(steps: int) -> None:
+    if steps > MANY_STEPS:
+        warnings.warn(
+            f"{steps:,} steps are taken one by one: a larger learning_rate or a smaller last time "
+            "needs fewer, and a checkpoint (--out of the command) keeps what is done",
+            LongRunWarning,
+            stacklevel=level_of_the_caller(sys._getframe()),
+        )
 
 
 def _resumed(state: Any, checkpoint: Checkpoint) -> tuple[Any, np.ndarray, int]:

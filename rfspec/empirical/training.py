@@ -56,6 +56,11 @@ def gradient_descent(
     ValueError
         If the steps are not ascending integers ≥ 0, or η is unstable (the message names the limit).
 
+    Warns
+    -----
+    LongRunWarning
+        Before the first of more than 100,000 steps.
+
     Notes
     -----
     L_train is (1). Its gradient over all data and noise is (2/d)(ω²AU/p + ωVᵀ/√p) + 2γA/(dp).
@@ -129,6 +134,11 @@ def train(
     ValueError
         If an argument is out of range, the optimizer is unknown, or the checkpoint belongs to
         another run.
+
+    Warns
+    -----
+    LongRunWarning
+        Before the first of more than 100,000 steps.
 
     Notes
     -----

@@ -10,8 +10,9 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,20 +93,32 @@ def check_target(name: str, path: Path, *, folder: bool = False) -> None:
         ) from e
 
 
-def write_csv(path: str | Path, columns: Mapping[str, Any]) -> Path:
-    """A header of names, and the columns; shorter columns end in empty cells."""
+def origin() -> str:
+    """What has made a file."""
+    return f"rfspec {version('rfspec')}, JAX {version('jax')}"
+
+
+def write_csv(path: str | Path, columns: Mapping[str, Any], comments: Iterable[str] = ()) -> Path:
+    """A line of names, the comments, and the columns; shorter columns end in empty cells.
+
+    The names come first because NumPy takes them from the first line.
+    """
     arrays = {name: np.atleast_1d(np.asarray(c)) for name, c in columns.items()}
     rows = max((a.size for a in arrays.values()), default=0)
     text = io.StringIO(newline="")
     table = csv.writer(text)
     table.writerow(arrays)
+    text.writelines(
+        f"# {' '.join(comment.split())}{table.dialect.lineterminator}" for comment in comments
+    )
     for i in range(rows):
         table.writerow([_every_digit(a[i]) if i < a.size else "" for a in arrays.values()])
     return write_atomically(path, text.getvalue())
 
 
 def _every_digit(value: Any) -> str:
-    return value.item() if isinstance(value, np.str_) else repr(value.item())
+    plain = value.item() if isinstance(value, np.generic) else value
+    return plain if isinstance(plain, str) else repr(plain)
 
 
 def dataset_of(
@@ -143,7 +156,7 @@ def write_json(path: str | Path, value: Any) -> Path:
     return write_atomically(path, to_json(value) + "\n")
 
 
-def to_json(value: Any) -> str:
+def to_json(value: Any, indent: int | None = 2) -> str:
     """JSON with NaN as null and infinity as "Infinity", which float() and Number() both read."""
 
     def plain(v: Any) -> Any:
@@ -161,4 +174,4 @@ def to_json(value: Any) -> str:
             return "Infinity" if number > 0 else "-Infinity"
         return None if isinstance(number, float) and np.isnan(number) else number
 
-    return json.dumps(plain(value), indent=2)
+    return json.dumps(plain(value), indent=indent)

@@ -90,6 +90,10 @@ class Activation(Frozen):
     def __call__(self, x: Reals) -> Reals:
         return self.function(x)
 
+    def __repr__(self) -> str:
+        kinks = f", kinks at {', '.join(map(str, self.kinks))}" if self.kinks else ""
+        return f"{type(self).__name__}({self.name!r}{kinks})"
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         # JAX wraps its functions so that pickle does not find them by their names
         return (as_activation, (self.name,)) if self.named else super().__reduce_ex__(protocol)

@@ -52,6 +52,16 @@ class Covariance(Frozen):
     more: Nodes | None = None
     continua: tuple[Continuum, Continuum] | None = None
 
+    def __repr__(self) -> str:
+        if not concrete(*jax.tree.leaves(self)) or np.ndim(self.values) > 1:
+            return eqx.tree_pformat(self)
+        values, name = np.asarray(self.values), type(self).__name__
+        if values.size == 1:
+            return f"{name}({values[0]:.10g})"
+        kind = "eigenvalues" if self.atomic else "nodes"
+        span = f"{values.min():.6g} to {values.max():.6g}"
+        return f"{name}({values.size} {kind} from {span}, trace {float(self.trace):.6g})"
+
     @property
     def atomic(self) -> bool:
         """Whether the atoms are Σ itself, rather than a quadrature of a continuous law."""

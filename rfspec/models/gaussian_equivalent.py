@@ -13,12 +13,15 @@ dear, so in a batch only those models have them that need them.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from ..files.tables import Table
 from ..numerics.checks import concrete
 from ..numerics.frozen import Frozen
 from ..numerics.session import enter
@@ -39,7 +42,7 @@ from .model import RandomFeatureModel
 ENOUGH = 1e-13
 
 
-class GaussianEquivalent(Frozen):
+class GaussianEquivalent(Table, Frozen):
     r"""Constants of U ≃ GGᵀ/n + b²FFᵀ + s²I, G = κFX + vΩ, F = W/√d, Ω iid N(0, 1).
 
     Attributes
@@ -63,6 +66,15 @@ class GaussianEquivalent(Frozen):
     v2: Real
     s2: Real
     error: Real
+
+    def columns(self) -> dict[str, Real]:
+        """The constants, and their relative error, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def errors(self) -> dict[str, Real]:
+        """Absolute errors of the constants, by name; that of μ0 is not known."""
+        known = {name: abs(value) * self.error for name, value in self.columns().items()}
+        return known | {"mu0": np.nan}
 
 
 def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:

@@ -217,11 +217,6 @@ class RandomFeatureModel(Frozen):
     def __repr__(self) -> str:
         if not concrete(self.psi_p, self.psi_n) or np.ndim(self.psi_p):
             return f"RandomFeatureModel(psi_p={self.psi_p}, psi_n={self.psi_n}, ...)"
-        process = ", ".join(
-            f"{k}={np.asarray(v):.10g}"
-            for k, v in vars(self.process).items()
-            if np.ndim(v) == 0 and v is not None
-        )
         options = {k: getattr(self, k) for k in USUAL_VALUES if concrete(getattr(self, k))}
         unusual = "".join(
             f", {k}={v}" if isinstance(v, str) else f", {k}={v:.10g}"
@@ -232,7 +227,7 @@ class RandomFeatureModel(Frozen):
         sigma = f"{values[0]:.10g}" if len(values) == 1 else f"{len(values)} eigenvalues"
         return (
             f"RandomFeatureModel(psi_p={self.psi_p:.10g}, psi_n={self.psi_n:.10g}, "
-            f"{type(self.process).__name__}({process}), {self.activation.name}, "
+            f"{self.process!r}, {self.activation.name}, "
             f"{type(self.covariance).__name__}({sigma}){unusual})"
         )
 

@@ -6,6 +6,8 @@ is a class with these properties.
 
 from __future__ import annotations
 
+import equinox as eqx
+import jax
 import numpy as np
 
 from ..numerics.checks import concrete, namespace, real_scalar
@@ -28,6 +30,13 @@ class Process(Frozen):
             If the time is out of range, or the process has none.
         """
         return type(self)(t)
+
+    def __repr__(self) -> str:
+        if not concrete(*jax.tree.leaves(self)):
+            return eqx.tree_pformat(self)
+        numbers = {name: v for name, v in vars(self).items() if v is not None and np.ndim(v) == 0}
+        shown = ", ".join(f"{name}={np.asarray(v):.10g}" for name, v in numbers.items())
+        return f"{type(self).__name__}({shown})"
 
     @property
     def alpha(self) -> Real:

@@ -27,11 +27,21 @@ CLASSES: dict[str, type] = {
     if isinstance(thing, type) and issubclass(thing, covariance.Covariance | processes.Process)
 } | {c.__name__: c for c in (Continuum, RandomFeatureModel)}
 DOUBLES = "float64"
+# the name of the text in files
+MODEL = "rfspec_model"
 
 
 def to_text(model: RandomFeatureModel) -> str:
     """The model as one line of JSON."""
     return json.dumps(_plain(model), separators=(",", ":"))
+
+
+def stored(model: RandomFeatureModel) -> dict[str, str]:
+    """The text under its name in files; nothing where a class of the user's own has none."""
+    try:
+        return {MODEL: to_text(model)}
+    except (TypeError, ValueError):
+        return {}
 
 
 def from_text(text: str) -> RandomFeatureModel:

@@ -127,11 +127,17 @@ def traced_array(name: str, value: Any, rule: str, dtype: Any = float) -> Number
         raise ValueError(f"{name} must be {rule}, got {value!r:.100}") from e
 
 
-def real_array(name: str, value: Any, rule: str) -> np.ndarray:
+def refuse_mask(name: str, value: Any) -> None:
+    # `np.asarray` would take what a mask hides for numbers
     if np.ma.is_masked(value):
         raise ValueError(
-            f"{name} must be {rule} without masked entries, got {np.ma.count_masked(value)} of them"
+            f"{name} must have no masked entries, got {np.ma.count_masked(value)} of them: select "
+            "the others, or fill these"
         )
+
+
+def real_array(name: str, value: Any, rule: str) -> np.ndarray:
+    refuse_mask(name, value)
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as e:

@@ -1,4 +1,7 @@
-"""Pictures of results: every function takes results and an optional axis, and returns the axis."""
+"""Pictures of results: every function takes results and an optional axis, and returns the axis.
+
+Spectra and learning curves are drawn alone or in families, of models too.
+"""
 
 from .curves import learning_curve
 from .densities import inside, spectrum

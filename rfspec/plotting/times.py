@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import xarray
 
 
-def over_time(found: xarray.Dataset, ax: Any = None, *, rule: str = "spectrum") -> Any:
+def over_time(found: xarray.Dataset, ax: Any = None, *, rule: str = "loss") -> Any:
     """Draw the best time, its window, the timescales and the shared stop along the process.
 
     Parameters
@@ -21,8 +21,8 @@ def over_time(found: xarray.Dataset, ax: Any = None, *, rule: str = "spectrum") 
         Of ``rf.over_time``.
     ax : matplotlib axis, optional
         Where to draw; by default in a new figure.
-    rule : {"paper", "spectrum", "loss"}
-        Of τ_gen and τ_mem.
+    rule : {"loss", "spectrum", "paper"}
+        Of τ_gen and τ_mem; by "loss" τ_gen is the best time.
 
     Returns
     -------
@@ -52,7 +52,9 @@ def over_time(found: xarray.Dataset, ax: Any = None, *, rule: str = "spectrum") 
             t, *ends, color=COLORS["satellite"], alpha=0.2, lw=0, label="stopping window"
         )
         ax.plot(t, finite_only(best), "o-", color=COLORS["satellite"], label=r"best time $\tau^*$")
-        ax.plot(t, finite_only(gen), "--", color=COLORS["population"], label=r"$\tau_\mathrm{gen}$")
+        if rule != "loss":
+            label = r"$\tau_\mathrm{gen}$"
+            ax.plot(t, finite_only(gen), "--", color=COLORS["population"], label=label)
         ax.plot(t, finite_only(mem), "--", color=COLORS["sample"], label=r"$\tau_\mathrm{mem}$")
         if np.isfinite(shared):
             ax.axhline(shared, color="black", lw=1.0, ls=":", label="one time for all")

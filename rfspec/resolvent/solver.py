@@ -6,6 +6,7 @@ to be chosen at the end. Derivatives are those of the implicit function.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -14,9 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..files.tables import Table
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
-from ..numerics.checks import concrete, traced_array
+from ..numerics.checks import concrete, refuse_mask, traced_array
 from ..numerics.holomorphic import (
     Unknowns,
     approach,
@@ -56,7 +58,7 @@ class ConvergenceError(RuntimeError):
     """Numbers that only the computation could show to be unattainable; says what to try."""
 
 
-class Solution(eqx.Module):
+class Solution(Table, eqx.Module):
     r"""The fixed point at each z; all fields are arrays of z's shape.
 
     Attributes
@@ -74,6 +76,8 @@ class Solution(eqx.Module):
         0 where converged; else a key of ``rfspec.resolvent.solver.STATUS``.
     """
 
+    dimension = "z"
+
     q: Number
     delta: Number
     r: Number
@@ -81,6 +85,14 @@ class Solution(eqx.Module):
     residual: Real
     error: Real
     status: Whole
+
+    def columns(self) -> dict[str, Numbers]:
+        """All fields, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def notes(self) -> list[str]:
+        """What the statuses say."""
+        return [self.message]
 
     @property
     def message(self) -> str:
@@ -139,6 +151,7 @@ def solve(model: RandomFeatureModel, z: Given) -> Solution:
 def complex_array(z: Any, name: str = "z") -> Numbers:
     if not concrete(z):
         return traced_array(name, z, "a complex number or an array of them", complex)
+    refuse_mask(name, z)
     try:
         array = np.asarray(z)
     except (TypeError, ValueError) as e:

@@ -7,6 +7,7 @@ M = I, FFᵀ or FΣFᵀ. For the noise the test loss is a double contour integra
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import partial
 
 import equinox as eqx
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..files.tables import Table
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, namespace
@@ -29,7 +31,7 @@ from .solver import STATUS, ConvergenceError, complex_array, unknowns_at
 SOURCES = IDENTITY, Source(0.0, {0: 1.0}), Source(0.0, {1: 1.0})  # I, FFᵀ, FΣFᵀ
 
 
-class TwoPoint(eqx.Module):
+class TwoPoint(Table, eqx.Module):
     """Two-point functions at pairs (z1, z2); all fields are arrays of their broadcast shape.
 
     Attributes
@@ -43,11 +45,17 @@ class TwoPoint(eqx.Module):
         0 where both arguments converged; else a key of ``rfspec.resolvent.solver.STATUS``.
     """
 
+    dimension = "pair"
+
     I: Number  # noqa: E741
     FFT: Number
     FSFT: Number
     error: Real
     status: Whole
+
+    def columns(self) -> dict[str, Numbers]:
+        """All fields, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def two_point(model: RandomFeatureModel, z1: Given, z2: Given) -> TwoPoint:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..files.tables import in_brief
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.types import Real, Vector, Whole
@@ -32,6 +33,9 @@ class LeadingOrder(NamedTuple):
 
     population: tuple[Real, Real]
     sample: tuple[Real, Real]
+
+    def __repr__(self) -> str:
+        return in_brief(self)
 
 
 def leading_order(model: RandomFeatureModel) -> LeadingOrder:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..files.tables import in_brief
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, integer, namespace, on_host, real_array, traced_array
@@ -46,6 +47,9 @@ class MergingLine(NamedTuple):
     psi_p: Matrix
     location: Matrix
     error: Matrix
+
+    def __repr__(self) -> str:
+        return in_brief(self)
 
 
 class MergingLines(NamedTuple):

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..files.tables import in_brief
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, real_scalar
@@ -49,6 +50,9 @@ class MeanOutlier(NamedTuple):
     leading: Real
     location: Real
     deviation: Real
+
+    def __repr__(self) -> str:
+        return in_brief(self)
 
 
 def mean_outlier(model: RandomFeatureModel, d: Given) -> MeanOutlier:

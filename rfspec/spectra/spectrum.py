@@ -8,57 +8,30 @@ from __future__ import annotations
 
 import operator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..files.tables import Table
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
-from ..numerics.checks import concrete, namespace, on_host, real_array, traced_array
+from ..numerics.checks import concrete, namespace, on_host, random_key, real_array, traced_array
 from ..numerics.session import at_points, enter
-from ..numerics.types import Given, Key, Number, Real, Reals, Truth, Vector
+from ..numerics.types import Given, Number, Real, Reals, Truth, Vector
 from ..resolvent.equations import equations
 from ..resolvent.interface import Equations
 from ..resolvent.solver import ConvergenceError, Solution, complex_array, solve_at
 from .contents import contents, room_for, searched
 from .pieces import in_pieces
 from .series import Series, moment_of, quantile_at
-from .support import BELOW, PARTS, Atom, PartEdges, Support, cdf_at, density_at
+from .support import BELOW, PARTS, Atom, Bulk, PartEdges, Support, cdf_at, density_at
 from .unbounded import open_ends
 
 
-class Bulk(NamedTuple):
-    """An interval of the support.
-
-    Attributes
-    ----------
-    lower, upper : float
-        Its edges, in the unit of the eigenvalues of U.
-    mass : float
-        Its share of all eigenvalues, exact to rounding relative to itself.
-    loss_drop : float
-        By how much the train loss falls when its modes are trained for ever under the model's
-        weight decay.
-    part : str or None
-        "population", "sample", "satellite" or "draws", the last below the others and with finitely
-        many draws of the noise only. Several are joined by "+" where they have merged. None inside
-        a JAX transformation.
-    loss_drop_error : float
-        Estimated absolute error of `loss_drop`.
-    """
-
-    lower: Real
-    upper: Real
-    mass: Real
-    loss_drop: Real
-    part: str | None
-    loss_drop_error: Real
-
-
-class Spectrum(eqx.Module):
+class Spectrum(Table, eqx.Module):
     r"""The limiting spectrum of the feature correlation matrix U of a model.
 
     Made by ``rf.spectrum(model)``. All methods take and return arrays of any one shape. Inside a
@@ -77,6 +50,8 @@ class Spectrum(eqx.Module):
     failed : bool
         Whether an edge is missing; only inside a JAX transformation, else `spectrum` raises.
     """
+
+    dimension = "bulk"
 
     model: RandomFeatureModel
     equations: Equations
@@ -133,6 +108,18 @@ class Spectrum(eqx.Module):
             **{name: [getattr(b, name) for b in bulks] for name in names},
             "share": [float(b.loss_drop) / total if total else np.nan for b in bulks],
         }
+
+    def notes(self) -> list[str]:
+        """The atom, the errors, and what has merged."""
+        mass, location = float(self.atom.mass), float(self.atom.location)
+        worst = np.max(self.edge_error, initial=0.0)
+        notes = [
+            f"atom of mass {mass:.8g} at {location:.10g}" if mass > 0 else "no atom",
+            f"relative error of the edges {worst:.1e}, error of the distribution "
+            f"{float(self.error):.1e}",
+            self.reason,
+        ]
+        return [note for note in notes if note]
 
     def _labels(self) -> list[str | None]:
         holds = self.parts.holds
@@ -262,29 +249,20 @@ class Spectrum(eqx.Module):
                 "rf.solve gives the limit from above"
             )
 
-    def sample(self, key: Key, shape: tuple[int, ...] = ()) -> Vector:
+    def sample(self, key: Given, shape: tuple[int, ...] = ()) -> Vector:
         """Independent draws from the spectrum, atom included, as an array of this shape.
 
-        `key` is a JAX key. The draws are quantiles of uniform numbers without the Newton steps, and
-        follow the distribution to `error`.
+        `key` is a JAX key, or an int as a seed. The draws are quantiles of uniform numbers without
+        the Newton steps, and follow the distribution to `error`.
         """
         enter()
-        u = jax.random.uniform(key, shape, dtype=float)
+        u = jax.random.uniform(random_key("key", key), shape, dtype=float)
         return self._quantiles(u, polish=False)
 
     def _quantiles(self, u: Reals, *, polish: bool) -> Reals:
         return at_points(
             partial(quantile_at, self.equations, self.support, self.series, polish=polish), u
         )
-
-    def __repr__(self) -> str:
-        if not concrete(self.support.count):
-            return "Spectrum(traced)"
-        bulks = ", ".join(
-            f"{b.part} [{float(b.lower):.6g}, {float(b.upper):.6g}]" for b in self.bulks
-        )
-        mass, location = float(self.atom.mass), float(self.atom.location)
-        return f"Spectrum({bulks}; atom of mass {mass:.6g} at {location:.6g})"
 
 
 def spectrum(model: RandomFeatureModel) -> Spectrum:

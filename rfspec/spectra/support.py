@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..files.tables import in_brief
 from ..numerics.rounding import EPS
 from ..numerics.types import Real, Reals, Truth, Truths, Vector, Wholes
 from ..resolvent.interface import Equations
@@ -53,6 +54,40 @@ class Atom(NamedTuple):
 
     location: Reals
     mass: Reals
+
+    def __repr__(self) -> str:
+        return in_brief(self)
+
+
+class Bulk(NamedTuple):
+    """An interval of the support.
+
+    Attributes
+    ----------
+    lower, upper : float
+        Its edges, in the unit of the eigenvalues of U.
+    mass : float
+        Its share of all eigenvalues, exact to rounding relative to itself.
+    loss_drop : float
+        By how much the train loss falls when its modes are trained for ever under the model's
+        weight decay.
+    part : str or None
+        "population", "sample", "satellite" or "draws", the last below the others and with finitely
+        many draws of the noise only. Several are joined by "+" where they have merged. None inside
+        a JAX transformation.
+    loss_drop_error : float
+        Estimated absolute error of `loss_drop`.
+    """
+
+    lower: Real
+    upper: Real
+    mass: Real
+    loss_drop: Real
+    part: str | None
+    loss_drop_error: Real
+
+    def __repr__(self) -> str:
+        return in_brief(self)
 
 
 class PartEdges(NamedTuple):

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..models.model import RandomFeatureModel
-from ..models.schedules import DDPM, Interpolant
+from ..models.stored import stored
 from ..numerics.checks import real_array
 from ..numerics.types import Given, Real
 from ..training.early_stopping import EarlyStopping, early_stopping
@@ -66,7 +66,7 @@ def over_time(
     Returns
     -------
     xarray.Dataset
-        Over t: tau_gen and tau_mem by rule ("paper", "spectrum", "loss"), tau_star, window_lower,
+        Over t: tau_gen and tau_mem by rule ("loss", "spectrum", "paper"), tau_star, window_lower,
         window_upper, test_star, score_error_star, error (of the losses, absolute), tau_star_error,
         window_lower_error, window_upper_error (relative), and at the shared time test_shared,
         score_error_shared. Scalars: tau_shared (∞ where training may go on for ever) and
@@ -96,7 +96,7 @@ def over_time(
     """
     times = _times(ts, model)
     weights = _normalised(weights, times)
-    models = [eqx.tree_at(lambda m: m.process, model, type(model.process)(t)) for t in times]
+    models = [eqx.tree_at(lambda m: m.process, model, model.process.at(t)) for t in times]
     bar = tqdm(
         models, desc="diffusion times", unit="time", disable=not progress, leave=False, delay=1.0
     )
@@ -125,12 +125,6 @@ def _times(ts: list[Real], model: RandomFeatureModel) -> np.ndarray:
     if times.ndim != 1 or not times.size:
         raise ValueError(
             f"ts must be a one-dimensional array that is not empty, got shape {times.shape}"
-        )
-    if isinstance(model.process, DDPM | Interpolant):
-        raise ValueError(
-            "the process must have a time, such as rf.OrnsteinUhlenbeck(t) (t = -½ log ᾱ of a "
-            "DDPM step), got "
-            f"{type(model.process).__name__}"
         )
     return times
 
@@ -197,6 +191,8 @@ def _dataset(model: RandomFeatureModel, along: _Along) -> xarray.Dataset:
         "source": f"rfspec {version('rfspec')}, jax {jax.__version__}, "
         f"{jax.devices()[0].device_kind}",
         "model": repr(model),
+        **stored(model),
+        "rfspec_model_is": "that of one time; others have their t",
         "statement": f"one stopping time for all, tau = {along.tau:.6g}, costs {cost:.3g} more of "
         f"the weighted test loss than the {loss_each:.6g} that a stopping time for each would "
         "reach",

@@ -21,7 +21,8 @@ from ..models.covariance import Covariance
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..models.processes import Process
-from ..numerics.checks import real_scalar
+from ..models.stored import stored
+from ..numerics.checks import real_scalar, refuse_mask
 from ..numerics.types import Given, Real
 from ..resolvent.equations import averaged_equations, equations
 from ..training.early_stopping import THRESHOLD, fraction
@@ -78,8 +79,8 @@ def phase_diagram(
     Returns
     -------
     xarray.Dataset
-        Dimensions t (of an array), psi_p, psi_n, and tau (of an array), rule ("paper", "spectrum",
-        "loss"), part. At each τ: train, test, gap (L_gen), score_error, region. Per model:
+        Dimensions t (of an array), psi_p, psi_n, and tau (of an array), rule ("loss", "spectrum",
+        "paper"), part. At each τ: train, test, gap (L_gen), score_error, region. Per model:
         tau_star, train_star, test_star, score_error_star, window_lower, window_upper, train_limit,
         test_limit; tau_gen and tau_mem by rule, tau_satellite; merged by part, separated; error (of
         the losses, absolute), tau_star_error, tau_mem_error (of the rule "loss"),
@@ -141,6 +142,7 @@ def phase_diagram(
     done = resumed(len(chunks), outputs_of_chunk, Checkpoint(checkpoint, identity), bar)
     attributes = {
         "model": repr(next((m for m in models if m is not None), None)),
+        **_model_of(models, chunks, axes),
         "tolerance": float(tolerance),
         "threshold": float(threshold),
     }
@@ -176,6 +178,22 @@ def _chunks(
     return [cells[k : k + CHUNK] for cells in of_one_t for k in range(0, len(cells), CHUNK)]
 
 
+def _model_of(
+    models: list[RandomFeatureModel | None], chunks: list[list[tuple[int, int, int]]], axes: Axes
+) -> dict[str, str]:
+    # that of the first cell, for files; the others replace its ψ_p, ψ_n and t
+    if not chunks:
+        return {}
+    i, j, k = chunks[0][0]
+    model = models[i]
+    assert model is not None
+    of_cell = model.replace(psi_p=axes.psi_p[j], psi_n=axes.psi_n[k])
+    return {
+        **stored(of_cell),
+        "rfspec_model_is": "that of the first cell; others have their psi_p, psi_n and t",
+    }
+
+
 def _shared(model: RandomFeatureModel, tolerance: Real, threshold: Real) -> Shared:
     ge = gaussian_equivalent(model)
     of_0, of_1 = np.asarray(score_error(model, jnp.array([0.0, 1.0])))
@@ -205,6 +223,7 @@ def _inside(x: Real) -> bool:
 def _grid(name: str, values: Any) -> np.ndarray:
     # values that no model has are flagged later, cell by cell
     rule = f"{name} must be a list of numbers"
+    refuse_mask(name, values)
     try:
         array = np.asarray(values)
     except (TypeError, ValueError) as e:

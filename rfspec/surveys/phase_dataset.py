@@ -84,9 +84,12 @@ def _relaxation(c: Cells, lower_edges: np.ndarray, part: int) -> np.ndarray:
 
 def _by_rule(part: int, by_loss: Callable[[Cells], np.ndarray]) -> Callable[[Cells], np.ndarray]:
     def times(c: Cells) -> np.ndarray:
-        by_edges = (_relaxation(c, edges, part) for edges in (c.paper, c.lower))
-        # in the order of RULES
-        return np.stack([*by_edges, c.unit * by_loss(c)], axis=1)
+        by_rule = {
+            "loss": c.unit * by_loss(c),
+            "spectrum": _relaxation(c, c.lower, part),
+            "paper": _relaxation(c, c.paper, part),
+        }
+        return np.stack([by_rule[rule] for rule in RULES], axis=1)
 
     return times
 

@@ -1,103 +1,30 @@
 """What the theory says of a data set: its covariance, and when to stop training on it.
 
 The theory knows data by n, d and the eigenvalues of their covariance alone, as if they were
-Gaussian. ``rfspec.surveys.held_out_data`` measures how far that is to be believed.
+Gaussian. ``rfspec.surveys.verdict`` tells how far that is to be believed, and
+``rfspec.surveys.held_out_data`` measures it.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from ..models.from_data import FromData
 from ..models.model import RandomFeatureModel
-from ..numerics.checks import real_scalar
+from ..numerics.checks import real_array, real_scalar
 from ..numerics.types import Given
 from ..resolvent.solver import ConvergenceError
 from ..training.early_stopping import EarlyStopping, early_stopping
 from ..training.scaling import Required, required
 from ..training.timescales import RULES, Timescales, timescales
+from .predicted import Prediction, Sigma
+from .verdict import verdict_on
 
 # 32 nodes reproduce the best time of all 62 eigenvalues of the digits to 11 digits
 NODES = 32
-# training times worth looking at, in units of the best one
-AROUND = np.geomspace(1e-2, 1e4, 25)
-
-
-class Sigma(NamedTuple):
-    """Eigenvalues of a covariance in six numbers, in the unit of the data squared.
-
-    Attributes
-    ----------
-    trace : float
-        Tr Σ/d.
-    largest, smallest : float
-        Largest eigenvalue, and smallest of those above 0.
-    rank : int
-        How many are above 0.
-    condition : float
-        largest/smallest, a pure number.
-    effective_rank : float
-        (Tr Σ)²/Tr Σ², a pure number between 1 and d.
-    """
-
-    trace: float
-    largest: float
-    smallest: float
-    rank: int
-    condition: float
-    effective_rank: float
-
-
-class Prediction(NamedTuple):
-    """Answer of ``predict``.
-
-    Attributes
-    ----------
-    model : RandomFeatureModel
-        With ψ_n = n/d and the covariance of the data, as compressed.
-    n, d : int
-        Samples and dimensions.
-    sigma : Sigma
-        All eigenvalues of the covariance, before compression.
-    times : dict of Timescales
-        By rule; what a rule does not give is missing, and `reasons` says why.
-    stop : EarlyStopping
-        Best time, losses and window.
-    wider : Required or None
-        The ψ_n at which the window is `factor` times wider.
-    factor : float
-        How many times wider that window is.
-    reasons : dict of str
-        Why a rule of `times`, or "wider", has no answer.
-    """
-
-    model: RandomFeatureModel
-    n: int
-    d: int
-    sigma: Sigma
-    times: dict[str, Timescales]
-    stop: EarlyStopping
-    wider: Required | None
-    factor: float
-    reasons: dict[str, str]
-
-    @property
-    def more(self) -> int | None:
-        """Samples that the wider window needs beyond the n there are; below 0 where fewer do."""
-        if self.wider is None:
-            return None
-        return int(np.ceil(self.wider.value * self.d - 1e-6)) - self.n
-
-    @property
-    def tau(self) -> np.ndarray:
-        """Training times worth looking at: six decades about the best one, or about the paper's
-        τ_gen where there is none.
-        """
-        center = float(self.stop.tau)
-        return AROUND * (center if 0 < center < np.inf else float(self.times["paper"].tau_gen))
 
 
 def predict(
@@ -128,7 +55,7 @@ def predict(
         Diffusion time t > 0; or give `process`.
     shrinkage, trace, nodes
         As for ``rf.FromData``; by default the eigenvalues are as they are, and compressed to 32.
-        None keeps all.
+        None or 0 keep all.
     tolerance : float
         ε > 0 of the window, in units of the loss.
     wider : float
@@ -142,8 +69,8 @@ def predict(
     Returns
     -------
     Prediction
-        ``.sigma .times .stop .wider .more .reasons .model``; times in units of τ = kη/d², each
-        result with its own errors.
+        ``.sigma .times .stop .wider .more .reasons .model .verdict``, and ``.steps(learning_rate)``
+        in steps and epochs; times in units of τ = kη/d², each result with its own errors.
 
     Raises
     ------
@@ -166,9 +93,9 @@ def predict(
     stop at 82, 62 more samples
     """
     covariance = FromData(X, shrinkage, trace=trace)
-    n, d = np.shape(X)
-    compressed = covariance if nodes is None else covariance.compressed(nodes)
-    of_data = RandomFeatureModel(psi_p, n / d, t, covariance=compressed, **model)
+    data = real_array("X", X, "a finite real matrix")
+    n, d = data.shape
+    of_data = model_of(covariance, psi_p, n / d, t, nodes, **model)
     factor = float(real_scalar("wider", wider, above=1.0))
     times: dict[str, Timescales] = {}
     reasons: dict[str, str] = {}
@@ -192,7 +119,21 @@ def predict(
         tick("wider window")
         more, reason = _wider(of_data, stop, factor)
         reasons |= {"wider": reason} if reason else {}
-    return Prediction(of_data, n, d, _sigma(covariance, d), times, stop, more, factor, reasons)
+    sigma, verdict = _sigma(covariance, d), verdict_on(data, of_data)
+    return Prediction(of_data, n, d, sigma, times, stop, more, factor, reasons, verdict)
+
+
+def model_of(
+    covariance: FromData,
+    psi_p: Given,
+    psi_n: float,
+    t: Given,
+    nodes: int | None = NODES,
+    **model: Any,
+) -> RandomFeatureModel:
+    """The model of data, whose covariance is compressed unless all nodes are to be kept."""
+    compressed = covariance.compressed(nodes) if nodes else covariance
+    return RandomFeatureModel(psi_p, psi_n, t, covariance=compressed, **model)
 
 
 def _wider(

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..files.tables import Table, in_brief
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, real_scalar
@@ -40,6 +41,9 @@ class Window(NamedTuple):
     lower: Real
     upper: Real
 
+    def __repr__(self) -> str:
+        return in_brief(self)
+
 
 class Rival(NamedTuple):
     """The second best of all candidates, which are minima of L_test, τ = 0 and τ = ∞.
@@ -55,8 +59,11 @@ class Rival(NamedTuple):
     tau: Real
     test: Real
 
+    def __repr__(self) -> str:
+        return in_brief(self)
 
-class EarlyStopping(eqx.Module):
+
+class EarlyStopping(Table, eqx.Module):
     """The best training time of a model.
 
     Attributes
@@ -117,14 +124,40 @@ class EarlyStopping(eqx.Module):
             "tau": self.tau,
             "tau_error": self.tau_error,
             "window_lower": self.window.lower,
+            "window_lower_error": self.window_error.lower,
             "window_upper": self.window.upper,
+            "window_upper_error": self.window_error.upper,
+            "onset": self.onset,
+            "onset_error": self.onset_error,
             "tolerance": self.tolerance,
             "train": self.train,
             "test": self.test,
             "score_error": self.score_error,
+            "train_limit": self.train_limit,
             "test_limit": self.test_limit,
             "error": self.error,
         }
+
+    def units(self) -> dict[str, str]:
+        """Units by name; the errors of times are relative."""
+        known = super().units()
+        return known | {name: "1" for name in known if name.endswith("_error")}
+
+    def errors(self) -> dict[str, Any]:
+        """Absolute errors of times and losses, by name."""
+        numbers = self.columns()
+        times = ("tau", "window_lower", "window_upper", "onset")
+        # the error of what is exactly 0 or ∞ is 0
+        settled = lambda time: not 0 < time < np.inf
+        of_times = {
+            name: 0.0 if settled(numbers[name]) else numbers[name] * numbers[f"{name}_error"]
+            for name in times
+        }
+        return of_times | dict.fromkeys(("train", "test", "test_limit", "train_limit"), self.error)
+
+    def notes(self) -> list[str]:
+        """What to do, and where the sample begins to be learnt before the best time."""
+        return [note for note in (self.advice, self.early_onset) if note]
 
     @property
     def width(self) -> Real:
@@ -156,6 +189,17 @@ class EarlyStopping(eqx.Module):
         ):
             words.append(f"tau = {float(self.rival.tau):.6g} is as good within the errors")
         return "; ".join(words)
+
+    @property
+    def early_onset(self) -> str:
+        """That the sample begins to be learnt before the best time, in words; empty where not."""
+        if not float(self.onset) < float(self.tau):
+            return ""
+        return (
+            "the sample begins to be learnt before the best time: at tau = "
+            f"{float(self.onset):.6g} the gap of the losses is {float(self.threshold):.0%} of its "
+            "limit"
+        )
 
     @property
     def ambiguous(self) -> Truth:

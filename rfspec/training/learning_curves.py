@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..files.tables import Table, in_brief
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..models.targets import combination, score_scale, unexplained
@@ -25,12 +26,13 @@ from ..numerics.checks import (
     on_device,
     on_host,
     real_scalar,
+    refuse_mask,
     traced_array,
 )
 from ..numerics.types import Given, Real, Reals, Truth, Vector
 from ..resolvent.equations import averaged_equations, filled_up
 from ..resolvent.solver import ConvergenceError
-from ..spectra.spectrum import spectrum
+from ..spectra.spectrum import Spectrum, spectrum
 from ..spectra.unbounded import open_ends
 from .contour import nodes_for
 from .drops import PER_PIECE, modes_of
@@ -53,8 +55,11 @@ class StandardErrors(NamedTuple):
     test: Vector
     score_error: Vector
 
+    def __repr__(self) -> str:
+        return in_brief(self)
 
-class LearningCurve(eqx.Module):
+
+class LearningCurve(Table, eqx.Module):
     """Losses at training times τ, arrays of τ's shape.
 
     Attributes
@@ -80,6 +85,8 @@ class LearningCurve(eqx.Module):
         be many times smaller.
     """
 
+    dimension = "tau"
+
     tau: Reals
     train: Reals
     test: Reals
@@ -92,7 +99,7 @@ class LearningCurve(eqx.Module):
     train_error: Reals = jnp.nan
 
     @property
-    def gap(self) -> Vector:
+    def gap(self) -> Reals:
         """Generalisation gap L_gen = L_test - L_train, of τ's shape."""
         return self.test - self.train
 
@@ -253,6 +260,7 @@ def training_times(tau: Any) -> Reals:
     rule = "tau must be real numbers of at least 0 (inf is allowed)"
     if not concrete(tau):
         return traced_array("tau", tau, "real numbers of at least 0 (inf is allowed)")
+    refuse_mask("tau", tau)
     try:
         array = np.asarray(tau)
     except (TypeError, ValueError) as e:
@@ -288,9 +296,7 @@ def _checked_momentum(momentum: Real, step: Real | None) -> float:
 def _checked_stability(model: RandomFeatureModel, step: Real, mu: float) -> Truth:
     # whether the fastest mode shrinks; where that is known it has to
     sp = jax.lax.stop_gradient(spectrum(model))
-    upper = open_ends(sp.equations, sp.support).upper
-    top = sp.atom.location + jnp.nanmax(jnp.asarray(upper)) + sp.equations.decay
-    limit = jax.lax.stop_gradient(stable_below("momentum", mu) * model.time_unit) / top
+    limit = jax.lax.stop_gradient(stable_step(sp, "momentum", mu))
     step = jax.lax.stop_gradient(step)
     if concrete(limit, step) and not float(step) < float(limit):
         raise ValueError(
@@ -298,3 +304,10 @@ def _checked_stability(model: RandomFeatureModel, step: Real, mu: float) -> Trut
             f"{float(step):.6g}"
         )
     return step < limit
+
+
+def stable_step(sp: Spectrum, optimizer: str, mu: float) -> Real:
+    """The training time of one step from which on the fastest mode does not shrink."""
+    upper = open_ends(sp.equations, sp.support).upper
+    top = sp.atom.location + jnp.nanmax(jnp.asarray(upper)) + sp.equations.decay
+    return stable_below(optimizer, mu) * sp.model.time_unit / top

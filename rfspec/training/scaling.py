@@ -1,4 +1,4 @@
-"""How stopping scales: what widens the window, and how the best score error falls with n."""
+"""What widens the window of safe stopping, and what closes the gap of the losses."""
 
 from __future__ import annotations
 
@@ -7,32 +7,27 @@ from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..models.gaussian_equivalent import gaussian_equivalent
+from ..files.tables import in_brief
 from ..models.model import RandomFeatureModel
 from ..models.processes import OrnsteinUhlenbeck
-from ..numerics.checks import real_array, real_scalar
-from ..numerics.types import Given, Real, Vector
-from ..resolvent.equations import averaged_equations
-from ..resolvent.interface import Equations
+from ..numerics.checks import real_scalar
+from ..numerics.types import Given, Real
 from ..resolvent.solver import ConvergenceError
-from .early_stopping import EarlyStopping, Window, early_stopping
-from .learning_curves import score_error, score_unit
-from .losses import flow_losses
-from .stops import stops
+from .early_stopping import EarlyStopping, early_stopping
+from .learning_curves import learning_curve, training_times
 
 PARAMETERS = {"n": "psi_n", "p": "psi_p", "t": "t", "psi_n": "psi_n", "psi_p": "psi_p"}
 # a parameter is varied up and down by 2^DOUBLINGS at most
 DOUBLINGS = 20
-# step in the logarithm of the parameter that tells the slope of the width
+# step in the logarithm of the parameter that tells the slope of what is wanted
 NEAR = 1e-5
-# largest difference to the width asked for, in its logarithm
+# largest difference to what is asked for, in its logarithm
 MET = 1e-3
-# this ψ_n/ψ_p stands for ψ_n = ∞: what is left of finite n is of the order of its inverse
-INFINITE = 1e12
+# accuracy of the search in the logarithm of the parameter
+CLOSE = 1e-13
 
 
 class Required(NamedTuple):
@@ -43,7 +38,7 @@ class Required(NamedTuple):
     parameter : {"psi_n", "psi_p", "t"}
         What was varied.
     value : float
-        Its value at which the window is as wide as wanted.
+        Its value at which the model is as wanted.
     model : RandomFeatureModel
         The model with that value.
     stop : EarlyStopping
@@ -58,13 +53,51 @@ class Required(NamedTuple):
     stop: EarlyStopping
     error: float
 
+    def __repr__(self) -> str:
+        return in_brief(self)
+
+
+class Wish(NamedTuple):
+    """What is wanted of a model, in terms of when to stop it.
+
+    Attributes
+    ----------
+    argument, target, kind : str, float, str
+        The argument that asks for it, the number given, and what kind of number that is.
+    value : function of an EarlyStopping
+        The number that is to meet the target.
+    error : function of an EarlyStopping
+        Its estimated relative error.
+    excess : function of an EarlyStopping
+        At most 0 where the wish is fulfilled, without a pole; NaN where nothing can be told.
+    jumps : bool
+        Whether a value beyond the target will do where none meets it.
+    """
+
+    argument: str
+    target: float
+    kind: str
+    value: Callable[[EarlyStopping], float]
+    error: Callable[[EarlyStopping], float]
+    excess: Callable[[EarlyStopping], float]
+    jumps: bool
+
 
 def required(
-    model: RandomFeatureModel, parameter: str, *, for_window: Given, tolerance: Given = 0.01
+    model: RandomFeatureModel,
+    parameter: str,
+    *,
+    for_window: Given = None,
+    for_tau: Given = None,
+    for_gap: Given = None,
+    tau: Given = None,
+    tolerance: Given = 0.01,
 ) -> Required:
-    r"""The ψ_n, ψ_p or t at which the window of safe stopping times is as wide as wanted.
+    r"""The ψ_n, ψ_p or t at which the window is as wide, or training as long and safe, as wanted.
 
-    Solves upper/lower = for_window for the ends of ``early_stopping(model, tolerance).window``.
+    `for_window` solves upper/lower = for_window for the ends of ``early_stopping(model,
+    tolerance).window``. `for_tau` solves upper = for_tau: a budget of training that may be used up.
+    `for_gap` solves L_test - L_train = for_gap at the best time, or at `tau`.
 
     Parameters
     ----------
@@ -76,6 +109,15 @@ def required(
     for_window : float
         Wanted factor between the ends of the window, > 1; a window ten times wider is
         ``10 * rf.early_stopping(model).width``.
+    for_tau : float
+        Training time τ > 0 up to which L_test is to stay within the tolerance of its minimum, once
+        it is there. Of ψ_n the smallest value from which on this holds, as far as is searched
+        without a break.
+    for_gap : float
+        Largest generalisation gap L_test - L_train > 0. Of ψ_n again the smallest value.
+    tau : float, optional
+        With `for_gap`: the training time 0 < τ ≤ ∞ at which the gap is taken; by default the best
+        one of each model.
     tolerance : float
         ε of the window.
 
@@ -87,16 +129,18 @@ def required(
     Raises
     ------
     ValueError
-        If an argument is out of range, or no value within a factor of 2²⁰ has such a window (or
-        within what factor the losses converge and the window has a beginning; the message names the
-        range).
+        If an argument is out of range, not exactly one wish is given, or no value within a factor
+        of 2²⁰ fulfils it (or within what factor the losses converge, the window has a beginning or
+        there is something to learn; the message names the range).
     ConvergenceError
         If the losses of the model itself do not converge.
 
     Notes
     -----
     Beyond arXiv 2505.17638. The search is by Brent's method on known numbers, so that the result
-    can be neither mapped nor differentiated.
+    can be neither mapped nor differentiated. Where the end of the window jumps over `for_tau`, or
+    the gap over `for_gap`, the value is the one just beyond the jump at which the wish is
+    fulfilled; a width that is jumped over is refused.
 
     Examples
     --------
@@ -105,31 +149,95 @@ def required(
     >>> more = rf.required(model, "n", for_window=10 * rf.early_stopping(model).width)
     >>> print(f"psi_n = {more.value:.4f}")
     psi_n = 53.4415
+    >>> safe = rf.required(model, "n", for_tau=10_000.0)
+    >>> print(f"psi_n = {safe.value:.4f}, window up to {safe.stop.window.upper:.1f}")
+    psi_n = 18.3449, window up to 10000.0
     """
     if parameter not in PARAMETERS:
         raise ValueError(f'parameter must be one of "n", "p", "t", got {parameter!r}')
-    name, target = PARAMETERS[parameter], float(real_scalar("for_window", for_window, above=1.0))
+    name = PARAMETERS[parameter]
     if name == "t" and not isinstance(model.process, OrnsteinUhlenbeck):
         raise ValueError(
             'parameter "t" goes with an Ornstein-Uhlenbeck process, got '
             f"{type(model.process).__name__}"
         )
-
-    own = early_stopping(model, tolerance).window
+    wish = _wish(for_window, for_tau, for_gap, tau)
+    own = early_stopping(model, tolerance)
     stop_at = partial(_stop_at, model, name, tolerance)
-    log_x = _solved(stop_at, float(np.log(np.float64(getattr(model, name)))), name, target, own)
+    log_x, off = _solved(stop_at, name, wish, own)
     stop = stop_at(log_x)
-    below, above = stop_at(log_x - NEAR), stop_at(log_x + NEAR)
-    slope = float(jnp.log(above.width / below.width)) / (2 * NEAR)
-    missed = abs(float(jnp.log(stop.width)) - np.log(target))
-    if not (np.isfinite(slope) and slope != 0 and missed < MET):
+    below, above = (wish.value(stop_at(log_x + side * NEAR)) for side in (-1, 1))
+    missed = _logarithm(wish.value(stop)) - np.log(wish.target)
+    slope = (_logarithm(above) - _logarithm(below)) / (2 * NEAR)
+    if np.isfinite(slope) and slope != 0 and abs(missed) < MET:
+        error = (abs(missed) + wish.error(stop)) / abs(slope)
+    elif wish.jumps:
+        # the loss where the jump is differs from its level by about ε for a change by e
+        error = off + float(stop.error / stop.tolerance)
+    else:
         raise ValueError(
-            f"for_window must be a width that some {name} in double precision has, got "
-            f"{target:.6g}: the window loses its end at {name} = {np.exp(log_x):.12g}, and passes "
-            "this width too close to that"
+            f"{wish.argument} must be {wish.kind} that some {name} in double precision has, got "
+            f"{wish.target:.6g}: the window loses its end at {name} = {np.exp(log_x):.12g}, and "
+            "passes this width too close to that"
         )
-    error = (missed + float(stop.window_error.lower + stop.window_error.upper)) / abs(slope)
     return Required(name, float(getattr(stop.model, name)), stop.model, stop, error)
+
+
+def _wish(for_window: Given, for_tau: Given, for_gap: Given, tau: Given) -> Wish:
+    wishes = {"for_window": for_window, "for_tau": for_tau, "for_gap": for_gap}
+    given = [name for name, value in wishes.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError(
+            f"give exactly one of {', '.join(wishes)}, got {' and '.join(given) or 'none'}"
+        )
+    if tau is not None and for_gap is None:
+        raise ValueError(f"tau goes with for_gap, got {given[0]}")
+    if for_window is not None:
+        return _wider_window(float(real_scalar("for_window", for_window, above=1.0)))
+    if for_tau is not None:
+        return _longer_training(float(real_scalar("for_tau", for_tau, above=0.0)))
+    target = float(real_scalar("for_gap", for_gap, above=0.0))
+    if tau is None:
+        return _smaller_gap(target, None)
+    at = training_times(tau)
+    if at.ndim or not at > 0:
+        raise ValueError(f"tau must be one number greater than 0, got {tau!r:.100}")
+    return _smaller_gap(target, float(at))
+
+
+def _wider_window(target: float) -> Wish:
+    def excess(stop: EarlyStopping) -> float:
+        # 1/width - 1/target has no pole where the window loses its end
+        lower, upper = map(float, stop.window)
+        return lower / upper - 1.0 / target if lower > 0 else np.nan
+
+    errors = lambda stop: float(stop.window_error.lower + stop.window_error.upper)
+    width = lambda stop: float(stop.width)
+    return Wish("for_window", target, "a width", width, errors, excess, jumps=False)
+
+
+def _longer_training(target: float) -> Wish:
+    def excess(stop: EarlyStopping) -> float:
+        learns = not bool(stop.nothing_to_learn)
+        return 1.0 / float(stop.window.upper) - 1.0 / target if learns else np.nan
+
+    upper = lambda stop: float(stop.window.upper)
+    error = lambda stop: float(stop.window_error.upper)
+    return Wish("for_tau", target, "an end of the window", upper, error, excess, jumps=True)
+
+
+def _smaller_gap(target: float, tau: float | None) -> Wish:
+    def gap_and_error(stop: EarlyStopping) -> tuple[float, float]:
+        if tau is None:
+            learns = not bool(stop.nothing_to_learn)
+            return (float(stop.test - stop.train) if learns else np.nan), 2.0 * float(stop.error)
+        curve = learning_curve(stop.model, tau)
+        return float(curve.gap), float(curve.error + curve.train_error)
+
+    gap = lambda stop: gap_and_error(stop)[0]
+    error = lambda stop: gap_and_error(stop)[1] / target
+    kind = f"a gap {'at the best time' if tau is None else f'at tau = {tau:g}'}"
+    return Wish("for_gap", target, kind, gap, error, lambda stop: gap(stop) - target, jumps=True)
 
 
 def _stop_at(model: RandomFeatureModel, name: str, tolerance: Given, log_x: float) -> EarlyStopping:
@@ -139,18 +247,14 @@ def _stop_at(model: RandomFeatureModel, name: str, tolerance: Given, log_x: floa
 
 
 def _solved(
-    stop_at: Callable[[float], EarlyStopping], start: float, name: str, target: float, own: Window
-) -> float:
-    # the logarithm of the parameter, next to `start`, at which upper/lower = target; `own` is the
-    # window at the start
+    stop_at: Callable[[float], EarlyStopping], name: str, wish: Wish, own: EarlyStopping
+) -> tuple[float, float]:
+    # the logarithm of the parameter, next to that of `own`, from which on the wish is fulfilled,
+    # and by how much it may be off
     # SciPy's optimizers take as long to import as everything else
     from scipy.optimize import brentq
 
-    def excess(log_x: float) -> float:
-        # 1/width - 1/target has no pole where the window loses its end; NaN where it has lost its
-        # beginning
-        window = stop_at(log_x).window
-        return float(window.lower / window.upper) - 1.0 / target if window.lower > 0 else np.nan
+    excess = lambda log_x: wish.excess(stop_at(log_x))
 
     def excess_or_nan(log_x: float) -> float:
         # the losses do not converge where nothing is left to learn, or nothing can be told
@@ -159,33 +263,47 @@ def _solved(
         except ConvergenceError:
             return np.nan
 
-    low, high, changes_sign = _bracket(excess_or_nan, start)
+    start = float(np.log(np.float64(getattr(own.model, name))))
+    only_upwards = name == "psi_n" and wish.jumps
+    low, high, changes_sign = _bracket(excess_or_nan, start, only_upwards)
     if not changes_sign:
+        lower, upper = map(float, own.window)
+        already = " already" if wish.jumps and wish.excess(own) <= 0 else ""
+        there = f"that at {np.exp(start):.6g} is {wish.value(own):.6g}{already}"
         raise ValueError(
-            f"for_window must be a width that some {name} from {np.exp(low):.6g} to "
-            f"{np.exp(high):.6g} has, got {target:.6g}; the window at {np.exp(start):.6g} is "
-            f"[{float(own.lower):.6g}, {float(own.upper):.6g}]"
+            f"{wish.argument} must be {wish.kind} that some {name} from {np.exp(low):.6g} to "
+            f"{np.exp(high):.6g} has, got {wish.target:.6g}; {there}, its window "
+            f"[{lower:.6g}, {upper:.6g}]"
         )
-    return brentq(excess, low, high, xtol=1e-13, rtol=1e-13)
+    log_x = brentq(excess, low, high, xtol=CLOSE, rtol=CLOSE)
+    return _fulfilled(excess, log_x) if wish.jumps else (log_x, CLOSE)
 
 
-def _bracket(excess: Callable[[float], float], start: float) -> tuple[float, float, bool]:
+def _fulfilled(excess: Callable[[float], float], log_x: float) -> tuple[float, float]:
+    # the nearest place at which the excess is at most 0, and how far the other side may be
+    for step in (0.0, *(sign * CLOSE * 2.0**k for k in range(12) for sign in (1, -1))):
+        if excess(log_x + step) <= 0:
+            return log_x + step, 2 * max(abs(step), CLOSE)
+    return log_x, CLOSE
+
+
+def _bracket(
+    excess: Callable[[float], float], start: float, only_upwards: bool
+) -> tuple[float, float, bool]:
     """Neighbours on a grid of factors of two between which the sign changes, nearest to the start.
 
-    Where it nowhere does, the ends of what was searched: a direction ends where `excess` is NaN.
+    `only_upwards` passes over those above which the excess is positive. Where the sign nowhere
+    changes, the ends of what was searched: a direction ends where `excess` is NaN.
     """
     ends = {0: excess(start)}
-    if ends[0] == 0:
-        return start, start + 1e-12, True
     for k in range(1, DOUBLINGS + 1):
         for sign in (1, -1):
             inner, outer = sign * (k - 1), sign * k
-            ends[outer] = (
-                excess(start + outer * np.log(2.0))
-                if np.isfinite(ends[inner]) or k == 1
-                else np.nan
-            )
-            if ends[inner] * ends[outer] < 0:
+            there = np.isfinite(ends[inner])
+            ends[outer] = excess(start + outer * np.log(2.0)) if there or k == 1 else np.nan
+            lower, upper = ends[min(inner, outer)], ends[max(inner, outer)]
+            changes = np.isfinite(lower + upper) and (lower > 0) != (upper > 0)
+            if changes and (lower > 0 or not only_upwards):
                 return *sorted(start + i * np.log(2.0) for i in (inner, outer)), True
     searched = [
         start + k * np.log(2.0) for k, value in ends.items() if k == 0 or np.isfinite(value)
@@ -193,109 +311,5 @@ def _bracket(excess: Callable[[float], float], start: float) -> tuple[float, flo
     return min(searched), max(searched), False
 
 
-class ScoreExponent(NamedTuple):
-    """The smallest score error over training, and how it scales; arrays of ψ_n's shape.
-
-    Attributes
-    ----------
-    psi_n : float
-        Ratios n/d.
-    score_error : float
-        min_τ E_score.
-    exponent : float
-        d log min_τ E_score / d log ψ_n, its local slope.
-    tau : float
-        Where it is taken, in units of τ = kη/d².
-    floor : float
-        Its limit ψ_n → ∞, one number, which the features set.
-    error, floor_error : float
-        Estimated relative errors of the score errors and of the floor.
-    """
-
-    psi_n: Vector
-    score_error: Vector
-    exponent: Vector
-    tau: Vector
-    floor: Real
-    error: Vector
-    floor_error: Real
-
-
-def score_exponent(model: RandomFeatureModel, psi_n: Given) -> ScoreExponent:
-    r"""The running exponent of min_τ E_score in ψ_n.
-
-    d log min_τ E_score / d log ψ_n, exact at every ψ_n. The paper reports the power law ψ_n^{-0.59}
-    of simulations (its Fig. 13); the exact exponent runs, because for n → ∞ the error ends at a
-    floor that p sets.
-
-    Parameters
-    ----------
-    model : RandomFeatureModel
-        Its ψ_n is not used.
-    psi_n : array, any shape
-        ψ_n > 0.
-
-    Returns
-    -------
-    ScoreExponent
-        ``.psi_n .score_error .exponent .tau .floor .error .floor_error``.
-
-    Raises
-    ------
-    ValueError
-        If a ψ_n is not a positive finite number.
-
-    Notes
-    -----
-    arXiv 2505.17638, Fig. 13; the exact curves are beyond it.
-
-    Examples
-    --------
-    >>> import rfspec as rf
-    >>> model = rf.RandomFeatureModel(psi_p=32.0, psi_n=1.0, t=0.01)
-    >>> found = rf.score_exponent(model, [4.0, 256.0])
-    >>> print([f"{e:.5f}" for e in found.score_error], f"{found.floor:.4f}")
-    ['0.08292', '0.00590'] 0.0024
-    """
-    rule = "positive finite numbers"
-    n = real_array("psi_n", psi_n, rule)
-    if not n.size or n.min() <= 0:
-        raise ValueError(f"psi_n must be {rule}, got {psi_n!r:.100}")
-    eq = averaged_equations(model, gaussian_equivalent(model))
-    last = INFINITE * max(1.0, float(model.psi_p))
-    test, slope, c, error = _slopes(eq, jnp.append(n.ravel(), last))
-    score = score_error(model, test)
-    unit = score_unit(model)
-    shaped = lambda a: jnp.reshape(a[:-1], n.shape)
-    tau = c * model.time_unit
-    relative = error / unit / score
-    exponent = slope / unit / score
-    return ScoreExponent(
-        n,
-        shaped(score),
-        shaped(exponent),
-        shaped(tau),
-        score[-1],
-        shaped(relative),
-        relative[-1] + 1.0 / INFINITE,
-    )
-
-
-@jax.jit
-def _slopes(eq: Equations, psi_n: Vector) -> tuple[Vector, Vector, Vector, Vector]:
-    """Smallest test loss, its slope in log ψ_n, its time c and its error at each ψ_n."""
-
-    def smallest(log_n: Real) -> tuple[Real, tuple[Real, Real]]:
-        of_n = eqx.tree_at(lambda e: e.psi_n, eq, jnp.exp(log_n))
-        # the window and the onset of the gap are not used
-        stop = stops(of_n, 1.0, 0.5)
-        ended = stop.best == jnp.inf
-        along = flow_losses(of_n, jnp.where(ended, 0.0, stop.best))[2]
-        return stop.test, (stop.best, jnp.where(ended, stop.limit_error, along))
-
-    def one(n: Real) -> tuple[Real, Real, Real, Real]:
-        log_n = jnp.log(n)
-        test, slope, (c, error) = jax.jvp(smallest, (log_n,), (jnp.ones_like(log_n),), has_aux=True)
-        return test, slope, c, error
-
-    return jax.lax.map(one, psi_n)
+def _logarithm(value: Real) -> float:
+    return float(np.log(value)) if value > 0 else np.nan

@@ -15,6 +15,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from ..files.tables import TAU, Table, in_brief
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, real_array, real_scalar
@@ -24,7 +25,8 @@ from ..spectra.spectrum import Spectrum, spectrum
 from ..spectra.support import blank
 from .early_stopping import THRESHOLD, EarlyStopping, early_stopping, onset_of
 
-RULES = ("paper", "spectrum", "loss")
+# the recommended one first
+RULES = ("loss", "spectrum", "paper")
 
 
 class PartTimes(NamedTuple):
@@ -40,13 +42,16 @@ class PartTimes(NamedTuple):
     sample: Real
     satellite: Real
 
+    def __repr__(self) -> str:
+        return in_brief(self)
 
-class Timescales(eqx.Module):
+
+class Timescales(Table, eqx.Module):
     r"""Training times of a model by one rule, in units of τ = kη/d².
 
     Attributes
     ----------
-    rule : {"paper", "spectrum", "loss"}
+    rule : {"loss", "spectrum", "paper"}
         Where the times are read off.
     tau_gen, tau_mem, satellite : float
         Slow ends ψ_p/(ω²λ_min) of the population, sample and satellite parts; by the rule "loss"
@@ -58,15 +63,20 @@ class Timescales(eqx.Module):
         By the rule "loss" whether the best time comes before the onset.
     error : float
         Estimated relative error of the times, as numbers of the rule.
+    model : RandomFeatureModel
+        The model that was asked about.
     spectrum : Spectrum or None
         By the rule "spectrum": where the times are from.
     """
+
+    dimension = "part"
 
     rule: str = eqx.field(static=True)
     fast: PartTimes
     slow: PartTimes
     separated: Truth
     error: Real
+    model: RandomFeatureModel
     spectrum: Spectrum | None
 
     def columns(self) -> dict[str, list[Any]]:
@@ -78,6 +88,22 @@ class Timescales(eqx.Module):
             "fast": list(self.fast),
             "slow": list(self.slow),
         }
+
+    def title(self) -> str:
+        """The rule and the model."""
+        return f'Training times by the rule "{self.rule}" of {self.model!r}, in units of {TAU}'
+
+    def notes(self) -> list[str]:
+        """τ_gen and τ_mem, their order, and why others are missing."""
+        gen, mem = float(self.tau_gen), float(self.tau_mem)
+        notes = [
+            f"tau_gen = {gen:.6g}, tau_mem = {mem:.6g}, relative error {float(self.error):.1e}",
+            "tau_mem < tau_gen: the sample begins to be learnt before the population is"
+            if mem < gen
+            else "",
+            self.reason,
+        ]
+        return [note for note in notes if note]
 
     @property
     def tau_gen(self) -> Real:
@@ -114,7 +140,7 @@ class Timescales(eqx.Module):
 
 def timescales(
     model: RandomFeatureModel | Spectrum | EarlyStopping,
-    rule: str = "paper",
+    rule: str = "loss",
     *,
     threshold: Given = THRESHOLD,
 ) -> Timescales:
@@ -128,11 +154,11 @@ def timescales(
     model : RandomFeatureModel, Spectrum or EarlyStopping
         What has been computed already is not computed again; the threshold of an EarlyStopping is
         its own.
-    rule : {"paper", "spectrum", "loss"}
-        "paper": edges from the closed forms of Theorem 3.2, leading order in 1/ψ. "spectrum": exact
-        edges, satellite apart. "loss": read off the exact learning curves: τ_gen = argmin L_test,
-        τ_mem the first time at which the generalisation gap L_test - L_train is the share
-        `threshold` of its limit τ → ∞.
+    rule : {"loss", "spectrum", "paper"}
+        "loss", recommended: read off the exact learning curves, τ_gen = argmin L_test, and τ_mem
+        the first time at which the generalisation gap L_test - L_train is the share `threshold` of
+        its limit τ → ∞. "spectrum": the slow ends of the parts, from exact edges, satellite apart.
+        "paper": the same edges by the closed forms of Theorem 3.2, to leading order in 1/ψ.
     threshold : float
         Of the rule "loss", between 0 and 1.
 
@@ -192,6 +218,7 @@ def _by_leading_order(model: RandomFeatureModel) -> Timescales:
         slow=PartTimes(relaxed(population_low), relaxed(sample_low), nan),
         separated=population_low > sample_high,
         error=gaussian_equivalent(model).error,
+        model=model,
         spectrum=None,
     )
 
@@ -211,6 +238,7 @@ def _by_edges(sp: Spectrum) -> Timescales:
         slow=relaxed(sp.parts.lower),
         separated=sp.separated,
         error=sp.equations.ge.error + jnp.nanmax(sp.edge_errors),
+        model=sp.model,
         spectrum=sp,
     )
 
@@ -224,6 +252,7 @@ def _by_losses(stop: EarlyStopping) -> Timescales:
         slow=PartTimes(stop.tau, onset, nan),
         separated=stop.tau < onset,
         error=jnp.maximum(stop.tau_error, error),
+        model=stop.model,
         spectrum=None,
     )
 
