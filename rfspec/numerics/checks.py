@@ -44,6 +44,12 @@ def on_host(a: Any) -> Any:
     return np.asarray(a) if concrete(a) else a
 
 
+def fixed(a: Any) -> Any:
+    # an array without its derivative, NumPy's where it is known: every eager operation of JAX takes
+    # as long as thousands of numbers
+    return np.asarray(a if concrete(a) else jax.lax.stop_gradient(a))
+
+
 def on_device(a: Numbers) -> Numbers:
     # `jnp.asarray` would compile a copy
     return jax.device_put(a) if concrete(a) else a

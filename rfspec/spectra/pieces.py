@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..numerics.checks import namespace, on_host
+from ..numerics.checks import fixed, namespace, on_host
 from ..numerics.rounding import EPS
 from ..numerics.types import Real, Truths, Vector, Wholes
 from ..resolvent.interface import Equations
@@ -30,7 +30,7 @@ HOLE = 1e-9  # density of a node, relative to nodes on both sides, that counts a
 def in_pieces(eq: Equations, support: Support, series: Series) -> tuple[Support, Series, bool]:
     """Support and series with bulks in pieces where needed, and whether a bulk has a gap inside."""
     goal = SERIES_GOAL / (4 * int(support.count))
-    drop_goal = goal * float(jax.lax.stop_gradient(eq.untrained))
+    drop_goal = goal * float(fixed(eq.untrained))
     rough = (np.asarray(on_host(series.error)) > goal) | (
         np.asarray(on_host(series.drop_error)) > drop_goal
     )
@@ -80,10 +80,10 @@ def cut(
 
     The mass right of any point is exact, so it is known what the nodes of a piece miss of its mass.
     """
-    mass = np.nan_to_num(np.asarray(jax.lax.stop_gradient(support.mass)))
+    mass = np.nan_to_num(fixed(support.mass))
     right, accuracy = (
         np.append(np.cumsum(mass[::-1])[::-1], 0.0),
-        float(jax.lax.stop_gradient(eq.accuracy)),
+        float(fixed(eq.accuracy)),
     )
     todo = [(int(k), 0.0, 1.0, right[k], right[k + 1]) for k in bulks]
     done: list[tuple[int, float, float, Piece]] = []
@@ -93,15 +93,15 @@ def cut(
             np.array, zip(*batch, *batch[-1:] * (AT_ONCE - len(batch)), strict=True)
         )
         pieces, middle = _resolve(eq, support.lower[bulk], support.upper[bulk], begin, end)
-        pieces, middle = jax.tree.map(on_host, pieces), np.asarray(jax.lax.stop_gradient(middle))
-        fixed = jax.tree.map(lambda a: np.asarray(jax.lax.stop_gradient(a)), pieces)
+        pieces, middle = jax.tree.map(on_host, pieces), fixed(middle)
+        known = jax.tree.map(fixed, pieces)
         # of a continuous law the mass right of a point is known only to the error of the law
         unsure = COUNTED * above + accuracy * mass[bulk]
-        missed = np.maximum(np.abs(fixed.mass - (above - beyond)) - unsure, 0.0)
-        fixed = fixed._replace(drop_error=fixed.drop_error + missed * fixed.steepest)
-        pieces = pieces._replace(drop_error=fixed.drop_error)
-        rough = fixed.error > np.maximum(goal, NOISE * fixed.mass)
-        rough |= fixed.drop_error > np.maximum(drop_goal, NOISE * fixed.size)
+        missed = np.maximum(np.abs(known.mass - (above - beyond)) - unsure, 0.0)
+        known = known._replace(drop_error=known.drop_error + missed * known.steepest)
+        pieces = pieces._replace(drop_error=known.drop_error)
+        rough = known.error > np.maximum(goal, NOISE * known.mass)
+        rough |= known.drop_error > np.maximum(drop_goal, NOISE * known.size)
         for i, (k, a, b, over, under) in enumerate(batch):
             whole, half = b - a == 1.0, (a + b) / 2
             if whole or (rough[i] and b - a > NARROWEST and len(done) + len(todo) < MOST_PIECES):
@@ -125,7 +125,7 @@ def _resolve(eq: Equations, lower: Real, upper: Real, begin: Real, end: Real) ->
 
 def has_holes(bulk: np.ndarray, pieces: Piece) -> bool:
     # a node without density between others of its bulk lies in a gap that the search missed
-    density = np.asarray(jax.lax.stop_gradient(pieces.density))
+    density = fixed(pieces.density)
     for k in np.unique(bulk):
         inside = density[bulk == k].ravel()
         around = np.minimum(

@@ -306,7 +306,8 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     hole = False
     if not bool(result.failed):
         support, series, hole = in_pieces(eq, result.support, result.series)
-        result = eqx.tree_at(lambda r: (r.support, r.series), result, (support, series))
+        if series is not result.series:
+            result = eqx.tree_at(lambda r: (r.support, r.series), result, (support, series))
     if bool(result.failed) or hole:
         raise ConvergenceError(
             f"the edges of the spectrum of {model} could not all be found; two of them may be "
