@@ -8,8 +8,9 @@ from .deviations import Deviations
 from .dynamics import Eigenbasis, eigenbasis, gradient_flow, trajectory
 from .estimates import Estimate
 from .extrapolation import CurveExtrapolation, Extrapolation, SpectrumExtrapolation, extrapolate
+from .feature_matrices import FeatureMatrices
 from .feature_products import feature_operator
-from .features import FeatureMatrices, sample
+from .features import sample
 from .gaussian_products import gaussian_operator
 from .matrix_free import MatrixFreeSpectrum, matrix_free_spectrum
 from .ranks import EmpiricalAtom, EmpiricalBulk

@@ -20,7 +20,7 @@ from ..numerics.session import enter
 from ..numerics.types import Given, Matrix, Real, Reals, Vector
 from ..training.filters import LINEAR, learned, stable_below
 from ..training.learning_curves import LearningCurve, score_error
-from .features import FeatureMatrices
+from .feature_matrices import FeatureMatrices
 from .memory import require
 
 

@@ -14,7 +14,8 @@ from ..models.model import RandomFeatureModel
 from ..numerics.checks import integer, random_key
 from ..numerics.types import Given, Whole
 from .draws import Sampling
-from .features import FeatureMatrices, training_correlation
+from .feature_matrices import FeatureMatrices
+from .features import training_correlation
 from .spectra import EmpiricalSpectrum
 
 

@@ -21,7 +21,7 @@ from ..numerics.checks import level_of_the_caller
 from ..numerics.types import Key, Matrix, Real, Whole
 from ..training.learning_curves import LearningCurve
 from .dynamics import checked_counts, curve
-from .features import FeatureMatrices
+from .feature_matrices import FeatureMatrices
 
 SAVE_EVERY = 10.0  # seconds between checkpoints
 MOST_STEPS = 2.0**53  # doubles miss whole numbers above it

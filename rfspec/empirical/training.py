@@ -21,7 +21,8 @@ from ..numerics.types import Given
 from ..training.learning_curves import LearningCurve
 from .draws import Sampling, drawn
 from .dynamics import check_stable, checked_method
-from .features import FeatureMatrices, matrices_of
+from .feature_matrices import FeatureMatrices
+from .features import matrices_of
 from .steps import Run, checked_ascending, largest_eigenvalue, rule_of, walk
 
 STEPWISE = ("adam", "sgd")

@@ -106,6 +106,13 @@ def real_scalar(name: str, value: Any, *, above: float) -> Real:
     return np.float64(array)
 
 
+def fraction(name: str, value: Any) -> Real:
+    value = real_scalar(name, value, above=0.0)
+    if concrete(value) and not value < 1:
+        raise ValueError(f"{name} must be between 0 and 1, got {float(value)!r}")
+    return value
+
+
 def not_negative(name: str, value: Real) -> Real:
     if not concrete(value):
         return jax.numpy.asarray(value, float)

@@ -15,7 +15,7 @@ import numpy as np
 from ..files.tables import Table, in_brief
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
-from ..numerics.checks import concrete, real_scalar
+from ..numerics.checks import concrete, fraction, real_scalar
 from ..numerics.types import Given, Real, Truth, Vector
 from ..resolvent.equations import averaged_equations
 from ..resolvent.interface import Equations
@@ -330,14 +330,6 @@ def onset_of(stop: EarlyStopping) -> tuple[Real, Real]:
             f"the gap of {stop.model} does not open to double precision: move a parameter a little"
         )
     return stop.onset, stop.onset_error
-
-
-def fraction(name: str, value: Real) -> Real:
-    """A number above 0 and below 1."""
-    value = real_scalar(name, value, above=0.0)
-    if concrete(value) and not value < 1:
-        raise ValueError(f"{name} must be between 0 and 1, got {float(value)!r}")
-    return value
 
 
 def _stops_with_errors(
