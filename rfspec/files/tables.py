@@ -197,6 +197,8 @@ def in_brief(result: Any) -> str:
 def _brief(value: Any, digits: int = 6) -> str:
     if isinstance(value, str | bool | int | None) or hasattr(value, "_fields"):
         return repr(value)
+    if isinstance(value, Table):
+        return f"<{type(value).__name__}>"
     if isinstance(value, tuple):
         return f"({', '.join(_brief(item, digits) for item in value)})"
     if not concrete(value):

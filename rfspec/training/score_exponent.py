@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from ..files.tables import Table
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import real_array
@@ -22,7 +21,7 @@ from .stops import stops
 INFINITE = 1e12
 
 
-class ScoreExponent(NamedTuple):
+class ScoreExponent(Table, eqx.Module):
     """The smallest score error over training, and how it scales; arrays of ψ_n's shape.
 
     Attributes
@@ -41,6 +40,8 @@ class ScoreExponent(NamedTuple):
         Estimated relative errors of the score errors and of the floor.
     """
 
+    dimension = "psi_n"
+
     psi_n: Vector
     score_error: Vector
     exponent: Vector
@@ -48,6 +49,16 @@ class ScoreExponent(NamedTuple):
     floor: Real
     error: Vector
     floor_error: Real
+
+    def columns(self) -> dict[str, Vector]:
+        """ψ_n, score error, exponent, τ and the relative error, by name."""
+        names = ("psi_n", "score_error", "exponent", "tau", "error")
+        return {name: getattr(self, name) for name in names}
+
+    def notes(self) -> list[str]:
+        """The floor."""
+        floor, error = float(self.floor), float(self.floor * self.floor_error)
+        return [f"floor {floor:.6g} ± {error:.1e}, for psi_n to infinity"]
 
 
 def score_exponent(model: RandomFeatureModel, psi_n: Given) -> ScoreExponent:
