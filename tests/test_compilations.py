@@ -211,7 +211,9 @@ def test_filling_up_changes_nothing():
     z, x = np.array([[1.0, 2.0 + 1j, 3.0]]), [0.3, 1.2, 2.0]
     found = rf.solve(model(1.0), z)
     assert found.q.shape == z.shape
-    assert all(found.q[0, i] == rf.solve(model(1.0), z[0, i]).q for i in range(3))
+    # the last bits depend on how many points fill the lanes of a vector unit
+    alone = jnp.stack([rf.solve(model(1.0), point).q for point in z[0]])
+    assert np.allclose(found.q[0], alone, rtol=1e-14, atol=0)
     one_by_one = jnp.stack([spectrum(1.0).density(a) for a in x])
     assert np.allclose(spectrum(1.0).density(x), one_by_one, rtol=1e-12)
     assert spectrum(1.0).density(np.zeros((0, 2))).shape == (0, 2)
