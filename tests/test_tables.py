@@ -130,5 +130,8 @@ def test_units_are_those_of_the_numbers():
     assert units["tau"] == "kη/d²"
     # the errors of times are relative
     assert units["tau_error"] == "1"
-    assert units["test"] == "loss"
+    assert units["test"] == units["error"] == "loss"
+    units = TABLES["sampled curve"].to_pandas().attrs["units"]
+    assert units["test_standard_error"] == units["error"] == "loss"
+    assert units["score_error"] == "1"
     assert TABLES["spectrum"].to_xarray().lower.units == "eigenvalue of U"

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import typer
 
 from ..files.checkpoint import forget
 from ..files.io import check_target, to_json, write_figure
 from ..io.writing import described, for_json, write
 from ..models.model import RandomFeatureModel
-
-if TYPE_CHECKING:
-    from ..training.early_stopping import EarlyStopping
 
 TABLES, PICTURES = (".csv", ".json", ".nc"), (".png", ".pdf", ".svg")
 # the group of options in --help
@@ -84,20 +80,6 @@ def deliver(
     whole = lambda: to_json(for_json(report, described(report, model, about)))
     for line in [whole()] if json else lines:
         typer.echo(line)
-
-
-def lines_of_stop(stop: EarlyStopping) -> list[str]:
-    """The best training time and what is known of it."""
-    off = float(stop.tau * stop.tau_error) if np.isfinite(float(stop.tau)) else 0.0
-    lower, upper = float(stop.window.lower), float(stop.window.upper)
-    within = f"test loss within {float(stop.tolerance):g} of its minimum"
-    return [
-        f"best training time   tau = {float(stop.tau):.8g} ± {off:.1e} (k eta/d^2)",
-        f"losses there         test {float(stop.test):.8f}, train {float(stop.train):.8f}",
-        f"score error there    {float(stop.score_error):.8g}",
-        f"safe window          [{lower:.6g}, {upper:.6g}], {within}",
-        "; ".join([f"test loss at the end {float(stop.test_limit):.8f}", *stop.notes()]),
-    ]
 
 
 def rows_of(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

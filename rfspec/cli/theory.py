@@ -29,7 +29,7 @@ from .options import (
     of_model,
     option,
 )
-from .output import PICTURES, TABLES, deliver, file_in, lines_of_stop, rows_of
+from .output import PICTURES, TABLES, deliver, file_in, rows_of
 
 # what may be asked for in terms of psi_n, and the column of the answer
 WISHES = {
@@ -219,6 +219,7 @@ def early_stopping_command(
     json: Json = False,
 ) -> None:
     """The best training time, the window in which stopping is safe, and what more samples give."""
+    from ..surveys.predicted import lines_of_stop
     from ..training.early_stopping import early_stopping
     from ..training.scaling import required
 

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray
 
-TAU, EIGENVALUE = "kη/d²", "eigenvalue of U"
+TAU, LOSS, EIGENVALUE = "kη/d²", "loss", "eigenvalue of U"
 UNITS = {
     **dict.fromkeys(("tau", "fast", "slow", "onset", "window_lower", "window_upper"), TAU),
     **dict.fromkeys(("tau_gen", "tau_mem", "tau_star", "satellite"), TAU),
-    **dict.fromkeys(("train", "test", "gap", "test_limit", "train_limit"), "loss"),
-    **dict.fromkeys(("tolerance", "untrained", "loss_drop"), "loss"),
+    **dict.fromkeys(("train", "test", "gap", "test_limit", "train_limit"), LOSS),
+    **dict.fromkeys(("tolerance", "untrained", "loss_drop"), LOSS),
     **dict.fromkeys(("lower", "upper", "location", "leading", "deviation", "lambda"), EIGENVALUE),
 }
 FORMATS = {

@@ -17,9 +17,9 @@ from ..empirical.dynamics import Eigenbasis, eigenbasis, gradient_flow
 from ..empirical.features import sample
 from ..empirical.sampled_curves import averaged
 from ..models.from_data import FromData, centring
-from ..numerics.checks import integer, random_key, real_array, real_scalar
+from ..numerics.checks import fraction, integer, random_key, real_array, real_scalar
 from ..numerics.types import Given, Key, Matrix
-from ..training.early_stopping import EarlyStopping, early_stopping, fraction
+from ..training.early_stopping import EarlyStopping, early_stopping
 from ..training.learning_curves import LearningCurve, learning_curve
 from ..training.scan import FIRST, LAST
 from .predicted import Prediction

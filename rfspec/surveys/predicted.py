@@ -167,14 +167,7 @@ class Prediction(NamedTuple):
         yield repr(self.model)
         yield from self._lines_of_data()
         yield from self._lines_of_times()
-        stop, (lower, upper) = self.stop, map(float, self.stop.window)
-        off = float(stop.tau * stop.tau_error) if np.isfinite(float(stop.tau)) else 0.0
-        within = f"test loss within {float(stop.tolerance):g} of its minimum"
-        yield f"best training time   tau = {float(stop.tau):.8g} ± {off:.1e} (k eta/d^2)"
-        yield f"losses there         test {float(stop.test):.8f}, train {float(stop.train):.8f}"
-        yield f"score error there    {float(stop.score_error):.8g}"
-        yield f"safe window          [{lower:.6g}, {upper:.6g}], {within}"
-        yield "; ".join([f"test loss at the end {float(stop.test_limit):.8f}", *stop.notes()])
+        yield from lines_of_stop(self.stop)
         wide = f"window {self.factor:g} times wider"
         if self.wider is None or self.more is None:
             yield f"{wide} none: {self.reasons['wider']}"
@@ -210,3 +203,15 @@ class Prediction(NamedTuple):
         }
         reasons = [self.reasons.get(rule, "") for rule in RULES]
         yield from aligned({"rule": list(RULES), **times, "reason": reasons})
+
+
+def lines_of_stop(stop: EarlyStopping) -> Iterator[str]:
+    """The best training time and what is known of it, line by line."""
+    off = float(stop.errors()["tau"])
+    lower, upper = map(float, stop.window)
+    within = f"test loss within {float(stop.tolerance):g} of its minimum"
+    yield f"best training time   tau = {float(stop.tau):.8g} ± {off:.1e} (k eta/d^2)"
+    yield f"losses there         test {float(stop.test):.8f}, train {float(stop.train):.8f}"
+    yield f"score error there    {float(stop.score_error):.8g}"
+    yield f"safe window          [{lower:.6g}, {upper:.6g}], {within}"
+    yield "; ".join([f"test loss at the end {float(stop.test_limit):.8f}", *stop.notes()])

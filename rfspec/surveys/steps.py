@@ -25,7 +25,8 @@ class Steps(NamedTuple):
     ----------
     best, lower, upper : float
         Steps until the best time, and until the ends of its window; not rounded, ∞ where training
-        may go on for ever.
+        may go on for ever. Their relative errors are the `tau_error` and `window_error` of the
+        EarlyStopping that they come from.
     per_epoch : float
         Steps in which each sample is seen once.
     """

@@ -15,6 +15,7 @@ import numpy as np
 from ..files.tables import in_brief
 from ..models.from_data import centring
 from ..models.model import RandomFeatureModel
+from ..numerics.quadrature import hermite_projection, trapezoid
 from ..numerics.types import Given, Matrix, Reals
 
 # degrees whose functions are counted
@@ -27,8 +28,8 @@ BEGINS = 0.1
 NEARLY_GAUSSIAN = 0.1
 # relative differences below this are called right, and rough above it
 RIGHT, ROUGH = 0.02, 0.1
-# nodes in z of the Hermite coefficients, enough for the few digits that words need
-Z = np.linspace(-12.0, 12.0, 4801)
+# step in z of the Hermite coefficients, enough at a kink for the few digits that words need
+STEP = 0.005
 
 
 class Degree(NamedTuple):
@@ -300,14 +301,11 @@ def shares_of(model: RandomFeatureModel) -> tuple[float, ...]:
     """What of the features' variance are functions of the data of each of the degrees, h_k²c^k."""
     signal = float(model.process.alpha**2 * model.covariance.trace)
     width = signal + float(model.process.beta2)
-    values = np.asarray(model.activation(np.sqrt(width) * Z), float)
-    weight = np.exp(-(Z**2) / 2) / np.sqrt(2 * np.pi) * (Z[1] - Z[0])
-    hermite = {2: (Z**2 - 1) / np.sqrt(2), 3: (Z**3 - 3 * Z) / np.sqrt(6)}
-    variance = weight @ values**2 - (weight @ values) ** 2
-    return tuple(
-        float((weight @ (values * hermite[k])) ** 2 * (signal / width) ** k / variance)
-        for k in ORDERS
-    )
+    z, projection = hermite_projection(STEP)
+    values = np.asarray(model.activation(np.sqrt(width) * z), float)
+    h = projection @ values
+    variance = trapezoid(STEP)[1] @ values**2 - h[0] ** 2
+    return tuple(float(h[k] ** 2 * (signal / width) ** k / variance) for k in ORDERS)
 
 
 def difference(predicted: Given, measured: Given) -> Difference:

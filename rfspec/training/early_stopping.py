@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..files.tables import Table, in_brief
+from ..files.tables import LOSS, Table, in_brief
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, fraction, real_scalar
@@ -141,7 +141,8 @@ class EarlyStopping(Table, eqx.Module):
     def units(self) -> dict[str, str]:
         """Units by name; the errors of times are relative."""
         known = super().units()
-        return known | {name: "1" for name in known if name.endswith("_error")}
+        relative = {name: "1" for name in known if name.endswith("_error")}
+        return known | relative | {"error": LOSS}
 
     def errors(self) -> dict[str, Any]:
         """Absolute errors of times and losses, by name."""
@@ -198,7 +199,7 @@ class EarlyStopping(Table, eqx.Module):
         return (
             "the sample begins to be learnt before the best time: at tau = "
             f"{float(self.onset):.6g} the gap of the losses is {float(self.threshold):.0%} of its "
-            "limit"
+            f"limit {float(self.test_limit - self.train_limit):.3g}"
         )
 
     @property

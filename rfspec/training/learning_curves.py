@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..files.tables import Table, in_brief
+from ..files.tables import LOSS, Table, in_brief
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..models.targets import combination, score_scale, unexplained
@@ -112,6 +112,10 @@ class LearningCurve(Table, eqx.Module):
             if np.any(np.isfinite(error))
         }
         return {name: np.asarray(getattr(self, name)) for name in names} | standard_errors
+
+    def units(self) -> dict[str, str]:
+        """Units by name; the error is that of the losses."""
+        return super().units() | {"error": LOSS}
 
     @property
     def drops(self) -> dict[str, Any]:
