@@ -40,7 +40,11 @@ def test_a_mask_that_hides_nothing_is_no_mask():
 def test_a_seed_is_a_key(key):
     of = lambda key: rf.empirical.sample(key, MODEL, 10).U
     assert np.array_equal(of(key), of(jax.random.key(3)))
-    sp = rf.spectrum(MODEL)
+    sp, v = rf.spectrum(MODEL), np.ones(80)
+    for operator in (rf.empirical.gaussian_operator, rf.empirical.feature_operator):
+        assert np.array_equal(
+            operator(key, MODEL, 10)(v), operator(jax.random.key(3), MODEL, 10)(v)
+        )
     assert np.array_equal(sp.sample(key, (4,)), sp.sample(jax.random.key(3), (4,)))
 
 

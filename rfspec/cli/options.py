@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-import jax
 import numpy as np
 import typer
 
@@ -20,7 +19,8 @@ from ..models.mixtures import Mixture, Subspace
 from ..models.model import RandomFeatureModel
 from ..models.processes import Cosine, FlowMatching, OrnsteinUhlenbeck, VarianceExploding
 from ..models.schedules import DDPM, Interpolant
-from ..numerics.types import Key, Matrix
+from ..numerics.checks import random_key
+from ..numerics.types import Matrix
 from .application import app as app
 from .data_files import read_samples, require_memory
 from .expressions import construct
@@ -220,7 +220,7 @@ def _sampling(
 ) -> tuple[RandomFeatureModel, dict[str, Any], int]:
     """A model, how it is sampled, and the seed."""
     drawn = {"d": d, "kind": kind, "data": samples, "rows": rows, "repeats": repeats}
-    return RandomFeatureModel(**known), {"key": random_key(seed), **drawn}, seed
+    return RandomFeatureModel(**known), {"key": random_key("seed", seed), **drawn}, seed
 
 
 of_sample = taking((_ratios, _training, _data_law, _drawing), ("model", "drawn", "seed"), _sampling)
@@ -230,13 +230,6 @@ of_training = taking((_training,), ("how",), lambda **known: (known,))
 
 # --------------------------------------------------------------------------------------------------
 # numbers
-
-
-def random_key(seed: int) -> Key:
-    """A key of the random numbers of a command."""
-    if not -(2**63) <= seed < 2**63:
-        raise ValueError(f"seed must be an integer of 64 bits, got {seed!s:.40}")
-    return jax.random.key(seed)
 
 
 def numbers(name: str, text: str) -> list[float]:

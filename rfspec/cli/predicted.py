@@ -12,6 +12,7 @@ import typer
 
 from ..files.tables import aligned
 from ..models.from_data import FromData
+from ..numerics.checks import random_key
 from ..training.learning_curves import LearningCurve, learning_curve
 from .data_files import read_samples
 from .options import (
@@ -25,7 +26,6 @@ from .options import (
     app,
     of_training,
     option,
-    random_key,
     taking,
 )
 from .output import PICTURES, TABLES, deliver, file_in
@@ -110,7 +110,9 @@ def predict_command(
     options["progress"] = not json
     checked = None
     if checking.pop("check"):
-        checked = held_out(random_key(checking.pop("seed")), X, psi_p, **checking, **options)
+        checked = held_out(
+            random_key("seed", checking.pop("seed")), X, psi_p, **checking, **options
+        )
     found = predict(X, psi_p, **options) if checked is None else checked.of_all_rows
     steps = None if method["learning_rate"] is None else found.steps(**method)
     curves = lambda: curves_of(found, checked)

@@ -13,6 +13,7 @@ import typer
 from ..files.io import check_target, dataset_of, to_json
 from ..files.tables import EIGENVALUE, aligned
 from ..models.model import RandomFeatureModel
+from ..numerics.checks import random_key
 from .options import (
     OUTPUT,
     SAMPLING,
@@ -25,7 +26,6 @@ from .options import (
     geometric_times,
     of_sample,
     option,
-    random_key,
 )
 from .output import PICTURES, TABLES, deliver, file_in, partial_of, rows_of
 
@@ -169,7 +169,7 @@ def compare_command(
     sampled = empirical.spectrum(
         model=model, **drawn, checkpoint=partial_of(out), progress=not json
     )
-    found = empirical.compare(sampled.theory, sampled, key=random_key(seed + 1))
+    found = empirical.compare(sampled.theory, sampled, key=random_key("seed", seed + 1))
     assert isinstance(found, empirical.Comparison)
     columns = found.columns()
     title = f"{model!r}, d = {sampled.d}, p = {sampled.p}, {sampled.repeats} × {drawn['kind']}"

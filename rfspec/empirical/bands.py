@@ -9,7 +9,8 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from ..files.tables import in_brief
-from ..numerics.types import Key, Reals, Vector
+from ..numerics.checks import random_key
+from ..numerics.types import Given, Reals, Vector
 
 CHUNK = 2**22  # kernel values held at one time
 
@@ -57,10 +58,10 @@ def silverman(logs: np.ndarray, lower: float, upper: float) -> float:
     return float(0.9 * scale * max(logs.size, 1) ** -0.2)
 
 
-def bootstrap(each: np.ndarray, level: float, key: Key | None, resamples: int) -> Band:
+def bootstrap(each: np.ndarray, level: float, key: Given, resamples: int) -> Band:
     # of the mean over the first axis
     repeats, tail = len(each), (1 - level) / 2
-    key = jax.random.key(0) if key is None else key
+    key = random_key("key", 0 if key is None else key)
     drawn = np.asarray(jax.random.randint(key, (resamples, repeats), 0, repeats))
     weights = np.stack([np.bincount(row, minlength=repeats) for row in drawn]) / repeats
     means = np.tensordot(weights, each, axes=1)

@@ -20,7 +20,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from ..models.model import RandomFeatureModel
-from ..numerics.types import Key, Matrix, Real, Reals, Vector, Whole
+from ..numerics.types import Given, Key, Matrix, Real, Reals, Vector, Whole
 from .hermite import coefficients, norms
 from .normal_rows import AXIS, BLOCK, REPLICATED, SHARDED, NormalRows, padded
 from .omitted_layers import omitted_size
@@ -173,7 +173,7 @@ def _diagonal_and_layers(operator: FeatureOperator, keep: bool) -> tuple[Matrix,
 
 
 def feature_operator(
-    key: Key,
+    key: Given,
     model: RandomFeatureModel,
     d: int,
     *,

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from ..models.gaussian_equivalent import GaussianEquivalent
 from ..models.model import RandomFeatureModel
-from ..numerics.types import Key, Matrix, Vector
+from ..numerics.types import Given, Matrix, Vector
 from .normal_rows import BLOCK, NormalRows, stored_if
 from .operators import Operator, shared_parts
 
@@ -50,7 +50,7 @@ class GaussianOperator(Operator):
 
 
 def gaussian_operator(
-    key: Key,
+    key: Given,
     model: RandomFeatureModel,
     d: int,
     *,

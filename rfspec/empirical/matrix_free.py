@@ -18,7 +18,7 @@ import numpy as np
 
 from ..files.tables import Table
 from ..models.model import RandomFeatureModel
-from ..numerics.checks import integer, random_key, real_array, real_scalar
+from ..numerics.checks import integer, real_array, real_scalar
 from ..numerics.types import Given, Matrix
 from .draws import KINDS
 from .estimates import Estimate, chebyshev, estimate, in_parts, log_normal
@@ -318,7 +318,7 @@ def matrix_free_spectrum(
         raise ValueError(f"order must be at most p = {p}, got {order}")
     if store not in (None, True, False):
         raise ValueError(f"store must be True, False or None, got {store!r}")
-    key, mesh, block = portable(random_key("key", key)), mesh_of_all(), min(block, p)
+    key, mesh, block = portable(key), mesh_of_all(), min(block, p)
     need = predict(kind, d, n, p, order, block, mesh)
     store, group = need.plan(probes, store, budget())
     make = gaussian_operator if kind == "gaussian" else feature_operator

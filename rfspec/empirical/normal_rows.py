@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from ..numerics.types import Key, Matrix, Reals, Truths, Vector, Whole, Wholes
+from ..numerics.checks import random_key
+from ..numerics.types import Given, Key, Matrix, Reals, Truths, Vector, Whole, Wholes
 
 AXIS = "rows"
 BLOCK = 256  # rows drawn from one key
@@ -121,12 +122,8 @@ def stored_if(store: bool, A: NormalRows) -> NormalRows:
     return with_blocks(A, _store(A)) if store else A
 
 
-def portable(key: Any) -> Key:
+def portable(key: Given) -> Key:
     # bound to no device, so that every process may use it
-    try:
-        data: Any = np.asarray(jax.random.key_data(key))
-        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
-    except (TypeError, AttributeError, ValueError) as e:
-        raise ValueError(
-            f"key must be a JAX random key such as jax.random.key(0), got {key!r:.100}"
-        ) from e
+    key = random_key("key", key)
+    data: Any = np.asarray(jax.random.key_data(key))
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))

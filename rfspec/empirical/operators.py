@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from ..models.gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.session import enter
-from ..numerics.types import Key, Matrix, Reals, Vector
+from ..numerics.types import Given, Key, Matrix, Reals, Vector
 from .draws import eigenvalues_of, sizes
 from .normal_rows import NormalRows, mesh_of_all, portable, stored_if
 
@@ -73,7 +73,7 @@ class SharedParts(NamedTuple):
 
 
 def shared_parts(
-    key: Key, model: RandomFeatureModel, d: int, block: int, store: bool, mesh: Mesh | None
+    key: Given, model: RandomFeatureModel, d: int, block: int, store: bool, mesh: Mesh | None
 ) -> SharedParts:
     d, n, p = operator_sizes(model, d)
     mesh = mesh_of_all() if mesh is None else mesh

@@ -20,7 +20,7 @@ import numpy as np
 from ..files.tables import Table
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, integer, real_array, real_scalar
-from ..numerics.types import Given, Key, Matrix, Real, Whole
+from ..numerics.types import Given, Matrix, Real, Whole
 from ..spectra.spectrum import Spectrum
 from ..spectra.spectrum import spectrum as theory_of
 from .bands import Band, bootstrap, kernels, silverman, standard_error
@@ -178,7 +178,7 @@ class EmpiricalSpectrum(Table, eqx.Module):
         self,
         x: Given,
         level: float = 0.95,
-        key: Any = None,
+        key: Given = None,
         resamples: int = 200,
         width: float | None = None,
     ) -> Band:
@@ -225,7 +225,7 @@ class EmpiricalSpectrum(Table, eqx.Module):
         return self._histograms(_bins(edges)).mean(axis=0)
 
     def histogram_band(
-        self, edges: Given, level: float = 0.95, key: Key | None = None, resamples: int = 200
+        self, edges: Given, level: float = 0.95, key: Given = None, resamples: int = 200
     ) -> Band:
         """Bootstrap band in each bin for the mean of `histogram` over all matrices of this size.
 
