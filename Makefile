@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-all check-all check format notebooks figures bench stats lock clean
+.PHONY: setup demo test test-all check-all check format notebooks figures docs browser bench stats dist lock clean
 
 setup: $(READY)
 
@@ -24,7 +24,7 @@ test-all: setup
 	XLA_FLAGS= $(BIN)/python -m pytest -n auto --dist worksteal
 
 # everything that can fail: about two hours on two cores
-check-all: check test-all notebooks figures
+check-all: check test-all notebooks figures docs
 
 check: setup
 	$(BIN)/ruff check .
@@ -38,8 +38,19 @@ format: setup
 notebooks: setup
 	$(BIN)/python notebooks/run.py
 
+# draws from what is kept in paper_figures/data; FAST=1: small versions, computed anew
 figures: setup
-	for script in paper_figures/fig*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python paper_figures/make.py $(if $(FAST),--fast)
+
+docs: setup
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs results/docs
+
+# the pages of the explorer in a browser that is there (Debian: apt-get install chromium)
+browser: setup
+	$(BIN)/python -m pytest -m browser
+
+dist: setup
+	$(BIN)/python -m hatchling build
 
 bench: setup
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

@@ -69,3 +69,27 @@ def test_the_style_leaves_it_to_the_backend_whether_pictures_are_shown(chosen, f
         assert mpl.rcParams["font.size"] == size
     finally:
         mpl.interactive(before)
+
+
+def test_the_plateaus_of_the_mass_above_are_ranks():
+    """p features of which d and n columns: 1/8, then 2/8, then 3/8, then all."""
+    sampled = rf.empirical.spectrum(jax.random.key(0), MODEL, 12, kind="gaussian")
+    ax = rf.plotting.mass_above(MODEL, empirical=sampled)
+    heights = {line.get_label(): line.get_ydata() for line in ax.lines}
+    ends = {part: heights[part][[0, -1]] for part in ("satellite", "sample", "population")}
+    assert np.allclose(ends["satellite"], [3 / 8, 2 / 8], rtol=1e-12)
+    assert np.allclose(ends["sample"], [2 / 8, 1 / 8], rtol=1e-12)
+    assert np.allclose(ends["population"], [1 / 8, 0], rtol=1e-12)
+    gaps = next(line for line in ax.lines if line.get_label().startswith("atom"))
+    x, y = gaps.get_data()
+    step = x == float(rf.spectrum(MODEL).atom.location)
+    assert y[step].tolist() == [1.0, 3 / 8]
+    # of the sample, the share of eigenvalues above each
+    x, y = next(line for line in ax.lines if line.get_label().startswith("sampled")).get_data()
+    assert y[0] == 1.0
+    assert np.isclose(np.interp(0.3, x, y), np.mean(np.ravel(sampled.eigenvalues) > 0.3), atol=0.02)
+
+
+def test_the_mass_above_takes_models_and_spectra_only():
+    with pytest.raises(ValueError, match="sp must be a RandomFeatureModel or a Spectrum, got list"):
+        rf.plotting.mass_above([MODEL])

@@ -104,7 +104,8 @@ def spectrum(
             _histogram(ax, empirical, bins, quantity, xscale)
         if family.single:
             _atom(ax, spectra[0])
-            ax.legend()
+            # a histogram is heaviest at the atom, below all bulks
+            ax.legend(loc="best" if empirical is None else "upper right")
         else:
             handles = [entry(*member) for member in zip(family.labels, colors, strict=True)]
             atoms = _atoms(ax, colors, spectra)

@@ -12,6 +12,7 @@ from ..training.learning_curves import LearningCurve
 from ..training.timescales import Timescales
 from .curves import learning_curve
 from .densities import spectrum
+from .mass_above import mass_above
 from .style import style
 
 
@@ -22,10 +23,14 @@ def spectrum_and_training(
     times: Timescales,
     title: str,
 ) -> Any:
-    """A spectrum over its sample, beside the losses of that sample with the times of the parts."""
+    """A spectrum over its sample, the masses of its parts, and the losses of that sample with the
+    times of the parts.
+    """
     with style():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(10.0, 3.8))
+        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13.5, 3.8))
         spectrum(sp, left, empirical=empirical)
         left.set_title(title, loc="left")
+        mass_above(sp, middle, empirical=empirical)
+        middle.set_title("the same, mass above each eigenvalue", loc="left")
         learning_curve(curves, right, times=times)
     return figure
