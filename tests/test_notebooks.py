@@ -8,6 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 SCRIPT = Path(__file__).parents[1] / "notebooks" / "run.py"
+PATHS = sorted(SCRIPT.parent.glob("*.ipynb"))
 SETUP = """import matplotlib.pyplot as plt
 import numpy as np
 import rfspec as rf
@@ -20,7 +21,9 @@ DRAWING = ["rf.plotting.learning_curve(curve);"] * 2 + ["plt.plot([1, 2]);"]
 def script():
     spec = importlib.util.spec_from_file_location("run_notebooks", SCRIPT)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPT.parent)
+        spec.loader.exec_module(module)
     return module
 
 
@@ -67,5 +70,31 @@ def test_make_notebooks_fails_when_a_picture_is_missing(
 
 def test_the_notebooks_of_the_project_draw(script):
     """Else a rule that finds no cell would pass."""
-    for path in SCRIPT.parent.glob("*.ipynb"):
-        assert len(script.without_picture(nbformat.read(path, as_version=4))) >= 2
+    for path in PATHS:
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            cell.pop("outputs", None)
+        assert len(script.without_picture(notebook)) >= 2
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_kept_notebooks_have_the_common_form(script, path):
+    assert script.faults(path) == []
+
+
+def test_what_a_notebook_lacks_of_the_common_form_is_said(script, tmp_path):
+    path, cell = tmp_path / "a.ipynb", new_code_cell("f(1)")
+    cell.outputs = [new_output("stream", name="stderr", text="<f at 0x7f0000000000>")]
+    prose = new_markdown_cell("# A\n\nWhy? [here](b.md), [there](a.md#1-x-y-)\n\n## Next")
+    (tmp_path / "a.md").write_text("## 1. X (y) ◆\n")
+    nbformat.write(new_notebook(cells=[prose, new_code_cell("f(0)"), new_code_cell(), cell]), path)
+    assert script.faults(path) == [
+        "the first code cell does not install rfspec",
+        "no section Exercises",
+        "no thumbnail",
+        "no such row in the index, README.md",
+        "a broken link, b.md",
+        "cell 2 has no output",
+        "cell 3 writes to stderr",
+        "cell 3 shows an address",
+    ]
