@@ -34,7 +34,11 @@ with jaxtyping.install_import_hook(CHECKED, "type_checker.check"):
 compile_quickly()
 mpl.use("Agg")
 jax.config.update("jax_numpy_rank_promotion", "raise")  # every broadcast is spelt out
-SLOW_PAGES = ("real_data.md", "score_exponent.md")
+SLOW_PAGES = ("accuracy.md", "real_data.md", "score_exponent.md")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "browser: needs Chromium (apt-get install chromium)")
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at marks

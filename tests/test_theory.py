@@ -12,12 +12,25 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "theory.md").read_text()
 CODE = {path: path.read_text() for path in (ROOT / "rfspec").rglob("*.py")}
-# formulas stand in blocks, with a number at the end
-NUMBERED = re.compile(r"^ {4}.*\((\d+)\)[,.:]?$", re.MULTILINE)
+# formulas stand in blocks of LaTeX, with a number at the end
+FORMULAS = re.findall(r"^\$\$\n(.*?)\n\$\$$", PAGE, re.MULTILINE | re.DOTALL)
+NUMBERED = re.compile(r" \\tag\{(\d+)\}$")
 
 
 def equations():
-    return [int(n) for n in NUMBERED.findall(PAGE)]
+    return [int(n) for formula in FORMULAS for n in NUMBERED.findall(formula)]
+
+
+def test_every_formula_is_a_block_of_its_own_with_all_that_it_opens_closed():
+    assert PAGE.count("$$") == 2 * len(FORMULAS)
+    assert PAGE.count("\\tag{") == len(equations())
+    assert not re.search(r"^ {4}", PAGE, re.MULTILINE)
+    for formula in FORMULAS:
+        assert formula.count("{") == formula.count("}"), formula
+        assert re.findall(r"\\begin\{(\w+)\}", formula) == re.findall(r"\\end\{(\w+)\}", formula)
+        assert formula.count("\\Bigl") == formula.count("\\Bigr"), formula
+        # a code-hosting site takes these backslashes for its own; Sphinx splits at the last
+        assert not re.search(r"\\[,;:!{}\\]", formula), formula
 
 
 def test_equations_are_numbered_once_and_in_order():
