@@ -43,7 +43,7 @@ figures: setup
 	$(BIN)/python paper_figures/make.py $(if $(FAST),--fast)
 
 docs: setup
-	$(BIN)/sphinx-build -W --keep-going -q -b html docs results/docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs results/docs
 
 # the pages of the explorer in a browser that is there (Debian: apt-get install chromium)
 browser: setup
@@ -64,4 +64,4 @@ lock:
 		--group dev pyproject.toml --no-header --no-emit-index-url --quiet --output-file requirements.lock
 
 clean:
-	rm -rf .venv results build dist
+	rm -rf .venv results build dist docs/notebooks

@@ -37,10 +37,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")  # every broadcast is spe
 SLOW_PAGES = ("accuracy.md", "real_data.md", "score_exponent.md")
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "browser: needs Chromium (apt-get install chromium)")
-
-
 @pytest.hookimpl(tryfirst=True)  # before -m looks at marks
 def pytest_collection_modifyitems(items):
     """Pages of docs/ whose examples take more than ten seconds run with the slow tests."""

@@ -112,7 +112,7 @@ def test_help_says_what_out_accepts(command, monkeypatch, capsys):
     assert error == f"error: out must end in one of {', '.join(COMMANDS[command])}, got x.foo\n"
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in (*COMMANDS, "demo"))])
+@pytest.mark.parametrize("command", [[], *([name] for name in (*COMMANDS, "demo", "explore"))])
 def test_flags_take_no_value_and_options_have_groups(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     shown = run(*command, "--help")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from itertools import product
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray
@@ -256,3 +257,11 @@ def test_picture(diagram):
         rf.plotting.phase_diagram(diagram)
     with pytest.raises(ValueError, match=r"times must be one of .*, got 'x'"):
         rf.plotting.phase_diagram(diagram.sel(tau=1e3), times="x")
+
+
+def test_cells_of_a_coarse_picture_are_symmetric_about_their_models(diagram):
+    """Half way on a linear axis is below 0, which a logarithmic axis does not show."""
+    axes, xs = plt.subplots()[1], np.array([1.0, 100.0])
+    coarse = diagram.sel(tau=1e3).isel(psi_p=[0], psi_n=[0, 1]).assign_coords(psi_n=xs)
+    rf.plotting.phase_diagram(coarse, axes)
+    assert np.allclose(axes.get_xlim(), (0.1, 1000.0))

@@ -24,6 +24,7 @@ CHAPTERS = [
     "io",
     "rfspec",  # rfspec/__init__.py
     "plotting",
+    "explorer",
     "cli",
     "__main__",
 ]

@@ -13,7 +13,7 @@ import typer
 
 from ..numerics.session import compile_quickly
 from ..resolvent.solver import ConvergenceError
-from . import predicted, sampled, surveyed, theory  # noqa: F401  the commands enter themselves
+from . import explored, predicted, sampled, surveyed, theory  # noqa: F401  the commands enter themselves
 from .application import app
 
 LONGEST = 1000  # characters of a message

@@ -191,7 +191,10 @@ class MarchenkoPastur(Covariance):
 
     With ratio = d/N the density is
 
-        ρ(λ) = sqrt((λ₊ - λ)(λ - λ₋))/(2π·ratio·variance·λ),   λ± = variance (1 ± √ratio)²,
+    .. math::
+
+        ρ(λ) = \frac{\sqrt{(λ_+ - λ)(λ - λ_-)}}{2π \text{ ratio variance } λ}, \quad
+        λ_± = \text{variance } (1 ± \sqrt{\text{ratio}})^2,
 
     and for ratio > 1 there is an atom of weight 1 - 1/ratio at 0. At ratio = 1 the density has a
     hard edge ∝ λ^{-1/2} at 0. Natural normalisation: Tr Σ/d = variance.

@@ -43,7 +43,13 @@ ENOUGH = 1e-13
 
 
 class GaussianEquivalent(Table, Frozen):
-    r"""Constants of U ≃ GGᵀ/n + b²FFᵀ + s²I, G = κFX + vΩ, F = W/√d, Ω iid N(0, 1).
+    r"""Constants of the features that are Gaussian, given W, and have the same spectrum and losses.
+
+    .. math::
+
+        U \simeq \frac1n GG^⊤ + b^2 FF^⊤ + s^2 I, \qquad G = κFX + vΩ
+
+    F is W/√d, X holds the data in columns, and Ω (p×n) has iid N(0, 1) entries.
 
     Attributes
     ----------
@@ -79,6 +85,13 @@ class GaussianEquivalent(Table, Frozen):
 
 def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
     r"""Constants (5) of the Gaussian equivalent of a model, by closed forms or quadrature.
+
+    .. math::
+
+        &μ_0 = h_0, \quad μ_1 = h_1/Γ, \quad κ^2 = α^2 μ_1^2, \quad b^2 = β^2 μ_1^2, \\
+        &v^2 = \sum_{k≥2} h_k^2 c^k, \quad s^2 = \sum_{k≥2} h_k^2 (1 - c^k)
+
+    with the Hermite coefficients h_k = E[σ(Γz) He_k(z)]/√k!, Γ² = α²σ_x² + β² and c = α²σ_x²/Γ².
 
     Parameters
     ----------

@@ -36,6 +36,12 @@ def time_unit(psi_p: Reals, pace: Real) -> Reals:
 class RandomFeatureModel(Frozen):
     r"""A random-feature score model in the limit d, n, p → ∞.
 
+    .. math::
+
+        s_A(x) = \frac{1}{\sqrt p} A σ(Wx/\sqrt d), \qquad x_t = αx + βξ
+
+    W (p×d) has iid N(0, 1) entries and stays as it is; A (d×p) is trained on n samples x.
+
     Parameters
     ----------
     psi_p : float

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 
 from ..numerics.checks import real_array
 from .style import COLORS, axis_or_new, style
@@ -140,12 +141,22 @@ def _regions(ax: Any, cells: Any, x: np.ndarray, y: np.ndarray) -> list[Any]:
     codes = cells.region.values
     colors = ListedColormap([color for _, color in REGIONS.values()])
     norm = BoundaryNorm(np.arange(-1.5, 5.0), len(REGIONS))
-    ax.pcolormesh(x, y, codes, cmap=colors, norm=norm, shading="nearest", zorder=0, rasterized=True)
+    ax.pcolormesh(
+        _borders(x), _borders(y), codes, cmap=colors, norm=norm, zorder=0, rasterized=True
+    )
     return [
         Patch(color=color, label=label)
         for code, (label, color) in REGIONS.items()
         if np.any(codes == code)
     ]
+
+
+def _borders(x: np.ndarray) -> np.ndarray:
+    # half way between neighbours on a logarithmic axis
+    logs = np.log(x)
+    steps = np.diff(logs) if x.size > 1 else np.array([0.2])
+    ends = logs[0] - steps[0] / 2, logs[-1] + steps[-1] / 2
+    return np.exp(np.r_[ends[0], (logs[1:] + logs[:-1]) / 2, ends[1]])
 
 
 def _lines(ax: Any, cells: Any, x: np.ndarray, y: np.ndarray) -> list[Any]:
@@ -208,7 +219,8 @@ def _contours(
         drawn = ax.contour(
             x, y, np.ma.masked_invalid(log), levels=levels, colors="0.35", linewidths=0.7, zorder=2
         )
-        ax.clabel(drawn, fmt=lambda v: rf"$10^{{{v:g}}}$", fontsize=7)
+        for text in ax.clabel(drawn, fmt=lambda v: rf"$10^{{{v:g}}}$", fontsize=7, zorder=4):
+            text.set_path_effects([withStroke(linewidth=2.0, foreground="white", alpha=0.8)])
     return [Line2D([], [], color="0.35", lw=0.7, label=names[times])]
 
 

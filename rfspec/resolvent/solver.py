@@ -106,8 +106,15 @@ class Solution(Table, eqx.Module):
 def solve(model: RandomFeatureModel, z: Given) -> Solution:
     r"""Solve the fixed-point equations of a model at z.
 
-    (q, δ) solve equations (6) and (7) of docs/theory.md, or (19) and (20) where the model has
-    finitely many noise draws. For Im z > 0 exactly one solution has Im q > 0 and Im δ > 0.
+    .. math::
+
+        &\frac1q = s^2 - z + v^2 D + \int dρ_Σ(λ) \frac{T}{1 + ψ_p T q}, \quad
+        δ = \frac{ψ_p}{ψ_n} (v^2 q + κ^2 r), \\
+        &D = \frac{1}{1 + δ}, \quad T = b^2 + κ^2 λ D, \quad
+        r = \int dρ_Σ(λ) \frac{λq}{1 + ψ_p T q}
+
+    These are equations (6) to (8) of docs/theory.md; (19) and (20) stand for them where the model
+    has finitely many noise draws. For Im z > 0 exactly one solution has Im q > 0 and Im δ > 0.
 
     Parameters
     ----------

@@ -41,8 +41,11 @@ class LeadingOrder(NamedTuple):
 def leading_order(model: RandomFeatureModel) -> LeadingOrder:
     r"""Edges of the sample and population bulks to leading order in 1/ψ_p, 1/ψ_n.
 
-    The sample bulk lies on s² + v²(1 ± √(ψ_p/ψ_n))². The population bulk is the nonzero spectrum of
-    μ1²FΣ_tFᵀ, shifted by v² + s².
+    .. math::
+
+        λ_±(\text{sample}) = s^2 + v^2 (1 ± \sqrt{ψ_p/ψ_n})^2
+
+    The population bulk is the nonzero spectrum of μ1²FΣ_tFᵀ, shifted by v² + s².
 
     Parameters
     ----------

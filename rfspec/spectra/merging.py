@@ -80,6 +80,12 @@ def merging_lines(
 ) -> MergingLines:
     r"""Where two parts of the spectrum merge in the (ψ_n, ψ_p) plane.
 
+    .. math::
+
+        F(u; ζ) = 0, \quad \det \frac{∂F}{∂u} = 0, \quad (v · ∂_u) \det \frac{∂F}{∂u} = 0
+
+    F are the equations of the fixed point, u its unknowns, and v the null vector of ∂F/∂u.
+
     Parameters
     ----------
     model : RandomFeatureModel

@@ -58,10 +58,15 @@ class MeanOutlier(NamedTuple):
 def mean_outlier(model: RandomFeatureModel, d: Given) -> MeanOutlier:
     r"""The eigenvalue of the uncentred feature correlation matrix that μ0 ≠ 0 causes, at finite d.
 
-        Λ = ψ_p d μ0² + 2ψ_pm₂(2g'² + g g'') + Var σ(Γz) + (ψ_p/ψ_n)(κ²σ_x² + v²),
-        Var Λ = 8 (g g')² (ψ_pm₂ + ψ_p² α⁴ (Tr Σ²/d)/ψ_n) + 4μ0² (ψ_p/ψ_n)(κ²σ_x² + v²),
+    .. math::
 
-    g(Γ²) = μ0, m₂ = Tr (α²Σ + β²I)²/d, for Gaussian data.
+        &Λ = ψ_p d μ_0^2 + 2ψ_p m_2 (2g'^2 + g g'') + \operatorname{Var} σ(Γz)
+            + \frac{ψ_p}{ψ_n} (κ^2 σ_x^2 + v^2), \\
+        &\operatorname{Var} Λ = 8 (g g')^2 \Bigl(ψ_p m_2
+            + \frac{ψ_p^2 α^4}{ψ_n} \frac{\operatorname{Tr} Σ^2}{d}\Bigr)
+            + 4μ_0^2 \frac{ψ_p}{ψ_n} (κ^2 σ_x^2 + v^2)
+
+    with g(Γ²) = μ0 and m_2 = Tr (α²Σ + β²I)²/d, for Gaussian data.
 
     Parameters
     ----------

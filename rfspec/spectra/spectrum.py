@@ -268,8 +268,12 @@ class Spectrum(Table, eqx.Module):
 def spectrum(model: RandomFeatureModel) -> Spectrum:
     r"""Exact limiting spectrum of U for a model.
 
-    ρ(λ) = Im q(λ + i0)/π with q from equations (6) and (7) of docs/theory.md, or (19) and (20) for
-    finitely many draws of the noise. The rank that the columns of U do not reach is an atom.
+    .. math::
+
+        ρ(λ) = \frac1π \operatorname{Im} q(λ + i0)
+
+    with q from equations (6) and (7) of docs/theory.md, or (19) and (20) for finitely many draws of
+    the noise. The rank that the columns of U do not reach is an atom.
 
     Parameters
     ----------

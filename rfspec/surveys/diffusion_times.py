@@ -47,7 +47,11 @@ def over_time(
 ) -> xarray.Dataset:
     r"""Timescales and best stopping times along the process, and the best one for all its times.
 
-    The shared time minimises Σ_t w_t L_test(t, τ) over 0 ≤ τ ≤ ∞.
+    The shared time is
+
+    .. math::
+
+        \operatorname{argmin}_{0 ≤ τ ≤ ∞} \sum_t w_t L_{test}(t, τ).
 
     Parameters
     ----------

@@ -56,6 +56,13 @@ def phase_diagram(
 ) -> xarray.Dataset:
     r"""Losses, timescales, early stopping and regions of every model of a grid, exactly.
 
+    With a stopping window from τ_1 to τ_2, a cell at budget τ is
+
+    .. math::
+
+        &\text{not yet trained: } τ < τ_1, \quad \text{early stopping: } τ_1 ≤ τ ≤ τ_2 < ∞, \\
+        &\text{memorisation: } τ > τ_2, \quad \text{architectural: } τ_1 ≤ τ, τ_2 = ∞.
+
     Parameters
     ----------
     psi_p, psi_n : array, shapes (P,), (N,)

@@ -213,10 +213,11 @@ def early_stopping(
 ) -> EarlyStopping:
     r"""The training time τ* of the smallest exact test loss, and the window of safe stopping.
 
-    τ* = argmin L_test(τ) over 0 ≤ τ ≤ ∞ under gradient flow; since L_test = β²E_score + const for
-    Gaussian data it minimises the score error too. The window is the interval around τ* on which
-    L_test(τ) ≤ L_test(τ*) + tolerance. The onset is the first time at which the gap L_gen = L_test
-    - L_train is threshold·L_gen(∞).
+    .. math:: τ^* = \operatorname{argmin}_{0 ≤ τ ≤ ∞} L_{test}(τ)
+
+    under gradient flow. For Gaussian data L_test = β²E_score + const, so that it minimises the
+    score error too. The window is the interval around τ* on which L_test(τ) ≤ L_test(τ*) +
+    tolerance. The onset is the first time at which L_gen = L_test - L_train is threshold·L_gen(∞).
 
     Parameters
     ----------

@@ -169,7 +169,13 @@ def learning_curve(
 ) -> LearningCurve:
     r"""Exact losses of the infinite model along full-batch training from A = 0, without training.
 
-    Gradient flow, or with a `step` k = τ/step steps A ← A - η∇L_train + μ(A - A_before).
+    .. math::
+
+        A ∝ V^⊤ h(U), \quad h(λ) = \frac{1 - r(λ)}{λ}, \quad
+        h(U) = \frac{1}{2πi} \oint \frac{r(z)}{z} (U - z)^{-1} dz
+
+    with r = e^{-2ω²τλ/ψ_p} for gradient flow, and r the residual polynomial of k = τ/step steps
+    A ← A - η∇L_train + μ(A - A_before) where a `step` is given.
 
     Parameters
     ----------

@@ -64,9 +64,12 @@ class ScoreExponent(Table, eqx.Module):
 def score_exponent(model: RandomFeatureModel, psi_n: Given) -> ScoreExponent:
     r"""The running exponent of min_τ E_score in ψ_n.
 
-    d log min_τ E_score / d log ψ_n, exact at every ψ_n. The paper reports the power law ψ_n^{-0.59}
-    of simulations (its Fig. 13); the exact exponent runs, because for n → ∞ the error ends at a
-    floor that p sets.
+    .. math::
+
+        \frac{d \log \min_τ E_{score}}{d \log ψ_n}
+
+    is exact at every ψ_n. The paper reports the power law ψ_n^{-0.59} of simulations (its Fig. 13);
+    the exact exponent runs, because for n → ∞ the error ends at a floor that p sets.
 
     Parameters
     ----------

@@ -146,8 +146,12 @@ def timescales(
 ) -> Timescales:
     r"""Training times τ_gen and τ_mem of a model.
 
-    τ = ψ_p/(ω²λ) at the ends of each part of the spectrum, with ω² = β² for the noise and 1 for
-    other targets; weight decay γ adds γ/ω² to λ.
+    .. math::
+
+        τ_λ = \frac{ψ_p}{ω^2 λ}
+
+    at the ends of each part of the spectrum, with ω² = β² for the noise and 1 for other targets;
+    weight decay γ adds γ/ω² to λ.
 
     Parameters
     ----------
@@ -268,8 +272,12 @@ def clock(
 ) -> Reals:
     r"""Convert between training steps k of gradient descent and training time τ.
 
-    τ = kη/d² for steps of size η on A. The published training script absorbs 1/√p into A; its step
-    η' gives τ = kη'ψ_p/d.
+    .. math::
+
+        τ = kη/d^2
+
+    for steps of size η on A. The published training script absorbs 1/√p into A; its step η' gives
+    τ = kη'ψ_p/d.
 
     Parameters
     ----------

@@ -1,0 +1,1 @@
+"""A local web page of sliders: what it computes, its scripts, its pictures, and the page."""
