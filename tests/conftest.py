@@ -1,3 +1,4 @@
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -30,8 +31,15 @@ with jaxtyping.install_import_hook(CHECKED, "type_checker.check"):
     import rfspec.surveys.prediction
     from rfspec.numerics.session import compile_quickly, enter
 
-# most of the suite's time is compiling; `make test-all` sets XLA_FLAGS and compiles as users do
-compile_quickly()
+# most of the suite's time is tracing and compiling; `make test-all` sets XLA_FLAGS and compiles as
+# users do
+if "XLA_FLAGS" not in os.environ:
+    compile_quickly()
+    os.environ["XLA_FLAGS"] = (
+        f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1"
+    )
+# a trace makes many objects that stay
+gc.set_threshold(200_000, 20, 100)
 mpl.use("Agg")
 jax.config.update("jax_numpy_rank_promotion", "raise")  # every broadcast is spelt out
 SLOW_PAGES = ("accuracy.md", "real_data.md", "score_exponent.md")
