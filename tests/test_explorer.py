@@ -174,3 +174,20 @@ def test_the_server_answers():
         server.server_of(START, port=serving.port)
     serving.stop()
     page._following.submit(int).result()  # the first picture, which is drawn ahead
+
+
+def test_regions_that_another_page_has_computed_meanwhile_are_drawn(monkeypatch):
+    """A page whose place was drawn just before stayed without them."""
+    drawn = []
+
+    async def draw(one):
+        drawn.append(one)
+
+    monkeypatch.setattr(page, "REST", 0.0)
+    monkeypatch.setattr(page, "_known_diagrams", {START.law: "regions"})
+    monkeypatch.setattr(page.Page, "_draw_place", draw)
+    one = page.Page(START)
+    for without, count in ((True, 1), (False, 1)):
+        one._background = (START.law, 1e4, without)
+        asyncio.run(one._survey())
+        assert len(drawn) == count

@@ -204,16 +204,22 @@ class Page:
         moves = self._moves
         await asyncio.sleep(REST)
         law = self.shown.law
-        if moves != self._moves or law in _known_diagrams:
+        if moves != self._moves:
             return
         try:
-            _remember(law, await _in(_surveying, state.diagram_of, law))
+            if law not in _known_diagrams:
+                _remember(law, await _in(_surveying, state.diagram_of, law))
         except TOLD as e:
             self.place.grey()
             self._say(f"Without regions: {_sentence(e)}", "note")
             return
-        if self.shown.law == law:
+        # they may have come from another visitor's page since the place was drawn
+        if self.shown.law == law and self._without_regions:
             await self._draw_place()
+
+    @property
+    def _without_regions(self) -> bool:
+        return not self._background or self._background[-1]
 
     async def _patiently(self, f: Callable[..., Any], *args: Any) -> Any:
         # the page says so when an answer takes longer than a user notices
