@@ -203,7 +203,15 @@ def _code_that_computes(body: list[ast.stmt]) -> str:
     for node in code:
         if isinstance(node, ast.FunctionDef) and ast.get_docstring(node):
             node.body = node.body[1:] or [ast.Pass()]
-    return "\n".join(map(ast.dump, code))
+    return repr([_shape(node) for node in code])
+
+
+def _shape(node: Any) -> Any:
+    # of code, the same in every version of Python: what is empty differs between them
+    if isinstance(node, ast.AST):
+        fields = [(name, _shape(value)) for name, value in ast.iter_fields(node)]
+        return type(node).__name__, [pair for pair in fields if pair[1] not in (None, [])]
+    return [_shape(value) for value in node] if isinstance(node, list) else node
 
 
 def _paths(name: str, tables: Tables, folder: Path, suffix: str) -> dict[Path, xarray.Dataset]:
