@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import ast
 import hashlib
-import importlib.util
 import json
 import sys
 import time
@@ -160,11 +159,10 @@ def _imported(script: Path) -> ModuleType:
     # recipes import their neighbours by name
     if str(HERE) not in sys.path:
         sys.path.insert(0, str(HERE))
-    spec = importlib.util.spec_from_file_location(f"recipe_{script.stem}", script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = ModuleType(f"recipe_{script.stem}")
+    vars(module)["__file__"] = str(script)
+    # not from a cache of bytecode, which takes a change within a second for none
+    exec(compile(script.read_text(encoding="utf-8"), str(script), "exec"), vars(module))
     return module
 
 
