@@ -27,10 +27,19 @@ def spectrum_and_training(
     times of the parts.
     """
     with style():
-        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13.5, 3.8))
+        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13.5, 4.4))
         spectrum(sp, left, empirical=empirical)
         left.set_title(title, loc="left")
         mass_above(sp, middle, empirical=empirical)
         middle.set_title("the same, mass above each eigenvalue", loc="left")
         learning_curve(curves, right, times=times)
+        # below the panels, which are full
+        left.get_legend().remove()
+        for ax, place, columns in ((middle, "left", 3), (right, "right", 2)):
+            handles, labels = ax.get_legend_handles_labels()
+            entries = dict(zip(labels, handles, strict=True))
+            ax.get_legend().remove()
+            figure.legend(
+                entries.values(), entries.keys(), loc=f"outside lower {place}", ncols=columns
+            )
     return figure
