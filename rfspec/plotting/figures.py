@@ -35,11 +35,13 @@ def spectrum_and_training(
         learning_curve(curves, right, times=times)
         # below the panels, which are full
         left.get_legend().remove()
-        for ax, place, columns in ((middle, "left", 3), (right, "right", 2)):
+        below: list[tuple[Any, Any, int]] = [
+            (middle, "outside lower left", 3),
+            (right, "outside lower right", 2),
+        ]
+        for ax, place, columns in below:
             handles, labels = ax.get_legend_handles_labels()
             entries = dict(zip(labels, handles, strict=True))
             ax.get_legend().remove()
-            figure.legend(
-                entries.values(), entries.keys(), loc=f"outside lower {place}", ncols=columns
-            )
+            figure.legend(entries.values(), entries.keys(), loc=place, ncols=columns)
     return figure
