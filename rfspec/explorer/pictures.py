@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ..plotting.curves import learning_curve
 from ..plotting.densities import spectrum
+from ..plotting.figures import legend_below
 from ..plotting.phases import phase_diagram
 from ..plotting.style import style
 from .state import ENDS, POINTS, Losses, Settings, Spectral
@@ -53,7 +54,8 @@ def place_picture(settings: Settings, diagram: xarray.Dataset | None, budget: fl
             _no_regions(ax)
         else:
             phase_diagram(diagram.sel(tau=budget), ax)
-            _legend_below(figure, ax)
+            # beside the axes it would take half of the picture
+            legend_below(figure, ax, "outside lower center", 2)
         ax.plot([], [], "*", ms=15, color="black", mec="white", zorder=5, clip_on=False, gid=PLACE)
     return moved(figure, settings)
 
@@ -85,10 +87,3 @@ def _no_regions(ax: Any) -> None:
     ax.set_xlabel(r"$\psi_n = n/d$")
     ax.set_ylabel(r"$\psi_p = p/d$")
     ax.set_title("the regions are being computed", loc="left", color="0.4")
-
-
-def _legend_below(figure: Figure, ax: Any) -> None:
-    # beside the axes it would take half of the picture
-    handles = ax.get_legend().legend_handles
-    ax.get_legend().remove()
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)

@@ -15,6 +15,7 @@ from ..models.covariance_laws import PowerLaw
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import fraction, real_scalar
 from ..numerics.types import Real, Vector
+from ..plotting.curves import relaxation_times
 from ..plotting.densities import inside
 from ..spectra.spectrum import Spectrum, spectrum
 from ..surveys.phase import phase_diagram
@@ -156,9 +157,7 @@ def losses_of(settings: Settings, sp: Spectrum) -> Losses:
 
 def decades_of(sp: Spectrum) -> tuple[int, int]:
     """Powers of ten between which all modes relax, with a decade on either side."""
-    model = sp.model
-    unit, decay = 2.0 * float(model.time_unit), float(model.weight_decay / model.pace)
-    slowest, fastest = (unit / (float(sp.edges[i]) + decay) for i in (0, -1))  # (4)
+    fastest, slowest = relaxation_times(sp)
     return int(np.floor(np.log10(fastest))) - 1, int(np.ceil(np.log10(slowest))) + 1
 
 

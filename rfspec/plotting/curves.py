@@ -8,7 +8,7 @@ import numpy as np
 
 from ..models.model import RandomFeatureModel
 from ..numerics.types import Given
-from ..spectra.spectrum import spectrum
+from ..spectra.spectrum import Spectrum, spectrum
 from ..training.early_stopping import EarlyStopping
 from ..training.learning_curves import LearningCurve
 from ..training.learning_curves import learning_curve as theory_of
@@ -149,7 +149,7 @@ def _solved(members: list[Any]) -> list[LearningCurve]:
     models = [member for member in members if isinstance(member, RandomFeatureModel)]
     if not models:
         return members
-    first, last = np.transpose([_relaxation_times(model) for model in models])
+    first, last = np.transpose([relaxation_times(spectrum(model)) for model in models])
     tau = np.geomspace(first.min() / 10, last.max() * 10, POINTS)
     return [
         theory_of(member, tau) if isinstance(member, RandomFeatureModel) else member
@@ -157,9 +157,8 @@ def _solved(members: list[Any]) -> list[LearningCurve]:
     ]
 
 
-def _relaxation_times(model: RandomFeatureModel) -> tuple[float, float]:
-    # fastest and slowest
-    sp = spectrum(model)
+def relaxation_times(sp: Spectrum) -> tuple[float, float]:
+    """The fastest and the slowest of the modes of a spectrum (4)."""
     lowest, highest = float(sp.edges[0]), float(sp.edges[-1])
     bulks, atom = sp.bulks, float(sp.atom.mass)
     # where the spectrum has no end, that of nearly all of it
@@ -167,8 +166,9 @@ def _relaxation_times(model: RandomFeatureModel) -> tuple[float, float]:
         lowest = float(sp.quantile(atom + 0.01 * float(bulks[0].mass)))
     if not np.isfinite(highest):
         highest = float(sp.quantile(1.0 - 0.01 * float(bulks[-1].mass)))
+    model = sp.model
     decay, unit = float(model.weight_decay / model.pace), 2.0 * float(model.time_unit)
-    return unit / (highest + decay), unit / (lowest + decay)  # (4)
+    return unit / (highest + decay), unit / (lowest + decay)
 
 
 def _usual_scale(drawn: list[Drawn]) -> str:

@@ -130,10 +130,7 @@ def _set_heights(ax: Any, lines: list[Lines], yscale: str | None, quantity: str)
 
 
 def _line(sp: Spectrum, bulk: Bulk, points: int, quantity: str) -> tuple[np.ndarray, np.ndarray]:
-    upper = float(bulk.upper)
-    if not np.isfinite(upper):
-        upper = float(sp.quantile(1.0 - 1e-3 * float(bulk.mass)))
-    x = inside(float(bulk.lower), upper, points)
+    x = on_bulk(sp, bulk, points)
     density = np.asarray(sp.density(x))
     return x, x * density if quantity == "mass" else density
 
@@ -172,6 +169,14 @@ def _atom(ax: Any, sp: Spectrum) -> None:
     if mass > 0:
         label = f"atom, mass {mass:.3g}"
         ax.axvline(location, color=COLORS["atom"], ls=DASHES, lw=1.2, label=label, zorder=2)
+
+
+def on_bulk(sp: Spectrum, bulk: Bulk, points: int) -> np.ndarray:
+    """Points on a bulk; one without an end is left where a thousandth of its mass is."""
+    upper = float(bulk.upper)
+    if not np.isfinite(upper):
+        upper = float(sp.quantile(1.0 - 1e-3 * float(bulk.mass)))
+    return inside(float(bulk.lower), upper, points)
 
 
 def inside(lower: float, upper: float, points: int) -> np.ndarray:

@@ -40,8 +40,13 @@ def spectrum_and_training(
             (right, "outside lower right", 2),
         ]
         for ax, place, columns in below:
-            handles, labels = ax.get_legend_handles_labels()
-            entries = dict(zip(labels, handles, strict=True))
-            ax.get_legend().remove()
-            figure.legend(entries.values(), entries.keys(), loc=place, ncols=columns)
+            legend_below(figure, ax, place, columns)
     return figure
+
+
+def legend_below(figure: Any, ax: Any, place: Any, columns: int) -> None:
+    """Move the legend of an axis out of its way, to the lower edge of the figure."""
+    legend = ax.get_legend()
+    handles, labels = legend.legend_handles, [text.get_text() for text in legend.get_texts()]
+    legend.remove()
+    figure.legend(handles, labels, loc=place, ncols=columns)

@@ -11,7 +11,7 @@ from ..models.model import RandomFeatureModel
 from ..numerics.types import Given
 from ..spectra.spectrum import Spectrum
 from ..spectra.spectrum import spectrum as theory_of
-from .densities import inside
+from .densities import on_bulk
 from .style import COLORS, axis_or_new, color_of, style
 
 # shown below the smallest plateau
@@ -49,6 +49,10 @@ def mass_above(
     ConvergenceError
         If the spectrum of a model could not be found.
 
+    Notes
+    -----
+    Masses are those of equation (9) of docs/theory.md, exact at every plateau.
+
     Examples
     --------
     >>> import rfspec as rf
@@ -84,10 +88,7 @@ def mass_above(
 
 def _of_bulk(sp: Spectrum, i: int, points: int) -> tuple[np.ndarray, np.ndarray]:
     bulk, above = sp.bulks[i], sum(float(b.mass) for b in sp.bulks[i + 1 :])
-    upper = float(bulk.upper)
-    if not np.isfinite(upper):
-        upper = float(sp.quantile(1.0 - 1e-3 * float(bulk.mass)))
-    x = inside(float(bulk.lower), upper, points)
+    x = on_bulk(sp, bulk, points)
     # exact at the ends, where the distribution function is known to rounding of 1 only
     y = np.clip(1.0 - np.asarray(sp.cdf(x)), above, above + float(bulk.mass))
     return x, y
