@@ -63,3 +63,19 @@ def test_constants_keep_their_accuracy_at_all_times(javascript, activation):
         found = javascript(f"fixedPoint.model({known})")
         for name in ("mu1", "kappa2", "b2", "v2", "s2"):
             assert np.isclose(found[name], getattr(ge, name), rtol=1e-10, atol=0), (t, name)
+
+
+def test_densities_of_random_models_are_as_good_as_their_eigenvalues(javascript):
+    """Next to an edge the rounding of λ itself moves a density by ε λ/(2 |λ - edge|)."""
+    rng, eps = np.random.default_rng(0), np.finfo(float).eps
+    for _ in range(20):
+        psi_p, psi_n = 2 ** rng.uniform(-1, 10, 2)
+        known = {"psiP": psi_p, "psiN": psi_n, "t": 10 ** rng.uniform(-3, 0.5)}
+        known["activation"] = str(rng.choice(["tanh", "erf", "sin", "relu"]))
+        sp = rf.spectrum(of_python(known))
+        x = np.concatenate([rf.plotting.inside(b.lower, b.upper, 17)[1:-1] for b in sp.bulks])
+        model = f"fixedPoint.model({json.dumps(known)})"
+        density = javascript(f"{x.tolist()}.map((x) => fixedPoint.density({model}, x))")
+        nearest = np.abs(x[:, None] - np.asarray(sp.edges)[None, :]).min(axis=1)
+        relative = np.abs(density / np.asarray(sp.density(x)) - 1.0)
+        assert np.all(relative < 1e-9 + eps * x / nearest), known
