@@ -1,13 +1,11 @@
 """What the site shows of files outside docs/: notebooks, pictures, and pages named in links.
 
-Notebooks are copied beside the pages, with the first picture of each as its thumbnail. A comment on
-a page gives way to what it names when the site is built: ``<!-- all figures -->``,
+Notebooks are copied beside the pages. A comment on a page gives way to what it names when the site is built: ``<!-- all figures -->``,
 ``<!-- all notebooks -->``, ``<!-- text of CHANGELOG.md -->`` (without the title), or
 ``<!-- text of README.md from "one line" to "another" -->``.
 """
 
 import ast
-import base64
 import json
 import os
 import re
@@ -42,12 +40,6 @@ def notebooks():
     return sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-def first_picture(notebook):
-    outputs = (output for cell in notebook["cells"] for output in cell.get("outputs", []))
-    found = (output.get("data", {}).get("image/png") for output in outputs)
-    return next(("".join(picture) for picture in found if picture), None)
-
-
 def title_and_question(notebook):
     """The heading of a notebook, and the paragraph below it."""
     texts = ("".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "markdown")
@@ -64,8 +56,7 @@ def write_if_changed(path, content):
 def copy_notebooks(app):
     if not notebooks():
         return
-    shutil.rmtree(COPIES / "thumbnails", ignore_errors=True)
-    (COPIES / "thumbnails").mkdir(parents=True)
+    COPIES.mkdir(exist_ok=True)
     for path in COPIES.glob("*.ipynb"):
         if not (ROOT / "notebooks" / path.name).exists():
             path.unlink()
@@ -76,9 +67,6 @@ def copy_notebooks(app):
                 text = "".join(cell["source"])
                 cell["source"] = with_links(text, path.parent, COPIES)
         write_if_changed(COPIES / path.name, json.dumps(notebook, ensure_ascii=False).encode())
-        if picture := first_picture(notebook):
-            thumbnail = COPIES / "thumbnails" / f"{path.stem}.png"
-            thumbnail.write_bytes(base64.b64decode(picture))
 
 
 def on_the_site(target):
@@ -174,7 +162,7 @@ def all_notebooks():
     cards = []
     for path in notebooks():
         notebook = json.loads(path.read_text())
-        thumbnail = f"notebooks/thumbnails/{path.stem}.png" if first_picture(notebook) else ""
+        thumbnail = os.path.relpath(path.parent / "thumbnails" / f"{path.stem}.png", DOCS)
         title, question = title_and_question(notebook)
         cards.append(card(title, thumbnail, f"notebooks/{path.name}", question))
     contents = [f"notebooks/{path.stem}" for path in notebooks()]
