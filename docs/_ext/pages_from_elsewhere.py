@@ -1,7 +1,8 @@
 """What the site shows of files outside docs/: notebooks, pictures, and pages named in links.
 
-Notebooks are copied beside the pages. A comment on a page gives way to what it names when the site is built: ``<!-- all figures -->``,
-``<!-- all notebooks -->``, ``<!-- text of CHANGELOG.md -->`` (without the title), or
+Notebooks are copied beside the pages. A comment on a page gives way to what it names when the site
+is built: ``<!-- all figures -->``, ``<!-- all notebooks -->``, ``<!-- text of CHANGELOG.md -->``
+(without the title), or
 ``<!-- text of README.md from "one line" to "another" -->``.
 """
 
