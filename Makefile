@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-all check-all check format notebooks figures docs browser bench stats dist lock clean
+.PHONY: setup demo test test-all check-all check format notebooks figures docs browser bench bench-gpu stats dist lock clean
 
 setup: $(READY)
 
@@ -53,7 +53,15 @@ dist: setup
 	$(BIN)/python -m hatchling build
 
 bench: setup
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/run.py $(if $(FAST),--fast)
+
+# on the accelerator that there is, in small on a CPU; draws the figures into benchmarks/README.md
+bench-gpu: setup
+	! command -v nvidia-smi > /dev/null || $(BIN)/python -c 'import jax; jax.devices("gpu")' 2> /dev/null || \
+		$(BIN)/python -m pip install --quiet \
+		"jax[cuda12]==$$($(BIN)/python -c 'import jax; print(jax.__version__)')"
+	$(BIN)/python benchmarks/bench_gpu.py $(if $(FAST),--fast)
+	$(BIN)/python benchmarks/draw.py
 
 stats:
 	$(PYTHON) scripts/stats.py

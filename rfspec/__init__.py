@@ -15,6 +15,7 @@ its answers:
 A number such as (6) in a docstring or comment is that of an equation in docs/theory.md.
 
 Importing the package turns on double precision in JAX: the spectrum spans many orders of magnitude.
+Its first computation has JAX keep compiled kernels on disk, where it does not yet (`rf.cache`).
 """
 
 import jax
@@ -36,6 +37,7 @@ from .models.processes import (
     VarianceExploding,
 )
 from .models.schedules import DDPM, Interpolant
+from .numerics.kept import cache
 from .resolvent.solver import ConvergenceError, Solution, solve
 from .resolvent.two_point import TwoPoint, two_point
 from .spectra.leading_order import leading_order
@@ -93,6 +95,7 @@ __all__ = [
     "TwoPoint",
     "VarianceExploding",
     "algebraic",
+    "cache",
     "certify",
     "clock",
     "compare",
@@ -115,6 +118,7 @@ __all__ = [
     "score_exponent",
     "solve",
     "spectrum",
+    "sweep",
     "timescales",
     "two_point",
 ]
@@ -130,6 +134,7 @@ _LAZY = {
     "algebraic": ("algebraic", None),
     "over_time": ("surveys.diffusion_times", "over_time"),
     "phase_diagram": ("surveys.phase", "phase_diagram"),
+    "sweep": ("surveys.sweep", "sweep"),
     "certify": ("certificates.certificate", "certify"),
     "Certificate": ("certificates.certificate", "Certificate"),
     "predict": ("surveys.prediction", "predict"),

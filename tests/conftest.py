@@ -8,6 +8,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     KERNELS = tempfile.TemporaryDirectory(prefix="rfspec-tests-", ignore_cleanup_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = KERNELS.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+# nothing that a test starts keeps anything in the user's own folder
+os.environ["RFSPEC_CACHE"] = "off"
 
 import jax
 import jaxtyping

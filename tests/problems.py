@@ -314,18 +314,28 @@ def closed_moments(model):
     return first, second
 
 
-def draw(rng, draws=(np.inf,), atoms=None, **kwargs):
-    """A random model of the box: ψ_p in [1e-2, 1e4], ψ_n in [1e-2, 1e5], t in [1e-4, 5], all named
-    activations, one to eight eigenvalues (or so many) spread over three decades; one of these
-    numbers of draws of the noise.
+class Box(NamedTuple):
+    """Ranges that random models are drawn from."""
+
+    psi_p: tuple = (1e-2, 1e4)
+    psi_n: tuple = (1e-2, 1e5)
+    t: tuple = (1e-4, 5.0)
+
+
+SMALL, USUAL = Box(), Box((1e-2, 1e7), (1e-2, 1e7), (1e-6, 10.0))
+
+
+def draw(rng, draws=(np.inf,), atoms=None, box=SMALL, **kwargs):
+    """A random model of a box: all named activations, one to eight eigenvalues (or so many) spread
+    over three decades; one of these numbers of draws of the noise.
     """
     log_uniform = lambda low, high, size=None: np.exp(rng.uniform(np.log(low), np.log(high), size))
     atoms = int(rng.integers(1, 9)) if atoms is None else atoms
     weights = rng.dirichlet(np.ones(atoms)) + 1e-3
     return rf.RandomFeatureModel(
-        float(log_uniform(1e-2, 1e4)),
-        float(log_uniform(1e-2, 1e5)),
-        float(log_uniform(1e-4, 5.0)),
+        float(log_uniform(*box.psi_p)),
+        float(log_uniform(*box.psi_n)),
+        float(log_uniform(*box.t)),
         activation=str(rng.choice(["tanh", "erf", "sin", "relu", "gelu"])),
         covariance=rf.Atoms(log_uniform(1e-2, 10.0, atoms), weights / weights.sum()),
         noise_draws=draws[0] if len(draws) == 1 else float(rng.choice(draws)),

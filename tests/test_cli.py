@@ -112,7 +112,9 @@ def test_help_says_what_out_accepts(command, monkeypatch, capsys):
     assert error == f"error: out must end in one of {', '.join(COMMANDS[command])}, got x.foo\n"
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in (*COMMANDS, "demo", "explore"))])
+@pytest.mark.parametrize(
+    "command", [[], *([name] for name in (*COMMANDS, "demo", "doctor", "explore"))]
+)
 def test_flags_take_no_value_and_options_have_groups(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     shown = run(*command, "--help")
@@ -442,7 +444,6 @@ def failing(monkeypatch, capsys, args):
     from rfspec import cli
 
     monkeypatch.setattr(sys, "argv", ["rfspec", *args])
-    monkeypatch.setattr(cli, "_keep_compiled", lambda: None)
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     error = capsys.readouterr().err
@@ -508,7 +509,7 @@ def test_files_that_cannot_be_written(tmp_path, capsys, monkeypatch):
     run_file.write_bytes(b"PK\x03\x04 an archive")
     command = ["phase-diagram", "--t", "0.1", "--psi-p", "2", "--psi-n", "2", "--out"]
     with monkeypatch.context() as patch:
-        patch.setattr("rfspec.surveys.phase.computed", None)
+        patch.setattr("rfspec.surveys.filling.engine", None)
         for args, message in (
             ([*command, str(tmp_path / "folder.nc")], "out must be a file, got"),
             ([*command, str(run_file / "x.nc")], "out must lie in a folder, got"),

@@ -72,6 +72,7 @@ QUICK = {(name, "plain") for name in ("solve", "learning_curve", "spectrum", "cl
 }
 BUILT_OF_OTHERS = {  # or of NumPy, or of experiments
     *(
+        "cache",
         "certify",
         "compare",
         "constants_table",
@@ -80,6 +81,7 @@ BUILT_OF_OTHERS = {  # or of NumPy, or of experiments
         "phase_diagram",
         "predict",
         "required",
+        "sweep",
     ),
     "score_exponent",
 }

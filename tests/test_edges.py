@@ -7,9 +7,9 @@ import pytest
 from problems import draw
 
 import rfspec as rf
-from rfspec.numerics.holomorphic import descend, newton_step
+from rfspec.numerics.holomorphic import newton_step
+from rfspec.resolvent.branch import is_the_solution, reach
 from rfspec.resolvent.equations import equations
-from rfspec.resolvent.solver import is_the_solution
 from rfspec.spectra.search import is_inside
 
 POINTS, STARTS = 24, 8
@@ -34,7 +34,7 @@ def roots(eq, key):
         return before, close(step(before), before, 1e-9)
 
     def at(x, key):
-        truth = descend(eq, x + 0j, 1e-16 * x)
+        truth, _ = reach(eq, x + 0j)
         re, im = jax.random.normal(key, (2, STARTS, len(truth)))
         started = tuple(
             v * (re[:, i] + 1j * im[:, i] * (jnp.arange(STARTS) % 2)) for i, v in enumerate(truth)

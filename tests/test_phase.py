@@ -15,7 +15,7 @@ import xarray
 
 import rfspec as rf
 from rfspec.files.io import write_dataset
-from rfspec.surveys import phase, phase_dataset
+from rfspec.surveys import outputs, phase, stores
 
 PSI_P, PSI_N, TAU = (
     np.array([64.0, 2.0, 8.0]),
@@ -144,23 +144,23 @@ def test_several_times_and_other_models():
 
 
 def test_a_killed_run_continues(tmp_path, monkeypatch, diagram):
-    computed, calls = phase.computed, []
+    put, calls = stores.InMemory.put, []
 
     def dies(*a):
         if len(calls) == 2:
             raise KeyboardInterrupt
         calls.append(a)
-        return computed(*a)
+        return put(*a)
 
-    monkeypatch.setattr(phase, "computed", dies)
+    monkeypatch.setattr(stores.InMemory, "put", dies)
     path = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         rf.phase_diagram(PSI_P, PSI_N, 0.01, TAU, checkpoint=path)
-    monkeypatch.setattr(phase, "computed", lambda *a: (calls.append(a), computed(*a))[1])
+    monkeypatch.setattr(stores.InMemory, "put", lambda *a: (calls.append(a), put(*a))[1])
     again = rf.phase_diagram(PSI_P, PSI_N, 0.01, TAU, checkpoint=path)
-    assert len(calls) == 3
+    assert len(calls) == 6
     for name in diagram.data_vars:
-        assert np.allclose(again[name], diagram[name], rtol=1e-9, equal_nan=True)
+        assert np.array_equal(again[name], diagram[name], equal_nan=True)
     with pytest.raises(ValueError, match=r"checkpoint must be of a run with the same arguments"):
         rf.phase_diagram(PSI_P, PSI_N, 0.02, TAU, checkpoint=path)
 
@@ -172,8 +172,8 @@ def test_outputs_are_documented(diagram):
 
 
 def test_an_output_is_one_line(monkeypatch):
-    mean = phase_dataset.Output("tau", {"units": "1"}, "mean", lambda c: (c.train + c.test) / 2)
-    monkeypatch.setitem(phase_dataset.OUTPUTS, "mean", mean)
+    mean = outputs.Output("tau", {"units": "1"}, "mean", lambda c: (c.train + c.test) / 2)
+    monkeypatch.setitem(outputs.OUTPUTS, "mean", mean)
     found = rf.phase_diagram([8.0, -1.0], [2.0], 0.01, TAU)
     assert np.array_equal(found["mean"], (found.train + found.test) / 2, equal_nan=True)
     assert found["mean"].attrs == {"units": "1", "long_name": "mean"}
@@ -187,21 +187,11 @@ def test_netcdf(tmp_path, diagram):
     assert back.attrs["source"].startswith("rfspec ")
 
 
-SHARED = """
-import jax, numpy as np, rfspec as rf
-from rfspec.surveys import cells
-from rfspec.resolvent.equations import equations
-model = rf.RandomFeatureModel(8.0, 1.0, 0.01)
-eq = equations(model, rf.gaussian_equivalent(model))
-shared = cells.Shared(eq, eq, model.pace, 0.01, 0.1, (0.0, 1.0))
-"""
-
-
 def in_four_devices(script):
     flags = {
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
     }
-    command = [sys.executable, "-c", SHARED + script]
+    command = [sys.executable, "-c", f"import jax, rfspec as rf\n{script}"]
     run = subprocess.run(
         command, capture_output=True, text=True, env=os.environ | flags, check=True
     )
@@ -210,17 +200,14 @@ def in_four_devices(script):
 
 def test_cells_spread_over_devices():
     """Losses of eight cells on four devices are those of single models."""
-    psi_n = np.array([0.5, 1.0, 2.0, 5.0, 20.0, 100.0, 300.0, 1e3])
+    psi_n, tau = [0.5, 1.0, 2.0, 5.0, 20.0, 100.0, 300.0, 1e3], 1e3
     found = in_four_devices(
-        f"n = np.array({psi_n.tolist()}); c = np.full((8, 1), 5.0); assert len(jax.devices()) == "
-        "4\n"
-        "print(*cells._sweep(cells._cell_losses, shared, 0 * n + 8, n, c, "
-        "devices=tuple(jax.devices()))[1].ravel())"
+        "assert len(jax.devices()) == 4\n"
+        f"grid = dict(psi_p=8.0, psi_n={psi_n}, t=0.01)\n"
+        f"print(*rf.sweep(grid, 'test', tau={tau}).test.values)"
     )
-    tau = 5.0 * 8.0 / (2 * float(rf.OrnsteinUhlenbeck(0.01).beta2))
-    single = [
-        float(rf.learning_curve(rf.RandomFeatureModel(8.0, n, 0.01), tau).test) for n in psi_n
-    ]
+    models = [rf.RandomFeatureModel(8.0, n, 0.01) for n in psi_n]
+    single = [float(rf.learning_curve(model, tau).test) for model in models]
     assert np.allclose(found, single, rtol=0, atol=1e-12)
 
 

@@ -34,6 +34,7 @@ SERIES = {
     "": "More figures",
 }
 LINK = re.compile(r"(?<!!)\[([^\[\]]+)\]\(([^)\s#]+)(#[^)\s]*)?\)")
+IMAGE = re.compile(r"!\[([^\[\]]*)\]\((?!\w+:)([^)\s#]+)\)")
 FENCED = re.compile(r"^(```.*?^```)", re.MULTILINE | re.DOTALL)
 
 
@@ -97,8 +98,13 @@ def with_links(text, origin, folder):
         page = on_the_site(path)
         return f"[{words}]({os.path.relpath(page, folder)}{anchor})" if page else words
 
+    def image(match):
+        words, target = match.groups()
+        return f"![{words}]({os.path.relpath(os.path.normpath(origin / target), folder)})"
+
+    replaced = lambda part: IMAGE.sub(image, LINK.sub(link, part))
     parts = FENCED.split(text)
-    return "".join(part if part.startswith("```") else LINK.sub(link, part) for part in parts)
+    return "".join(part if part.startswith("```") else replaced(part) for part in parts)
 
 
 def said_in(script):

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 import warnings
-from pathlib import Path
 
 import jax
 import typer
 
 from ..numerics.session import compile_quickly
 from ..resolvent.solver import ConvergenceError
-from . import explored, predicted, sampled, surveyed, theory  # noqa: F401  the commands enter themselves
+from . import doctor, explored, predicted, sampled, surveyed, theory  # noqa: F401  the commands enter themselves
 from .application import app
 
 LONGEST = 1000  # characters of a message
-
-
-def _keep_compiled() -> None:
-    """Keep compiled kernels between processes, which halves the time of a short command,
-    unless told otherwise.
-    """
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rfspec"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def main() -> None:
@@ -39,7 +27,6 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # names of files may hold bytes that are no text
             stream.reconfigure(errors="backslashreplace")
-    _keep_compiled()
     compile_quickly()
     warnings.showwarning = lambda message, *_: typer.echo(
         f"warning: {_sentence(message)}", err=True

@@ -99,8 +99,8 @@ def phase_diagram_command(
     """Regions, timescales and best times over psi_n and psi_p;
     an interrupted run with --out continues.
     """
+    from ..surveys.outputs import CELL_STATUS, REGIONS
     from ..surveys.phase import phase_diagram
-    from ..surveys.phase_dataset import CELL_STATUS, REGIONS
 
     budgets = numbers("tau", tau)
     if out is not None and out.suffix in PICTURES:

@@ -163,13 +163,20 @@ def _relu(x: Reals) -> Reals:
     return jnp.maximum(x, 0.0)
 
 
+# jax.scipy is looked up when they are called: it imports SciPy, which takes as long as rfspec
+
+
+def _erf(x: Reals) -> Reals:
+    return jax.scipy.special.erf(x)
+
+
 def _gelu(x: Vector) -> Vector:
     return x * jax.scipy.special.ndtr(x)
 
 
 _NAMED: dict[str, Callable[[Any], Any]] = {
     "tanh": jnp.tanh,
-    "erf": jax.scipy.special.erf,
+    "erf": _erf,
     "sin": jnp.sin,
     "relu": _relu,
     "gelu": _gelu,

@@ -39,7 +39,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
-from scipy.special import sici
 
 from ..numerics.types import Matrix, Number, Numbers, Real, Truth, Vector, Whole
 
@@ -94,6 +93,8 @@ class Continuum(eqx.Module):
 
     def quantiles(self, row: int, shares: np.ndarray) -> np.ndarray:
         """Eigenvalues below which these shares of a row's mass lie; only of known numbers."""
+        from scipy.special import sici
+
         start, h, low, high = (
             float(a[row]) for a in (self.start, self.step, self.lower, self.upper)
         )
@@ -164,7 +165,7 @@ class Continuum(eqx.Module):
         # y*, E and the sign of Im y* for each row. E is 0 for a real pole off the support; one on
         # the support belongs to no solution, and NaN says so
         if not jnp.iscomplexobj(e[0]):
-            return e[0], jnp.where(e[0] * e[1] > 0, 0.0, jnp.nan), 1.0
+            return e[0], jnp.where(e[0] * e[1] > 0, 0.0, jnp.nan), jnp.ones_like(e[0])
         y = jnp.log(-e[0] / e[1])
         sign = jnp.where(y.imag < 0, -1.0, 1.0)
         near = jnp.abs(y.imag) < FAR

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.special import roots_jacobi
 
 from ..numerics.checks import concrete, integer, namespace, real_array, real_scalar
 from ..numerics.types import Given, Real, Vector
@@ -312,6 +311,8 @@ class Density(Covariance):
                 y, w = legendre(n)
                 x, jacobian = np.sin(np.pi * y / 2) ** 2, w * np.pi / 2 * np.sin(np.pi * y)
             else:
+                from scipy.special import roots_jacobi
+
                 p, q = exponents
                 t, w = roots_jacobi(n, q, p)
                 x = (1 + t) / 2

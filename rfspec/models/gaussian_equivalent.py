@@ -24,6 +24,7 @@ import numpy as np
 from ..files.tables import Table
 from ..numerics.checks import concrete
 from ..numerics.frozen import Frozen
+from ..numerics.programs import program
 from ..numerics.session import enter
 from ..numerics.types import Real, Vector
 from .activations import Activation, Polynomial
@@ -164,7 +165,7 @@ def _values_at_nodes(sigma: Activation, variances: _Variances) -> Vector:
     return sigma(jnp.sqrt(variances.signal + variances.beta2) * HERMITE_NODES)
 
 
-@jax.jit
+@program
 def _by_hermite_sum(values: Vector, variances: _Variances) -> tuple[GaussianEquivalent, Route]:
     route = hermite_sum(values, variances.signal, variances.beta2)
     return _constants(variances, route), route

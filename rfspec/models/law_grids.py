@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
-from scipy.special import sici
 
 from ..numerics.checks import as_float, namespace
 from ..numerics.types import Real, Vector
@@ -43,6 +42,8 @@ def interval(
     outside have to be about as small as well, because edges of the spectrum come close to a soft
     end.
     """
+    from scipy.special import sici
+
     xp = namespace(lower, upper, *span)
     below, length, above, more = span
     tails, L = np.pi**2 * (below + above), length + more

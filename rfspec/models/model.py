@@ -28,7 +28,7 @@ from .targets import TARGETS, combination
 USUAL_VALUES = {"target": "noise", "noise_draws": np.inf, "weight_decay": 0.0}
 
 
-def time_unit(psi_p: Reals, pace: Real) -> Reals:
+def time_unit(psi_p: Reals, pace: Reals) -> Reals:
     # the τ at which c = 2ω²τ/ψ_p of (3) is 1
     return psi_p / (2.0 * pace)
 

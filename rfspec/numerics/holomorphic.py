@@ -1,4 +1,4 @@
-r"""Newton steps, continuation and folds for a residual F(u; ζ) that is holomorphic in u and ζ.
+r"""Newton steps, implicit functions and folds of a residual F(u; ζ), holomorphic in u and ζ.
 
 Nothing here knows which equations are solved. The unknowns u are a tuple of scalars, because XLA
 then fuses a whole Newton step into one loop. Functions are written for one ζ; `jax.vmap` makes the
@@ -37,6 +37,11 @@ def _reciprocal_jvp(primals: tuple[Numbers], tangents: tuple[Numbers]) -> tuple[
     return y, -y * y * tangents[0]
 
 
+def square(a: Numbers) -> Reals:
+    # |a|², without the root and the scaling of a modulus
+    return a.real**2 + a.imag**2
+
+
 def determinant(columns: list[Unknowns]) -> Number:
     if len(columns) == 1:
         return columns[0][0]
@@ -48,26 +53,24 @@ def determinant(columns: list[Unknowns]) -> Number:
 
 
 def solve_small(columns: list[Unknowns], b: Unknowns) -> Unknowns:
-    # Cramer's rule, for two or three unknowns
-    scale = reciprocal(determinant(columns))
-    replaced = ([*columns[:i], b, *columns[i + 1 :]] for i in range(len(columns)))
-    return tuple(determinant(r) * scale for r in replaced)
+    # Cramer's rule for few unknowns; right sides of the same columns share the cofactors
+    rows = range(len(b))
+    by_column = [[_cofactor(columns, row, i) for row in rows] for i in rows]
+    scale = reciprocal(sum(c * f for c, f in zip(columns[0], by_column[0], strict=True)))
+    return tuple(sum(x * f for x, f in zip(b, of, strict=True)) * scale for of in by_column)
+
+
+def _cofactor(columns: list[Unknowns], row: int, column: int) -> Number:
+    minor = [c[:row] + c[row + 1 :] for j, c in enumerate(columns) if j != column]
+    sign = -1.0 if (row + column) % 2 else 1.0
+    return sign * determinant(minor) if minor else jnp.ones_like(columns[0][0])
 
 
 def null_vectors(columns: list[Unknowns]) -> tuple[Vector, Vector]:
     """Right and left null vectors v, w of an n × n matrix of rank n - 1, whose adjugate is vwᵀ."""
-    n = len(columns)
-
-    def cofactor(row: int, column: int) -> Real:
-        minor = [
-            tuple(c[i] for i in range(n) if i != row) for j, c in enumerate(columns) if j != column
-        ]
-        return (-1) ** (row + column) * (
-            determinant(minor) if minor else jnp.ones_like(columns[0][0])
-        )
-
+    n = range(len(columns))
     adjugate = jnp.stack(
-        [jnp.stack([cofactor(row, column) for row in range(n)]) for column in range(n)]
+        [jnp.stack([_cofactor(columns, row, column) for row in n]) for column in n]
     )
     i, j = jnp.unravel_index(jnp.argmax(jnp.abs(adjugate)), adjugate.shape)
     return adjugate[:, j], adjugate[i]
@@ -131,7 +134,7 @@ def newton_step(f: Residual, u: Unknowns) -> Unknowns:
     return tuple(a - b for a, b in zip(u, solve_small(columns, value), strict=True))
 
 
-def _residual_at(eq: Any, zeta: Number) -> Residual:
+def residual_at(eq: Any, zeta: Number) -> Residual:
     return lambda *u: eq.residual(u, zeta)
 
 
@@ -144,78 +147,13 @@ def implicit(eq: Any, u: Unknowns, zeta: Number, orders: int = ORDERS) -> Unknow
     # a `jax.custom_jvp` rule would serve all orders, but JAX loses it in reverse mode over reverse
     # mode inside a scan
     fixed_eq, u, fixed_zeta = jax.lax.stop_gradient((eq, u, zeta))
-    _, columns = jacobian(_residual_at(fixed_eq, fixed_zeta), u)
+    _, columns = jacobian(residual_at(fixed_eq, fixed_zeta), u)
 
     def step(u: Unknowns, _: Any) -> tuple[Unknowns, None]:
         change = solve_small(columns, eq.residual(u, zeta))
         return tuple(a - b for a, b in zip(u, change, strict=True)), None
 
     return step(u, None)[0] if orders == 1 else jax.lax.scan(step, u, length=orders)[0]
-
-
-# --------------------------------------------------------------------------------------------------
-# continuation
-#
-# A loop makes one Newton step an iteration, at the ζ that its schedule gives. A body of one step
-# compiles several times faster than one with all steps of a level.
-
-# continuation starts at this multiple of the support's bound
-TOP = 10.0
-# it comes down by the factor FALL from level to level, or faster if MOST_LEVELS would not suffice
-FALL, MOST_LEVELS = 2.4, 96
-
-
-def descend(eq: Any, zeta: Number, floor: Real, *, steps: Whole = 2, final: Whole = 4) -> Unknowns:
-    """Solution at ζ, Im ζ ≥ 0, continued straight down from high above.
-
-    Im falls from TOP·bound to max(Im ζ, floor) by the factor FALL, with `steps` Newton steps at
-    each level and `final` ones at ζ itself. For a real ζ the floor must be well below the distance
-    to the nearest edge.
-    """
-    top = TOP * jnp.maximum(eq.upper_bound, jnp.abs(zeta))
-    depth = jnp.log(top / jnp.maximum(zeta.imag, floor))
-    levels = jnp.minimum(jnp.ceil(depth / np.log(FALL)), MOST_LEVELS)
-
-    def step(carry: tuple[Whole, Unknowns]) -> tuple[Whole, Unknowns]:
-        k, u = carry
-        level = k // steps + 1
-        height = jnp.where(level <= levels, top * jnp.exp(-depth * level / levels), zeta.imag)
-        return k + 1, newton_step(_residual_at(eq, zeta.real + 1j * height), u)
-
-    start = (0, eq.start(zeta.real + 1j * top))
-    return jax.lax.while_loop(lambda carry: carry[0] < levels * steps + final, step, start)[1]
-
-
-def approach(eq: Any, zeta: Real, *, levels: int = 64, steps: int = 3, final: int = 6) -> Unknowns:
-    """Solution at a real ζ < 0, continued from far left of the spectrum.
-
-    |ζ| may be as small as 10⁻⁶⁰ of the bound. All unknowns are positive there, and they are powers
-    of ζ wherever the spectrum has no eigenvalues of the size |ζ|. Each level therefore starts from
-    the power law through the last two.
-    """
-    top = -TOP * jnp.maximum(eq.upper_bound, jnp.abs(zeta))
-    ratio = jnp.log(zeta / top) / levels
-
-    def step(k: Whole, carry: tuple[Unknowns, Unknowns]) -> tuple[Unknowns, Unknowns]:
-        new_level, z = k % steps == 0, top * jnp.exp(ratio * jnp.minimum(k // steps, levels))
-        u, before = carry
-        guess = tuple(
-            jnp.where(new_level & (b > 0), a * (a / b), a) for a, b in zip(u, before, strict=True)
-        )
-        before = tuple(jnp.where(new_level, a, b) for a, b in zip(u, before, strict=True))
-        moved = newton_step(_residual_at(eq, z), guess)
-        return tuple(_kept_positive(a, b) for a, b in zip(moved, guess, strict=True)), before
-
-    start = eq.start(top)
-    return jax.lax.fori_loop(
-        0, (levels + 1) * steps + final, step, (start, tuple(0.0 * v for v in start))
-    )[0]
-
-
-def _kept_positive(moved: Real, u: Real) -> Real:
-    # a Newton step that takes u below a tenth is replaced by the same step in 1/u
-    ends = moved < 0.1 * u
-    return jnp.where(ends, u**2 / jnp.where(ends, 2 * u - moved, 1.0), moved)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -226,7 +164,7 @@ def fold_step(eq: Any, u: Unknowns, zeta: Real) -> tuple[tuple[Real, ...], Real]
     """One Newton step towards a branch point, F = 0 and det ∂F/∂u = 0 in the unknowns (u, ζ)."""
 
     def augmented(*v: Any) -> Unknowns:
-        value, columns = jacobian(_residual_at(eq, v[-1]), v[:-1])
+        value, columns = jacobian(residual_at(eq, v[-1]), v[:-1])
         return (*value, determinant(columns))  # (10)
 
     *u_next, zeta_next = newton_step(augmented, (*u, zeta))

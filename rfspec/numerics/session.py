@@ -1,4 +1,5 @@
-"""What every public function that computes needs first: double precision, and room to compile.
+"""What every public function that computes needs first: double precision, room to compile, and a
+folder for what is compiled.
 
 XLA maps a compiled program into memory piece by piece, and crashes past the 65,530 mappings that
 Linux allows a process. Before they run out all programs are forgotten; those that are needed again
@@ -17,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from . import kept
 from .checks import namespace, on_device, on_host
 
 # JAX's event of a compilation, also recorded for a program that comes from the cache on disk
@@ -32,6 +34,8 @@ _IN_USE, _ALLOWED = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
 def enter() -> None:
     """Refuse single precision, and forget compiled programs before their mappings run out.
 
+    The first call also has compiled kernels kept between sessions.
+
     Raises
     ------
     RuntimeError
@@ -42,6 +46,7 @@ def enter() -> None:
             "rfspec computes in double precision, which was switched off after its import: "
             'jax.config.update("jax_enable_x64", True) switches it on again'
         )
+    kept.keep()
     if _room.compiled >= _room.enough:
         make_room()
 

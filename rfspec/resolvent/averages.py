@@ -65,10 +65,19 @@ class AveragedEquations(Equations):
 
     @abstractmethod
     def balance(self, u: Unknowns, averages: Averages, zeta: Number) -> Unknowns:
-        """F(u; ζ), given D_i and ∫ dρ_Σ N/(1 + ψ_pTq) for N = T, 1 and λ."""
+        """F(u; ζ), given D_i and ∫ dρ_Σ N/(1 + ψ_pTq) for N = T, 1 and λ.
+
+        It is q times the right side of 1/q = ..., less 1, and the right side of δ_i = ..., less
+        δ_i.
+        """
 
     def residual(self, u: Unknowns, zeta: Number) -> Unknowns:
         return self.balance(u, self._averages(u), zeta)
+
+    def quotients(self, u: Unknowns, zeta: Number) -> Unknowns:
+        first, *others = self.residual(u, zeta)
+        rest = ((f + v) / v for f, v in zip(others, u[1:], strict=True))
+        return 1.0 / (1.0 + first), *rest
 
     def nearest_branch_point(self, u: Unknowns) -> End | None:
         law = self.law

@@ -62,6 +62,13 @@ class Equations(eqx.Module):
         """
 
     @abstractmethod
+    def quotients(self, u: Unknowns, zeta: Real) -> Unknowns:
+        """f_i(u)/u_i of the equations in the form u = f(u), at ζ < 0 and positive unknowns.
+
+        There f_i is positive and rises with every unknown, and a·f_i(u) > f_i(au) for all a > 1.
+        """
+
+    @abstractmethod
     def nearest_branch_point(self, u: Unknowns) -> Any:
         """The branch point of F that is nearest to a solution; None where F has none."""
 

@@ -1,7 +1,7 @@
 r"""The fixed point at given z on the physical branch, with an error and a status for each point.
 
-Every solution is continued from Im z = ∞, where the physical branch is known, so that no root has
-to be chosen at the end. Derivatives are those of the implicit function.
+Every solution is followed from the left of the spectrum, where the physical branch is known, so
+that no root has to be chosen at the end. Derivatives are those of the implicit function.
 """
 
 from __future__ import annotations
@@ -19,27 +19,28 @@ from ..files.tables import Table
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, refuse_mask, traced_array
+from ..numerics.continuation import on_the_left
 from ..numerics.holomorphic import (
     Unknowns,
-    approach,
-    descend,
     implicit,
     jacobian,
     newton_step,
     sensitivity,
     solve_small,
+    square,
 )
 from ..numerics.rounding import EPS
 from ..numerics.session import at_points
 from ..numerics.types import Given, Number, Numbers, Real, Truth, Whole
+from .branch import all_positive, is_the_solution, reach, reach_inside
 from .equations import equations
 from .interface import Equations
 
-LOW = 1e-16  # height over the axis, relative to ζ, at which a solution is that on the axis
 REAL = 1e-10  # relative imaginary part that rounding may leave of a real number
-CONVERGED = 1e-12  # largest relative Newton step of a certified solution
-CLEARLY = 1e-9  # smallest relative imaginary part of a certified solution inside the support
-NEAR_STEPS = 3  # Newton steps from a solution nearby
+# points at once on a CPU and on an accelerator, and points that one of them leads to; powers of two
+CHUNK, MANY, EACH = 256, 2**20, 8
+# Newton steps from a solution nearby, and the largest change, relative, that one more makes
+NEAR_STEPS, CLOSE = 3, 1e-9
 # distance from the origin that counts as 0, in units of the spectrum's bound; its square and its
 # inverse square are still representable
 NOTHING = 1e-60
@@ -176,61 +177,55 @@ def solve_at(eq: Equations, z: Numbers) -> Solution:
 
 @jax.jit
 def _solve(eq: Equations, z: Numbers) -> Solution:
-    return jax.vmap(partial(_solve_one, eq))(z)
+    if z.size < CHUNK:
+        return jax.vmap(partial(_solve_one, eq))(z)
+    # a hard point holds up its neighbours only; an accelerator wants many at once
+    rows = CHUNK if jax.default_backend() == "cpu" else min(MANY, z.size)
+    solution = jax.lax.map(partial(_solve_neighbours, eq), z.reshape(-1, rows))
+    return jax.tree.map(jnp.ravel, solution)
 
 
-def solve_real_axis(eq: Equations, zeta: Real, floor: Real) -> Unknowns:
-    """Differentiable limit solution at real ζ.
-
-    Newton's method starts at the height `floor`, which has to be well below the distance to the
-    nearest edge. Where it leads to another root, the solution is continued down to where nothing
-    changes.
-    """
-    frozen, point = jax.lax.stop_gradient((eq, zeta + 0.0j))
-
-    def attempt(carry: tuple[Unknowns, Truth], floor: Real) -> tuple[tuple[Unknowns, Any], None]:
-        u, good = carry
-        again = descend(
-            frozen, point, floor, steps=jnp.where(good, 0, 2), final=jnp.where(good, 0, 4)
-        )
-        u = tuple(jnp.where(good, a, b) for a, b in zip(u, again, strict=True))
-        return (u, nowhere | is_the_solution(frozen, u, point)), None
-
-    floor = jax.lax.stop_gradient(floor) + 0.0 * point.real
-    nowhere = ~((floor > 0) & (floor < jnp.inf))  # at an edge, or without one
-    nothing = tuple(1.0 + 0.0 * v for v in frozen.start(point)), False & nowhere
-    (u, _), _ = jax.lax.scan(attempt, nothing, jnp.stack([floor, LOW * jnp.abs(point)]))
-    return implicit(eq, u, zeta + 0.0j)
+def _solve_neighbours(eq: Equations, z: Numbers) -> Solution:
+    # one in EACH points leads to the others, most of which are near
+    frozen, known = jax.lax.stop_gradient((eq, z[EACH // 2 :: EACH]))
+    u, _ = jax.vmap(lambda z: reach(frozen, _upper(frozen, z)))(known)
+    return jax.vmap(partial(_solve_one, eq))(z, tuple(jnp.repeat(v, EACH) for v in u))
 
 
-def is_the_solution(eq: Equations, u: Unknowns, x: Number) -> Truth:
-    """Whether a root u, however it was found, is the limit solution at a real x.
+def _implicit_at(eq: Equations, zeta: Number) -> Unknowns:
+    return implicit(eq, reach(*jax.lax.stop_gradient((eq, zeta)))[0], zeta)
 
-    It is, if all Im u > 0, or if u is real and every unknown rises with x. Just above x it is then
-    a root with all Im u > 0, of which there is only one.
-    """
-    z = x + 0j
-    value, columns = jacobian(lambda *w: eq.residual(w, z), u)
-    _, by_z = jax.jvp(lambda z: eq.residual(u, z), (z,), (jnp.ones_like(z),))
-    # in a loop, since XLA may otherwise repeat the determinants for every number made from them;
-    # fall = -du/dζ
-    both = jax.lax.map(
-        partial(solve_small, columns), tuple(map(jnp.stack, zip(value, by_z, strict=True)))
-    )
-    step, fall = zip(*both, strict=True)
-    converged = jnp.all(
-        jnp.stack([jnp.abs(a) <= CONVERGED * jnp.abs(v) for a, v in zip(step, u, strict=True)])
-    )
-    above = jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > CLEARLY
-    rising = jnp.max(jnp.stack([a.real + jnp.abs(a.imag) for a in fall])) < 0
-    return converged & (above | ((eq.relative_imaginary(u) < CONVERGED) & rising))
+
+def solve_inside(eq: Equations, zeta: Number) -> Unknowns:
+    """Differentiable solution at ζ with Im ζ > 0, or the limit at a real ζ in the support."""
+    return implicit(eq, reach_inside(*jax.lax.stop_gradient((eq, zeta))), zeta)
 
 
 def solve_off_axis(eq: Equations, z: Number) -> Unknowns:
     """Differentiable solution at z with Im z > 0."""
-    zeta = z - eq.origin
-    frozen, point = jax.lax.stop_gradient((eq, zeta))
-    return implicit(eq, descend(frozen, point, point.imag), zeta)
+    return solve_inside(eq, z - eq.origin)
+
+
+def solve_near(
+    eq: Equations, start: Unknowns, zeta: Number, *, inside: Truth | None = None
+) -> Unknowns:
+    """Differentiable solution at ζ, Im ζ ≥ 0, where Newton's method from `start` probably finds it.
+
+    Where it does not, or is not certified, the solution is followed along an arc. `inside` says
+    whether ζ is in the support, where this is known; elsewhere any root will do then.
+    """
+    frozen, start, point = jax.lax.stop_gradient((eq, start, zeta))
+    step = lambda _, u: newton_step(lambda *w: frozen.residual(w, point), u)
+    u = jax.lax.fori_loop(0, NEAR_STEPS, step, start)
+    if inside is not None:
+        moved = step(0, u)
+        change = [square(a - b) <= CLOSE**2 * square(a) for a, b in zip(moved, u, strict=True)]
+        u, good = moved, jnp.all(jnp.stack(change)) & (all_positive(moved, point) | ~inside)
+        again = reach_inside(frozen, point, wanted=~good)
+    else:
+        good = is_the_solution(frozen, u, point)
+        again, _ = reach(frozen, point, wanted=~good)
+    return implicit(eq, tuple(jnp.where(good, a, b) for a, b in zip(u, again, strict=True)), zeta)
 
 
 def towards(eq: Equations, u: Unknowns, z: Number) -> Unknowns:
@@ -254,28 +249,33 @@ def solve_left(eq: Equations, z: Real) -> Unknowns:
     """Differentiable real solution at a real z left of the spectrum; its limit at the origin."""
     zeta = left_of_origin(eq, z)
     frozen, point = jax.lax.stop_gradient((eq, zeta))
-    return implicit(eq, approach(frozen, point), zeta)
+    return implicit(eq, on_the_left(frozen, point), zeta)
 
 
-def _solve_one(eq: Equations, z: Number) -> Solution:
-    u, residual, error, status = unknowns_at(eq, z)
+def _solve_one(eq: Equations, z: Number, start: Unknowns | None = None) -> Solution:
+    u, residual, error, status = unknowns_at(eq, z, start)
     r, s = eq.transforms(u)
     return Solution(u[0], u[1], r, s, residual, error, status)
 
 
-def unknowns_at(eq: Equations, z: Number) -> tuple[Unknowns, Real, Real, Whole]:
+def _upper(eq: Equations, z: Number) -> Number:
+    # ζ in the closed upper half plane, finite and not 0
+    zeta = jnp.where(jnp.isfinite(z), z - eq.origin, 1.0 + 1.0j)
+    zeta = jnp.where(z.imag < 0, zeta.conj(), zeta)
+    return jnp.where(zeta == 0, 1e-300, zeta)
+
+
+def unknowns_at(
+    eq: Equations, z: Number, start: Unknowns | None = None
+) -> tuple[Unknowns, Real, Real, Whole]:
     """Differentiable unknowns at any z, with residual, estimated error and status.
 
-    They are NaN where z is not finite.
+    They are NaN where z is not finite. `start` is a solution nearby, if one is known.
     """
-    finite = jnp.isfinite(z)
-    below = z.imag < 0
-    zeta = jnp.where(finite, z - eq.origin, 1.0 + 1.0j)
-    zeta = jnp.where(below, zeta.conj(), zeta)
-    zeta = jnp.where(zeta == 0, 1e-300, zeta)
-    frozen, point = jax.lax.stop_gradient((eq, zeta))
-    u = implicit(eq, descend(frozen, point, 1e-15 * jnp.abs(point)), zeta)
+    finite, below, zeta = jnp.isfinite(z), z.imag < 0, _upper(eq, z)
+    u = _implicit_at(eq, zeta) if start is None else solve_near(eq, start, zeta)
 
+    frozen, point = jax.lax.stop_gradient((eq, zeta))
     error, residual, status = _assess(frozen, jax.lax.stop_gradient(u), point)
     status = jnp.where((jax.lax.stop_gradient(z) == eq.origin) & (eq.atom_mass > 0), 2, status)
     status = jnp.where(finite, status, 1)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ..numerics.checks import concrete
+from ..numerics.programs import program
 from ..numerics.types import Truth, Vector, Whole
 from ..resolvent.interface import Equations
 from .edges import find_edges
@@ -20,7 +21,7 @@ MOST_BULKS = 17  # arrays have room for so many bulks; where there are more, for
 # where Σ has many eigenvalues room is dear, and arrays have room for fewer bulks at first
 FEW_BULKS, MANY_EIGENVALUES = 4, 64
 
-searched = jax.jit(search_support)
+searched = program(search_support)
 
 
 def room_for(eq: Equations, count: Whole) -> int:
@@ -34,7 +35,7 @@ def room_for(eq: Equations, count: Whole) -> int:
     return min(room, eq.most_bulks)
 
 
-@partial(jax.jit, static_argnames="bulks")
+@partial(program, static_argnames="bulks")
 def contents(
     eq: Equations, search: Search, *, bulks: int
 ) -> tuple[Support, Atom, PartEdges, Vector, Series, Truth]:

@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ..numerics.types import Matrix, Truth, Vector, Whole, Wholes
+from ..numerics.holomorphic import Unknowns
+from ..numerics.types import Matrix, Truth, Truths, Vector, Whole, Wholes
 from ..resolvent.interface import Equations
 from .folds import Fold, fold_from, implicit_fold
-from .search import Points, Search, cut_points, measured_at, merged
+from .search import NARROWEST, Points, Search, measured_at
 
 CUTS = 4  # points put into an interval that is cut to find the edge in it
 ROUNDS = 11  # how often such intervals are cut
@@ -75,34 +77,53 @@ def _ranks_above_gaps(eq: Equations, points: Points, bulks: int) -> Matrix:
     return jax.vmap(lambda *u: eq.ranks_above(u))(*(v[middle] for v in points.u))
 
 
+class Bracket(NamedTuple):
+    """Neighbours of which one lies inside a bulk: their places, the solutions there, and which."""
+
+    low: Vector
+    high: Vector
+    u_low: Unknowns
+    u_high: Unknowns
+    low_inside: Truths
+
+
 def _all_folds(eq: Equations, search: Search, bulks: int) -> Fold:
     # Newton's method starts from both ends of an interval; where it leads elsewhere the interval is
     # cut. The folds are ascending and padded with the first.
-    rows = 2 * bulks
-    extra = jnp.full(rows * CUTS * ROUNDS, jnp.nan)
-    ones = tuple(jnp.ones(extra.size, complex) for _ in search.points.u)
-    spare = Points(
-        extra, jnp.ones(extra.size), jnp.zeros(extra.size, int), jnp.zeros(extra.size, bool), ones
-    )
-    points = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), search.points, spare)
+    points, left = search.points, _brackets(search.points, bulks)
+    at = lambda i: (points.x[i], tuple(v[i] for v in points.u))
+    (low, u_low), (high, u_high) = at(left), at(left + 1)
+    bracket = Bracket(low, high, u_low, u_high, points.inside[left])
 
-    def cond(carry: tuple[Points, Vector, Fold, Whole]) -> Truth:
-        _, pending, _, k = carry
-        return (k < ROUNDS) & ((k == 0) | jnp.any(~jnp.isnan(pending)))
+    def cond(carry: tuple[Bracket, Fold, Whole]) -> Truth:
+        bracket, folds, k = carry
+        wide = jnp.log(bracket.high / bracket.low) > NARROWEST
+        return (k < ROUNDS) & jnp.any(~folds.settled & wide)
 
-    def body(carry: tuple[Points, Vector, Fold, Whole]) -> tuple[Points, Vector, Fold, Whole]:
-        points, pending, _, k = carry
-        points = merged(points, measured_at(eq, pending))
-        left = _brackets(points, bulks)
-        folds = _folds_between(eq, points, left)
-        span = jnp.log(points.x[left + 1] / points.x[left])
-        width = jnp.zeros(points.x.size - 1).at[left].max(jnp.where(folds.settled, 0.0, span))
-        return points, cut_points(points, width, rows, CUTS), folds, k + 1
+    def body(carry: tuple[Bracket, Fold, Whole]) -> tuple[Bracket, Fold, Whole]:
+        bracket, _, k = carry
+        bracket = _cut(eq, bracket)
+        return bracket, _folds_in(eq, bracket), k + 1
 
-    like = jax.eval_shape(partial(_folds_between, eq), points, jnp.zeros(rows, int))
-    none = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)
-    nothing = jnp.full(rows * CUTS, jnp.nan)
-    return jax.lax.while_loop(cond, body, (points, nothing, none, 0))[2]
+    start = bracket, _folds_in(eq, bracket), 1
+    return jax.lax.while_loop(cond, body, start)[1]
+
+
+def _cut(eq: Equations, bracket: Bracket) -> Bracket:
+    between = lambda share: bracket.low * (bracket.high / bracket.low) ** share
+    x = jax.vmap(between)(np.arange(1, CUTS + 1) / (CUTS + 1))
+    points = jax.tree.map(lambda a: a.reshape(x.shape), measured_at(eq, x.ravel()))
+    low, high, u_low, u_high, low_inside = bracket
+    beyond = jnp.zeros_like(low_inside)
+    for k in range(CUTS):
+        new, u = points.x[k], tuple(v[k] for v in points.u)
+        known = ~jnp.isnan(new) & ~beyond
+        same = points.inside[k] == low_inside
+        up, down, beyond = known & same, known & ~same, beyond | (known & ~same)
+        choose = lambda here, a, b: jax.tree.map(partial(jnp.where, here), a, b)
+        low, u_low = choose(up, (new, u), (low, u_low))
+        high, u_high = choose(down, (new, u), (high, u_high))
+    return Bracket(low, high, u_low, u_high, low_inside)
 
 
 def _brackets(points: Points, bulks: int) -> Wholes:
@@ -111,15 +132,17 @@ def _brackets(points: Points, bulks: int) -> Wholes:
     return jnp.where(left < 0, left[0], left)
 
 
-def _folds_between(eq: Equations, points: Points, left: Wholes) -> Fold:
+def _folds_in(eq: Equations, bracket: Bracket) -> Fold:
     # where neither end leads to a fold, ζ is the end off the support
-    ends = jnp.concatenate([left, left + 1])
-    low, high = jnp.tile(points.x[left], 2), jnp.tile(points.x[left + 1], 2)
-    folds = jax.vmap(partial(fold_from, eq))(tuple(v[ends] for v in points.u), points.x[ends])
+    low, high = (jnp.tile(a, 2) for a in (bracket.low, bracket.high))
+    both = lambda a, b: jnp.concatenate([a, b])
+    x, u = jax.tree.map(both, (bracket.low, bracket.u_low), (bracket.high, bracket.u_high))
+    folds = jax.vmap(partial(fold_from, eq))(u, x)
     inside = (folds.zeta > low * (1 - 1e-9)) & (folds.zeta < high * (1 + 1e-9))
     folds = folds._replace(is_edge=folds.is_edge & inside, settled=folds.settled & inside)
     worth = folds.is_edge.astype(int) + folds.settled
-    first = worth[: left.size] >= worth[left.size :]
-    best = jax.tree.map(lambda a: jnp.where(first, a[: left.size], a[left.size :]), folds)
-    outer = jnp.where(points.inside[left], points.x[left + 1], points.x[left])
+    size = bracket.low.size
+    first = worth[:size] >= worth[size:]
+    best = jax.tree.map(lambda a: jnp.where(first, a[:size], a[size:]), folds)
+    outer = jnp.where(bracket.low_inside, bracket.high, bracket.low)
     return best._replace(zeta=jnp.where(best.is_edge, best.zeta, outer))

@@ -19,9 +19,10 @@ from ..files.tables import in_brief
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, integer, namespace, on_host, real_array, traced_array
-from ..numerics.holomorphic import Unknowns, descend, determinant
+from ..numerics.holomorphic import Unknowns, determinant
 from ..numerics.rounding import EPS
 from ..numerics.types import Given, Matrix, Real, Truth, Truths, Vector, Whole, Wholes
+from ..resolvent.branch import reach
 from ..resolvent.column_equations import SAME
 from ..resolvent.equations import equations
 from ..resolvent.interface import Equations
@@ -195,7 +196,7 @@ def _mass_above_gap(pair: str, psi_n: Vector, psi_p: Vector) -> tuple[Vector, Tr
 def _gap_below(eq: Equations, mass: Real) -> tuple[Truth, Real, Unknowns]:
     # whether there is a gap below this mass, and the point there; else the quantile
     def look(x: Real) -> tuple[Real, Truth, Unknowns]:
-        u = descend(eq, x + 0j, 1e-16 * x)
+        u, _ = reach(eq, x + 0j)
         inside = is_inside(eq, u)
         u = on_axis(u, inside)
         return 1.0 - eq.tail(u, x) / mass, inside, u

@@ -12,7 +12,7 @@ from ..numerics.checks import fixed, namespace, on_host
 from ..numerics.rounding import EPS
 from ..numerics.types import Real, Truths, Vector, Wholes
 from ..resolvent.interface import Equations
-from ..resolvent.solver import solve_real_axis
+from ..resolvent.solver import solve_inside
 from .series import PART, Piece, Series, drops_of, resolve, series_of, zeta_at
 from .support import Support
 from .unbounded import with_drop_of_unbounded_bulk
@@ -68,8 +68,8 @@ def _with_rough_bulks_in_pieces(
         bulk=jnp.where(jnp.append(rough, False)[series.bulk], rough.size, series.bulk)
     )
     order = jnp.argsort(jnp.concatenate([kept.bulk, more.bulk]), stable=True)
-    joined = (jnp.concatenate([a, b])[order] for a, b in zip(kept[:5], more[:5], strict=True))
-    errors = (jnp.where(rough, a, b) for a, b in zip(more[5:], kept[5:], strict=True))
+    joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b])[order], kept[:6], more[:6])
+    errors = (jnp.where(rough, a, b) for a, b in zip(more[6:], kept[6:], strict=True))
     return support._replace(drop=drop, drop_error=drop_error), Series(*joined, *errors)
 
 
@@ -118,8 +118,8 @@ def cut(
 def _resolve(eq: Equations, lower: Real, upper: Real, begin: Real, end: Real) -> tuple[Piece, Real]:
     # a piece, and the mass right of its middle
     frozen, zeta = jax.lax.stop_gradient((eq, zeta_at(lower, upper, np.pi * (begin + end) / 2)))
-    middle, _, left, right = zeta
-    u = solve_real_axis(frozen, middle, 0.02 * jnp.minimum(left, right))
+    middle, *_ = zeta
+    u = solve_inside(frozen, middle + 0j)
     return resolve(eq, lower, upper, begin, end, PART), frozen.tail(u, middle)
 
 

@@ -12,26 +12,27 @@ positive; or nothing wider than rounding. Intervals are cut until one of these i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from ..numerics.checks import on_host
-from ..numerics.holomorphic import Unknowns, descend
+from ..numerics.holomorphic import Unknowns
 from ..numerics.types import Real, Reals, Truth, Truths, Vector, Whole, Wholes
+from ..resolvent.branch import reach
 from ..resolvent.column_equations import SAME
 from ..resolvent.interface import Equations
-from ..resolvent.solver import REAL, is_the_solution
+from ..resolvent.solver import REAL
 
 CUTS = 16  # points put into an interval that is cut
 ROUNDS = 16  # how often intervals are cut
-AT_ONCE = 1024  # points solved for at once, times eigenvalues of Σ
+AT_ONCE = 4096  # points solved for at once, times eigenvalues of Σ
 NARROWEST = 1e-13  # relative width of the narrowest gap or bulk
-# two ways down to the axis, short and long: lowest height, Newton steps at each level and at last
-WAYS = ((0.1, 1, 8), (1e-16, 2, 4))
+FEW = 8  # so many largest numbers are found one by one
+FOUND = (
+    1e-3  # largest relative Newton step after which a solution counts; next to edges it is not 0
+)
 # Neighbours have no gap between them if they are this near, relative to their place, and the
 # solution changes by less than STEADY between them, relative to its imaginary part.
 NEAR = 0.05
@@ -111,84 +112,61 @@ def search_support(eq: Equations) -> Search:
 
 
 def measured_at(eq: Equations, x: Vector) -> Points:
-    """The points x, with what the solution at each tells; NaN where a solution was lost.
+    """The points x, with what the solution at each tells; NaN where a solution was lost."""
 
-    Newton's method from not far above finds most solutions, and these can be recognised. The others
-    are continued down to where nothing changes.
-    """
-    used = ~jnp.isnan(x)
-    zeta = jnp.where(used, x, eq.upper_bound)
-    few = max(1, min(CUTS, AT_ONCE // eq.weights.size))
-
-    def attempt(
-        carry: tuple[Unknowns, Truths], way: tuple[Real, ...]
-    ) -> tuple[tuple[Unknowns, Truths], None]:
-        floor, steps, final = way
-
-        def one(x: Real) -> tuple[Unknowns, Truth]:
-            u = descend(eq, x + 0j, floor * x, steps=steps, final=final)
-            return u, is_the_solution(eq, u, x)
-
-        u, certain = carry
-        again, certain_now = _where_wanted(one, zeta, used & ~certain, few)
-        return (jax.tree.map(partial(jnp.where, certain), u, again), certain | certain_now), None
-
-    nothing = tuple(jnp.ones(x.size, complex) for _ in eq.start(1.0 + 0j)), jnp.zeros(x.size, bool)
-    (u, _), _ = jax.lax.scan(attempt, nothing, tuple(map(jnp.array, zip(*WAYS, strict=True))))
-
-    def point(x: Real, used: Truth, *u: Any) -> Points:
-        good = used & (jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > -REAL)
-        inside = is_inside(eq, u)
+    def point(x: Real) -> Points:
+        used = ~jnp.isnan(x)
+        zeta = jnp.where(used, x, eq.upper_bound)
+        u, certain = reach(eq, zeta + 0j, wanted=used)
+        positive = jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > -REAL
+        good, inside = used & (certain | positive), is_inside(eq, u)
         u = on_axis(u, inside)
         return Points(
             jnp.where(good, x, jnp.nan),
-            eq.tail(u, x),
+            eq.tail(u, zeta),
             eq.level_number(eq.ranks_above(u)),
             inside & good,
             u,
         )
 
-    return jax.vmap(point)(zeta, used, *u)
-
-
-def _where_wanted(
-    f: Callable[[Any], Any], x: Vector, wanted: Truths, few: int
-) -> tuple[Unknowns, Truths]:
-    # a few points at a time; f may be anything where it is not wanted
-    few = min(few, x.size)
-    order = jnp.argsort(~wanted)
-    size = -(-x.size // few) * few
-    sorted_x, wanted = (
-        jnp.pad(x[order], (0, size - x.size), mode="edge"),
-        jnp.pad(wanted[order], (0, size - x.size)),
-    )
-
-    def turn(carry: Any) -> Any:
-        values, k = carry
-        new = jax.vmap(f)(jax.lax.dynamic_slice_in_dim(sorted_x, few * k, few))
-        put = lambda a, b: jax.lax.dynamic_update_slice_in_dim(a, b, few * k, 0)
-        return jax.tree.map(put, values, new), k + 1
-
-    shapes = jax.eval_shape(jax.vmap(f), sorted_x)
-    empty = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
-    left_over = lambda carry: few * carry[1] < jnp.sum(wanted)
-    values, _ = jax.lax.while_loop(left_over, turn, (empty, 0))
-    return jax.tree.map(lambda a: jnp.zeros_like(a[: x.size]).at[order].set(a[: x.size]), values)
+    most = max(1, AT_ONCE // eq.weights.size)
+    few = next(k for k in range(min(most, x.size), 0, -1) if x.size % k == 0)
+    return jax.lax.map(point, x, batch_size=few)
 
 
 def merged(points: Points, more: Points) -> Points:
-    # unused rows sort last and are overwritten
-    points = jax.tree.map(lambda a, b: a.at[-b.size :].set(b), points, more)
-    order = jnp.argsort(points.x)
-    return jax.tree.map(lambda a: a[order], points)
+    """Both, ascending; unused rows come last, and the last ones are given up for `more`."""
+    # a sort of all rows would take longer than the solutions do
+    more = jax.tree.map(lambda a: a[jnp.argsort(more.x)], more)
+    points = jax.tree.map(lambda a: a[: a.shape[0] - more.x.size], points)
+    old, new = (jnp.where(jnp.isnan(a), jnp.inf, a) for a in (points.x, more.x))
+    places = jnp.concatenate(
+        [
+            jnp.arange(old.size) + jnp.searchsorted(new, old, side="left"),
+            jnp.arange(new.size) + jnp.searchsorted(old, new, side="right"),
+        ]
+    )
+    order = jnp.zeros(places.size, int).at[places].set(jnp.arange(places.size), unique_indices=True)
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b])[order], points, more)
 
 
 def cut_points(points: Points, width: Vector, rows: int, cuts: int) -> Vector:
     """`cuts` points in each of the widest intervals; `width` is 0 where there is nothing to cut."""
-    width, which = jax.lax.top_k(width, rows)
+    width, which = _largest(width, rows)
     fractions = jnp.arange(1, cuts + 1) / (cuts + 1)
     inner = points.x[which][:, None] * jnp.exp(width[:, None] * fractions[None, :])
     return jnp.where(width[:, None] > NARROWEST, inner, jnp.nan).ravel()
+
+
+def _largest(a: Vector, count: int) -> tuple[Vector, Wholes]:
+    if count > FEW:
+        return jax.lax.top_k(a, count)  # which sorts
+
+    def take(a: Vector, _: None) -> tuple[Vector, tuple[Real, Whole]]:
+        i = jnp.argmax(a)
+        return a.at[i].set(0.0), (a[i], i)
+
+    return jax.lax.scan(take, a, length=count)[1]
 
 
 def _levels_and_whole(eq: Equations) -> tuple[tuple[Vector, Wholes, Truths], tuple[Whole, Real]]:

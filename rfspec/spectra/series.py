@@ -14,14 +14,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.fft
 
 from ..numerics.holomorphic import Unknowns, implicit, moves
 from ..numerics.rounding import EPS
 from ..numerics.types import Matrix, Real, Reals, Truths, Vector, Whole, Wholes
 from ..resolvent.interface import Equations
-from ..resolvent.solver import solve_real_axis
-from .support import Atom, Support, inside_and_distance
+from ..resolvent.solver import solve_inside
+from .support import Atom, Support
 
 NODES = 48  # nodes of a piece
 COARSE = 16  # of these nodes, the number on which conditions are computed
@@ -51,7 +50,11 @@ def rule(nodes: int, whole: bool) -> Rule:
     if whole:
         return Rule(phi / np.pi, np.full(nodes, 1.0 / nodes))
     integrals = np.where(k % 2 == 0, 1.0 / (1.0 - np.where(k % 2 == 0, k, 0) ** 2.0), 0.0)
-    return Rule((1.0 - np.cos(phi)) / 2, scipy.fft.dct(integrals, 3) / nodes)
+    # a cosine transform by hand, for SciPy takes long to import; in more digits, for it cancels
+    pi = np.arccos(np.longdouble(-1.0))
+    waves = 2 * np.cos(np.outer(2 * k + 1, k) % (4 * nodes) * (pi / (2 * nodes)))
+    waves[:, 0] = 1
+    return Rule((1.0 - np.cos(phi)) / 2, np.asarray(waves @ integrals / nodes, float))
 
 
 def _table(whole: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -85,8 +88,9 @@ class Series(NamedTuple):
     begin: Reals
     end: Reals
     mass: Reals
-    # ρ dζ/dθ at its nodes
+    # ρ dζ/dθ at its nodes, and the solution there
     values: Reals
+    u: Unknowns
     # of each bulk, what the nodes miss of its mass and of its loss drop
     error: Reals
     drop_error: Reals
@@ -128,9 +132,10 @@ def zeta_at(lower: Real, upper: Real, theta: Reals) -> tuple[Reals, Reals, Reals
 class Piece(NamedTuple):
     """One piece of a bulk on its nodes, with what it contributes to mass and loss drop."""
 
-    # ρ dζ/dθ and ρζ at the nodes
+    # ρ dζ/dθ and ρζ at the nodes, and the solution there, not differentiated
     values: Reals
     density: Reals
+    u: Unknowns
     mass: Reals
     drop: Reals
     # the sum of the sizes of the drop's terms
@@ -152,10 +157,8 @@ def resolve(eq: Equations, lower: Real, upper: Real, begin: Real, end: Real, by:
     the integrand vanishes at the edges.
     """
     span = np.pi * (end - begin)
-    zeta, slope, left, right = zeta_at(lower, upper, np.pi * begin + span * by.nodes)
-    u = jax.vmap(partial(solve_real_axis, eq))(
-        zeta, jax.lax.stop_gradient(0.02 * jnp.minimum(left, right))
-    )
+    zeta, slope, *_ = zeta_at(lower, upper, np.pi * begin + span * by.nodes)
+    u = jax.vmap(partial(solve_inside, eq))(zeta + 0j)
     density = u[0].imag / jnp.pi
 
     def term(e: Equations, u: Unknowns, zeta: Real) -> Real:
@@ -184,7 +187,7 @@ def resolve(eq: Equations, lower: Real, upper: Real, begin: Real, end: Real, by:
     drop_error = span * _quadrature_error(jax.scipy.fft.dct(terms) / NODES, by)
     size, moved = integral(jnp.abs(terms)), moves(frozen, sum_of_few)
     steepest = jnp.max(jnp.abs(terms) / jnp.where(density > 0, density * slope, jnp.inf))
-    return Piece(values, density * zeta, mass, drop, size, steepest, error, drop_error, moved)
+    return Piece(values, density * zeta, u, mass, drop, size, steepest, error, drop_error, moved)
 
 
 def _size_of_last_terms(coefficients: Vector) -> Real:
@@ -217,7 +220,7 @@ def series_of(support: Support, bulk: Wholes, begin: Vector, end: Vector, pieces
         pieces.size
     )
     errors = jax.lax.stop_gradient((by_bulk(pieces.error) + jnp.abs(summed - mass), drop_error))
-    return Series(bulk, begin, end, divided, pieces.values, *errors)
+    return Series(bulk, begin, end, divided, pieces.values, pieces.u, *errors)
 
 
 def drops_of(eq: Equations, support: Support, bulk: Wholes, pieces: Piece) -> tuple[Vector, Vector]:
@@ -256,66 +259,3 @@ def moment_of(support: Support, atom: Atom, series: Series, k: Whole) -> Real:
     weight, zeta = weights_of(support, series)
     inside = jnp.nansum(weight * (atom.location + zeta) ** k)
     return inside + jnp.where(atom.mass > 0, atom.mass * atom.location**k, 0.0)
-
-
-def cells_of(series: Series) -> tuple[Matrix, Matrix]:
-    """The distribution on each piece, and its slope, on an even grid of cells."""
-    whole, values = series.whole[:, None], series.theta_span[:, None] * series.values
-    slope, below = (jnp.where(whole, values @ by[1].T, values @ by[0].T) for by in TABLES)
-    return below, slope
-
-
-@partial(jax.jit, static_argnames="polish")
-def quantile_at(
-    eq: Equations, support: Support, series: Series, u: Vector, *, polish: bool
-) -> Vector:
-    """The inverse of the distribution.
-
-    `polish` adds two Newton steps with the exact distribution and density.
-    """
-    below, slope = cells_of(series)
-    mass = series.mass
-    start = eq.atom_mass + jnp.cumsum(mass) - mass
-    scale = (mass / below[:, -1])[:, None]
-    table = jnp.where(
-        series.exists[:, None], start[:, None] + scale * below, 2.0
-    ).ravel()  # ascending over all pieces
-    slopes = (scale * slope).ravel() / FINE
-    last = jnp.maximum(jnp.sum(series.exists) - 1, 0)
-    lower, upper = series.edges(support)
-
-    def one(u: Real) -> Real:
-        cell = jnp.searchsorted(table, u, side="right") - 1
-        i = jnp.clip(cell // (FINE + 1), 0, last)
-        j = jnp.clip(cell - i * (FINE + 1), 0, FINE - 1)
-        cell = i * (FINE + 1) + j
-
-        def bisect(_: Whole, ends: tuple[Real, Real]) -> tuple[Real, Real]:
-            low, high = ends
-            x = (low + high) / 2
-            hermite = (  # cubic through both ends of the cell
-                table[cell] * (1 + 2 * x) * (1 - x) ** 2
-                + table[cell + 1] * x**2 * (3 - 2 * x)
-                + slopes[cell] * x * (1 - x) ** 2
-                - slopes[cell + 1] * x**2 * (1 - x)
-            )
-            return jnp.where(hermite < u, x, low), jnp.where(hermite < u, high, x)
-
-        low, high = jax.lax.fori_loop(0, 45, bisect, (0.0, 1.0))
-        theta = lambda x: np.pi * series.begin[i] + series.theta_span[i] * x
-        in_piece = lambda x: zeta_at(lower[i], upper[i], theta(x))[0]
-        zeta = in_piece((j + (low + high) / 2) / FINE)
-        if polish:
-            zeta = jax.lax.fori_loop(0, 2, lambda _, z: towards_quantile(eq, support, z, u), zeta)
-        edge = jnp.where(u >= 1.0, upper[i], jnp.where(u <= start[i], in_piece(0.0), zeta))
-        return jnp.where((u <= eq.atom_mass) & (eq.atom_mass > 0), 0.0, edge)
-
-    return eq.origin + jax.vmap(one)(u)
-
-
-def towards_quantile(eq: Equations, support: Support, zeta: Real, u: Real) -> Real:
-    # one Newton step, not taken where it would leave the neighbourhood
-    inside, distance = inside_and_distance(support, zeta)
-    solution = solve_real_axis(eq, zeta, 0.02 * distance)
-    step = (1.0 - eq.tail(solution, zeta) - u) / (solution[0].imag / jnp.pi)
-    return jnp.where(inside & (jnp.abs(step) < 0.1 * distance), zeta - step, zeta)

@@ -1,7 +1,7 @@
 r"""The spectrum of U: bulks, atom, density, distribution, quantiles, moments and samples.
 
-Its arrays come from ``rfspec.spectra.contents``, values at points from ``rfspec.spectra.support``,
-and quantiles, moments and samples from the nodes of ``rfspec.spectra.series``.
+Its arrays come from ``rfspec.spectra.contents``, values at points from
+``rfspec.spectra.at_points``, and moments from the nodes of ``rfspec.spectra.series``.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from ..numerics.types import Given, Number, Real, Reals, Truth, Vector
 from ..resolvent.equations import equations
 from ..resolvent.interface import Equations
 from ..resolvent.solver import ConvergenceError, Solution, complex_array, solve_at
+from .at_points import cdf_at, density_at, quantile_at
 from .contents import contents, room_for, searched
 from .pieces import in_pieces
-from .series import Series, moment_of, quantile_at
-from .support import BELOW, PARTS, Atom, Bulk, PartEdges, Support, cdf_at, density_at
+from .series import Series, moment_of
+from .support import BELOW, PARTS, Atom, Bulk, PartEdges, Support
 from .unbounded import open_ends
 
 
@@ -171,7 +172,9 @@ class Spectrum(Table, eqx.Module):
         where x is not real and finite.
         """
         enter()
-        return at_points(partial(density_at, self.equations, self.support), _real("x", x))
+        return at_points(
+            partial(density_at, self.equations, self.support, self.series), _real("x", x)
+        )
 
     def cdf(self, x: Given) -> Reals:
         """Share of the eigenvalues that are ≤ x, the atom included; equation (9) of docs/theory.md.
@@ -181,7 +184,7 @@ class Spectrum(Table, eqx.Module):
         where x is not real and finite.
         """
         enter()
-        return at_points(partial(cdf_at, self.equations, self.support), _real("x", x))
+        return at_points(partial(cdf_at, self.equations, self.support, self.series), _real("x", x))
 
     def quantile(self, u: Given) -> Reals:
         """Smallest x with cdf(x) ≥ u, for u of any shape in [0, 1].

@@ -1,8 +1,4 @@
-"""The support with the masses and the parts of its bulks, and densities and masses at points.
-
-Density and distribution function are solved for at each point asked for, to nearly full precision
-wherever it is.
-"""
+"""The support with the masses and the parts of its bulks."""
 
 from __future__ import annotations
 
@@ -15,7 +11,6 @@ from ..files.tables import in_brief
 from ..numerics.rounding import EPS
 from ..numerics.types import Real, Reals, Truth, Truths, Vector, Wholes
 from ..resolvent.interface import Equations
-from ..resolvent.solver import solve_real_axis
 from .edges import Edges
 from .unbounded import open_ends
 
@@ -163,30 +158,3 @@ def inside_and_distance(support: Support, zeta: Real) -> tuple[Truth, Real]:
     inside = (left > ON_EDGE * zeta) & (right > ON_EDGE * zeta)
     distance = jnp.where(inside, jnp.minimum(left, right), jnp.inf)
     return jnp.any(inside), jnp.min(distance)
-
-
-@jax.jit
-def density_at(eq: Equations, support: Support, x: Vector) -> Vector:
-    def one(zeta: Real) -> Real:
-        inside, distance = inside_and_distance(*jax.lax.stop_gradient((support, zeta)))
-        safe = jnp.where(inside, zeta, -eq.upper_bound)
-        u = solve_real_axis(eq, safe, 0.02 * jnp.where(inside, distance, eq.upper_bound))
-        return jnp.where(inside, u[0].imag / jnp.pi, 0.0)
-
-    return jax.vmap(one)(x - eq.origin)
-
-
-def cdf_at_one(eq: Equations, support: Support, zeta: Real) -> Real:
-    # from the solution at ζ inside a bulk, and a sum of masses elsewhere
-    frozen, point = jax.lax.stop_gradient((support, zeta))
-    inside, distance = inside_and_distance(frozen, point)
-    safe = jnp.where(inside, zeta, -eq.upper_bound)
-    u = solve_real_axis(eq, safe, 0.02 * jnp.where(inside, distance, eq.upper_bound))
-    atom = jnp.where(zeta >= 0, eq.atom_mass, 0.0)
-    below = atom + jnp.nansum(jnp.where(point >= frozen.upper - ON_EDGE * point, support.mass, 0))
-    return jnp.where(inside, 1.0 - eq.tail(u, safe), jnp.minimum(below, 1.0))
-
-
-@jax.jit
-def cdf_at(eq: Equations, support: Support, x: Vector) -> Vector:
-    return jax.vmap(lambda zeta: cdf_at_one(eq, support, zeta))(x - eq.origin)

@@ -1,38 +1,36 @@
 """Phase diagrams over (t, ψ_p, ψ_n): losses, timescales, stopping and regions of every model.
 
-Cells are independent. They are computed in small batches (``rfspec.surveys.cells``), so that one
-hard cell does not hold up the others, and kept on disk in chunks of batches.
-``rfspec.surveys.phase_dataset`` lists the outputs.
+A diagram is a sweep (``rfspec.surveys.sweep``) over three axes with the outputs that
+``rfspec.surveys.outputs`` lists for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
-from ..files.checkpoint import Checkpoint, fingerprint, resumed, signature
 from ..models.covariance import Covariance
-from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..models.processes import Process
-from ..models.stored import stored
-from ..numerics.checks import real_scalar, refuse_mask
+from ..numerics.checks import fraction, real_scalar
 from ..numerics.types import Given, Real
-from ..resolvent.equations import averaged_equations, equations
-from ..training.early_stopping import THRESHOLD, fraction
-from ..training.learning_curves import score_error, training_times
-from .cells import Shared, computed
-from .phase_dataset import OUTPUTS, Axes, dataset, outputs_of, table_of
+from ..training.early_stopping import THRESHOLD
+from ..training.timescales import RULES
+from .axes import list_of_numbers
+from .filling import fill, progress_bar
+from .grid import Grid
+from .outputs import OUTPUTS
+from .plan import Options, Plan
+from .stores import InMemory
+from .sweep import budgets
 
 if TYPE_CHECKING:
     import xarray
 
+TITLE = "Phase diagram of random-feature score models of diffusion"
 # cells that are computed between looks at the disk
 CHUNK = 256
 
@@ -120,125 +118,39 @@ def phase_diagram(
         "noise_draws": noise_draws,
         "weight_decay": weight_decay,
     }
-    times, models = _models(t, process, options)
-    tolerance = real_scalar("tolerance", tolerance, above=0.0)
-    threshold = fraction("threshold", threshold)
-    axes = Axes(times, _grid("psi_p", psi_p), _grid("psi_n", psi_n), _budgets(tau))
-    chunks = _chunks(axes, models)
-    shared = [m and _shared(m, tolerance, threshold) for m in models]
-
-    def outputs_of_chunk(i: int) -> Mapping[str, Any]:
-        cell = np.array(chunks[i])
-        t, j, k = cell.T
-        of_chunk = computed(shared[t[0]], axes.tau, axes.psi_p[j], axes.psi_n[k])
-        return {"cell": cell, **outputs_of(of_chunk)}
-
-    identity = fingerprint(
-        [m and signature(m) for m in models],
-        (axes.psi_p, axes.psi_n, axes.tau, tolerance, threshold),
-        tuple(OUTPUTS),
+    times, model = _times_and_model(t, process, options)
+    asked = Options(
+        tau=budgets(tau),
+        one_tau=False,
+        tolerance=real_scalar("tolerance", tolerance, above=0.0),
+        threshold=fraction("threshold", threshold),
+        chunk=CHUNK,
+        coarse=True,
     )
-    bar = partial(
-        tqdm,
-        desc="phase diagram",
-        unit=f"×{CHUNK} cells",
-        disable=not progress,
-        leave=False,
-        delay=1.0,
-    )
-    done = resumed(len(chunks), outputs_of_chunk, Checkpoint(checkpoint, identity), bar)
-    attributes = {
-        "model": repr(next((m for m in models if m is not None), None)),
-        **_model_of(models, chunks, axes),
-        "tolerance": float(tolerance),
-        "threshold": float(threshold),
-    }
-    diagram = dataset(table_of(axes, done), axes, attributes)
-    if process is not None:
-        diagram = diagram.isel(t=0, drop=True)
-    elif np.ndim(t) == 0:
+    axes = {"psi_p": list_of_numbers("psi_p", psi_p), "psi_n": list_of_numbers("psi_n", psi_n)}
+    where = {"process": process} if process is not None else {"t": times}
+    plan = Plan(Grid({**where, **axes, **options}), OUTPUTS, RULES, asked)
+    store = InMemory(plan, checkpoint, title=TITLE)
+    missing = store.missing()
+    with progress_bar(plan, missing, "phase diagram", progress) as bar:
+        fill(plan, store, missing, bar)
+    diagram = store.dataset().drop_vars(["weight_decay", "noise_draws"])
+    diagram.attrs["model"] = repr(model)
+    if process is None and np.ndim(t) == 0:
         diagram = diagram.isel(t=0)
     return diagram.isel(tau=0) if np.ndim(tau) == 0 else diagram
 
 
-def _models(
+def _times_and_model(
     t: Given, process: Process | None, options: Mapping[str, Any]
-) -> tuple[np.ndarray, list[RandomFeatureModel | None]]:
-    # a model of any ψ_p and ψ_n for each diffusion time, None where the time has none
+) -> tuple[np.ndarray | None, RandomFeatureModel | None]:
+    # with a model of any ψ_p and ψ_n, None where no time has one; other arguments are checked here
     if process is not None:
-        return np.array([np.nan]), [RandomFeatureModel(1.0, 1.0, t, process=process, **options)]
-    times = _grid("t", t if t is None or np.ndim(t) else [t])
-    model = lambda t: RandomFeatureModel(1.0, 1.0, t, **options)
-    return times, [model(t) if _inside(t) else None for t in times]
-
-
-def _chunks(
-    axes: Axes, models: list[RandomFeatureModel | None]
-) -> list[list[tuple[int, int, int]]]:
-    # indices (t, psi_p, psi_n) of the cells that the theory covers; those of a chunk share t
-    rows, columns = (
-        [i for i, x in enumerate(grid) if _inside(x)] for grid in (axes.psi_p, axes.psi_n)
-    )
-    of_one_t = [
-        [(i, j, k) for j in rows for k in columns] for i, m in enumerate(models) if m is not None
-    ]
-    return [cells[k : k + CHUNK] for cells in of_one_t for k in range(0, len(cells), CHUNK)]
-
-
-def _model_of(
-    models: list[RandomFeatureModel | None], chunks: list[list[tuple[int, int, int]]], axes: Axes
-) -> dict[str, str]:
-    # that of the first cell, for files; the others replace its ψ_p, ψ_n and t
-    if not chunks:
-        return {}
-    i, j, k = chunks[0][0]
-    model = models[i]
-    assert model is not None
-    of_cell = model.replace(psi_p=axes.psi_p[j], psi_n=axes.psi_n[k])
-    return {
-        **stored(of_cell),
-        "rfspec_model_is": "that of the first cell; others have their psi_p, psi_n and t",
-    }
-
-
-def _shared(model: RandomFeatureModel, tolerance: Real, threshold: Real) -> Shared:
-    ge = gaussian_equivalent(model)
-    of_0, of_1 = np.asarray(score_error(model, jnp.array([0.0, 1.0])))
-    return Shared(
-        eq=averaged_equations(model, ge, coarse=True),
-        spectral=equations(model, ge, coarse=True),
-        pace=model.pace,
-        tolerance=tolerance,
-        threshold=threshold,
-        scores=(of_0, of_1),
-    )
-
-
-def _budgets(tau: Given) -> np.ndarray:
-    budgets = training_times(np.inf if tau is None else tau)
-    if np.ndim(budgets) > 1:
-        raise ValueError(
-            f"tau must be a number or a list of them, got an array of shape {np.shape(budgets)}"
-        )
-    return np.ravel(budgets)
+        return None, RandomFeatureModel(1.0, 1.0, t, process=process, **options)
+    times = list_of_numbers("t", t if t is None or np.ndim(t) else [t])
+    models = [RandomFeatureModel(1.0, 1.0, t, **options) for t in times if _inside(t)]
+    return times, models[0] if models else None
 
 
 def _inside(x: Real) -> bool:
     return bool(np.isfinite(x) and x > 0)
-
-
-def _grid(name: str, values: Any) -> np.ndarray:
-    # values that no model has are flagged later, cell by cell
-    rule = f"{name} must be a list of numbers"
-    refuse_mask(name, values)
-    try:
-        array = np.asarray(values)
-    except (TypeError, ValueError) as e:
-        raise ValueError(f"{rule}, got {values!r:.100}") from e
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"{rule}, got {values!r:.100}")
-    if np.ndim(array) == 0:
-        array = array[None]
-    if array.ndim != 1 or not array.size:
-        raise ValueError(f"{rule} that is not empty, got an array of shape {array.shape}")
-    return array.astype(float)

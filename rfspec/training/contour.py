@@ -5,14 +5,16 @@ r(λ))/λ (3), and
 
     h(U) = (1/2πi)∮ r(z)/z (U - z)⁻¹ dz ≃ Σ_j [ w_j (U - z_j)⁻¹ + c.c. ],   Im z_j > 0,         (18)
 
-around the spectrum and z = 0. Gradient flow has r = e^{-cz}, c = 2ω²τ/ψ_p, and the parabola of
-Weideman and Trefethen (Math. Comp. 76, 1341, 2007), z = -S/c with S(θ) = N(0.1309 - 0.1194θ² +
-0.25iθ), on whose N nodes the trapezoid rule errs by about 2.85^{-N}. At the beginning, cλ < 1/4 on
-the whole spectrum, h(z) itself is integrated along a circle: its weights are relatively accurate,
-and smooth in c down to c = 0.
+around the spectrum and z = 0. Gradient flow has r = e^{-cz}, c = 2ω²τ/ψ_p. Its contour is the
+hyperbola of Weideman and Trefethen (Math. Comp. 76, 1341, 2007), z = -S/c with S(θ) = μ(1 + sin(iθ
+- α)), whose parameters are those that serve all times of an interval [c/Λ, c] equally well; the
+trapezoid rule on N nodes errs by e^{-BN}. So times within a factor of SPREAD share their nodes, and
+so does r² = e^{-2cz}, of which the train loss is made. At the beginning, cλ < 1/4 on the whole
+spectrum, h(z) itself is integrated along a circle: its weights are relatively accurate, and smooth
+in c down to c = 0.
 
 Steps of gradient descent and heavy ball have the root z_+ of their recurrence in place of
-e^{-cz/k}: with z_+ = ±e^{-w} and w = -S/k two parabolas surround the slow modes and those that
+e^{-cz/k}: with z_+ = ±e^{-w} and w = -S/k two hyperbolas surround the slow modes and those that
 overshoot, and meet where nothing is left of r; while few steps leave something everywhere, a circle
 |z_+| = const surrounds all of them.
 
@@ -32,9 +34,11 @@ import numpy as np
 
 from ..numerics.types import Numbers, Real
 
-# the error of the parabola falls by this factor a node
+# times from 1/SPREAD of a contour's own to its own are served with equal accuracy
+SPREAD = 4.0
+# the error falls by this factor a node
 RATE = 2.85
-# beyond this many nodes rounding, amplified by e^{0.13N}, grows faster than the error falls
+# beyond this many nodes rounding grows faster than the error falls
 FINEST = 32
 # the error is the difference to a rule that has this many nodes less
 FEWER = 4
@@ -44,84 +48,87 @@ COARSE = 8
 EARLY = 0.25
 # the error of the circle falls by this factor a node
 RADIUS = 4.0
-# Re w k/N at the ends of the parabola
+# Re w k/N at the ends of the hyperbola
 SPAN = 1.05
-# for so few steps the parabola in w would leave |Im w| < π
+# for so few steps the hyperbola in w would leave |Im w| < π
 FEW_STEPS = 8
 # log r on the circle
 GROWTH = 4.0
 # a circle has this many nodes at most
 LARGEST_CIRCLE = 8192
-# a SIMD register holds this many numbers
+# nodes come in multiples of what a SIMD register holds: XLA is twice as slow without
 LANES = 4
 
 
 class Contour(NamedTuple):
-    """Nodes z_j, Im z_j > 0, and weights w_j of h(U) ≃ Σ_j [w_j (U - z_j)⁻¹ + c.c.], [..., j]."""
+    """Nodes z_j, Im z_j > 0, and weights w_j of h(U) ≃ Σ_j [w_j (U - z_j)⁻¹ + c.c.], [..., j].
+
+    `squared`: weights of (1 - r²)/λ on the same nodes, where they serve it.
+    """
 
     nodes: Numbers
     weights: Numbers
+    squared: Numbers | None = None
 
 
 def nodes_for(tolerance: float) -> int:
     # N - FEWER nodes err by less than the tolerance, relative to the loss
     needed = FEWER + int(np.ceil(np.log(8.0 / tolerance) / np.log(RATE)))
-    return min(FINEST, max(8, needed + needed % 2))
+    return min(FINEST, max(2 * LANES, -(-needed // LANES) * LANES))
 
 
-def _parabola(count: int) -> tuple[np.ndarray, np.ndarray]:
-    # S and S'/(iN) at the nodes with Im S < 0, so that -S lies in the upper half plane. The last
-    # node is repeated with weight 0 up to a multiple of LANES: XLA is twice as slow without.
-    node = np.arange(-(-count // (2 * LANES)) * LANES)
-    theta = -(2 * np.minimum(node, count // 2 - 1) + 1) * np.pi / count
-    S = count * (0.1309 - 0.1194 * theta**2 + 0.25j * theta)
-    return S, np.where(node < count // 2, 0.25 + 0.2388j * theta, 0.0)
+def _hyperbola(count: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
+    # S for the time 1 and S'dθ/2πi at nodes with Im S < 0, so that -S lies in the upper half plane,
+    # with the best α, dθ and μ for times from 1/spread to 1
+    width = lambda a: np.arccosh(
+        ((np.pi - 2 * a) * spread + 4 * a - np.pi) / ((4 * a - np.pi) * np.sin(a))
+    )
+    angles = np.linspace(np.pi / 4, np.pi / 2, 4001)[1:-1]
+    alpha = angles[np.argmax((np.pi - 2 * angles) / width(angles))]
+    step, size = width(alpha) / count, count * (4 * np.pi * alpha - np.pi**2) / width(alpha)
+    along = -1j * (np.arange(count) + 0.5) * step - alpha
+    return size * (1.0 + np.sin(along)), size * step / (2 * np.pi) * np.cos(along)
 
 
 def flow(c: Real, top: Real, count: int, *, around: Real | None = None) -> Contour:
     """Gradient flow, r(λ) = e^{-cλ} with 0 ≤ c < ∞ and λ ≤ top, on `count` nodes.
 
-    The nodes are those of c, or of another c that is given as `around`. Differentiable in c, at
+    The nodes are those of c, or of a later time that is given as `around`. Differentiable in c, at
     c = 0 too.
     """
     c, top = jnp.asarray(c, float), jax.lax.stop_gradient(top)
     center = jax.lax.stop_gradient(c if around is None else around)
     early = center * top < EARLY
     circle = _flow_on_circle(jnp.where(early, c, 0.0), top, count)
-    parabola = _flow_on_parabola(jnp.where(early, 1.0, c), jnp.where(early, 1.0, center), count)
-    return jax.tree.map(lambda a, b: jnp.where(early, a, b), circle, parabola)
+    late = _flow_on_hyperbola(jnp.where(early, 1.0, c), jnp.where(early, 1.0, center), count)
+    return jax.tree.map(lambda a, b: jnp.where(early, a, b), circle, late)
 
 
-def _flow_on_parabola(c: Real, center: Real, count: int) -> Contour:
-    # the nodes of `center` serve c from 0.5 to 1.1 times it
-    S, slope = _parabola(count)
-    return Contour(-S / center, slope / S * jnp.exp(S * (c / center)))
+def _flow_on_hyperbola(c: Real, center: Real, count: int) -> Contour:
+    # r² is r at twice the time
+    S, slope = _hyperbola(count, 2.0 * SPREAD)
+    left = jnp.exp(S * (c / (2.0 * center)))
+    return Contour(-S / (2.0 * center), slope / S * left, slope / S * left**2)
 
 
 def _flow_on_circle(c: Real, top: Real, count: int) -> Contour:
     # around all eigenvalues h(z) = (1 - e^{-cz})/z itself is integrated, for every small c
-    node = np.arange(-(-count // (2 * LANES)) * LANES)
-    z = RADIUS * top * np.exp(1j * np.pi * (2 * np.minimum(node, count // 2 - 1) + 1) / count)
-    return Contour(z, jnp.where(node < count // 2, jnp.expm1(-c * z) / count, 0.0))
+    z = RADIUS * top * np.exp(1j * np.pi * (np.arange(count) + 0.5) / count)
+    weights = lambda c: jnp.expm1(-c * z) / (2 * count)
+    return Contour(z, weights(c), weights(2.0 * c))
 
 
 def descent(c: Real, k: Real, count: int) -> Contour:
     """k steps of gradient descent, r(λ) = (1 - cλ)^k, for cλ < 2 on the whole spectrum.
 
-    It has `count` nodes on each of two parabolas or, for few steps, 2·count on a circle.
-    Differentiable in c.
+    Two hyperbolas share the nodes or, for few steps, a circle has them. Differentiable in c.
     """
     k = jnp.asarray(k, float)
     few = k <= FEW_STEPS
     many = jnp.where(few, FEW_STEPS + 1.0, k)
-    parabolas, circle = (
-        _two_parabolas(count, many, 0.0),
-        _circle(2 * count, jnp.clip(k, 1.0, FEW_STEPS)),
-    )
-    extra = parabolas.log.size - circle.log.size
-    circle = jax.tree.map(lambda a: jnp.pad(a, (0, extra), mode="edge"), circle)
-    circle = circle._replace(step=circle.step * (np.arange(parabolas.log.size) < count))
-    path = jax.tree.map(lambda a, b: jnp.where(few, b, a), parabolas, circle)
+    hyperbolas = _two_hyperbolas(count, many, 0.0)
+    paths = hyperbolas, _circle(hyperbolas.log.size, jnp.clip(k, 1.0, FEW_STEPS))
+    path = jax.tree.map(lambda a, b: jnp.where(few, b, a), *paths)
     nodes, weights = _contour_along(path, c, k, 0.0)
     return Contour(nodes, jnp.where(k > 0, weights, 0.0))
 
@@ -135,7 +142,7 @@ def heavy_ball(c: float, k: int, mu: float, count: int) -> Contour:
     if k == 0 or mu == 0:
         return descent(c, k, count)
     if k > FEW_STEPS and SPAN * count / k < -np.log(mu) / 2:
-        return Contour(*_contour_along(_two_parabolas(count, float(k), mu), c, k, mu))
+        return Contour(*_contour_along(_two_hyperbolas(count, float(k), mu), c, k, mu))
     # powers of two: few sizes, few compilations
     nodes = max(2 * FINEST, 1 << (8 * k - 1).bit_length())
     if nodes > LARGEST_CIRCLE:
@@ -144,7 +151,7 @@ def heavy_ball(c: float, k: int, mu: float, count: int) -> Contour:
             "at most "
             f"{LARGEST_CIRCLE // 8} steps), got {mu!r}"
         )
-    return Contour(*_contour_along(_circle(nodes * count // FINEST, float(k)), c, k, mu))
+    return Contour(*_contour_along(_circle(nodes * count // FINEST // 2, float(k)), c, k, mu))
 
 
 class _Path(NamedTuple):
@@ -154,11 +161,12 @@ class _Path(NamedTuple):
     step: Numbers
 
 
-def _two_parabolas(count: int, k: Real, mu: float) -> _Path:
+def _two_hyperbolas(count: int, k: Real, mu: float) -> _Path:
     # z_+ = e^{-w} surrounds the slow modes, z_+ = -e^{-w} those that overshoot
-    S, slope = _parabola(count)
-    w = -S / k
-    step = jnp.concatenate([slope, slope.conj()]) / k
+    # rounding grows less at half the longest time of a hyperbola than at its end
+    S, slope = _hyperbola(2 * -(-5 * count // 16), 2.0)
+    w = -S / (2.0 * k)
+    step = jnp.concatenate([slope, slope.conj()]) / (2.0 * k)
     # the same in the lower half plane
     right = -w.conj()
     return _Path(
@@ -169,8 +177,9 @@ def _two_parabolas(count: int, k: Real, mu: float) -> _Path:
 
 
 def _circle(count: int, k: Real) -> _Path:
-    log = jnp.minimum(0.5, GROWTH / k) - 1j * np.pi * (2 * np.arange(count // 2) + 1) / count
-    return _Path(log, -jnp.expm1(log), jnp.full(count // 2, 1.0 / count + 0.0j))
+    # `count` nodes on its half
+    log = jnp.minimum(0.5, GROWTH / k) - 1j * np.pi * (np.arange(count) + 0.5) / count
+    return _Path(log, -jnp.expm1(log), jnp.full(count, 0.5 / count + 0.0j))
 
 
 def _contour_along(path: _Path, c: Real, k: Real, mu: float) -> tuple[Numbers, Numbers]:

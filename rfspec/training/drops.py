@@ -17,7 +17,7 @@ import numpy as np
 from ..numerics.rounding import EPS
 from ..numerics.types import Matrix, Truths, Vector
 from ..resolvent.interface import Equations
-from ..resolvent.solver import solve_real_axis
+from ..resolvent.solver import solve_inside
 from ..spectra.series import NODES, Series, angles, rule, zeta_at
 from ..spectra.support import Support
 from .losses import AT_ONCE
@@ -76,10 +76,9 @@ def modes_of(eq: Equations, support: Support, series: Series, nodes: int) -> Mod
     theta = np.pi * series.begin[:, None] + span * part[None, :]
     theta = jnp.where(whole, crowded[None, :], theta)
     weights = span * jnp.where(whole, by_crowded[None, :], by_fejer[None, :])
-    zeta, slope, left, right = jax.vmap(zeta_at)(*series.edges(support), theta)
+    zeta, slope, *_ = jax.vmap(zeta_at)(*series.edges(support), theta)
     zeta = jnp.where(series.exists[:, None], zeta, eq.upper_bound * (1.0 + theta))
-    floor = jax.lax.stop_gradient(0.02 * jnp.minimum(left, right))
-    u = jax.vmap(jax.vmap(partial(solve_real_axis, eq)))(zeta, floor)
+    u = jax.vmap(jax.vmap(partial(solve_inside, eq)))(zeta + 0j)
     density = jax.vmap(jax.vmap(lambda *u: eq.explained(eq.point(u))[0].imag))(*u) * slope / np.pi
     value = eq.origin + zeta
     keep = lambda a: jnp.where(series.exists[:, None], a, jnp.nan)

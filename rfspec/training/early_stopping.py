@@ -16,14 +16,13 @@ from ..files.tables import LOSS, Table, in_brief
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, fraction, real_scalar
-from ..numerics.types import Given, Real, Truth, Vector
+from ..numerics.programs import program
+from ..numerics.types import Given, Real, Truth
 from ..resolvent.equations import averaged_equations
-from ..resolvent.interface import Equations
 from ..resolvent.solver import ConvergenceError
 from .learning_curves import score_error
-from .methods import flow_errors
 from .stop_errors import time_errors
-from .stops import Stops, stops
+from .stops import stops
 
 # the generalisation gap counts as open at this share of its limit
 THRESHOLD = 0.1
@@ -260,8 +259,10 @@ def early_stopping(
     tolerance = real_scalar("tolerance", tolerance, above=0.0)
     threshold = fraction("threshold", threshold)
     eq = averaged_equations(model, gaussian_equivalent(model))
-    times, errors, (best_error, lower_error, upper_error, onset_error) = _stops_with_errors(
-        eq, tolerance, threshold
+    times = _compiled(eq, tolerance, threshold)
+    errors = times.errors
+    best_error, lower_error, upper_error, onset_error = time_errors(
+        *jax.lax.stop_gradient((errors, times))
     )
     unit = model.time_unit
     stop = EarlyStopping(
@@ -334,15 +335,4 @@ def onset_of(stop: EarlyStopping) -> tuple[Real, Real]:
     return stop.onset, stop.onset_error
 
 
-def _stops_with_errors(
-    eq: Equations, tolerance: Real, threshold: Real
-) -> tuple[Stops, Vector, Vector]:
-    # the errors are of the losses at the four times, absolute, and of these times, relative
-    times = _compiled(eq, tolerance, threshold)
-    frozen_eq, frozen = jax.lax.stop_gradient((eq, times))
-    c = jnp.stack([frozen.best, frozen.lower, frozen.upper, frozen.onset])
-    errors = flow_errors(frozen_eq, jnp.where(jnp.isnan(c), jnp.inf, c))
-    return times, errors, time_errors(errors, frozen)
-
-
-_compiled = jax.jit(stops)
+_compiled = program(stops)

@@ -1,143 +1,239 @@
 """Train and test loss of a filter, with errors.
 
 With h(U) a sum of resolvents (18), the losses (17) are double sums of (15) and (16) over the nodes
-of a contour.
+of a contour. The train loss needs no two-point function, since G_jG_k = (G_j - G_k)/(z_j - z_k).
+Where the nodes serve r² too, it is a single sum but for the weight decay γ' in U:
+
+    2h - λh² = (1 - r²)/(λ + γ') + γ'h².
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..numerics.checks import concrete, namespace, on_host
+from ..numerics.checks import concrete, fixed, namespace, on_host
 from ..numerics.holomorphic import Unknowns, condition, implicit
 from ..numerics.rounding import EPS
-from ..numerics.types import Matrix, Numbers, Real, Reals, Truths, Vector
+from ..numerics.types import Matrix, Numbers, Real, Reals, Truths, Vector, Wholes
 from ..resolvent.columns import IDENTITY
 from ..resolvent.interface import AT_LEAST_HALVED, Equations
 from ..resolvent.solver import left_of_origin, solve_left, solve_off_axis, towards
 from .contour import COARSE, FEWER, FINEST, Contour, flow
 
-# training times in one call: one compiled size serves any number of them
-AT_ONCE = 8
+# cγ' at which e^{-cγ'} is less than rounding
+ENDED = 40.0
+# rows of training times in one call: one compiled size serves any number of them
+AT_ONCE = 4
 
 
-class Pairs(NamedTuple):
+class Kernel(NamedTuple):
     """All that the losses need at the nodes of a contour, with G_j = (U - z_j)⁻¹.
 
-    `sample`, `population`: Tr VᵀG_jV/d and Tr ṼᵀG_jV/d, [node]. `through_population`,
-    `through_identity`: Tr VᵀG_jMG_kV/d for M = Ũ and M = I and j ≤ k, at (z_j, z_k) and (z_j, z̄_k),
-    [2, pair].
+    `sample`, `population`: Tr VᵀG_jV/d and Tr ṼᵀG_jV/d, [node]. `through`, `twice`: Tr VᵀG_jMG_kV/d
+    for M = Ũ and M = I, at (z_j, z_k) and (z_j, z̄_k), [2, node, node].
     """
 
     sample: Numbers
     population: Numbers
-    through_population: Numbers
-    through_identity: Numbers
+    through: Numbers
+    twice: Numbers
 
 
-def pairs_of(eq: Equations, u: Unknowns) -> Pairs:
+def kernel_of(eq: Equations, nodes: Numbers, u: Unknowns) -> Kernel:
     points = jax.vmap(lambda *u: eq.point(u))(*u)
-    j, k = np.triu_indices(u[0].shape[-1])
-    sources = eq.population, IDENTITY
-    pair = jax.vmap(jax.vmap(lambda a, b: eq.target_two_point(a, b, sources)), in_axes=(None, 0))
-    one = jax.tree.map(lambda a: a[j], points)
-    two = jax.tree.map(lambda a: jnp.stack([a[k], a[k].conj()]), points)
-    return Pairs(*jax.vmap(eq.explained)(points), *pair(one, two))
+    sample, population = jax.vmap(eq.explained)(points)
+    pair = lambda source, a, b: eq.target_two_point(a, b, (source,))[0]
+    of_population = partial(pair, eq.population)
+    along = jax.vmap(jax.vmap(of_population, in_axes=(None, 0)), in_axes=(0, None))
+    through = jnp.stack([along(points, points), along(points, jax.tree.map(jnp.conj, points))])
+    slopes = jax.vmap(partial(pair, IDENTITY))(points, points)
+    return Kernel(sample, population, through, _divided_differences(nodes, sample, slopes))
 
 
-def losses(eq: Equations, path: Contour, pairs: Pairs) -> tuple[Real, Real, Vector]:
-    """L_train, L_test, and for each the root of the sum of squares of its terms."""
-    z, w = path.nodes - eq.decay, path.weights
-    j, k = np.triu_indices(z.shape[-1])
-    # the complex conjugate of each pair, and the pair in the other order
-    twice = np.where(j == k, 2.0, 4.0)
-    ww = (twice * w[j])[None] * jnp.stack([w[k], w[k].conj()])
-    sample, population = (4.0 * jnp.sum(w * f).real for f in (pairs.sample, pairs.population))
-    # G_j U G_k = G_j + z_k G_j G_k
-    through_sample = ww * (
-        pairs.sample[j][None] + jnp.stack([z[k], z[k].conj()]) * pairs.through_identity
-    )
-    through_population = ww * pairs.through_population
-    both = through_sample, through_population
-    size = jnp.stack([jnp.sqrt(jnp.sum(terms.real**2 + terms.imag**2)) for terms in both])
-    train = jnp.sum(through_sample).real - sample  # (17)
-    test = jnp.sum(through_population).real - population  # (17)
-    return eq.untrained + train, eq.untrained + test, size
+def _divided_differences(z: Numbers, f: Numbers, slopes: Numbers) -> Numbers:
+    # of f at (z_j, z_k) and (z_j, z̄_k), with the slope where these are one point
+    difference = lambda a: a[None, :, None] - jnp.stack([a, a.conj()])[:, None]
+    one_point = np.stack([np.eye(z.size, dtype=bool), np.zeros((z.size, z.size), bool)])
+    apart = jnp.where(one_point, 1.0, difference(z))
+    # a division of complex numbers takes several times longer
+    inverse = apart.conj() / (apart.real**2 + apart.imag**2)
+    return jnp.where(one_point, slopes[None, None], difference(f) * inverse)
+
+
+def losses(eq: Equations, path: Contour, kernel: Kernel) -> Vector:
+    """L_train and L_test, [2]."""
+    w, f, g = path.weights, kernel.sample, kernel.population
+    if path.squared is None:
+        # G_j U G_k = G_j + z_k G_j G_k
+        single = 4.0 * jnp.sum(w * f).real * (1.0 - jnp.sum(w).real)
+        train = single - _double(w, kernel.twice, (path.nodes - eq.decay) * w)
+    else:
+        train = 2.0 * jnp.sum(path.squared * f).real + eq.decay * _double(w, kernel.twice, w)
+    test = 4.0 * jnp.sum(w * g).real - _double(w, kernel.through, w)
+    return eq.untrained - jnp.stack([train, test])  # (17)
+
+
+def _double(w: Numbers, through: Numbers, v: Numbers) -> Real:
+    # Σ_jk w_jM_jkv_k, each term with all complex conjugates
+    return 2.0 * jnp.sum(w * (through[0] @ v + through[1] @ v.conj())).real
+
+
+def _sizes(eq: Equations, path: Contour, kernel: Kernel) -> Vector:
+    # for each loss what its terms may leave of rounding, in units of it, [2]
+    square = lambda a: a.real**2 + a.imag**2
+    w = square(path.weights)
+    double = lambda through, v: 8.0 * w @ jnp.sum(square(through), axis=0) @ v
+    if path.squared is None:
+        single = 8.0 * jnp.sum(w * square(kernel.sample)) * (1.0 + jnp.sum(w))
+        train = single + double(kernel.twice, square(path.nodes - eq.decay) * w)
+    else:
+        single = 4.0 * jnp.sum(square(path.squared * kernel.sample))
+        train = single + eq.decay**2 * double(kernel.twice, w)
+    return jnp.abs(eq.untrained) + jnp.sqrt(jnp.stack([train, double(kernel.through, w)]))
+
+
+class Checked(NamedTuple):
+    """A contour `fine`, and two that judge it.
+
+    `other` errs by more than `fine` does. `coarse` tells the conditions |∂L/∂p · p| of the numbers
+    p in the equations.
+    """
+
+    fine: Any
+    other: Any
+    coarse: Any
+
+
+def with_checks(contour: Callable[[int], Contour], count: int) -> Checked:
+    return Checked(*(contour(n) for n in (count, count - FEWER, COARSE)))
 
 
 @jax.jit
-def losses_and_error(
-    eq: Equations, fine: Contour, other: Contour, coarse: Contour
-) -> tuple[Real, Real, Vector]:
-    """Losses by the contour `fine`, and their errors.
+def losses_and_errors(eq: Equations, paths: Checked) -> tuple[Vector, Vector, Matrix]:
+    """L_train, L_test and their errors at several times, [time], [time] and [time, 2].
 
-    An error is the difference to the contour `other`, which has as many nodes, plus rounding, plus
-    the errors of the constants. `coarse` tells the conditions |∂L/∂p · p| of the numbers p in the
-    equations.
+    The times share the nodes of their contours, whose weights are [time, node].
     """
-    nodes = jnp.concatenate([fine.nodes, other.nodes, coarse.nodes]) - eq.decay
+    fine, other, coarse = paths
+    u_fine, u_other, u_coarse = solutions(eq, *paths)
+    values = at_times(eq, fine, kernel_of(eq, fine.nodes, u_fine))
+    errors = errors_of(eq, (other, u_other), (coarse, u_coarse), values)
+    return values[:, 0], values[:, 1], errors
+
+
+def solutions(eq: Equations, *paths: Contour) -> list[Unknowns]:
+    """The differentiable solutions on the nodes of contours."""
+    nodes = jnp.concatenate([path.nodes for path in paths]) - eq.decay
     u = jax.vmap(partial(solve_off_axis, eq))(nodes)
-    ends = np.cumsum([fine.nodes.size, other.nodes.size])
-    u_fine, u_other, u_coarse = zip(*(jnp.split(v, ends) for v in u), strict=True)
-    two = jax.tree.map(lambda a, b: jnp.stack([a, b]), (fine, u_fine), (other, u_other))
-    train, test, size = jax.vmap(lambda path, u: losses(eq, path, pairs_of(eq, u)))(*two)
+    ends = np.cumsum([path.nodes.size for path in paths])[:-1]
+    return list(zip(*(jnp.split(v, ends) for v in u), strict=True))
 
-    frozen, first = jax.lax.stop_gradient((eq, jnp.stack([train[0], test[0]])))
-    conditions = _conditions(frozen, *jax.lax.stop_gradient((coarse, u_coarse)))
-    differences = jnp.stack([jnp.abs(a[1] - a[0]) for a in (train, test)])
-    law = frozen.on_other_nodes
+
+def losses_at_one(eq: Equations, paths: Checked) -> tuple[Real, Real, Vector]:
+    """The same at one time, whose weights are [node]."""
+    return tuple(a[0] for a in losses_and_errors(eq, Checked(*map(at_one_time, paths))))
+
+
+def at_one_time(path: Contour) -> Contour:
+    """A contour whose weights are [time, node], from one with weights [node]."""
+    return Contour(path.nodes, *(w[None] for w in path[1:] if w is not None))
+
+
+def flow_losses(eq: Equations, c: Real, count: int = FINEST) -> tuple[Real, Real, Real]:
+    """L_train, L_test and the larger of their errors under gradient flow to one
+    c = 2ω²τ/ψ_p < ∞.
+    """
+    contour = partial(flow, until_ended(eq, c), eq.top)
+    train, test, errors = losses_at_one(eq, with_checks(contour, count))
+    return train, test, jnp.max(errors)
+
+
+def until_ended(eq: Equations, c: Reals) -> Reals:
+    """A time of gradient flow, or the earlier one at which weight decay leaves nothing to learn.
+
+    The weights of the train loss grow with c times the decay.
+    """
+    xp = namespace(c, eq.decay)
+    decay = fixed(eq.decay) if xp is np else jax.lax.stop_gradient(eq.decay)
+    with np.errstate(divide="ignore"):
+        return xp.minimum(c, xp.where(decay > 0, ENDED / decay, np.inf))
+
+
+def at_times(eq: Equations, path: Contour, kernel: Kernel) -> Matrix:
+    return _along_times(partial(losses, eq), path, kernel)
+
+
+def _along_times(f: Callable[..., Any], path: Contour, kernel: Kernel) -> Any:
+    weights = path._replace(nodes=None)
+    return jax.vmap(lambda own: f(own._replace(nodes=path.nodes), kernel))(weights)
+
+
+def errors_of(
+    eq: Equations,
+    other: tuple[Contour, Unknowns],
+    coarse: tuple[Contour, Unknowns],
+    values: Matrix,
+) -> Matrix:
+    """Errors of both losses, [time, 2], from contours and the solutions there; not differentiated.
+
+    An error is the difference to another contour, plus rounding, plus the errors of the constants,
+    plus those of the nodes of a law of Σ.
+    """
+    eq, (path, u), (few, at_few), values = jax.lax.stop_gradient((eq, other, coarse, values))
+    on = lambda e, path, u: at_times(e, path, kernel_of(e, path.nodes, u))
+    kernel = kernel_of(eq, path.nodes, u)
+    again = at_times(eq, path, kernel)
+    differences = jnp.abs(again - values)
+    law = eq.on_other_nodes
     if law is not None:
-        moved = _followed(law, *jax.lax.stop_gradient((fine, u_fine)))
-        differences = differences + AT_LEAST_HALVED * jnp.abs(moved - first)
-    return train[0], test[0], _errors(frozen, differences, size[0], conditions)
-
-
-def _conditions(eq: Equations, path: Contour, u: Unknowns) -> Vector:
-    # of both losses, from the solutions u on the contour
-    near = lambda e: jax.vmap(lambda z, *u: implicit(e, u, z - e.decay - e.origin, 1))(
-        path.nodes, *u
+        close = jax.vmap(lambda z, *u: towards(law, u, z - law.decay))(path.nodes, *u)
+        differences = differences + AT_LEAST_HALVED * jnp.abs(on(law, path, close) - again)
+    implied = lambda e: jax.vmap(lambda z, *u: implicit(e, u, z - e.decay - e.origin, 1))(
+        few.nodes, *at_few
     )
-    return condition(eq, lambda e: jnp.stack(losses(e, path, pairs_of(e, near(e)))[:2]))
+    conditions = condition(eq, lambda e: on(e, few, implied(e)))
+    return known_to(eq, differences, _along_times(partial(_sizes, eq), path, kernel), conditions)
 
 
-def _followed(law: Equations, path: Contour, u: Unknowns) -> Vector:
-    # both losses on other nodes of a law of Σ, whose solutions are close to u
-    close = jax.vmap(lambda z, *u: towards(law, u, z - law.decay))(path.nodes, *u)
-    return jnp.stack(losses(law, path, pairs_of(law, close))[:2])
-
-
-def _errors(eq: Equations, differences: Vector, size: Vector, conditions: Vector) -> Vector:
-    rounding = 4 * EPS * (jnp.abs(eq.untrained) + size)
+def known_to(eq: Equations, differences: Reals, size: Reals, conditions: Reals) -> Reals:
+    """Errors of losses from all that makes them; ∞ where they are not finite."""
     of_constants = (4 * EPS + eq.accuracy) * conditions
-    error = jax.lax.stop_gradient(differences + rounding + of_constants)
+    error = jax.lax.stop_gradient(differences + 4 * EPS * size + of_constants)
     return jnp.where(jnp.isfinite(error), error, jnp.inf)
+
+
+def error_at_start(eq: Equations) -> Vector:
+    """Errors of both losses before training, [2]; not differentiated."""
+    eq = jax.lax.stop_gradient(eq)
+    both = lambda e: jnp.stack([e.untrained] * 2)
+    return known_to(eq, jnp.zeros(2), jnp.abs(both(eq)), condition(eq, both))
 
 
 @jax.jit
 def limit(eq: Equations) -> tuple[Real, Real, Vector]:
     """L_train and L_test at the end of training, h(U) = (U + γ')⁻¹, and their errors."""
-    zero = Contour(jnp.zeros(1, complex), jnp.full(1, 0.5 + 0j))
-    at_end = lambda e, u: losses(e, zero, pairs_of(e, tuple(v[None] + 0j for v in u)))
-    both = lambda e, u: jnp.stack(at_end(e, u)[:2])
     u = solve_left(eq, -eq.decay)
-    train, test, size = at_end(eq, u)
-    frozen, u = jax.lax.stop_gradient((eq, u))
+    train, test = at_end = _at_end(eq, u)
+    frozen, u, at_end = jax.lax.stop_gradient((eq, u, at_end))
     near = lambda e: implicit(e, u, left_of_origin(e, -e.decay), 1)
-    conditions = condition(frozen, lambda e: both(e, near(e)))
+    conditions = condition(frozen, lambda e: _at_end(e, near(e)))
     differences = jnp.zeros(2)
     law = frozen.on_other_nodes
     if law is not None:
-        moved = both(law, solve_left(law, -law.decay))
-        differences = AT_LEAST_HALVED * jnp.abs(moved - both(frozen, u))
-    errors = _errors(frozen, differences, size, conditions)
-    # at p = mn, where U has a hard edge at 0
-    diverges = errors[1] > jnp.abs(jax.lax.stop_gradient(test))
+        moved = _at_end(law, solve_left(law, -law.decay))
+        differences = AT_LEAST_HALVED * jnp.abs(moved - at_end)
+    size = 2.0 * jnp.abs(frozen.untrained) + jnp.abs(at_end)
+    errors = known_to(frozen, differences, size, conditions)
+    # at p = mn, where U has a hard edge at 0; rounding leaves of an infinite loss about 1/EPS
+    diverges = (errors[1] > jnp.abs(at_end[1])) | (
+        jnp.abs(at_end[1]) > 0.1 / EPS * frozen.untrained
+    )
     return (
         train,
         jnp.where(diverges, jnp.inf, test),
@@ -145,68 +241,69 @@ def limit(eq: Equations) -> tuple[Real, Real, Vector]:
     )
 
 
-def flow_losses(eq: Equations, c: Real, count: int = FINEST) -> tuple[Real, Real, Real]:
-    """L_train, L_test and the larger of their errors under gradient flow to one
-    c = 2ω²τ/ψ_p < ∞.
+def _at_end(eq: Equations, u: Unknowns) -> Vector:
+    # both losses, where 2h - λh² = 1/x + γ'/x²
+    point = eq.point(tuple(v + 0j for v in u))
+    sample, population = eq.explained(point)
+    through, twice = eq.target_two_point(point, point, (eq.population, IDENTITY))
+    learnt = jnp.stack([sample + eq.decay * twice, 2.0 * population - through])
+    return eq.untrained - learnt.real
+
+
+class Rows(NamedTuple):
+    """Arguments of a contour for many times, [row, time]; the times of a row share their nodes.
+
+    `place`: where each time is among all entries of the rows.
     """
-    train, test, errors = losses_and_error(eq, *with_checks(partial(flow, c, eq.top), count))
-    return train, test, jnp.max(errors)
 
-
-def with_checks(contour: Callable[[int], Contour], count: int) -> tuple[Contour, Contour, Contour]:
-    """The contours `fine`, `other` and `coarse` of `losses_and_error`."""
-    fine, other, coarse = (contour(n) for n in (count, count - FEWER, COARSE))
-    missing = fine.nodes.size - other.nodes.size
-    other = Contour(
-        jnp.pad(other.nodes, (0, missing), mode="edge"), jnp.pad(other.weights, (0, missing))
-    )
-    return fine, other, coarse
+    arguments: tuple[Matrix, ...]
+    place: Wholes
 
 
 def losses_along(
-    eq: Equations,
-    contour: Callable[..., Contour],
-    arguments: tuple[Vector, Vector],
-    ended: Truths,
-    count: int,
+    eq: Equations, contour: Callable[..., Contour], rows: Rows, ended: Truths, count: int
 ) -> tuple[Vector, Vector, Matrix]:
-    """L_train, L_test and both errors at each τ, of contour(*arguments); at the end of training
-    where `ended`.
-    """
-    size, of_known = arguments[0].shape[0], concrete(eq, arguments)
-    width = AT_ONCE if of_known else 1
-    parts = tuple(
-        namespace(a).pad(a, (0, -size % width), mode="edge").reshape(-1, width) for a in arguments
-    )
-    if of_known:
-        each = (tuple(a[i] for a in parts) for i in range(parts[0].shape[0]))
-        columns = zip(*(_losses_of_batch(eq, contour, part, count) for part in each), strict=True)
-        rows = tuple(namespace(column).stack([on_host(a) for a in column]) for column in columns)
+    """L_train, L_test and both errors at each time; at the end of training where `ended`."""
+    if concrete(eq, rows.arguments):
+        size = rows.arguments[0].shape[0]
+        parts = [np.pad(a, ((0, -size % AT_ONCE), (0, 0)), mode="edge") for a in rows.arguments]
+        each = [
+            _losses_of_rows(eq, contour, tuple(a[i : i + AT_ONCE] for a in parts), count)
+            for i in range(0, size, AT_ONCE)
+        ]
+        columns = [np.concatenate([on_host(a) for a in c]) for c in zip(*each, strict=True)]
     else:
-        rows = _losses_of_batches(eq, contour, parts, count)
-    train, test, errors = (a.reshape(-1, *a.shape[2:])[:size] for a in rows)
+        columns = _row_by_row(eq, contour, rows.arguments, count)
+    train, test, errors = (a.reshape(-1, *a.shape[2:])[rows.place] for a in columns)
     if concrete(ended) and not np.any(ended):
         return train, test, errors
-    last = map(on_host, limit(eq))
-    along = ((train, ended), (test, ended), (errors, ended[:, None]))
+    choose = lambda last, a: namespace(last, a, ended).where(
+        ended.reshape(-1, *[1] * (a.ndim - 1)), last, a
+    )
     return tuple(
-        namespace(end, a, b).where(end, a, b) for a, (b, end) in zip(last, along, strict=True)
+        choose(on_host(last), a) for last, a in zip(limit(eq), (train, test, errors), strict=True)
     )
 
 
 @partial(jax.jit, static_argnames=("contour", "count"))
-def _losses_of_batches(
-    eq: Equations, contour: Callable[..., Contour], parts: tuple[Matrix, Matrix], count: int
+def _row_by_row(
+    eq: Equations, contour: Callable[..., Contour], rows: tuple[Matrix, ...], count: int
 ) -> tuple[Matrix, Matrix, Reals]:
-    return jax.lax.map(
-        jax.checkpoint(lambda part: _losses_of_batch(eq, contour, part, count)), parts
-    )
+    return jax.lax.map(jax.checkpoint(lambda row: _losses_of_row(eq, contour, count, row)), rows)
 
 
 @partial(jax.jit, static_argnames=("contour", "count"))
-def _losses_of_batch(
-    eq: Equations, contour: Callable[..., Contour], arguments: tuple[Vector, Vector], count: int
+def _losses_of_rows(
+    eq: Equations, contour: Callable[..., Contour], rows: tuple[Matrix, ...], count: int
+) -> tuple[Matrix, Matrix, Reals]:
+    return jax.vmap(partial(_losses_of_row, eq, contour, count))(rows)
+
+
+def _losses_of_row(
+    eq: Equations, contour: Callable[..., Contour], count: int, row: tuple[Vector, ...]
 ) -> tuple[Vector, Vector, Matrix]:
-    return jax.vmap(lambda *a: losses_and_error(eq, *with_checks(partial(contour, *a), count)))(
-        *arguments
-    )
+    def path(count: int) -> Contour:
+        along = jax.vmap(lambda *a: contour(*a, count))(*row)
+        return along._replace(nodes=along.nodes[0])
+
+    return losses_and_errors(eq, with_checks(path, count))

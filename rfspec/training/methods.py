@@ -10,29 +10,33 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..models.model import RandomFeatureModel
-from ..numerics.checks import namespace, on_host
+from ..numerics.checks import concrete, namespace, on_host
 from ..numerics.rounding import EPS
 from ..numerics.types import Matrix, Real, Reals, Truths, Vector
 from ..resolvent.interface import Equations
-from .contour import FINEST, Contour, descent, flow, heavy_ball
+from .contour import EARLY, SPREAD, Contour, descent, flow, heavy_ball
 from .drops import Modes, drop_of, drops_along
 from .filters import learned
-from .losses import limit, losses_along, losses_and_error, with_checks
+from .losses import Rows, limit, losses_along, losses_at_one, until_ended, with_checks
+
+# times of a row, at most
+TIMES = 16
 
 
 class Method(NamedTuple):
-    """A method with JAX formulas, contour(*arguments, count) and learned(x, *arguments) of modes x.
+    """A method with JAX formulas, contour(*row, count) and learned(x, *arguments) of modes x.
 
     The arguments are vectors along τ. Where training has `ended` they do not matter.
     """
 
     contour: Callable[..., Contour]
+    rows: Rows
     learned: Callable[..., Any]
     arguments: tuple[Vector, Vector]
     ended: Truths
 
     def losses(self, eq: Equations, count: int) -> tuple[Vector, Vector, Matrix]:
-        return losses_along(eq, self.contour, self.arguments, self.ended, count)
+        return losses_along(eq, self.contour, self.rows, self.ended, count)
 
     def drops(self, modes: Modes) -> tuple[Matrix, Matrix]:
         return drops_along(modes, self.learned, self.arguments, self.ended)
@@ -52,19 +56,46 @@ def method_of(
     ended = tau == np.inf
     tau = xp.where(ended, 0.0, tau)
     if step is None:
-        return gradient_flow(eq, unit * tau, ended)
+        return _gradient_flow(eq, unit * tau, ended)
     steps = xp.round(tau / step)
     if mu:
         return HeavyBall(unit * step, xp.where(ended, np.inf, steps), mu)
-    return Method(
-        descent, _learned_by_descent, (xp.broadcast_to(unit * step, steps.shape), steps), ended
-    )
+    arguments = xp.broadcast_to(unit * step, steps.shape), steps
+    return Method(descent, _alone(*arguments), _learned_by_descent, arguments, ended)
 
 
-def gradient_flow(eq: Equations, c: Vector, ended: Truths) -> Method:
+def _alone(*arguments: Vector) -> Rows:
+    return Rows(tuple(a[:, None] for a in arguments), np.arange(arguments[0].size))
+
+
+def _gradient_flow(eq: Equations, c: Vector, ended: Truths) -> Method:
     top = on_host(eq.top)
     tops = namespace(top).broadcast_to(top, np.shape(c))
-    return Method(flow, _learned_by_flow, (c, tops), ended)
+    shown = until_ended(eq, c)
+    rows = _shared(shown, top) if concrete(shown, top) else _alone(shown, tops, shown)
+    return Method(_flow_around, rows, _learned_by_flow, (c, tops), ended)
+
+
+def _flow_around(c: Real, top: Real, around: Real, count: int) -> Contour:
+    return flow(c, top, count, around=around)
+
+
+def _shared(c: Vector, top: Real) -> Rows:
+    # all early times share a circle; of the others those within a factor of SPREAD of the latest
+    # share its contour
+    order = np.argsort(-c)
+    latest_first, rows, begin = c[order], [], 0
+    while begin < c.size:
+        latest = latest_first[begin]
+        earliest = 0.0 if latest * top < EARLY else max(latest / SPREAD, EARLY / top)
+        within = int(np.searchsorted(-latest_first, -earliest, side="right"))
+        rows.append(np.arange(begin, min(within, begin + TIMES)))
+        begin = rows[-1][-1] + 1
+    of_rows = np.stack([np.pad(row, (0, TIMES - row.size), mode="edge") for row in rows])
+    around = np.broadcast_to(latest_first[of_rows[:, :1]], of_rows.shape)
+    place = np.empty(c.size, int)
+    place[order] = np.concatenate([TIMES * i + np.arange(row.size) for i, row in enumerate(rows)])
+    return Rows((latest_first[of_rows], np.full(of_rows.shape, top), around), place)
 
 
 class HeavyBall(NamedTuple):
@@ -77,10 +108,8 @@ class HeavyBall(NamedTuple):
     def losses(self, eq: Equations, count: int) -> tuple[Reals, Reals, Reals]:
         rows = []
         for k in np.asarray(self.k):
-            contours = np.isfinite(k) and with_checks(
-                partial(heavy_ball, float(self.c), int(k), self.mu), count
-            )
-            rows.append(losses_and_error(eq, *contours) if contours else limit(eq))
+            path = partial(heavy_ball, float(self.c), int(k), self.mu) if np.isfinite(k) else None
+            rows.append(limit(eq) if path is None else losses_at_one(eq, with_checks(path, count)))
         train, test, errors = (jnp.stack(column) for column in zip(*rows, strict=True))
         return train, test, errors
 
@@ -115,11 +144,3 @@ def _learned_by_descent(x: Matrix, c: Real, k: Real) -> Matrix:
     # of |1 - x|^k
     log = k * jnp.log1p(-jnp.minimum(x, 2.0 - x))
     return jnp.where((x > 1) & (k % 2 == 1), 1.0 + jnp.exp(log), -jnp.expm1(log))
-
-
-def flow_errors(eq: Equations, c: Vector) -> Vector:
-    """The larger error of both losses at several c ≤ ∞ of gradient flow."""
-    # these programs are compiled for every learning curve
-    ended = c == np.inf
-    along = gradient_flow(eq, namespace(c).where(ended, 0.0, c), ended)
-    return along.losses(eq, FINEST)[2].max(axis=-1)

@@ -1,25 +1,29 @@
 """A time at which a combination of the losses passes a level, inside a bracket.
 
-The two-point functions are computed once for the whole bracket, so that the root is one in the
-weights of a contour alone. Three Newton steps at the end make it an implicit function of the model,
-which can be differentiated twice.
+The two-point functions are computed once for an interval of the grid, the losses and their slopes
+at its Chebyshev nodes. In log τ they are analytic in a strip of half-width π/2, so that polynomials
+through so many nodes are exact to rounding, and the root is one of polynomials. Three Newton steps
+at the end make it an implicit function of the model, which can be differentiated twice.
 """
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ..numerics.types import Real, Truth, Vector, Whole
+from ..numerics.holomorphic import Unknowns
+from ..numerics.types import Matrix, Real, Reals, Truth, Vector, Whole
 from ..resolvent.interface import Equations
-from ..resolvent.solver import solve_off_axis
-from .contour import FINEST, Contour, flow
-from .losses import Pairs, losses, pairs_of
+from .contour import FINEST, flow
+from .losses import kernel_of, losses, solutions, with_checks
 from .scan import time_at
 
+# Chebyshev nodes of an interval: 13^{-SAMPLES} is less than rounding
+SAMPLES = 16
 # guarded Newton steps, at most: one follows another until a step is CLOSE, relative to the bracket,
 # and two more double its digits twice
 GUARDED = 24
@@ -28,74 +32,105 @@ CLOSE = 1e-4
 NEAR = 1 / 64
 
 
-class Condition(NamedTuple):
-    """weights·(L_train, L_test, dL_test/dv) - level as a function of v, on one contour's nodes.
+class Root(NamedTuple):
+    """A time v and both losses there, [2].
 
-    `pairs`: the two-point functions on the nodes for the training time `around`.
+    `slope`, `residual`: of the condition at v. `around`, `u_other`, `u_coarse`: the time that the
+    contours used are made for, and the solutions on those that judge it.
     """
 
-    eq: Equations
-    pairs: Pairs
-    weights: Vector
-    level: Real
+    v: Real
+    slope: Real
+    residual: Real
+    losses: Vector
     around: Real
-    log_start: Real
+    u_other: Unknowns
+    u_coarse: Unknowns
 
-    def value_and_losses(self, v: Real) -> tuple[Vector, Vector]:
-        """The value and its slope in v, [2], and both losses, [2]."""
-        one = jnp.ones_like(v)
-        both = lambda v: jnp.stack(losses(self.eq, self._contour(v), self.pairs)[:2])
-        slopes = lambda v: jax.jvp(both, (v,), (one,))
-        (loss, slope), (_, bend) = jax.jvp(slopes, (v,), (one,))
-        value = self.weights[:2] @ loss + self.weights[2] * slope[1] - self.level
-        return jnp.stack([value, self.weights[:2] @ slope + self.weights[2] * bend[1]]), loss
 
-    def _contour(self, v: Real) -> Contour:
-        return flow(time_at(v, self.log_start), self.eq.top, FINEST, around=self.around)
+class Sampled(NamedTuple):
+    """Chebyshev coefficients of both losses, their slopes and bends in v, [order, loss, samples].
+
+    `middle`, `half`: of the interval of v.
+    """
+
+    coefficients: Reals
+    middle: Real
+    half: Real
+
+    def at(self, v: Real) -> Matrix:
+        """Losses, slopes and bends at v, [3, 2]."""
+        x = (v - self.middle) / self.half
+        T = [jnp.ones_like(x), x]
+        while len(T) < SAMPLES:
+            T.append(2.0 * x * T[-1] - T[-2])
+        return self.coefficients @ jnp.stack(T)
 
 
 def root(
     eq: Equations,
     log_start: Real,
+    interval: tuple[Real, Real],
     bracket: tuple[Real, Real],
     weights: Vector,
     level: Real,
     rising: Truth,
-) -> tuple[Real, Vector, Vector]:
-    """The v at which weights·(L_train, L_test, dL_test/dv) passes the level in a bracket.
+) -> Root:
+    """Where weights·(L_train, L_test, dL_test/dv) passes the level in a bracket of an interval.
 
-    Returns v, differentiable in the equations and the level; the slope of the condition and what is
-    left of it, [2]; and both losses there, [2].
+    Time and losses are differentiable in the equations and the level.
     """
+    low, high = jax.lax.stop_gradient(interval)
+    around = time_at(high, log_start)
+    contours = with_checks(lambda count: flow(around, eq.top, count), FINEST)
+    u, *checks = solutions(eq, *contours)
+    kernel = kernel_of(eq, contours.fine.nodes, u)
+    path = lambda v: flow(time_at(v, log_start), eq.top, FINEST, around=around)
+    sampled = _sampled(lambda v: losses(eq, path(v), kernel), low, high)
     low, high = jax.lax.stop_gradient(bracket)
 
-    def once(
-        carry: tuple[Real, Real], guarded: Whole
-    ) -> tuple[tuple[Real, Real], tuple[Real, Vector, Vector]]:
-        center, guess = carry
-        around = time_at(center, log_start)
-        nodes = flow(around, eq.top, FINEST).nodes
-        u = jax.vmap(partial(solve_off_axis, eq))(nodes - eq.decay)
-        condition = Condition(eq, pairs_of(eq, u), weights, level, around, log_start)
-        v = _guarded_newton(condition, (low, high), guess, rising, guarded)
-        refined = _last(jax.lax.scan(partial(_refine, condition, high - low), v, length=3))
-        v = jax.lax.stop_gradient(refined[0])
-        return (v, v), refined
+    def value_and_losses(sampled: Sampled, v: Real) -> tuple[Vector, Vector]:
+        # the value of the condition and its slope in v, [2], and both losses, [2]
+        loss, slope, bend = sampled.at(v)
+        value = weights[:2] @ loss + weights[2] * slope[1] - level
+        return jnp.stack([value, weights[:2] @ slope + weights[2] * bend[1]]), loss
 
-    # the contour of the first round serves the whole bracket, that of the second the root found
-    return _last(jax.lax.scan(once, (high, (low + high) / 2), jnp.array([GUARDED, 0])))
+    def refine(v: Real, _: Any) -> tuple[Real, tuple[Real, tuple[Real, Real], Vector]]:
+        (value, slope), loss = value_and_losses(sampled, v)
+        left = jax.lax.stop_gradient((slope, jnp.abs(value)))
+        most = NEAR * (high - low)
+        return v + jnp.clip(-value / slope, -most, most), (v, left, loss)
+
+    frozen = lambda v: jax.lax.stop_gradient(value_and_losses(sampled, v)[0])
+    v = _guarded_newton(frozen, (low, high), rising)
+    _, refined = jax.lax.scan(refine, v, length=3)
+    v, (slope, residual), loss = jax.tree.map(lambda a: a[-1], refined)
+    return Root(v, slope, residual, loss, around, *jax.lax.stop_gradient(checks))
+
+
+def _sampled(f: Callable[[Real], Vector], low: Real, high: Real) -> Sampled:
+    middle, half = (low + high) / 2, (high - low) / 2
+    angle = np.pi * (np.arange(SAMPLES) + 0.5) / SAMPLES
+
+    def at(v: Real) -> Matrix:
+        one = jnp.ones_like(v)
+        (value, slope), (_, bend) = jax.jvp(lambda v: jax.jvp(f, (v,), (one,)), (v,), (one,))
+        return jnp.stack([value, slope, bend])
+
+    values = jax.vmap(at, out_axes=-1)(middle + half * np.cos(angle))
+    k = np.arange(SAMPLES)
+    to_series = np.where(k == 0, 1.0, 2.0) / SAMPLES * np.cos(np.outer(angle, k))
+    return Sampled(values @ to_series, middle, half)
 
 
 def _guarded_newton(
-    condition: Condition, bracket: tuple[Real, Real], guess: Real, rising: Truth, most: Whole
+    condition: Callable[[Real], Vector], bracket: tuple[Real, Real], rising: Truth
 ) -> Real:
-    frozen = jax.lax.stop_gradient(condition)
-
     def step(
         carry: tuple[Whole, Real, Real, Real, Real],
     ) -> tuple[Whole, Real, Real, Real, Real]:
         count, low, high, v, _ = carry
-        value, slope = frozen.value_and_losses(v)[0]
+        value, slope = condition(v)
         is_right = (value > 0) == rising
         low, high = jnp.where(is_right, low, v), jnp.where(is_right, v, high)
         newton = v - value / slope
@@ -104,20 +139,8 @@ def _guarded_newton(
 
     def goes_on(carry: tuple[Whole, Real, Real, Real, Real]) -> Truth:
         count, low, high, _, moved = carry
-        return (count < most) & (moved > CLOSE * (high - low))
+        return (count < GUARDED) & (moved > CLOSE * (high - low))
 
-    *_, v, _ = jax.lax.while_loop(goes_on, step, (0, *bracket, guess, jnp.inf))
+    middle = (bracket[0] + bracket[1]) / 2
+    *_, v, _ = jax.lax.while_loop(goes_on, step, (0, *bracket, middle, jnp.inf))
     return v
-
-
-def _refine(
-    condition: Condition, width: Real, v: Real, _: Any
-) -> tuple[Real, tuple[Real, Vector, Vector]]:
-    (value, slope), loss = condition.value_and_losses(v)
-    slope_and_residual = jax.lax.stop_gradient(jnp.stack([slope, jnp.abs(value)]))
-    most = NEAR * width
-    return v + jnp.clip(-value / slope, -most, most), (v, slope_and_residual, loss)
-
-
-def _last(scanned: tuple[Any, Any]) -> tuple[Real, Vector, Vector]:
-    return jax.tree.map(lambda a: a[-1], scanned[1])

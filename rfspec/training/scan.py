@@ -4,8 +4,7 @@ In u = log τ the losses are analytic for |Im u| < π/2, so that a grid with ste
 every minimum and every crossing. Before the grid lies one interval more, down to τ = 0, on which
 the losses are nearly parabolas in τ.
 
-The grid is walked by continuation. The nodes of a contour for 2ω²τ/ψ_p = c lie on rays z ∝ 1/c,
-along which three Newton steps follow the solution from one training time to the next.
+The grid is walked in rungs, within which all times share a contour for 2ω²τ/ψ_p = c.
 
 The variable v along training is log c from c0 on, where nothing is learnt yet, and 1 + v - log c0 =
 c/c0 before.
@@ -13,42 +12,44 @@ c/c0 before.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..numerics.holomorphic import Unknowns
-from ..numerics.types import Numbers, Real, Reals, Vector
+from ..numerics.types import Numbers, Real, Reals, Vector, Whole
+from ..resolvent.branch import reach_inside
 from ..resolvent.interface import Equations
-from ..resolvent.solver import solve_off_axis, towards
-from .contour import flow
-from .losses import losses, pairs_of
+from .contour import SPREAD, flow
+from .losses import kernel_of, losses
 
-# times on the grid, τ = 0 included
-GRID = 96
 # the grid reaches from cλ = FIRST for the largest λ to cλ = LAST for the smallest
 FIRST, LAST = 1e-3, 40.0
+# no eigenvalue that is smaller, relative to the largest, learns
+SMALLEST = 1e-16
 # contour nodes, and the error that they leave, relative to the untrained loss
 NODES = 24
 ACCURACY = 1e-10
-# times whose two-point functions are in memory at once
-AT_ONCE = 8
-# no eigenvalue that is smaller, relative to the largest, learns
-SMALLEST = 1e-16
+# times of a rung, and most rungs
+POINTS = 3
+RUNGS = int(np.ceil(np.log(LAST / FIRST / SMALLEST) / np.log(SPREAD)))
+# times on the grid, those before the first rung included
+GRID = 2 + POINTS * RUNGS
 
 
 class Scan(NamedTuple):
     """Losses, and the slope of L_test in v, on a grid of v, vectors [GRID]; the first is at c = 0.
 
-    `log_start`: log c0, the second of the grid.
+    Beyond the index `last` they repeat themselves. `log_start`: log c0, the second of the grid.
     """
 
     grid: Vector
     train: Vector
     test: Vector
     test_slope: Vector
+    last: Whole
 
     @property
     def log_start(self) -> Real:
@@ -74,31 +75,38 @@ def scan(eq: Equations) -> Scan:
     eq = jax.lax.stop_gradient(eq)
     slowest = jnp.maximum(eq.slowest_mode, SMALLEST * eq.fastest_mode) + eq.decay
     log_start = jnp.log(FIRST / eq.fastest_mode)
-    later = jnp.linspace(log_start, jnp.log(LAST / slowest), GRID - 1)
-    grid = jnp.append(log_start - 1.0, later)
-    nodes = jax.vmap(lambda c: flow(c, eq.top, NODES).nodes)(time_at(grid, log_start)) - eq.decay
+    length = jnp.log(LAST / slowest) - log_start
+    rungs = jnp.clip(jnp.ceil(length / np.log(SPREAD)), 1, RUNGS).astype(int)
+    height = length / rungs
 
-    def follow(u: Unknowns, z: Numbers) -> tuple[Unknowns, Unknowns]:
-        u = jax.vmap(lambda z, *u: towards(eq, u, z))(z, *u)
-        return u, u
+    # two rungs hold the times of the grid before c0 and of c0 itself
+    def climb(carry: tuple[Whole, Reals]) -> tuple[Whole, Reals]:
+        i, along = carry
+        up = log_start + height * (i - 2 + np.arange(1, POINTS + 1) / POINTS)
+        v = jnp.where(i < 2, log_start + jnp.minimum(i - 1.0, 0.0), up)
+        z = flow(time_at(v[-1], log_start), eq.top, NODES).nodes - eq.decay
+        u = jax.vmap(lambda z: reach_inside(eq, z - eq.origin))(z)
+        return i + 1, along.at[i].set(_on_rung(eq, log_start, z, u, v))
 
-    untrained, first = zip(*jax.vmap(jax.vmap(partial(solve_off_axis, eq)))(nodes[:2]), strict=True)
-    _, followed = jax.lax.scan(follow, first, nodes[1:])
-    along = tuple(jnp.concatenate([a[None], b]) for a, b in zip(untrained, followed, strict=True))
-
-    def losses_and_slopes(
-        point: tuple[Real, Unknowns],
-    ) -> tuple[tuple[Real, Real], tuple[Real, Real]]:
-        v, u = point
-        pairs, around = pairs_of(eq, u), time_at(v, log_start)
-        path = lambda w: flow(time_at(w, log_start), eq.top, NODES, around=around)
-        both = lambda w: losses(eq, path(w), pairs)[:2]
-        return jax.jvp(both, (v,), (jnp.ones_like(v),))
-
-    (train, test), (_, test_slope) = jax.lax.map(
-        losses_and_slopes, (grid, along), batch_size=AT_ONCE
+    _, along = jax.lax.while_loop(
+        lambda carry: carry[0] < rungs + 2, climb, (0, jnp.zeros((RUNGS + 2, POINTS, 4)))
     )
-    return Scan(grid, train, test, test_slope)
+    last = 1 + POINTS * rungs
+    rows = along.reshape(-1, 4)[2 * POINTS - 2 :].at[0].set(along[0, 0])
+    grid, train, test, slope = rows[jnp.minimum(np.arange(GRID), last)].T
+    return Scan(grid, train, test, slope, last)
+
+
+def _on_rung(eq: Equations, log_start: Real, z: Numbers, u: Unknowns, v: Vector) -> Reals:
+    # v, both losses and the slope of L_test at times that share the nodes of the latest, [time, 4]
+    kernel, around = kernel_of(eq, z + eq.decay, u), time_at(v[-1], log_start)
+
+    def at(v: Real) -> Vector:
+        path = lambda v: flow(time_at(v, log_start), eq.top, NODES, around=around)
+        both, slopes = jax.jvp(lambda v: losses(eq, path(v), kernel), (v,), (jnp.ones_like(v),))
+        return jnp.stack([v, both[0], both[1], slopes[1]])
+
+    return jax.vmap(at)(v)
 
 
 def lowest_between(scanned: Scan) -> Vector:

@@ -14,7 +14,6 @@ from ..numerics.types import Given, Real, Vector
 from ..resolvent.equations import averaged_equations
 from ..resolvent.interface import Equations
 from .learning_curves import score_error, score_unit
-from .losses import flow_losses
 from .stops import stops
 
 # this ψ_n/ψ_p stands for ψ_n = ∞: what is left of finite n is of the order of its inverse
@@ -132,9 +131,7 @@ def _slopes(eq: Equations, psi_n: Vector) -> tuple[Vector, Vector, Vector, Vecto
         of_n = eqx.tree_at(lambda e: e.psi_n, eq, jnp.exp(log_n))
         # the window and the onset of the gap are not used
         stop = stops(of_n, 1.0, 0.5)
-        ended = stop.best == jnp.inf
-        along = flow_losses(of_n, jnp.where(ended, 0.0, stop.best))[2]
-        return stop.test, (stop.best, jnp.where(ended, stop.limit_error, along))
+        return stop.test, (stop.best, stop.errors[0])
 
     def one(n: Real) -> tuple[Real, Real, Real, Real]:
         log_n = jnp.log(n)

@@ -7,15 +7,18 @@ minima between, each of them refined before they are compared.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..numerics.types import Real, Reals, Truth, Vector, Whole, Wholes
+from ..numerics.holomorphic import Unknowns
+from ..numerics.types import Real, Reals, Truth, Vector, Wholes
 from ..resolvent.interface import Equations
-from .losses import limit
+from .contour import COARSE, FEWER, FINEST, flow
+from .losses import at_one_time, error_at_start, errors_of, limit, with_checks
 from .roots import root
 from .scan import GRID, Scan, lowest_between, scan, time_at, variable_at
 
@@ -29,34 +32,38 @@ TOO_FAST = 10.0
 
 
 class Sought(NamedTuple):
-    """A time is sought at which weights·(L_train, L_test, dL_test/dv) passes a level, upwards if
-    `rising`.
+    """Times are sought at which weights·(L_train, L_test, dL_test/dv) passes a level, upwards if
+    `rising`; arrays along them.
     """
 
-    weights: tuple[float, float, float]
-    rising: bool
+    weights: Any
+    rising: Any
 
 
-# in this order, since the level of the window is known with the best time
-SOUGHT = {
-    **{f"minimum {i}": Sought((0.0, 0.0, 1.0), True) for i in range(TURNS)},
-    "lower end": Sought((0.0, 1.0, 0.0), False),
-    "upper end": Sought((0.0, 1.0, 0.0), True),
-    "onset": Sought((-1.0, 1.0, 0.0), True),
-}
-LOWER, UPPER, ONSET = map(list(SOUGHT).index, ("lower end", "upper end", "onset"))
+# first the deepest minima, then the ends of the window and the onset, whose levels are known then
+SOUGHT = (
+    Sought(np.tile([0.0, 0.0, 1.0], (TURNS, 1)), np.full(TURNS, True)),
+    Sought(
+        np.array([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [-1.0, 1.0, 0.0]]),
+        np.array([False, True, True]),
+    ),
+)
 
 
 class Candidate(NamedTuple):
     """A time c at which L_test may be smallest, with both losses there, [2].
 
-    `slope`, `residual`: d²L_test/d(log c)² and |dL_test/d(log c)|.
+    `slope`, `residual`: d²L_test/d(log c)² and |dL_test/d(log c)|. `around`, `u_other`, `u_coarse`:
+    see ``Root``.
     """
 
     c: Real
     losses: Vector
     slope: Real
     residual: Real
+    around: Real
+    u_other: Unknowns
+    u_coarse: Unknowns
 
 
 class Stops(NamedTuple):
@@ -67,7 +74,8 @@ class Stops(NamedTuple):
     its level; `slopes` are its derivatives in log c, `residuals` what is left of it, [4]. `train`,
     `test`: losses at the best time. `train_limit`, `test_limit`, `limit_error`: at the end of
     training. `rival`, `rival_test`: the second best of all candidates and its loss. `scan_times`,
-    `scan_test`: times c and test losses of the scan, [GRID].
+    `scan_test`: times c and test losses of the scan, [GRID]. `errors`: of the losses at the four
+    times, the larger of both, [4].
     """
 
     best: Reals
@@ -85,6 +93,7 @@ class Stops(NamedTuple):
     rival_test: Reals
     scan_times: Reals
     scan_test: Reals
+    errors: Reals
 
 
 def stops(eq: Equations, tolerance: Real, threshold: Real) -> Stops:
@@ -93,52 +102,65 @@ def stops(eq: Equations, tolerance: Real, threshold: Real) -> Stops:
     train_limit, test_limit, limit_errors = limit(eq)
     opened = threshold * (test_limit - train_limit)
     depths, minima = jax.lax.top_k(-lowest_between(scanned), TURNS)
-    unresolved = frozen(eq.top > TOO_FAST * eq.fastest_mode)
     at_start, at_end = jnp.stack([eq.untrained] * 2), jnp.stack([train_limit, test_limit])
-    untrained = Candidate(0.0 * train_limit, at_start, jnp.inf, 0.0)
-    ended = Candidate(jnp.inf, at_end, jnp.inf, 0.0)
+    none = lambda size: tuple(jnp.zeros(size, complex) for _ in eq.start(1j))
+    not_found = jnp.inf, 0.0, 0.0, none(FINEST - FEWER), none(COARSE)
+    untrained = Candidate(0.0 * train_limit, at_start, *not_found)
+    ended = Candidate(jnp.inf, at_end, *not_found)
 
-    # one loop body for all that is sought, since the time to compile grows with the code
+    # one loop body for both stages, since the time to compile grows with the code
     def seek(
-        candidates: tuple[Candidate, Candidate], sought: tuple[Whole, Vector, Truth]
-    ) -> tuple[tuple[Candidate, Candidate], tuple[Real, Real, Real]]:
-        best, rival = candidates
-        which, weights, rising = sought
+        two: tuple[Candidate, Candidate], stage: tuple[Truth, Sought]
+    ) -> tuple[tuple[Candidate, Candidate], Candidate]:
+        first, sought = stage
+        best = two[0]
         exceeded = best.losses[1] + tolerance
-        level = jnp.where(which == ONSET, opened, jnp.where(which < TURNS, 0.0, exceeded))
-        interval, bracket = _bracket(scanned, which, minima, *frozen((best.c, exceeded, opened)))
-        v, (slope, residual), loss = root(eq, scanned.log_start, bracket, weights, level, rising)
-        # a time before such a grid is not known: the safe side is taken, with NaN for its error
-        unknown = unresolved & (interval == 0)
-        safe = scanned.grid[jnp.where(which == UPPER, interval, interval + 1)]
-        v = jnp.where(unknown, safe, v)
-        slope, residual = (jnp.where(unknown, jnp.nan, a) for a in (slope, residual))
-        c = time_at(v, scanned.log_start)
-        # before c0 dv = d log c · c/c0
-        early = frozen(c / jnp.exp(scanned.log_start))
-        slope = slope * jnp.where(v > scanned.log_start, 1.0, early)
-        turns = (which < TURNS) & (depths[jnp.minimum(which, TURNS - 1)] > -jnp.inf) & ~unknown
-        turn = Candidate(
-            jnp.where(turns, c, jnp.inf), jnp.where(turns, loss, jnp.inf), slope, residual
+        levels = jnp.where(first, 0.0, jnp.stack([exceeded, exceeded, opened]))
+        own = _around(scanned, *frozen((best.c, exceeded, opened)))
+        intervals = jnp.clip(jnp.where(first, minima, own), 0, scanned.last - 1)
+        found = _found(
+            eq,
+            scanned,
+            intervals,
+            _brackets(scanned, intervals, frozen(best.c), first),
+            sought,
+            levels,
         )
-        return _best_two(best, rival, turn), (c, slope, residual)
+        real = first & (depths > -jnp.inf) & ~jnp.isnan(found.slope)
+        turns = found._replace(
+            c=jnp.where(real, found.c, jnp.inf),
+            losses=jnp.where(real[:, None], found.losses, jnp.inf),
+        )
+        for i in range(TURNS):
+            two = _best_two(*two, _entry(turns, i))
+        return two, found
 
-    weights, rising = (np.array(column) for column in zip(*SOUGHT.values(), strict=True))
-    (best, rival), (c, slopes, residuals) = jax.lax.scan(
-        seek, _better(untrained, ended), (np.arange(len(SOUGHT)), weights, rising)
+    stages = jax.tree.map(lambda *a: np.stack(a), *SOUGHT)
+    (best, rival), found = jax.lax.scan(
+        seek, _better(untrained, ended), (np.array([True, False]), stages)
     )
-    before, after = _ends_of_window(scanned, *frozen((best.c, best.losses[1] + tolerance)))
-    lower = jnp.where(before >= 0, c[LOWER], 0.0)
-    upper = jnp.where(after < GRID - 1, c[UPPER], jnp.inf)
+    last = _entry(found, 1)
+    before, after, _ = _around(scanned, *frozen((best.c, best.losses[1] + tolerance, opened)))
+    begins, ends = before >= 0, after < scanned.last
     opens = (frozen(opened) > 0) & (frozen(opened) < jnp.inf)
+    lower, upper, onset = last.c
+    # the best time is in its window, though the tolerance may be less than rounding
+    times = jnp.stack(
+        [
+            best.c,
+            jnp.minimum(jnp.where(begins, lower, 0.0), best.c),
+            jnp.maximum(jnp.where(ends, upper, jnp.inf), best.c),
+            jnp.where(opens, onset, jnp.nan),
+        ]
+    )
+    four = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), best, last)
     return Stops(
-        best=best.c,
-        # the best time is in its window, though the tolerance may be less than rounding
-        lower=jnp.minimum(lower, best.c),
-        upper=jnp.maximum(upper, best.c),
-        onset=jnp.where(opens, c[ONSET], jnp.nan),
-        slopes=jnp.append(best.slope, slopes[TURNS:]),
-        residuals=jnp.append(best.residual, residuals[TURNS:]),
+        best=times[0],
+        lower=times[1],
+        upper=times[2],
+        onset=times[3],
+        slopes=jnp.append(best.slope, last.slope),
+        residuals=jnp.append(best.residual, last.residual),
         train=best.losses[0],
         test=best.losses[1],
         train_limit=train_limit,
@@ -148,32 +170,75 @@ def stops(eq: Equations, tolerance: Real, threshold: Real) -> Stops:
         rival_test=frozen(rival.losses[1]),
         scan_times=frozen(time_at(scanned.grid, scanned.log_start)),
         scan_test=frozen(scanned.test),
+        errors=_errors_at(*frozen((eq, times, four, jnp.max(limit_errors)))),
     )
 
 
-def _bracket(
-    scanned: Scan, which: Whole, minima: Wholes, best: Real, exceeded: Real, opened: Real
-) -> tuple[Whole, tuple[Real, Real]]:
-    # the interval of the grid in which a time is sought, and the bracket within it
-    before, after = _ends_of_window(scanned, best, exceeded)
-    onset = jnp.argmax(scanned.test - scanned.train >= opened) - 1
-    intervals = jnp.append(minima, jnp.stack([before, after, onset]))
-    i = jnp.clip(intervals, 0, GRID - 2)[which]
-    low, high = scanned.grid[i], scanned.grid[i + 1]
+def _errors_at(eq: Equations, times: Vector, found: Candidate, limit_error: Real) -> Vector:
+    # the larger error of both losses at each time, as it was found
+    def within(c: Real, one: Candidate) -> Real:
+        _, other, coarse = with_checks(
+            lambda n: at_one_time(flow(c, eq.top, n, around=one.around)), FINEST
+        )
+        checks = (other, one.u_other), (coarse, one.u_coarse)
+        return jnp.max(errors_of(eq, *checks, one.losses[None]))
+
+    at_start = jnp.max(error_at_start(eq))
+    errors = jax.vmap(within)(times, found)
+    errors = jnp.where(times > 0, errors, at_start)
+    return jnp.where(times < jnp.inf, errors, limit_error)
+
+
+def _found(
+    eq: Equations,
+    scanned: Scan,
+    intervals: Wholes,
+    brackets: tuple[Vector, Vector],
+    sought: Sought,
+    levels: Vector,
+) -> Candidate:
+    # what is sought in each interval of the grid, as Candidates
+    frozen = jax.lax.stop_gradient
+    ends = scanned.grid[intervals], scanned.grid[intervals + 1]
+    found = jax.vmap(partial(root, eq, scanned.log_start))(
+        ends, brackets, sought.weights, levels, sought.rising
+    )
+    # a time before such a grid is not known: the safe side is taken, with NaN for its error
+    unknown = (intervals == 0) & frozen(eq.top > TOO_FAST * eq.fastest_mode)
+    ends_a_window = sought.rising & (sought.weights[:, 1] > 0) & (sought.weights[:, 0] == 0)
+    safe = scanned.grid[jnp.where(ends_a_window, intervals, intervals + 1)]
+    v = jnp.where(unknown, safe, found.v)
+    c = time_at(v, scanned.log_start)
+    # before c0 dv = d log c · c/c0
+    early = frozen(c / jnp.exp(scanned.log_start))
+    slope = found.slope * jnp.where(v > scanned.log_start, 1.0, early)
+    slope, residual = (jnp.where(unknown, jnp.nan, a) for a in (slope, found.residual))
+    contours = found.around, found.u_other, found.u_coarse
+    return Candidate(c, found.losses, slope, residual, *contours)
+
+
+def _brackets(scanned: Scan, intervals: Wholes, best: Real, first: Truth) -> tuple[Vector, Vector]:
     # a window may be narrower than the grid: the minimum lies between its ends
+    low, high = scanned.grid[intervals], scanned.grid[intervals + 1]
     minimum = jnp.clip(variable_at(best, scanned.log_start), low, high)
-    return i, (jnp.where(which == UPPER, minimum, low), jnp.where(which == LOWER, minimum, high))
+    is_lower, is_upper = ~first & (np.arange(TURNS) == 0), ~first & (np.arange(TURNS) == 1)
+    return jnp.where(is_upper, minimum, low), jnp.where(is_lower, minimum, high)
 
 
-def _ends_of_window(scanned: Scan, best: Real, exceeded: Real) -> tuple[Whole, Whole]:
+def _around(scanned: Scan, best: Real, exceeded: Real, opened: Real) -> Wholes:
     # the intervals next to the best time within which L_test comes down to the level and rises
-    # above it again; -1 and GRID - 1 where it does not
+    # above it again, -1 and `last` where it does not; and that in which the gap opens
     index = jnp.arange(GRID)
     above = scanned.test > exceeded
     bottom = jnp.sum(best > time_at(scanned.grid, scanned.log_start)) - 1
     before = jnp.max(jnp.where(above & (index <= bottom), index, -1))
-    after = jnp.min(jnp.where(above & (index > bottom), index, GRID))
-    return before, after - 1
+    after = jnp.min(jnp.where(above & (index > bottom), index, scanned.last + 1))
+    onset = jnp.argmax(scanned.test - scanned.train >= opened)
+    return jnp.stack([before, after - 1, onset - 1])
+
+
+def _entry(candidates: Candidate, i: int) -> Candidate:
+    return jax.tree.map(lambda a: a[i], candidates)
 
 
 def _better(one: Candidate, other: Candidate) -> tuple[Candidate, Candidate]:
