@@ -14,7 +14,7 @@ from common import conclusion, parsed
 
 import rfspec as rf
 
-MOST_MS, MOST_S, LEAST_SPEEDUP = 50.0, 60.0, 100.0
+MOST_MS, MOST_S, LEAST_SPEEDUP = 20.0, 60.0, 100.0
 
 
 def seconds(f, repeats=1):

@@ -19,7 +19,7 @@ from scipy.optimize import root
 import rfspec as rf
 
 DENSITIES, HEIGHTS = 400, np.geomspace(10.0, 1e-7, 113)
-LEAST_SPEEDUP, LEAST_RATE = 3000, 5e5
+LEAST_SPEEDUP, LEAST_RATE = 4500, 1.2e6
 
 
 def published(ge, psi_p, psi_n, x):

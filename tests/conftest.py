@@ -38,7 +38,7 @@ with jaxtyping.install_import_hook(CHECKED, "type_checker.check"):
 if "XLA_FLAGS" not in os.environ:
     compile_quickly()
     os.environ["XLA_FLAGS"] = (
-        f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1"
+        f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
     )
 # a trace makes many objects that stay
 gc.set_threshold(200_000, 20, 100)
