@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from continued import continued_from_above
 from problems import USUAL, draw
 
 import rfspec as rf
@@ -52,22 +53,36 @@ def equations_of(model):
     return equations(model, rf.gaussian_equivalent(model))
 
 
+# on the axis, next to it, and far from it
+ANGLES = np.array([0.0, 1e-6, 0.1, 1.0, 3.0, np.pi])
+
+
 @jax.jit
 def on_rays(eq):
-    ray = lambda angle: jnp.asarray(RADII * np.exp(1j * angle)) * eq.upper_bound
-    above = jax.vmap(lambda z: reach_inside(eq, z))(ray(1.0))
-    found = [jax.vmap(lambda z: reach(eq, z)[1])(ray(a)) for a in (0.0, 1e-6, 0.1, 3.0, np.pi)]
-    return ray(1.0), above, found
+    rays = jnp.asarray(RADII[:, None] * np.exp(1j * ANGLES)[None])
+    zeta = (jnp.where(ANGLES[None] == 0, rays.real + 0j, rays) * eq.upper_bound).ravel()
+    u, known = jax.vmap(lambda z: reach(eq, z))(zeta)
+    return zeta, u, known, jax.vmap(lambda z: continued_from_above(eq, z))(zeta)
 
 
 @pytest.mark.parametrize("draws", [(np.inf,), (1, 2, 30)], ids=["all draws", "few draws"])
-def test_all_solutions_are_recognised_and_those_of_the_iteration(draws):
+def test_every_solution_is_recognised_and_that_from_high_above(draws):
     for model in models(draws):
-        zeta, above, found = jax.tree.map(np.asarray, on_rays(equations_of(model)))
-        assert np.all(found)
+        _, u, known, above = jax.tree.map(np.asarray, on_rays(equations_of(model)))
+        assert np.all(known)
+        for one, other in zip(u, above, strict=True):
+            assert np.all(np.abs(one / other - 1) < 1e-7)  # next to edges half the digits are left
+
+
+@pytest.mark.parametrize("draws", [(np.inf,), (1, 2, 30)], ids=["all draws", "few draws"])
+def test_off_the_axis_it_is_the_fixed_point_of_the_iteration(draws):
+    off = jax.jit(lambda eq, z: jax.vmap(lambda z: reach_inside(eq, z))(z))
+    for model in models(draws):
+        eq = equations_of(model)
+        zeta = RADII * np.exp(1j) * float(eq.upper_bound)
         true, settled = iterated(model, zeta)
         assert np.mean(settled) > 0.7
-        for u, by_iteration in zip(above, true, strict=True):
+        for u, by_iteration in zip(off(eq, zeta), true, strict=True):
             assert np.all(np.abs(u / by_iteration - 1)[settled] < 1e-9)
 
 

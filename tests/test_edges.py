@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from continued import continued_from_above
 from problems import draw
 
 import rfspec as rf
 from rfspec.numerics.holomorphic import newton_step
-from rfspec.resolvent.branch import is_the_solution, reach
+from rfspec.resolvent.branch import is_the_solution
 from rfspec.resolvent.equations import equations
 from rfspec.spectra.search import is_inside
 
@@ -34,7 +35,7 @@ def roots(eq, key):
         return before, close(step(before), before, 1e-9)
 
     def at(x, key):
-        truth, _ = reach(eq, x + 0j)
+        truth = continued_from_above(eq, x + 0j)
         re, im = jax.random.normal(key, (2, STARTS, len(truth)))
         started = tuple(
             v * (re[:, i] + 1j * im[:, i] * (jnp.arange(STARTS) % 2)) for i, v in enumerate(truth)

@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from continued import continued_from_above
 from problems import REFERENCE, ZOO, model_of, sparing
 
 import rfspec as rf
+from rfspec.resolvent.equations import equations
 from rfspec.resolvent.solver import STATUS
 
 HALF_PLANE = np.array([0.3 + 1e-3j, -1 + 0.5j, 5 + 1e-6j, 30 + 2j, 1e-3 + 1e-4j])
@@ -71,6 +73,40 @@ def test_shape_and_scalar():
     assert rf.solve(model, 1 + 1j).q.shape == ()
     assert complex(solution.q[1, 0]) == pytest.approx(
         complex(rf.solve(model, z[1, 0]).q), rel=1e-13
+    )
+
+
+@pytest.mark.parametrize("problem", sparing(ZOO), ids=str)
+def test_many_points_are_the_few(problem):
+    """Neighbours start from one another, whatever their order; the truth comes from high above."""
+    eq = equations(problem.model, rf.gaussian_equivalent(problem.model))
+    far = float(eq.origin + eq.upper_bound)
+    z = np.concatenate([np.geomspace(1e-6, 2.0, 500) * far, np.linspace(-1.0, 2.0, 100) * far + 0j])
+    z = z + np.where(np.arange(600) % 3 == 0, 1e-3j, 0.0) * far
+    z = np.concatenate([z[:500], np.random.default_rng(5).permutation(z[500:])])
+    z[::50] = z[::50].conj()
+    z[7], z[300] = np.nan, np.inf
+    many = rf.solve(problem.model, z)
+    known = np.isfinite(z) & (np.asarray(many.status) == 0)
+    assert np.mean(known) > 0.95
+    upper = np.where(known, np.where(z.imag < 0, z.conj(), z) - float(eq.origin), 1j * far)
+    above = np.asarray(_from_high_above(eq, upper)[0])
+    above = np.where(z.imag < 0, above.conj(), above)
+    apart = np.abs(np.asarray(many.q) / above - 1)[known]
+    assert np.all(apart <= 10 * np.asarray(many.error)[known] + 1e-12)
+
+
+@jax.jit
+def _from_high_above(eq, zeta):
+    return jax.vmap(lambda z: continued_from_above(eq, z))(zeta)
+
+
+def test_the_derivative_at_many_points():
+    z = np.linspace(0.1, 40.0, 300) + 0.5j
+    f = lambda p: rf.solve(rf.RandomFeatureModel(p, 8.0, 0.01), z).q.imag.sum()
+    h = 1e-3
+    assert float(jax.grad(f)(64.0)) == pytest.approx(
+        float(f(64.0 + h) - f(64.0 - h)) / (2 * h), rel=1e-7
     )
 
 
