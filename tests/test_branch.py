@@ -61,7 +61,7 @@ ANGLES = np.array([0.0, 1e-6, 0.1, 1.0, 3.0, np.pi])
 def on_rays(eq):
     rays = jnp.asarray(RADII[:, None] * np.exp(1j * ANGLES)[None])
     zeta = (jnp.where(ANGLES[None] == 0, rays.real + 0j, rays) * eq.upper_bound).ravel()
-    u, known = jax.vmap(lambda z: reach(eq, z))(zeta)
+    u, known, _ = jax.vmap(lambda z: reach(eq, z))(zeta)
     return zeta, u, known, jax.vmap(lambda z: continued_from_above(eq, z))(zeta)
 
 

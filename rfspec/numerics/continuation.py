@@ -30,9 +30,8 @@ MOST_ON_THE_LEFT = 64
 LEAST = 1e-300
 # a first guess of unknowns that may be tiny
 TINY = 1e-100
-# difference of two logarithms that may be rounding, ratio of two residuals that is small, and a
-# Newton step that need not stay between bounds; and how much faster than u = f(u)
-# others may go
+# difference of two logarithms that may be rounding, ratio of two residuals that is small, Newton
+# step that need not stay between bounds, and how much faster than u = f(u) others may go
 SLACK, SETTLED, SMALL, FASTER = 1e-10, 0.01, 0.1, 10.0
 
 

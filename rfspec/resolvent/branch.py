@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,17 +27,25 @@ CONVERGED = 1e-12
 CLEARLY, FAINTLY = 1e-9, 1e-11
 
 
+class Reached(NamedTuple):
+    """A root u, whether it is that of the physical branch for certain, and whether it is a root."""
+
+    u: Unknowns
+    certain: Truth
+    found: Truth
+
+
 # traced once for all programs that need it
 @jax.jit
-def reach(eq: Equations, zeta: Number, *, wanted: Truth = True) -> tuple[Unknowns, Truth]:
-    """The solution at ζ, Im ζ ≥ 0, and whether it was recognised; not differentiated."""
+def reach(eq: Equations, zeta: Number, *, wanted: Truth = True) -> Reached:
+    """The solution at ζ, Im ζ ≥ 0; not differentiated."""
     return _reach(eq, zeta, lambda u, _: is_the_solution(eq, u, zeta), wanted)
 
 
 @jax.jit
 def reach_inside(eq: Equations, zeta: Number, *, wanted: Truth = True) -> Unknowns:
     """The solution at ζ off the axis or in the support, Im ζ ≥ 0; not differentiated."""
-    return _reach(eq, zeta, lambda u, found: found & all_positive(u, zeta), wanted)[0]
+    return _reach(eq, zeta, lambda u, found: found & all_positive(u, zeta), wanted).u
 
 
 def all_positive(u: Unknowns, zeta: Number) -> Truth:
@@ -47,19 +56,19 @@ def all_positive(u: Unknowns, zeta: Number) -> Truth:
 
 def _reach(
     eq: Equations, zeta: Number, recognised: Callable[[Unknowns, Truth], Truth], wanted: Truth
-) -> tuple[Unknowns, Truth]:
+) -> Reached:
     # a quick way along an arc leads to nearly all solutions, and a careful one to the others
     left = on_the_left(eq, -jnp.abs(zeta), close=AT_FIRST, wanted=wanted)
 
-    def attempt(carry: tuple[Whole, Unknowns, Truth]) -> tuple[Whole, Unknowns, Truth]:
-        way, before, good = carry
-        u, found = along_the_arc(eq, left, zeta, way, wanted=~good)
-        u = tuple(jnp.where(good, a, b) for a, b in zip(before, u, strict=True))
-        return way + 1, u, good | recognised(u, found)
+    def attempt(carry: tuple[Whole, Reached]) -> tuple[Whole, Reached]:
+        way, before = carry
+        u, found = along_the_arc(eq, left, zeta, way, wanted=~before.certain)
+        return way + 1, Reached(u, recognised(u, found), found)
 
-    start = 0, tuple(v + 0j for v in left), jnp.logical_not(wanted) | jnp.isnan(zeta)
-    goes_on = lambda carry: (carry[0] < WAYS) & ~carry[2]
-    return jax.lax.while_loop(goes_on, attempt, start)[1:]
+    nothing = jnp.logical_not(wanted) | jnp.isnan(zeta)
+    start = 0, Reached(tuple(v + 0j for v in left), nothing, nothing)
+    goes_on = lambda carry: (carry[0] < WAYS) & ~carry[1].certain
+    return jax.lax.while_loop(goes_on, attempt, start)[1]
 
 
 def is_the_solution(eq: Equations, u: Unknowns, zeta: Number) -> Truth:

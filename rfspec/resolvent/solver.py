@@ -188,12 +188,12 @@ def _solve(eq: Equations, z: Numbers) -> Solution:
 def _solve_neighbours(eq: Equations, z: Numbers) -> Solution:
     # one in EACH points leads to the others, most of which are near
     frozen, known = jax.lax.stop_gradient((eq, z[EACH // 2 :: EACH]))
-    u, _ = jax.vmap(lambda z: reach(frozen, _upper(frozen, z)))(known)
+    u = jax.vmap(lambda z: reach(frozen, _upper(frozen, z)).u)(known)
     return jax.vmap(partial(_solve_one, eq))(z, tuple(jnp.repeat(v, EACH) for v in u))
 
 
 def _implicit_at(eq: Equations, zeta: Number) -> Unknowns:
-    return implicit(eq, reach(*jax.lax.stop_gradient((eq, zeta)))[0], zeta)
+    return implicit(eq, reach(*jax.lax.stop_gradient((eq, zeta))).u, zeta)
 
 
 def solve_inside(eq: Equations, zeta: Number) -> Unknowns:
@@ -224,7 +224,7 @@ def solve_near(
         again = reach_inside(frozen, point, wanted=~good)
     else:
         good = is_the_solution(frozen, u, point)
-        again, _ = reach(frozen, point, wanted=~good)
+        again = reach(frozen, point, wanted=~good).u
     return implicit(eq, tuple(jnp.where(good, a, b) for a, b in zip(u, again, strict=True)), zeta)
 
 

@@ -196,7 +196,7 @@ def _mass_above_gap(pair: str, psi_n: Vector, psi_p: Vector) -> tuple[Vector, Tr
 def _gap_below(eq: Equations, mass: Real) -> tuple[Truth, Real, Unknowns]:
     # whether there is a gap below this mass, and the point there; else the quantile
     def look(x: Real) -> tuple[Real, Truth, Unknowns]:
-        u, _ = reach(eq, x + 0j)
+        u = reach(eq, x + 0j).u
         inside = is_inside(eq, u)
         u = on_axis(u, inside)
         return 1.0 - eq.tail(u, x) / mass, inside, u

@@ -117,9 +117,9 @@ def measured_at(eq: Equations, x: Vector) -> Points:
     def point(x: Real) -> Points:
         used = ~jnp.isnan(x)
         zeta = jnp.where(used, x, eq.upper_bound)
-        u, certain = reach(eq, zeta + 0j, wanted=used)
+        u, certain, found = reach(eq, zeta + 0j, wanted=used)
         positive = jnp.min(jnp.stack([v.imag / jnp.abs(v) for v in u])) > -REAL
-        good, inside = used & (certain | positive), is_inside(eq, u)
+        good, inside = used & (certain | (found & positive)), is_inside(eq, u)
         u = on_axis(u, inside)
         return Points(
             jnp.where(good, x, jnp.nan),
