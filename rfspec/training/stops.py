@@ -98,15 +98,50 @@ class Stops(NamedTuple):
 
 def stops(eq: Equations, tolerance: Real, threshold: Real) -> Stops:
     """The best time, its window and the onset of the gap, differentiable in the equations."""
-    scanned, frozen = scan(eq), jax.lax.stop_gradient
+    frozen, scanned = jax.lax.stop_gradient, scan(eq)
     train_limit, test_limit, limit_errors = limit(eq)
     opened = threshold * (test_limit - train_limit)
-    depths, minima = jax.lax.top_k(-lowest_between(scanned), TURNS)
-    at_start, at_end = jnp.stack([eq.untrained] * 2), jnp.stack([train_limit, test_limit])
+    ends = (
+        _at_an_end(eq, 0.0, eq.untrained, eq.untrained),
+        _at_an_end(eq, jnp.inf, train_limit, test_limit),
+    )
+    best, rival, last = _sought(eq, scanned, _better(*ends), tolerance, opened)
+    times = _times(scanned, best, last.c, best.losses[1] + tolerance, opened)
+    four = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), best, last)
+    return Stops(
+        *times,
+        slopes=four.slope,
+        residuals=four.residual,
+        train=best.losses[0],
+        test=best.losses[1],
+        train_limit=train_limit,
+        test_limit=test_limit,
+        limit_error=jnp.max(limit_errors),
+        rival=frozen(rival.c),
+        rival_test=frozen(rival.losses[1]),
+        scan_times=frozen(time_at(scanned.grid, scanned.log_start)),
+        scan_test=frozen(scanned.test),
+        errors=_errors_at(*frozen((eq, jnp.stack(times), four, jnp.max(limit_errors)))),
+    )
+
+
+def _at_an_end(eq: Equations, c: Real, train: Real, test: Real) -> Candidate:
+    # the beginning or the end of training, to which no contour belongs
     none = lambda size: tuple(jnp.zeros(size, complex) for _ in eq.start(1j))
-    not_found = jnp.inf, 0.0, 0.0, none(FINEST - FEWER), none(COARSE)
-    untrained = Candidate(0.0 * train_limit, at_start, *not_found)
-    ended = Candidate(jnp.inf, at_end, *not_found)
+    losses = jnp.stack([train, test])
+    return Candidate(c + 0.0 * train, losses, jnp.inf, 0.0, 0.0, none(FINEST - FEWER), none(COARSE))
+
+
+def _sought(
+    eq: Equations,
+    scanned: Scan,
+    ends: tuple[Candidate, Candidate],
+    tolerance: Real,
+    opened: Real,
+) -> tuple[Candidate, Candidate, Candidate]:
+    # the best two of the ends of training and the deepest minima; then the ends of the window of
+    # the best and the onset, [3]
+    depths, minima = jax.lax.top_k(-lowest_between(scanned), TURNS)
 
     # one loop body for both stages, since the time to compile grows with the code
     def seek(
@@ -116,16 +151,11 @@ def stops(eq: Equations, tolerance: Real, threshold: Real) -> Stops:
         best = two[0]
         exceeded = best.losses[1] + tolerance
         levels = jnp.where(first, 0.0, jnp.stack([exceeded, exceeded, opened]))
-        own = _around(scanned, *frozen((best.c, exceeded, opened)))
-        intervals = jnp.clip(jnp.where(first, minima, own), 0, scanned.last - 1)
-        found = _found(
-            eq,
-            scanned,
-            intervals,
-            _brackets(scanned, intervals, frozen(best.c), first),
-            sought,
-            levels,
-        )
+        around = jax.lax.stop_gradient((best.c, exceeded, opened))
+        intervals = jnp.where(first, minima, _around(scanned, *around))
+        intervals = jnp.clip(intervals, 0, scanned.last - 1)
+        brackets = _brackets(scanned, intervals, around[0], first)
+        found = _found(eq, scanned, intervals, brackets, sought, levels)
         real = first & (depths > -jnp.inf) & ~jnp.isnan(found.slope)
         turns = found._replace(
             c=jnp.where(real, found.c, jnp.inf),
@@ -136,42 +166,22 @@ def stops(eq: Equations, tolerance: Real, threshold: Real) -> Stops:
         return two, found
 
     stages = jax.tree.map(lambda *a: np.stack(a), *SOUGHT)
-    (best, rival), found = jax.lax.scan(
-        seek, _better(untrained, ended), (np.array([True, False]), stages)
-    )
-    last = _entry(found, 1)
-    before, after, _ = _around(scanned, *frozen((best.c, best.losses[1] + tolerance, opened)))
-    begins, ends = before >= 0, after < scanned.last
-    opens = (frozen(opened) > 0) & (frozen(opened) < jnp.inf)
-    lower, upper, onset = last.c
+    two, found = jax.lax.scan(seek, ends, (np.array([True, False]), stages))
+    return *two, _entry(found, 1)
+
+
+def _times(
+    scanned: Scan, best: Candidate, found: Vector, exceeded: Real, opened: Real
+) -> tuple[Real, Real, Real, Real]:
+    # the best time, the ends of its window and the onset, where these exist
+    before, after, _ = _around(scanned, *jax.lax.stop_gradient((best.c, exceeded, opened)))
+    opens = (jax.lax.stop_gradient(opened) > 0) & (jax.lax.stop_gradient(opened) < jnp.inf)
+    lower, upper, onset = found
+    lower = jnp.where(before >= 0, lower, 0.0)
+    upper = jnp.where(after < scanned.last, upper, jnp.inf)
     # the best time is in its window, though the tolerance may be less than rounding
-    times = jnp.stack(
-        [
-            best.c,
-            jnp.minimum(jnp.where(begins, lower, 0.0), best.c),
-            jnp.maximum(jnp.where(ends, upper, jnp.inf), best.c),
-            jnp.where(opens, onset, jnp.nan),
-        ]
-    )
-    four = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), best, last)
-    return Stops(
-        best=times[0],
-        lower=times[1],
-        upper=times[2],
-        onset=times[3],
-        slopes=jnp.append(best.slope, last.slope),
-        residuals=jnp.append(best.residual, last.residual),
-        train=best.losses[0],
-        test=best.losses[1],
-        train_limit=train_limit,
-        test_limit=test_limit,
-        limit_error=jnp.max(limit_errors),
-        rival=frozen(rival.c),
-        rival_test=frozen(rival.losses[1]),
-        scan_times=frozen(time_at(scanned.grid, scanned.log_start)),
-        scan_test=frozen(scanned.test),
-        errors=_errors_at(*frozen((eq, times, four, jnp.max(limit_errors)))),
-    )
+    window = jnp.minimum(lower, best.c), jnp.maximum(upper, best.c)
+    return best.c, *window, jnp.where(opens, onset, jnp.nan)
 
 
 def _errors_at(eq: Equations, times: Vector, found: Candidate, limit_error: Real) -> Vector:
