@@ -8,6 +8,7 @@ from problems import draw_wide
 
 import rfspec as rf
 from rfspec.surveys import outputs, programs, recipes
+from rfspec.training.learning_curves import score_error
 
 ALL = [*outputs.GROUPS, "error", "region"]
 TAU = [3.0, 1e3, np.inf]
@@ -85,8 +86,9 @@ def assert_cell(cell, model, tau=TAU, rtol=1e-8):
         absolute = 10 * loss * (variable in ("train", "test", "gap", "train_star", "test_star"))
         if variable == "loss_drop":
             absolute = 10 * np.nan_to_num(cell.loss_drop_error.values) + 1e-12 * size
-        if variable.startswith("score_error"):
-            absolute = np.inf if not np.isfinite(loss) else 1e-6 * np.max(np.abs(padded))
+        if variable.startswith("score_error"):  # which is affine in the loss
+            of_0, of_1 = score_error(model, np.array([0.0, 1.0]))
+            absolute = 10 * loss * abs(float(of_1 - of_0)) + 1e-12 * max(abs(of_0), abs(of_1))
         same = (found == padded) | (np.isnan(found) & np.isnan(padded))
         with np.errstate(invalid="ignore"):
             near = np.abs(found - padded) <= absolute + own * np.abs(padded)
