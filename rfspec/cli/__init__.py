@@ -9,7 +9,6 @@ import warnings
 import jax
 import typer
 
-from ..numerics.session import compile_quickly
 from ..resolvent.solver import ConvergenceError
 from . import doctor, explored, predicted, sampled, surveyed, theory  # noqa: F401  the commands enter themselves
 from .application import app
@@ -27,7 +26,6 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # names of files may hold bytes that are no text
             stream.reconfigure(errors="backslashreplace")
-    compile_quickly()
     warnings.showwarning = lambda message, *_: typer.echo(
         f"warning: {_sentence(message)}", err=True
     )

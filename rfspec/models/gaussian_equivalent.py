@@ -23,6 +23,7 @@ import numpy as np
 
 from ..files.tables import Table
 from ..numerics.checks import concrete
+from ..numerics.compiling import jit
 from ..numerics.frozen import Frozen
 from ..numerics.programs import program
 from ..numerics.session import enter
@@ -149,12 +150,12 @@ class _Variances(NamedTuple):
         return self.alpha2 * self.data
 
 
-@partial(jax.jit, static_argnames="name")
+@partial(jit, static_argnames="name")
 def _of_closed_form(name: str, variances: _Variances) -> GaussianEquivalent:
     return _constants(variances, CLOSED[name](variances.signal, variances.beta2))
 
 
-@jax.jit
+@jit
 def _of_polynomial(coefficients: Vector, variances: _Variances) -> GaussianEquivalent:
     return _constants(variances, polynomial_sum(coefficients, variances.signal, variances.beta2))
 
@@ -171,7 +172,7 @@ def _by_hermite_sum(values: Vector, variances: _Variances) -> tuple[GaussianEqui
     return _constants(variances, route), route
 
 
-@jax.jit
+@jit
 def _by_double_integrals(
     sigma: Activation, variances: _Variances, hermite: Route | None
 ) -> GaussianEquivalent:

@@ -29,6 +29,7 @@ from typing import Any
 import jax
 
 from . import kept
+from .compiling import jit
 
 PACKAGE = Path(__file__).parents[1]
 VERSIONS = ("jax", "jaxlib", "equinox", "numpy")
@@ -41,10 +42,10 @@ DISABLED, ELSEWHERE = "jax_disable_jit", "jax_default_device"
 
 
 def program(f: Callable[..., Any], *, static_argnames: str | Iterable[str] = ()) -> Any:
-    """``jax.jit(f)`` that reads its trace from disk, where all arguments are known numbers."""
+    """``jit(f)`` that reads its trace from disk, where all arguments are known numbers."""
     static = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
     signature = inspect.signature(f)
-    traced = jax.jit(f, static_argnames=static)
+    traced = jit(f, static_argnames=static)
 
     # what happens here happens once for each kind of arguments
     def read_or_made(*positional: Any, **named: Any) -> Any:
@@ -58,7 +59,7 @@ def program(f: Callable[..., Any], *, static_argnames: str | Iterable[str] = ())
         return jax.tree.unflatten(results, exported.call(*leaves))
 
     functools.update_wrapper(read_or_made, f)
-    kept_program = jax.jit(read_or_made, static_argnames=static)
+    kept_program = jit(read_or_made, static_argnames=static)
 
     @functools.wraps(f)
     def call(*positional: Any, **named: Any) -> Any:

@@ -9,9 +9,7 @@ are compiled again.
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -99,15 +97,6 @@ def at_points(f: Callable[..., Any], *points: Any) -> Any:
     padded = f(*(xp.pad(xp.ravel(a), (0, missing), mode="edge") for a in points))
     cut = lambda a: on_host(a)[:size].reshape(shape)
     return jax.tree.map(lambda a: on_device(cut(a)), padded)
-
-
-def compile_quickly() -> None:
-    """Have XLA emit CPU kernels the older way, which compiles in two thirds of the time.
-
-    It has to be called before anything is computed. JAX 0.11 lost that way.
-    """
-    if version("jaxlib").startswith("0.10."):
-        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 
 def mappings_in_use() -> int:

@@ -29,6 +29,7 @@ from ..numerics.holomorphic import (
     solve_small,
     square,
 )
+from ..numerics.programs import program
 from ..numerics.rounding import EPS
 from ..numerics.session import at_points
 from ..numerics.types import Given, Number, Numbers, Real, Truth, Whole
@@ -175,7 +176,7 @@ def solve_at(eq: Equations, z: Numbers) -> Solution:
     return at_points(partial(_solve, eq), z)
 
 
-@jax.jit
+@program
 def _solve(eq: Equations, z: Numbers) -> Solution:
     if z.size < CHUNK:
         return jax.vmap(partial(_solve_one, eq))(z)

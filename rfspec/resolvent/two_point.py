@@ -20,6 +20,7 @@ from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, namespace
 from ..numerics.holomorphic import condition, implicit
+from ..numerics.programs import program
 from ..numerics.rounding import EPS
 from ..numerics.session import at_points
 from ..numerics.types import Given, Number, Numbers, Real, Whole
@@ -108,7 +109,7 @@ def two_point(model: RandomFeatureModel, z1: Given, z2: Given) -> TwoPoint:
     return K
 
 
-@jax.jit
+@program
 def _two_point(eq: Equations, z1: Numbers, z2: Numbers) -> TwoPoint:
     return jax.vmap(partial(_one, eq))(z1, z2)
 

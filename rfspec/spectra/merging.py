@@ -20,6 +20,7 @@ from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, integer, namespace, on_host, real_array, traced_array
 from ..numerics.holomorphic import Unknowns, determinant
+from ..numerics.programs import program
 from ..numerics.rounding import EPS
 from ..numerics.types import Given, Matrix, Real, Truth, Truths, Vector, Whole, Wholes
 from ..resolvent.branch import reach
@@ -217,7 +218,7 @@ def _gap_below(eq: Equations, mass: Real) -> tuple[Truth, Real, Unknowns]:
     return ~inside & (jnp.abs(excess) < SAME), x, u
 
 
-@jax.jit
+@program
 def _gaps(
     eq: Equations, psi_n: Vector, psi_p: Vector, masses: Vector
 ) -> tuple[Truths, Vector, Unknowns]:

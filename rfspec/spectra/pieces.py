@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.checks import fixed, namespace, on_host
+from ..numerics.programs import program
 from ..numerics.rounding import EPS
 from ..numerics.types import Real, Truths, Vector, Wholes
 from ..resolvent.interface import Equations
@@ -47,7 +48,7 @@ def in_pieces(eq: Equations, support: Support, series: Series) -> tuple[Support,
     return *_with_rough_bulks_in_pieces(eq, support, series, rough, ranges, pieces), hole
 
 
-@jax.jit
+@program
 def _with_rough_bulks_in_pieces(
     eq: Equations,
     support: Support,
@@ -113,7 +114,7 @@ def cut(
     return *map(np.array, ranges), jax.tree.map(lambda *a: namespace(*a).stack(a), *rows)
 
 
-@jax.jit
+@program
 @partial(jax.vmap, in_axes=(None, 0, 0, 0, 0))
 def _resolve(eq: Equations, lower: Real, upper: Real, begin: Real, end: Real) -> tuple[Piece, Real]:
     # a piece, and the mass right of its middle

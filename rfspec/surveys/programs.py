@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from ..numerics.compiling import jit
 from ..numerics.types import Real, Reals, Truth, Truths, Vector, Wholes
 from ..resolvent.interface import Equations
 from ..spectra.contents import MOST_BULKS, contents
@@ -193,7 +194,7 @@ def _run(job: Job, batch: np.ndarray, devices: tuple[Any, ...]) -> Any:
     return jax.tree.map(np.asarray, _on_devices(job.program, eqs, arrays, devices=devices))
 
 
-@partial(jax.jit, static_argnames=("program", "devices"))
+@partial(jit, static_argnames=("program", "devices"))
 def _on_devices(
     program: Callable[..., Any], eqs: Any, arrays: tuple[Reals, ...], devices: tuple[Any, ...]
 ) -> Any:

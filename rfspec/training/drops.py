@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..numerics.programs import program
 from ..numerics.rounding import EPS
 from ..numerics.types import Matrix, Truths, Vector
 from ..resolvent.interface import Equations
@@ -54,7 +55,7 @@ def drop_of(modes: Modes, learned: Matrix) -> tuple[Vector, Vector]:
     return jnp.sum(modes.weights * terms, axis=-1), jax.lax.stop_gradient(error)
 
 
-@partial(jax.jit, static_argnames="learned")
+@partial(program, static_argnames="learned")
 def drops_along(
     modes: Modes, learned: Callable[..., Any], arguments: tuple[Vector, Vector], ended: Truths
 ) -> tuple[Matrix, Matrix]:
@@ -64,7 +65,7 @@ def drops_along(
     return jax.lax.map(drops, (ended, *arguments), batch_size=AT_ONCE)
 
 
-@partial(jax.jit, static_argnames="nodes")
+@partial(program, static_argnames="nodes")
 def modes_of(eq: Equations, support: Support, series: Series, nodes: int) -> Modes:
     # Many steps of nearly the largest stable size leave boundary layers at the edges, so that the
     # nodes crowd there. On a whole bulk, with θ = φ - (1 - CROWD) sin(2φ)/2 at midpoints φ_j, the

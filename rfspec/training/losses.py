@@ -19,6 +19,7 @@ import numpy as np
 
 from ..numerics.checks import concrete, fixed, namespace, on_host
 from ..numerics.holomorphic import Unknowns, condition, implicit
+from ..numerics.programs import program
 from ..numerics.rounding import EPS
 from ..numerics.types import Matrix, Numbers, Real, Reals, Truths, Vector, Wholes
 from ..resolvent.columns import IDENTITY
@@ -215,7 +216,7 @@ def error_at_start(eq: Equations) -> Vector:
     return known_to(eq, jnp.zeros(2), jnp.abs(both(eq)), condition(eq, both))
 
 
-@jax.jit
+@program
 def limit(eq: Equations) -> tuple[Real, Real, Vector]:
     """L_train and L_test at the end of training, h(U) = (U + γ')⁻¹, and their errors."""
     u = solve_left(eq, -eq.decay)
@@ -292,7 +293,7 @@ def _row_by_row(
     return jax.lax.map(jax.checkpoint(lambda row: _losses_of_row(eq, contour, count, row)), rows)
 
 
-@partial(jax.jit, static_argnames=("contour", "count"))
+@partial(program, static_argnames=("contour", "count"))
 def _losses_of_rows(
     eq: Equations, contour: Callable[..., Contour], rows: tuple[Matrix, ...], count: int
 ) -> tuple[Matrix, Matrix, Reals]:

@@ -10,6 +10,7 @@ from ..files.tables import Table
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import real_array
+from ..numerics.programs import program
 from ..numerics.types import Given, Real, Vector
 from ..resolvent.equations import averaged_equations
 from ..resolvent.interface import Equations
@@ -123,7 +124,7 @@ def score_exponent(model: RandomFeatureModel, psi_n: Given) -> ScoreExponent:
     )
 
 
-@jax.jit
+@program
 def _slopes(eq: Equations, psi_n: Vector) -> tuple[Vector, Vector, Vector, Vector]:
     """Smallest test loss, its slope in log ψ_n, its time c and its error at each ψ_n."""
 
