@@ -32,11 +32,13 @@ def jit(f: Callable[..., Any], *, static_argnames: Sequence[str] = ()) -> Callab
 
     @functools.wraps(f)
     def call(*positional: Any, **named: Any) -> Any:
-        try:
-            return quick()(*positional, **named)
-        except ValueError as e:
-            if SURROUNDED not in str(e):
-                raise
+        # what is transformed may end up in another program at any time
+        if not any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((positional, named))):
+            try:
+                return quick()(*positional, **named)
+            except ValueError as e:
+                if SURROUNDED not in str(e):
+                    raise
         # both share the trace
         return usual(*positional, **named)
 

@@ -30,7 +30,7 @@ from ..spectra.search import search_support
 from ..spectra.support import PartEdges, masses_and_parts
 from ..spectra.unbounded import open_ends
 from ..training.losses import flow_losses, limit
-from ..training.stops import Stops, stops
+from ..training.stops import Stops, search_stops
 
 # cells at once on a device that is no CPU
 MOST_AT_ONCE = 256
@@ -64,7 +64,7 @@ def room(eq: Equations) -> int:
 
 
 def stops_of(eq: Equations, tolerance: Real, threshold: Real) -> Stops:
-    return stops(eq, tolerance, threshold)
+    return search_stops(eq, tolerance, threshold)
 
 
 def losses_at(eq: Equations, c: Real) -> tuple[Real, Real, Real]:

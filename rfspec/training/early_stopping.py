@@ -1,6 +1,7 @@
 r"""When to stop: the best training time, the window around it, and the onset of the gap.
 
-The times are roots that ``rfspec.training.stops`` finds.
+The times are roots that ``rfspec.training.stops`` finds; how they move with the model is in
+``rfspec.training.moving_stops``.
 """
 
 from __future__ import annotations
@@ -16,13 +17,12 @@ from ..files.tables import LOSS, Table, in_brief
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, fraction, real_scalar
-from ..numerics.programs import program
 from ..numerics.types import Given, Real, Truth
 from ..resolvent.equations import averaged_equations
 from ..resolvent.solver import ConvergenceError
 from .learning_curves import score_error
+from .moving_stops import stops
 from .stop_errors import time_errors
-from .stops import stops
 
 # the generalisation gap counts as open at this share of its limit
 THRESHOLD = 0.1
@@ -259,7 +259,7 @@ def early_stopping(
     tolerance = real_scalar("tolerance", tolerance, above=0.0)
     threshold = fraction("threshold", threshold)
     eq = averaged_equations(model, gaussian_equivalent(model))
-    times = _compiled(eq, tolerance, threshold)
+    times = stops(eq, tolerance, threshold)
     errors = times.errors
     best_error, lower_error, upper_error, onset_error = time_errors(
         *jax.lax.stop_gradient((errors, times))
@@ -333,6 +333,3 @@ def onset_of(stop: EarlyStopping) -> tuple[Real, Real]:
             f"the gap of {stop.model} does not open to double precision: move a parameter a little"
         )
     return stop.onset, stop.onset_error
-
-
-_compiled = program(stops)

@@ -219,15 +219,19 @@ def error_at_start(eq: Equations) -> Vector:
 @program
 def limit(eq: Equations) -> tuple[Real, Real, Vector]:
     """L_train and L_test at the end of training, h(U) = (U + γ')⁻¹, and their errors."""
-    u = solve_left(eq, -eq.decay)
-    train, test = at_end = _at_end(eq, u)
+    return limit_from(eq, solve_left(eq, -eq.decay))
+
+
+def limit_from(eq: Equations, u: Unknowns) -> tuple[Real, Real, Vector]:
+    """The same from the solution at the end of training, ζ = ``left_of_origin(eq, -eq.decay)``."""
+    train, test = at_end = losses_at_end(eq, u)
     frozen, u, at_end = jax.lax.stop_gradient((eq, u, at_end))
     near = lambda e: implicit(e, u, left_of_origin(e, -e.decay), 1)
-    conditions = condition(frozen, lambda e: _at_end(e, near(e)))
+    conditions = condition(frozen, lambda e: losses_at_end(e, near(e)))
     differences = jnp.zeros(2)
     law = frozen.on_other_nodes
     if law is not None:
-        moved = _at_end(law, solve_left(law, -law.decay))
+        moved = losses_at_end(law, solve_left(law, -law.decay))
         differences = AT_LEAST_HALVED * jnp.abs(moved - at_end)
     size = 2.0 * jnp.abs(frozen.untrained) + jnp.abs(at_end)
     errors = known_to(frozen, differences, size, conditions)
@@ -242,8 +246,8 @@ def limit(eq: Equations) -> tuple[Real, Real, Vector]:
     )
 
 
-def _at_end(eq: Equations, u: Unknowns) -> Vector:
-    # both losses, where 2h - λh² = 1/x + γ'/x²
+def losses_at_end(eq: Equations, u: Unknowns) -> Vector:
+    """Both losses, where 2h - λh² = 1/x + γ'/x²."""
     point = eq.point(tuple(v + 0j for v in u))
     sample, population = eq.explained(point)
     through, twice = eq.target_two_point(point, point, (eq.population, IDENTITY))

@@ -2,8 +2,7 @@
 
 The two-point functions are computed once for an interval of the grid, the losses and their slopes
 at its Chebyshev nodes. In log τ they are analytic in a strip of half-width π/2, so that polynomials
-through so many nodes are exact to rounding, and the root is one of polynomials. Three Newton steps
-at the end make it an implicit function of the model, which can be differentiated twice.
+through so many nodes are exact to rounding, and the root is one of polynomials.
 """
 
 from __future__ import annotations
@@ -15,15 +14,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..numerics.holomorphic import Unknowns
 from ..numerics.types import Matrix, Real, Reals, Truth, Vector, Whole
+from ..resolvent.branch import reach_inside
 from ..resolvent.interface import Equations
 from .contour import FINEST, flow
-from .losses import kernel_of, losses, solutions, with_checks
+from .losses import Checked, kernel_of, losses, with_checks
 from .scan import time_at
 
 # Chebyshev nodes of an interval: 13^{-SAMPLES} is less than rounding
 SAMPLES = 16
+# from the Chebyshev coefficients of a function to those of its derivative
+DERIVATIVE = np.pad(np.polynomial.chebyshev.chebder(np.eye(SAMPLES), axis=1), ((0, 0), (0, 1)))
 # guarded Newton steps, at most: one follows another until a step is CLOSE, relative to the bracket,
 # and two more double its digits twice
 GUARDED = 24
@@ -35,8 +36,8 @@ NEAR = 1 / 64
 class Root(NamedTuple):
     """A time v and both losses there, [2].
 
-    `slope`, `residual`: of the condition at v. `around`, `u_other`, `u_coarse`: the time that the
-    contours used are made for, and the solutions on those that judge it.
+    `slope`, `residual`: of the condition at v. `around`, `u`: the time that the contours used are
+    made for, and the solutions on them.
     """
 
     v: Real
@@ -44,12 +45,11 @@ class Root(NamedTuple):
     residual: Real
     losses: Vector
     around: Real
-    u_other: Unknowns
-    u_coarse: Unknowns
+    u: Checked
 
 
 class Sampled(NamedTuple):
-    """Chebyshev coefficients of both losses, their slopes and bends in v, [order, loss, samples].
+    """Chebyshev coefficients of both losses, their slopes and bends in v, [order, loss, sample].
 
     `middle`, `half`: of the interval of v.
     """
@@ -76,18 +76,15 @@ def root(
     level: Real,
     rising: Truth,
 ) -> Root:
-    """Where weights·(L_train, L_test, dL_test/dv) passes the level in a bracket of an interval.
-
-    Time and losses are differentiable in the equations and the level.
-    """
-    low, high = jax.lax.stop_gradient(interval)
+    """Where weights·(L_train, L_test, dL_test/dv) passes the level in a bracket of an interval."""
+    low, high = interval
     around = time_at(high, log_start)
     contours = with_checks(lambda count: flow(around, eq.top, count), FINEST)
-    u, *checks = solutions(eq, *contours)
-    kernel = kernel_of(eq, contours.fine.nodes, u)
+    u = _solutions(eq, contours)
+    kernel = kernel_of(eq, contours.fine.nodes, u.fine)
     path = lambda v: flow(time_at(v, log_start), eq.top, FINEST, around=around)
     sampled = _sampled(lambda v: losses(eq, path(v), kernel), low, high)
-    low, high = jax.lax.stop_gradient(bracket)
+    low, high = bracket
 
     def value_and_losses(sampled: Sampled, v: Real) -> tuple[Vector, Vector]:
         # the value of the condition and its slope in v, [2], and both losses, [2]
@@ -97,30 +94,34 @@ def root(
 
     def refine(v: Real, _: Any) -> tuple[Real, tuple[Real, tuple[Real, Real], Vector]]:
         (value, slope), loss = value_and_losses(sampled, v)
-        left = jax.lax.stop_gradient((slope, jnp.abs(value)))
         most = NEAR * (high - low)
-        return v + jnp.clip(-value / slope, -most, most), (v, left, loss)
+        return v + jnp.clip(-value / slope, -most, most), (v, (slope, jnp.abs(value)), loss)
 
-    frozen = lambda v: jax.lax.stop_gradient(value_and_losses(sampled, v)[0])
-    v = _guarded_newton(frozen, (low, high), rising)
+    v = _guarded_newton(lambda v: value_and_losses(sampled, v)[0], (low, high), rising)
     _, refined = jax.lax.scan(refine, v, length=3)
     v, (slope, residual), loss = jax.tree.map(lambda a: a[-1], refined)
-    return Root(v, slope, residual, loss, around, *jax.lax.stop_gradient(checks))
+    return Root(v, slope, residual, loss, around, u)
+
+
+def _solutions(eq: Equations, contours: Checked) -> Checked:
+    nodes = [path.nodes for path in contours]
+    u = jax.vmap(lambda z: reach_inside(eq, z - eq.decay - eq.origin))(jnp.concatenate(nodes))
+    ends = np.cumsum([z.size for z in nodes])[:-1]
+    return Checked(*zip(*(jnp.split(v, ends) for v in u), strict=True))
 
 
 def _sampled(f: Callable[[Real], Vector], low: Real, high: Real) -> Sampled:
     middle, half = (low + high) / 2, (high - low) / 2
     angle = np.pi * (np.arange(SAMPLES) + 0.5) / SAMPLES
 
-    def at(v: Real) -> Matrix:
-        one = jnp.ones_like(v)
-        (value, slope), (_, bend) = jax.jvp(lambda v: jax.jvp(f, (v,), (one,)), (v,), (one,))
-        return jnp.stack([value, slope, bend])
-
+    at = lambda v: jnp.stack(jax.jvp(f, (v,), (jnp.ones_like(v),)))
     values = jax.vmap(at, out_axes=-1)(middle + half * np.cos(angle))
     k = np.arange(SAMPLES)
     to_series = np.where(k == 0, 1.0, 2.0) / SAMPLES * np.cos(np.outer(angle, k))
-    return Sampled(values @ to_series, middle, half)
+    series = values @ to_series
+    # bends serve Newton's method and errors only
+    bends = series[1:] @ DERIVATIVE / half
+    return Sampled(jnp.concatenate([series, bends]), middle, half)
 
 
 def _guarded_newton(

@@ -1,8 +1,10 @@
-"""When to stop: where the test loss turns, passes a level or departs from the train loss.
+"""The search for when to stop: where the test loss turns, passes a level or departs from the train
+loss.
 
 Each of these times is bracketed by a grid (``rfspec.training.scan``) and refined to a root inside
 its bracket (``rfspec.training.roots``). The best time is the best of τ = 0, τ = ∞ and the deepest
-minima between, each of them refined before they are compared.
+minima between, each of them refined before they are compared. Nothing here is differentiated
+(``rfspec.training.moving_stops`` does that).
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..numerics.continuation import on_the_left
 from ..numerics.holomorphic import Unknowns
 from ..numerics.types import Real, Reals, Truth, Vector, Wholes
 from ..resolvent.interface import Equations
+from ..resolvent.solver import left_of_origin
 from .contour import COARSE, FEWER, FINEST, flow
-from .losses import at_one_time, error_at_start, errors_of, limit, with_checks
+from .losses import Checked, at_one_time, error_at_start, errors_of, limit_from, with_checks
 from .roots import root
 from .scan import GRID, Scan, lowest_between, scan, time_at, variable_at
 
@@ -53,8 +57,7 @@ SOUGHT = (
 class Candidate(NamedTuple):
     """A time c at which L_test may be smallest, with both losses there, [2].
 
-    `slope`, `residual`: d²L_test/d(log c)² and |dL_test/d(log c)|. `around`, `u_other`, `u_coarse`:
-    see ``Root``.
+    `slope`, `residual`: d²L_test/d(log c)² and |dL_test/d(log c)|. `around`, `u`: see ``Root``.
     """
 
     c: Real
@@ -62,8 +65,7 @@ class Candidate(NamedTuple):
     slope: Real
     residual: Real
     around: Real
-    u_other: Unknowns
-    u_coarse: Unknowns
+    u: Checked
 
 
 class Stops(NamedTuple):
@@ -75,7 +77,8 @@ class Stops(NamedTuple):
     `test`: losses at the best time. `train_limit`, `test_limit`, `limit_error`: at the end of
     training. `rival`, `rival_test`: the second best of all candidates and its loss. `scan_times`,
     `scan_test`: times c and test losses of the scan, [GRID]. `errors`: of the losses at the four
-    times, the larger of both, [4].
+    times, the larger of both, [4]. `around`, `u`: see ``Root``, [4] and [4, node].
+    `u_end`: the solution at the end of training.
     """
 
     best: Reals
@@ -94,12 +97,16 @@ class Stops(NamedTuple):
     scan_times: Reals
     scan_test: Reals
     errors: Reals
+    around: Reals
+    u: Unknowns
+    u_end: Unknowns
 
 
-def stops(eq: Equations, tolerance: Real, threshold: Real) -> Stops:
-    """The best time, its window and the onset of the gap, differentiable in the equations."""
-    frozen, scanned = jax.lax.stop_gradient, scan(eq)
-    train_limit, test_limit, limit_errors = limit(eq)
+def search_stops(eq: Equations, tolerance: Real, threshold: Real) -> Stops:
+    """The best time, its window and the onset of the gap."""
+    scanned = scan(eq)
+    u_end = on_the_left(eq, left_of_origin(eq, -eq.decay))
+    train_limit, test_limit, limit_errors = limit_from(eq, u_end)
     opened = threshold * (test_limit - train_limit)
     ends = (
         _at_an_end(eq, 0.0, eq.untrained, eq.untrained),
@@ -117,11 +124,14 @@ def stops(eq: Equations, tolerance: Real, threshold: Real) -> Stops:
         train_limit=train_limit,
         test_limit=test_limit,
         limit_error=jnp.max(limit_errors),
-        rival=frozen(rival.c),
-        rival_test=frozen(rival.losses[1]),
-        scan_times=frozen(time_at(scanned.grid, scanned.log_start)),
-        scan_test=frozen(scanned.test),
-        errors=_errors_at(*frozen((eq, jnp.stack(times), four, jnp.max(limit_errors)))),
+        rival=rival.c,
+        rival_test=rival.losses[1],
+        scan_times=time_at(scanned.grid, scanned.log_start),
+        scan_test=scanned.test,
+        errors=_errors_at(eq, jnp.stack(times), four, jnp.max(limit_errors)),
+        around=four.around,
+        u=four.u.fine,
+        u_end=u_end,
     )
 
 
@@ -129,7 +139,8 @@ def _at_an_end(eq: Equations, c: Real, train: Real, test: Real) -> Candidate:
     # the beginning or the end of training, to which no contour belongs
     none = lambda size: tuple(jnp.zeros(size, complex) for _ in eq.start(1j))
     losses = jnp.stack([train, test])
-    return Candidate(c + 0.0 * train, losses, jnp.inf, 0.0, 0.0, none(FINEST - FEWER), none(COARSE))
+    u = Checked(none(FINEST), none(FINEST - FEWER), none(COARSE))
+    return Candidate(c + 0.0 * train, losses, jnp.inf, 0.0, 0.0, u)
 
 
 def _sought(
@@ -151,10 +162,9 @@ def _sought(
         best = two[0]
         exceeded = best.losses[1] + tolerance
         levels = jnp.where(first, 0.0, jnp.stack([exceeded, exceeded, opened]))
-        around = jax.lax.stop_gradient((best.c, exceeded, opened))
-        intervals = jnp.where(first, minima, _around(scanned, *around))
+        intervals = jnp.where(first, minima, _around(scanned, best.c, exceeded, opened))
         intervals = jnp.clip(intervals, 0, scanned.last - 1)
-        brackets = _brackets(scanned, intervals, around[0], first)
+        brackets = _brackets(scanned, intervals, best.c, first)
         found = _found(eq, scanned, intervals, brackets, sought, levels)
         real = first & (depths > -jnp.inf) & ~jnp.isnan(found.slope)
         turns = found._replace(
@@ -174,8 +184,8 @@ def _times(
     scanned: Scan, best: Candidate, found: Vector, exceeded: Real, opened: Real
 ) -> tuple[Real, Real, Real, Real]:
     # the best time, the ends of its window and the onset, where these exist
-    before, after, _ = _around(scanned, *jax.lax.stop_gradient((best.c, exceeded, opened)))
-    opens = (jax.lax.stop_gradient(opened) > 0) & (jax.lax.stop_gradient(opened) < jnp.inf)
+    before, after, _ = _around(scanned, best.c, exceeded, opened)
+    opens = (opened > 0) & (opened < jnp.inf)
     lower, upper, onset = found
     lower = jnp.where(before >= 0, lower, 0.0)
     upper = jnp.where(after < scanned.last, upper, jnp.inf)
@@ -190,7 +200,7 @@ def _errors_at(eq: Equations, times: Vector, found: Candidate, limit_error: Real
         _, other, coarse = with_checks(
             lambda n: at_one_time(flow(c, eq.top, n, around=one.around)), FINEST
         )
-        checks = (other, one.u_other), (coarse, one.u_coarse)
+        checks = (other, one.u.other), (coarse, one.u.coarse)
         return jnp.max(errors_of(eq, *checks, one.losses[None]))
 
     at_start = jnp.max(error_at_start(eq))
@@ -208,23 +218,21 @@ def _found(
     levels: Vector,
 ) -> Candidate:
     # what is sought in each interval of the grid, as Candidates
-    frozen = jax.lax.stop_gradient
     ends = scanned.grid[intervals], scanned.grid[intervals + 1]
     found = jax.vmap(partial(root, eq, scanned.log_start))(
         ends, brackets, sought.weights, levels, sought.rising
     )
     # a time before such a grid is not known: the safe side is taken, with NaN for its error
-    unknown = (intervals == 0) & frozen(eq.top > TOO_FAST * eq.fastest_mode)
+    unknown = (intervals == 0) & (eq.top > TOO_FAST * eq.fastest_mode)
     ends_a_window = sought.rising & (sought.weights[:, 1] > 0) & (sought.weights[:, 0] == 0)
     safe = scanned.grid[jnp.where(ends_a_window, intervals, intervals + 1)]
     v = jnp.where(unknown, safe, found.v)
     c = time_at(v, scanned.log_start)
     # before c0 dv = d log c · c/c0
-    early = frozen(c / jnp.exp(scanned.log_start))
+    early = c / jnp.exp(scanned.log_start)
     slope = found.slope * jnp.where(v > scanned.log_start, 1.0, early)
     slope, residual = (jnp.where(unknown, jnp.nan, a) for a in (slope, found.residual))
-    contours = found.around, found.u_other, found.u_coarse
-    return Candidate(c, found.losses, slope, residual, *contours)
+    return Candidate(c, found.losses, slope, residual, found.around, found.u)
 
 
 def _brackets(scanned: Scan, intervals: Wholes, best: Real, first: Truth) -> tuple[Vector, Vector]:
@@ -253,7 +261,7 @@ def _entry(candidates: Candidate, i: int) -> Candidate:
 
 def _better(one: Candidate, other: Candidate) -> tuple[Candidate, Candidate]:
     # the smaller test loss first, the other one only where it is smaller by more than rounding
-    a, b = jax.lax.stop_gradient((one.losses[1], other.losses[1]))
+    a, b = one.losses[1], other.losses[1]
     wins = ~(b >= a - FLAT * jnp.abs(a))
     choose = lambda x, y: jnp.where(wins, y, x)
     return jax.tree.map(choose, one, other), jax.tree.map(choose, other, one)
