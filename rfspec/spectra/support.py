@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..files.tables import in_brief
+from ..numerics.checks import concrete
 from ..numerics.rounding import EPS
 from ..numerics.types import Real, Reals, Truth, Truths, Vector, Wholes
 from ..resolvent.interface import Equations
@@ -144,6 +146,8 @@ def blank(value: Vector, missing: Truths) -> Vector:
     mode for what nobody asked for into NaN. Here NaN comes from ∞ - ∞, by an overflow that a 0
     survives. It takes two paths, because reverse mode adds what comes back along one.
     """
+    if concrete(value, missing):
+        return np.where(missing, np.nan, value)
     large = jnp.where(missing, 1e300, 1.0)
     return value + (value * large * large - value * large * large)
 

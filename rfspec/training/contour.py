@@ -63,12 +63,13 @@ LANES = 4
 class Contour(NamedTuple):
     """Nodes z_j, Im z_j > 0, and weights w_j of h(U) ≃ Σ_j [w_j (U - z_j)⁻¹ + c.c.], [..., j].
 
-    `squared`: weights of (1 - r²)/λ on the same nodes, where they serve it.
+    `squared`, `twice`: weights of (1 - r²)/λ and of h² on the same nodes, where they serve these.
     """
 
     nodes: Numbers
     weights: Numbers
     squared: Numbers | None = None
+    twice: Numbers | None = None
 
 
 def nodes_for(tolerance: float) -> int:
@@ -99,23 +100,17 @@ def flow(c: Real, top: Real, count: int, *, around: Real | None = None) -> Conto
     c, top = jnp.asarray(c, float), jax.lax.stop_gradient(top)
     center = jax.lax.stop_gradient(c if around is None else around)
     early = center * top < EARLY
-    circle = _flow_on_circle(jnp.where(early, c, 0.0), top, count)
-    late = _flow_on_hyperbola(jnp.where(early, 1.0, c), jnp.where(early, 1.0, center), count)
-    return jax.tree.map(lambda a, b: jnp.where(early, a, b), circle, late)
-
-
-def _flow_on_hyperbola(c: Real, center: Real, count: int) -> Contour:
-    # r² is r at twice the time
-    S, slope = _hyperbola(count, 2.0 * SPREAD)
-    left = jnp.exp(S * (c / (2.0 * center)))
-    return Contour(-S / (2.0 * center), slope / S * left, slope / S * left**2)
-
-
-def _flow_on_circle(c: Real, top: Real, count: int) -> Contour:
-    # around all eigenvalues h(z) = (1 - e^{-cz})/z itself is integrated, for every small c
+    scale = 1.0 / (2.0 * jnp.where(early, 1.0, center))
+    # on a circle around all eigenvalues h(z) = (1 - r)/z itself is integrated, for every small c;
+    # on a hyperbola r is, and r² is r at twice the time
     z = RADIUS * top * np.exp(1j * np.pi * (np.arange(count) + 0.5) / count)
-    weights = lambda c: jnp.expm1(-c * z) / (2 * count)
-    return Contour(z, weights(c), weights(2.0 * c))
+    S, slope = _hyperbola(count, 2.0 * SPREAD)
+    learnt = -jnp.expm1(jnp.where(early, -c * z, S * (c * scale)))  # 1 - r
+    on_circle, on_hyperbola = -1.0 / (2 * count), slope / S
+    weights = lambda learnt: jnp.where(early, on_circle * learnt, on_hyperbola * (1.0 - learnt))
+    nodes = jnp.where(early, z, -S * scale)
+    squared, twice = weights(learnt * (2.0 - learnt)), weights(learnt**2) / nodes
+    return Contour(nodes, weights(learnt), squared, twice)
 
 
 def descent(c: Real, k: Real, count: int) -> Contour:

@@ -16,7 +16,7 @@ import numpy as np
 from ..files.tables import LOSS, Table, in_brief
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
-from ..numerics.checks import concrete, fraction, real_scalar
+from ..numerics.checks import concrete, fraction, on_host, real_scalar
 from ..numerics.types import Given, Real, Truth
 from ..resolvent.equations import averaged_equations
 from ..resolvent.solver import ConvergenceError
@@ -260,16 +260,15 @@ def early_stopping(
     threshold = fraction("threshold", threshold)
     eq = averaged_equations(model, gaussian_equivalent(model))
     times = stops(eq, tolerance, threshold)
-    errors = times.errors
-    best_error, lower_error, upper_error, onset_error = time_errors(
-        *jax.lax.stop_gradient((errors, times))
-    )
+    known = jax.tree.map(on_host, jax.lax.stop_gradient(times))
+    errors = known.errors
+    best_error, lower_error, upper_error, onset_error = time_errors(errors, known)
     unit = model.time_unit
     stop = EarlyStopping(
         tau=times.best * unit,
         test=times.test,
         train=times.train,
-        score_error=score_error(model, times.test),
+        score_error=score_error(model, on_host(times.test)),
         window=Window(times.lower * unit, times.upper * unit),
         tolerance=tolerance,
         untrained=eq.untrained,

@@ -2,9 +2,9 @@
 
 With h(U) a sum of resolvents (18), the losses (17) are double sums of (15) and (16) over the nodes
 of a contour. The train loss needs no two-point function, since G_jG_k = (G_j - G_k)/(z_j - z_k).
-Where the nodes serve r² too, it is a single sum but for the weight decay γ' in U:
+Where the nodes serve r² too, it is a single sum. With the weight decay γ' in λ' = λ + γ'
 
-    2h - λh² = (1 - r²)/(λ + γ') + γ'h².
+    2h - λh² = (1 - r²)/λ' + γ'h².
 """
 
 from __future__ import annotations
@@ -37,34 +37,55 @@ class Kernel(NamedTuple):
     """All that the losses need at the nodes of a contour, with G_j = (U - z_j)⁻¹.
 
     `sample`, `population`: Tr VᵀG_jV/d and Tr ṼᵀG_jV/d, [node]. `through`, `twice`: Tr VᵀG_jMG_kV/d
-    for M = Ũ and M = I, at (z_j, z_k) and (z_j, z̄_k), [2, node, node].
+    for M = Ũ and M = I, at (z_j, z_k) and (z_j, z̄_k), [2, node, node]; the latter where it is
+    needed.
     """
 
     sample: Numbers
     population: Numbers
     through: Numbers
-    twice: Numbers
+    twice: Numbers | None
 
 
-def kernel_of(eq: Equations, nodes: Numbers, u: Unknowns) -> Kernel:
+def kernel_of(eq: Equations, path: Contour, u: Unknowns) -> Kernel:
+    nodes = path.nodes
     points = jax.vmap(lambda *u: eq.point(u))(*u)
     sample, population = jax.vmap(eq.explained)(points)
     pair = lambda source, a, b: eq.target_two_point(a, b, (source,))[0]
-    of_population = partial(pair, eq.population)
-    along = jax.vmap(jax.vmap(of_population, in_axes=(None, 0)), in_axes=(0, None))
-    through = jnp.stack([along(points, points), along(points, jax.tree.map(jnp.conj, points))])
+    # symmetric in both points, so that half of the pairs are enough
+    first, second = np.triu_indices(nodes.size)
+    one, two = (jax.tree.map(lambda a, of=of: a[of], points) for of in (first, second))
+    of_population = jax.vmap(partial(pair, eq.population))
+    both = jax.tree.map(lambda a: jnp.stack([a, a.conj()]), two)
+    # in a loop, since XLA would otherwise fuse them with their copies, and compute each twice
+    halves = jax.lax.map(partial(of_population, one), both)
+    through = _form(*halves, nodes.size)
+    if path.squared is not None:
+        return Kernel(sample, population, through, None)
     slopes = jax.vmap(partial(pair, IDENTITY))(points, points)
-    return Kernel(sample, population, through, _divided_differences(nodes, sample, slopes))
+    twice = _divided_differences(nodes, sample, slopes)
+    return Kernel(sample, population, through, _form(*twice, nodes.size))
 
 
-def _divided_differences(z: Numbers, f: Numbers, slopes: Numbers) -> Numbers:
-    # of f at (z_j, z_k) and (z_j, z̄_k), with the slope where these are one point
-    difference = lambda a: a[None, :, None] - jnp.stack([a, a.conj()])[:, None]
-    one_point = np.stack([np.eye(z.size, dtype=bool), np.zeros((z.size, z.size), bool)])
+def _form(symmetric: Numbers, hermitian: Numbers, size: int) -> Numbers:
+    # both matrices from their entries with j ≤ k
+    place, lower = np.zeros((size, size), int), np.tri(size, k=-1, dtype=bool)
+    place[np.triu_indices(size)] = np.arange(symmetric.size)
+    place = np.maximum(place, place.T)
+    full = hermitian[place]
+    return jnp.stack([symmetric[place], jnp.where(lower, full.conj(), full)])
+
+
+def _divided_differences(z: Numbers, f: Numbers, slopes: Numbers) -> tuple[Numbers, Numbers]:
+    # of f at (z_j, z_k) and (z_j, z̄_k) for j ≤ k, with the slope where these are one point
+    first, second = np.triu_indices(z.size)
+    difference = lambda a: jnp.stack([a[first] - a[second], a[first] - a[second].conj()])
+    one_point = np.stack([first == second, np.zeros(first.size, bool)])
     apart = jnp.where(one_point, 1.0, difference(z))
     # a division of complex numbers takes several times longer
     inverse = apart.conj() / (apart.real**2 + apart.imag**2)
-    return jnp.where(one_point, slopes[None, None], difference(f) * inverse)
+    symmetric, hermitian = jnp.where(one_point, slopes[first][None], difference(f) * inverse)
+    return symmetric, hermitian
 
 
 def losses(eq: Equations, path: Contour, kernel: Kernel) -> Vector:
@@ -73,29 +94,44 @@ def losses(eq: Equations, path: Contour, kernel: Kernel) -> Vector:
     if path.squared is None:
         # G_j U G_k = G_j + z_k G_j G_k
         single = 4.0 * jnp.sum(w * f).real * (1.0 - jnp.sum(w).real)
-        train = single - _double(w, kernel.twice, (path.nodes - eq.decay) * w)
+        train = single - bilinear(kernel.twice, w, (path.nodes - eq.decay) * w)
     else:
-        train = 2.0 * jnp.sum(path.squared * f).real + eq.decay * _double(w, kernel.twice, w)
-    test = 4.0 * jnp.sum(w * g).real - _double(w, kernel.through, w)
+        train = 2.0 * jnp.sum((path.squared + eq.decay * path.twice) * f).real
+    test = 4.0 * jnp.sum(w * g).real - quadratic(kernel.through, w)
     return eq.untrained - jnp.stack([train, test])  # (17)
 
 
-def _double(w: Numbers, through: Numbers, v: Numbers) -> Real:
-    # Σ_jk w_jM_jkv_k, each term with all complex conjugates
-    return 2.0 * jnp.sum(w * (through[0] @ v + through[1] @ v.conj())).real
+@jax.custom_jvp
+def quadratic(form: Numbers, w: Numbers) -> Real:
+    """2 Re Σ_jk w_j(S_jkw_k + H_jkw̄_k) of symmetric S and hermitian H, [2, node, node]."""
+    return bilinear(form, w, w)
+
+
+def bilinear(form: Numbers, w: Numbers, v: Numbers) -> Real:
+    return 2.0 * jnp.sum(w * (form[0] @ v + form[1] @ v.conj())).real
+
+
+@partial(quadratic.defjvp, symbolic_zeros=True)
+def _quadratic_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Real, Real]:
+    # with the product that the value has, too
+    (form, w), (form_dot, w_dot) = primals, tangents
+    still = lambda a: isinstance(a, jax.custom_derivatives.SymbolicZero)
+    value = quadratic(form, w)
+    moved = jnp.zeros_like(value) if still(w_dot) else 2.0 * bilinear(form, w_dot, w)
+    return value, moved if still(form_dot) else moved + quadratic(form_dot, w)
 
 
 def _sizes(eq: Equations, path: Contour, kernel: Kernel) -> Vector:
     # for each loss what its terms may leave of rounding, in units of it, [2]
     square = lambda a: a.real**2 + a.imag**2
     w = square(path.weights)
-    double = lambda through, v: 8.0 * w @ jnp.sum(square(through), axis=0) @ v
+    double = lambda form, v: 8.0 * w @ jnp.sum(square(form), axis=0) @ v
     if path.squared is None:
         single = 8.0 * jnp.sum(w * square(kernel.sample)) * (1.0 + jnp.sum(w))
         train = single + double(kernel.twice, square(path.nodes - eq.decay) * w)
     else:
-        single = 4.0 * jnp.sum(square(path.squared * kernel.sample))
-        train = single + eq.decay**2 * double(kernel.twice, w)
+        single = lambda weights: jnp.sum(square(weights * kernel.sample))
+        train = 4.0 * (single(path.squared) + eq.decay**2 * single(path.twice))
     return jnp.abs(eq.untrained) + jnp.sqrt(jnp.stack([train, double(kernel.through, w)]))
 
 
@@ -123,7 +159,7 @@ def losses_and_errors(eq: Equations, paths: Checked) -> tuple[Vector, Vector, Ma
     """
     fine, other, coarse = paths
     u_fine, u_other, u_coarse = solutions(eq, *paths)
-    values = at_times(eq, fine, kernel_of(eq, fine.nodes, u_fine))
+    values = at_times(eq, fine, kernel_of(eq, fine, u_fine))
     errors = errors_of(eq, (other, u_other), (coarse, u_coarse), values)
     return values[:, 0], values[:, 1], errors
 
@@ -187,8 +223,8 @@ def errors_of(
     plus those of the nodes of a law of Σ.
     """
     eq, (path, u), (few, at_few), values = jax.lax.stop_gradient((eq, other, coarse, values))
-    on = lambda e, path, u: at_times(e, path, kernel_of(e, path.nodes, u))
-    kernel = kernel_of(eq, path.nodes, u)
+    on = lambda e, path, u: at_times(e, path, kernel_of(e, path, u))
+    kernel = kernel_of(eq, path, u)
     again = at_times(eq, path, kernel)
     differences = jnp.abs(again - values)
     law = eq.on_other_nodes

@@ -101,7 +101,7 @@ def _moved_conditions(
     nodes = path(v).nodes
     zeta = lambda e, z: z - e.decay - e.origin
     u_dot = jax.vmap(lambda z, *u: _implied(eq, eq_dot, u, lambda e: zeta(e, z)))(nodes, *u)
-    kernel, kernel_dot = jax.jvp(lambda e, u: kernel_of(e, nodes, u), (eq, u), (eq_dot, u_dot))
+    kernel, kernel_dot = jax.jvp(lambda e, u: kernel_of(e, path(v), u), (eq, u), (eq_dot, u_dot))
 
     def conditions(e: Equations, kernel: Kernel, v: Real) -> Vector:
         both, slopes = jax.jvp(lambda v: losses(e, path(v), kernel), (v,), (one,))

@@ -18,8 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..numerics.holomorphic import Unknowns
-from ..numerics.types import Numbers, Real, Reals, Vector, Whole
+from ..numerics.types import Real, Reals, Vector, Whole
 from ..resolvent.branch import reach_inside
 from ..resolvent.interface import Equations
 from .contour import SPREAD, flow
@@ -84,9 +83,7 @@ def scan(eq: Equations) -> Scan:
         i, along = carry
         up = log_start + height * (i - 2 + np.arange(1, POINTS + 1) / POINTS)
         v = jnp.where(i < 2, log_start + jnp.minimum(i - 1.0, 0.0), up)
-        z = flow(time_at(v[-1], log_start), eq.top, NODES).nodes - eq.decay
-        u = jax.vmap(lambda z: reach_inside(eq, z - eq.origin))(z)
-        return i + 1, along.at[i].set(_on_rung(eq, log_start, z, u, v))
+        return i + 1, along.at[i].set(_on_rung(eq, log_start, v))
 
     _, along = jax.lax.while_loop(
         lambda carry: carry[0] < rungs + 2, climb, (0, jnp.zeros((RUNGS + 2, POINTS, 4)))
@@ -97,9 +94,12 @@ def scan(eq: Equations) -> Scan:
     return Scan(grid, train, test, slope, last)
 
 
-def _on_rung(eq: Equations, log_start: Real, z: Numbers, u: Unknowns, v: Vector) -> Reals:
+def _on_rung(eq: Equations, log_start: Real, v: Vector) -> Reals:
     # v, both losses and the slope of L_test at times that share the nodes of the latest, [time, 4]
-    kernel, around = kernel_of(eq, z + eq.decay, u), time_at(v[-1], log_start)
+    around = time_at(v[-1], log_start)
+    contour = flow(around, eq.top, NODES)
+    u = jax.vmap(lambda z: reach_inside(eq, z - eq.decay - eq.origin))(contour.nodes)
+    kernel = kernel_of(eq, contour, u)
 
     def at(v: Real) -> Vector:
         path = lambda v: flow(time_at(v, log_start), eq.top, NODES, around=around)

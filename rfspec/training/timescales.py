@@ -12,13 +12,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
 from ..files.tables import TAU, Table, in_brief
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
-from ..numerics.checks import concrete, real_array, real_scalar
+from ..numerics.checks import concrete, namespace, on_host, real_array, real_scalar
 from ..numerics.types import Given, Real, Reals, Truth, Vector
 from ..spectra.leading_order import leading_order
 from ..spectra.spectrum import Spectrum, spectrum
@@ -228,23 +227,28 @@ def _by_leading_order(model: RandomFeatureModel) -> Timescales:
 
 
 def _by_edges(sp: Spectrum) -> Timescales:
-    some_edge = sp.atom.location + sp.support.upper[0]
+    some_edge = on_host(sp.atom.location) + on_host(sp.support.upper)[0]
 
     def relaxed(edges: Vector) -> PartTimes:
         # NaN, as are its derivatives, where there is no edge
-        missing = jnp.isnan(edges)
-        times = _relaxation(sp.model, jnp.where(missing, some_edge, edges))
+        xp = namespace(edges, some_edge)
+        missing = xp.isnan(edges)
+        times = _relaxation(sp.model, xp.where(missing, some_edge, edges))
         return PartTimes(*blank(times, missing))
 
     return Timescales(
         rule="spectrum",
-        fast=relaxed(sp.parts.upper),
-        slow=relaxed(sp.parts.lower),
+        fast=relaxed(on_host(sp.parts.upper)),
+        slow=relaxed(on_host(sp.parts.lower)),
         separated=sp.separated,
-        error=sp.equations.ge.error + jnp.nanmax(sp.edge_errors),
+        error=on_host(sp.equations.ge.error) + _largest(sp.edge_errors),
         model=sp.model,
         spectrum=sp,
     )
+
+
+def _largest(errors: Vector) -> Real:
+    return namespace(errors).nanmax(on_host(errors))
 
 
 def _by_losses(stop: EarlyStopping) -> Timescales:
@@ -255,7 +259,7 @@ def _by_losses(stop: EarlyStopping) -> Timescales:
         fast=PartTimes(nan, nan, nan),
         slow=PartTimes(stop.tau, onset, nan),
         separated=stop.tau < onset,
-        error=jnp.maximum(stop.tau_error, error),
+        error=namespace(stop.tau_error, error).maximum(stop.tau_error, error),
         model=stop.model,
         spectrum=None,
     )
