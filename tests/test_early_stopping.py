@@ -353,8 +353,8 @@ def test_one_search_finds_all_times(monkeypatch):
     """The rule "loss" searches once, and not at all where stopping times are known;
     nor does it along the diffusion.
     """
-    compiled, calls = early_stopping._compiled, []
-    monkeypatch.setattr(early_stopping, "_compiled", lambda *a: (calls.append(a), compiled(*a))[1])
+    stops, calls = early_stopping.stops, []
+    monkeypatch.setattr(early_stopping, "stops", lambda *a: (calls.append(a), stops(*a))[1])
     times = rf.timescales(PAPER, "loss")
     assert len(calls) == 1
     stop = rf.early_stopping(PAPER)

@@ -7,6 +7,7 @@ a whole program: it is not passed on where another one surrounds it, which has i
 from __future__ import annotations
 
 import functools
+import gc
 import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -20,7 +21,8 @@ SURROUNDED = "can only be passed to top-level"  # what JAX says of options insid
 
 
 def jit(f: Callable[..., Any], *, static_argnames: Sequence[str] = ()) -> Callable[..., Any]:
-    """``jax.jit(f)``, compiled quickly."""
+    """``jax.jit(f)``, traced and compiled quickly."""
+    f = _without_collections(f)
     usual = jax.jit(f, static_argnames=static_argnames)
 
     @functools.cache
@@ -43,6 +45,21 @@ def jit(f: Callable[..., Any], *, static_argnames: Sequence[str] = ()) -> Callab
         return usual(*positional, **named)
 
     return call
+
+
+def _without_collections(f: Callable[..., Any]) -> Callable[..., Any]:
+    # all objects that a trace makes stay until it ends, and there are many to look through
+    @functools.wraps(f)
+    def traced(*positional: Any, **named: Any) -> Any:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return f(*positional, **named)
+        finally:
+            if collects:
+                gc.enable()
+
+    return traced
 
 
 def quick_options() -> dict[str, Any]:

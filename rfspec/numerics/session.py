@@ -9,7 +9,9 @@ are compiled again.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,13 @@ import jax
 import numpy as np
 
 from . import kept
-from .checks import namespace, on_device, on_host
+from .checks import concrete, namespace, on_device, on_host
 
 # JAX's event of a compilation, also recorded for a program that comes from the cache on disk
 COMPILED = "/jax/core/compile/backend_compile_duration"
 # programs are forgotten once they take this share of the mappings that are left to them
 SHARE = 0.7
+SHARED = 2**13
 # the most mappings that one program takes
 LARGEST = 1000
 
@@ -86,17 +89,36 @@ def make_room() -> None:
     _room.compiled, _room.enough = 0, 1.0 + (full - used) / LARGEST
 
 
-def at_points(f: Callable[..., Any], *points: Any) -> Any:
+def at_points(f: partial[Any], *points: Any) -> Any:
     """f, which takes flat arrays, at points of any shape; what f returns has their shape.
 
-    Every new size is a compilation, so the points are padded to a power of two.
+    Every new size is a compilation, so the points are padded to a power of two. A CPU takes many of
+    them in parts of SHARED, one in each core.
     """
     shape, xp = np.shape(points[0]), namespace(*points)
     size = int(np.prod(shape))
-    missing = (1 << (size - 1).bit_length()) - size if size else 0
-    padded = f(*(xp.pad(xp.ravel(a), (0, missing), mode="edge") for a in points))
+    flat = [xp.ravel(a) for a in points]
+    pad = lambda to: [xp.pad(a, (0, to - size), mode="edge") for a in flat]
+    if size > SHARED and concrete(points, f.args) and _alone_on_cpu():
+        count = -(-size // SHARED)
+        with ThreadPoolExecutor(cores()) as pool:
+            parts = list(pool.map(f, *(np.split(a, count) for a in pad(count * SHARED))))
+        found = jax.tree.map(lambda *a: np.concatenate([on_host(b) for b in a]), *parts)
+    else:
+        found = f(*pad(1 << (size - 1).bit_length() if size else 0))
     cut = lambda a: on_host(a)[:size].reshape(shape)
-    return jax.tree.map(lambda a: on_device(cut(a)), padded)
+    return jax.tree.map(lambda a: on_device(cut(a)), found)
+
+
+def _alone_on_cpu() -> bool:
+    return jax.default_backend() == "cpu" and jax.device_count() == 1
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def mappings_in_use() -> int:

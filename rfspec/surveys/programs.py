@@ -7,7 +7,6 @@ short.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from ..numerics.compiling import jit
+from ..numerics.session import cores
 from ..numerics.types import Real, Reals, Truth, Truths, Vector, Wholes
 from ..resolvent.interface import Equations
 from ..spectra.contents import MOST_BULKS, contents
@@ -166,7 +166,7 @@ def engine() -> Iterator[Engine]:
     """An engine for all local devices."""
     devices = tuple(jax.local_devices())
     alone = len(devices) == 1 and _on_cpu(devices)
-    pool = ThreadPoolExecutor(_cores() if alone else 1)
+    pool = ThreadPoolExecutor(cores() if alone else 1)
     try:
         yield Engine(pool, devices)
     finally:
@@ -179,12 +179,6 @@ def _on_cpu(devices: tuple[Any, ...]) -> bool:
 
 def _in_turn(program: Callable[..., Any], devices: tuple[Any, ...]) -> bool:
     return program in IN_TURN and _on_cpu(devices)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _run(job: Job, batch: np.ndarray, devices: tuple[Any, ...]) -> Any:

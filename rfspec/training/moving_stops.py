@@ -17,26 +17,13 @@ import jax.numpy as jnp
 
 from ..numerics.holomorphic import Unknowns, jacobian, residual_at, solve_small
 from ..numerics.programs import program
+from ..numerics.ruled import ruled
 from ..numerics.types import Number, Real, Truths, Vector
 from ..resolvent.interface import Equations
 from ..resolvent.solver import left_of_origin
 from .contour import EARLY, FINEST, flow
 from .losses import Kernel, kernel_of, losses, losses_at_end
 from .stops import Stops, search_stops
-
-_searched = program(search_stops)
-
-
-@jax.custom_jvp
-def stops(eq: Equations, tolerance: Real, threshold: Real) -> Stops:
-    """The best time, its window and the onset of the gap, differentiable in all arguments."""
-    return _searched(eq, tolerance, threshold)
-
-
-@stops.defjvp
-def _stops_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Stops, Stops]:
-    stop = stops(*primals)
-    return stop, _moved(primals, stop, tangents)
 
 
 @jax.jit
@@ -124,3 +111,6 @@ def _implied(
     _, columns = jacobian(residual_at(eq, zeta(eq)), u)
     _, by_model = jax.jvp(lambda e: e.residual(u, zeta(e)), (eq,), (eq_dot,))
     return tuple(-a for a in solve_small(columns, by_model))
+
+
+stops = ruled(program(search_stops), _moved)
