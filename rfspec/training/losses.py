@@ -59,7 +59,7 @@ def kernel_of(eq: Equations, path: Contour, u: Unknowns) -> Kernel:
     both = jax.tree.map(lambda a: jnp.stack([a, a.conj()]), two)
     # in a loop, since XLA would otherwise fuse them with their copies, and compute each twice
     halves = jax.lax.map(partial(of_population, one), both)
-    through = _form(*halves, nodes.size)
+    through = _form(halves[0], halves[1], nodes.size)
     if path.squared is not None:
         return Kernel(sample, population, through, None)
     slopes = jax.vmap(partial(pair, IDENTITY))(points, points)
@@ -130,8 +130,8 @@ def _sizes(eq: Equations, path: Contour, kernel: Kernel) -> Vector:
         single = 8.0 * jnp.sum(w * square(kernel.sample)) * (1.0 + jnp.sum(w))
         train = single + double(kernel.twice, square(path.nodes - eq.decay) * w)
     else:
-        single = lambda weights: jnp.sum(square(weights * kernel.sample))
-        train = 4.0 * (single(path.squared) + eq.decay**2 * single(path.twice))
+        sums = [jnp.sum(square(w * kernel.sample)) for w in (path.squared, path.twice)]
+        train = 4.0 * (sums[0] + eq.decay**2 * sums[1])
     return jnp.abs(eq.untrained) + jnp.sqrt(jnp.stack([train, double(kernel.through, w)]))
 
 
