@@ -63,13 +63,15 @@ LANES = 4
 class Contour(NamedTuple):
     """Nodes z_j, Im z_j > 0, and weights w_j of h(U) ≃ Σ_j [w_j (U - z_j)⁻¹ + c.c.], [..., j].
 
-    `squared`, `twice`: weights of (1 - r²)/λ and of h² on the same nodes, where they serve these.
+    `squared`: weights of (1 - r²)/λ on the same nodes. `twice`, `slopes`: weights t_j and s_j of
+    h(U)² ≃ Σ_j [t_j(U - z_j)⁻¹ + s_j(U - z_j)⁻² + c.c.]. Where the nodes do not serve r², None.
     """
 
     nodes: Numbers
     weights: Numbers
     squared: Numbers | None = None
     twice: Numbers | None = None
+    slopes: Numbers | None = None
 
 
 def nodes_for(tolerance: float) -> int:
@@ -103,14 +105,25 @@ def flow(c: Real, top: Real, count: int, *, around: Real | None = None) -> Conto
     scale = 1.0 / (2.0 * jnp.where(early, 1.0, center))
     # on a circle around all eigenvalues h(z) = (1 - r)/z itself is integrated, for every small c;
     # on a hyperbola r is, and r² is r at twice the time
-    z = RADIUS * top * np.exp(1j * np.pi * (np.arange(count) + 0.5) / count)
+    circle = RADIUS * np.exp(1j * np.pi * (np.arange(count) + 0.5) / count)
     S, slope = _hyperbola(count, 2.0 * SPREAD)
+    z = top * circle
     learnt = -jnp.expm1(jnp.where(early, -c * z, S * (c * scale)))  # 1 - r
     on_circle, on_hyperbola = -1.0 / (2 * count), slope / S
     weights = lambda learnt: jnp.where(early, on_circle * learnt, on_hyperbola * (1.0 - learnt))
     nodes = jnp.where(early, z, -S * scale)
-    squared, twice = weights(learnt * (2.0 - learnt)), weights(learnt**2) / nodes
-    return Contour(nodes, weights(learnt), squared, twice)
+    # of two resolvents each product but a square is the difference of both, over that of the nodes
+    apart = jnp.where(early, _inverse_distances(circle) / top, _inverse_distances(-S) / scale)
+    w = weights(learnt)
+    twice = 2.0 * w * (apart[0] @ w + apart[1] @ w.conj())
+    return Contour(nodes, w, weights(learnt * (2.0 - learnt)), twice, w**2)
+
+
+def _inverse_distances(z: np.ndarray) -> np.ndarray:
+    # 1/(z_j - z_k), 0 on the diagonal, and 1/(z_j - z̄_k)
+    same = np.eye(z.size)
+    to_others = (1.0 - same) / (z[:, None] - z + same)
+    return np.stack([to_others, 1.0 / (z[:, None] - z.conj())])
 
 
 def descent(c: Real, k: Real, count: int) -> Contour:

@@ -36,13 +36,14 @@ AT_ONCE = 4
 class Kernel(NamedTuple):
     """All that the losses need at the nodes of a contour, with G_j = (U - z_j)⁻¹.
 
-    `sample`, `population`: Tr VᵀG_jV/d and Tr ṼᵀG_jV/d, [node]. `through`, `twice`: Tr VᵀG_jMG_kV/d
-    for M = Ũ and M = I, at (z_j, z_k) and (z_j, z̄_k), [2, node, node]; the latter where it is
-    needed.
+    `sample`, `population`, `slopes`: Tr VᵀG_jV/d, Tr ṼᵀG_jV/d and Tr VᵀG_j²V/d, [node].
+    `through`, `twice`: Tr VᵀG_jMG_kV/d for M = Ũ and M = I, at (z_j, z_k) and (z_j, z̄_k),
+    [2, node, node]; the latter where the contour has no weights of h².
     """
 
     sample: Numbers
     population: Numbers
+    slopes: Numbers
     through: Numbers
     twice: Numbers | None
 
@@ -60,11 +61,11 @@ def kernel_of(eq: Equations, path: Contour, u: Unknowns) -> Kernel:
     # in a loop, since XLA would otherwise fuse them with their copies, and compute each twice
     halves = jax.lax.map(partial(of_population, one), both)
     through = _form(halves[0], halves[1], nodes.size)
-    if path.squared is not None:
-        return Kernel(sample, population, through, None)
     slopes = jax.vmap(partial(pair, IDENTITY))(points, points)
+    if path.squared is not None:
+        return Kernel(sample, population, slopes, through, None)
     twice = _divided_differences(nodes, sample, slopes)
-    return Kernel(sample, population, through, _form(*twice, nodes.size))
+    return Kernel(sample, population, slopes, through, _form(*twice, nodes.size))
 
 
 def _form(symmetric: Numbers, hermitian: Numbers, size: int) -> Numbers:
@@ -96,7 +97,8 @@ def losses(eq: Equations, path: Contour, kernel: Kernel) -> Vector:
         single = 4.0 * jnp.sum(w * f).real * (1.0 - jnp.sum(w).real)
         train = single - bilinear(kernel.twice, w, (path.nodes - eq.decay) * w)
     else:
-        train = 2.0 * jnp.sum((path.squared + eq.decay * path.twice) * f).real
+        of_square = jnp.sum(path.twice * f + path.slopes * kernel.slopes)
+        train = 2.0 * (jnp.sum(path.squared * f) + eq.decay * of_square).real
     test = 4.0 * jnp.sum(w * g).real - quadratic(kernel.through, w)
     return eq.untrained - jnp.stack([train, test])  # (17)
 
@@ -130,8 +132,12 @@ def _sizes(eq: Equations, path: Contour, kernel: Kernel) -> Vector:
         single = 8.0 * jnp.sum(w * square(kernel.sample)) * (1.0 + jnp.sum(w))
         train = single + double(kernel.twice, square(path.nodes - eq.decay) * w)
     else:
-        sums = [jnp.sum(square(w * kernel.sample)) for w in (path.squared, path.twice)]
-        train = 4.0 * (sums[0] + eq.decay**2 * sums[1])
+        terms = (
+            path.squared * kernel.sample,
+            eq.decay * path.twice * kernel.sample,
+            eq.decay * path.slopes * kernel.slopes,
+        )
+        train = 4.0 * sum(jnp.sum(square(a)) for a in terms)
     return jnp.abs(eq.untrained) + jnp.sqrt(jnp.stack([train, double(kernel.through, w)]))
 
 
