@@ -24,32 +24,33 @@ def ruled(f: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]
     primitive = Primitive(getattr(f, "__name__", "ruled"))
     primitive.multiple_results = True
 
-    def leaves_of(*leaves: Any, tree: Any, depth: int) -> list[Any]:
-        one = lambda *a: jax.tree.leaves(f(*jax.tree.unflatten(tree, a)))
-        return _vmapped(one, depth)(*leaves)
+    # of the results, by that of the arguments
+    structures: dict[Any, Any] = {}
 
-    @functools.lru_cache
-    def shapes(avals: tuple[Any, ...], tree: Any) -> tuple[list[Any], Any]:
-        like = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
-        return jax.tree.flatten(jax.eval_shape(f, *jax.tree.unflatten(tree, like)))
+    def one(*leaves: Any, tree: Any) -> list[Any]:
+        found, structures[tree] = jax.tree.flatten(f(*tree.unflatten(leaves)))
+        return found
+
+    def leaves_of(*leaves: Any, tree: Any, depth: int) -> list[Any]:
+        return _vmapped(functools.partial(one, tree=tree), depth)(*leaves)
 
     def shapes_of(*avals: Any, tree: Any, depth: int) -> list[Any]:
-        inner = tuple(jax.core.ShapedArray(a.shape[depth:], a.dtype) for a in avals)
-        before = avals[0].shape[:depth]
-        return [jax.core.ShapedArray((*before, *s.shape), s.dtype) for s in shapes(inner, tree)[0]]
+        like = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
+        found = jax.eval_shape(functools.partial(leaves_of, tree=tree, depth=depth), *like)
+        return [jax.core.ShapedArray(a.shape, a.dtype) for a in found]
 
     def jvp(primals: Any, tangents: Any, *, tree: Any, depth: int) -> tuple[list[Any], list[Any]]:
         values = primitive.bind(*primals, tree=tree, depth=depth)
-        inner = tuple(jax.core.ShapedArray(jnp.shape(a)[depth:], a.dtype) for a in primals)
-        structure, count = shapes(inner, tree)[1], len(primals)
+        count = len(primals)
 
-        def one(*a: Any) -> list[Any]:
-            args, found, moved = a[:count], a[count:-count], a[-count:]
-            of = functools.partial(jax.tree.unflatten, tree)
-            return jax.tree.leaves(rule(of(args), structure.unflatten(found), of(moved)))
+        def moved(*a: Any) -> list[Any]:
+            args, args_dot = tree.unflatten(a[:count]), tree.unflatten(a[-count:])
+            return jax.tree.leaves(
+                rule(args, structures[tree].unflatten(a[count:-count]), args_dot)
+            )
 
-        moved = [ad.instantiate_zeros(t) for t in tangents]
-        return values, _vmapped(one, depth)(*primals, *values, *moved)
+        args_dot = [ad.instantiate_zeros(t) for t in tangents]
+        return values, _vmapped(moved, depth)(*primals, *values, *args_dot)
 
     def batch(values: Any, axes: Any, *, tree: Any, depth: int) -> tuple[list[Any], Sequence[int]]:
         count = next(v.shape[a] for v, a in zip(values, axes, strict=True) if a is not None)
@@ -73,9 +74,8 @@ def ruled(f: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]
         if not any(isinstance(a, jax.core.Tracer) for a in leaves):
             return f(*args)
         leaves = [jnp.asarray(a) for a in leaves]
-        avals = tuple(jax.core.ShapedArray(a.shape, a.dtype) for a in leaves)
         found = primitive.bind(*leaves, tree=tree, depth=0)
-        return shapes(avals, tree)[1].unflatten(found)
+        return structures[tree].unflatten(found)
 
     return call
 
