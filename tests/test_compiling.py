@@ -9,6 +9,7 @@ import pytest
 
 import rfspec as rf
 from rfspec.numerics import compiling, session
+from rfspec.resolvent import solver
 
 EMITTERS, LEVEL = "xla_cpu_use_fusion_emitters", "xla_backend_optimization_level"
 
@@ -60,6 +61,7 @@ def test_a_program_works_alone_and_inside_others(monkeypatch):
         np.testing.assert_allclose(g(x), expected, rtol=1e-15)
     slopes = jax.jit(jax.vmap(jax.grad(one)))(x)
     np.testing.assert_allclose(slopes, np.cos(x), rtol=1e-15)
+    assert collects
     assert not any(collects)
     assert gc.isenabled()
     with pytest.raises(ValueError, match="of its own"):
@@ -74,8 +76,11 @@ def test_many_points_are_solved_in_parts(monkeypatch):
     model = rf.RandomFeatureModel(64.0, 8.0, 0.01)
     z = np.geomspace(1e-3, 1e2, 700).reshape(7, 100) + 1e-3j
     whole = rf.solve(model, z)
-    monkeypatch.setattr(session, "SHARED", 256)
+    monkeypatch.setattr(session, "PART", 256)
+    solve, sizes = solver._solve, []
+    monkeypatch.setattr(solver, "_solve", lambda eq, z: (sizes.append(z.size), solve(eq, z))[1])
     parts = rf.solve(model, z)
+    assert sizes == [256, 256, 256]
     for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
         assert one.shape == (7, 100)
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-14)

@@ -96,6 +96,15 @@ def test_static_arguments_may_stand_at_their_place(folder):
     assert len(files(folder)) == 1
 
 
+def test_functions_that_take_no_names_are_kept(folder):
+    for _ in range(2):
+        mapped = program(jax.vmap(anew(scaled), in_axes=(None, 0)))
+        found = mapped(Pair(jnp.asarray(2.0), "one"), np.array([1.0, 3.0]))
+        np.testing.assert_allclose(found["sum"], [3.0, 11.0])
+    assert len(files(folder)) == 1
+    assert traced == [2]
+
+
 def test_derivatives_and_maps_are_traced(folder):
     total = lambda x: jnp.sum(ask(x=x)["sum"])
     assert jax.grad(total)(3.0) == 12.0

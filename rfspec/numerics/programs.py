@@ -47,14 +47,20 @@ def program(f: Callable[..., Any], *, static_argnames: str | Iterable[str] = ())
     signature = inspect.signature(f)
     traced = jit(f, static_argnames=static)
 
+    # mapped functions and others take arguments at their places only
+    @functools.wraps(f)
+    def by_name(**arguments: Any) -> Any:
+        bound = inspect.BoundArguments(signature, arguments)
+        return f(*bound.args, **bound.kwargs)
+
     # what happens here happens once for each kind of arguments
     def read_or_made(*positional: Any, **named: Any) -> Any:
         arguments = signature.bind(*positional, **named).arguments
         fixed = {name: arguments.pop(name) for name in static if name in arguments}
         leaves, tree = jax.tree.flatten(arguments)
-        found = _read_or_made(f, leaves, tree, fixed)
+        found = _read_or_made(by_name, leaves, tree, fixed)
         if found is None:
-            return f(**arguments, **fixed)
+            return by_name(**arguments, **fixed)
         exported, results = found
         return jax.tree.unflatten(results, exported.call(*leaves))
 

@@ -25,7 +25,8 @@ from .checks import concrete, namespace, on_device, on_host
 COMPILED = "/jax/core/compile/backend_compile_duration"
 # programs are forgotten once they take this share of the mappings that are left to them
 SHARE = 0.7
-SHARED = 2**13
+# points that a core of a CPU takes at once
+PART = 2**13
 # the most mappings that one program takes
 LARGEST = 1000
 
@@ -93,16 +94,16 @@ def at_points(f: partial[Any], *points: Any) -> Any:
     """f, which takes flat arrays, at points of any shape; what f returns has their shape.
 
     Every new size is a compilation, so the points are padded to a power of two. A CPU takes many of
-    them in parts of SHARED, one in each core.
+    them in parts of PART, one in each core.
     """
     shape, xp = np.shape(points[0]), namespace(*points)
     size = int(np.prod(shape))
     flat = [xp.ravel(a) for a in points]
     pad = lambda to: [xp.pad(a, (0, to - size), mode="edge") for a in flat]
-    if size > SHARED and concrete(points, f.args) and _alone_on_cpu():
-        count = -(-size // SHARED)
+    if size > PART and concrete(points, f.args) and _alone_on_cpu():
+        count = -(-size // PART)
         with ThreadPoolExecutor(cores()) as pool:
-            parts = list(pool.map(f, *(np.split(a, count) for a in pad(count * SHARED))))
+            parts = list(pool.map(f, *(np.split(a, count) for a in pad(count * PART))))
         found = jax.tree.map(lambda *a: np.concatenate([on_host(b) for b in a]), *parts)
     else:
         found = f(*pad(1 << (size - 1).bit_length() if size else 0))

@@ -115,15 +115,8 @@ def cut(
 
 
 @program
-def _resolve(
-    eq: Equations, lower: Vector, upper: Vector, begin: Vector, end: Vector
-) -> tuple[Piece, Vector]:
-    return jax.vmap(partial(_resolve_one, eq))(lower, upper, begin, end)
-
-
-def _resolve_one(
-    eq: Equations, lower: Real, upper: Real, begin: Real, end: Real
-) -> tuple[Piece, Real]:
+@partial(jax.vmap, in_axes=(None, 0, 0, 0, 0))
+def _resolve(eq: Equations, lower: Real, upper: Real, begin: Real, end: Real) -> tuple[Piece, Real]:
     # a piece, and the mass right of its middle
     frozen, zeta = jax.lax.stop_gradient((eq, zeta_at(lower, upper, np.pi * (begin + end) / 2)))
     middle, *_ = zeta
