@@ -202,11 +202,6 @@ def solve_inside(eq: Equations, zeta: Number) -> Unknowns:
     return implicit(eq, reach_inside(*jax.lax.stop_gradient((eq, zeta))), zeta)
 
 
-def solve_off_axis(eq: Equations, z: Number) -> Unknowns:
-    """Differentiable solution at z with Im z > 0."""
-    return solve_inside(eq, z - eq.origin)
-
-
 def solve_near(
     eq: Equations, start: Unknowns, zeta: Number, *, inside: Truth | None = None
 ) -> Unknowns:

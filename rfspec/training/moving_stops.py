@@ -22,7 +22,8 @@ from ..numerics.types import Number, Real, Truths, Vector
 from ..resolvent.interface import Equations
 from ..resolvent.solver import left_of_origin
 from .contour import EARLY, FINEST, flow
-from .losses import Kernel, kernel_of, losses, losses_at_end
+from .kernel import Kernel, kernel_of
+from .losses import losses, losses_at_end
 from .stops import Stops, search_stops
 
 

@@ -18,7 +18,8 @@ from ..numerics.types import Matrix, Real, Reals, Truth, Vector, Whole
 from ..resolvent.branch import reach_inside
 from ..resolvent.interface import Equations
 from .contour import FINEST, flow
-from .losses import Checked, kernel_of, losses, with_checks
+from .kernel import kernel_of
+from .losses import Checked, losses, solutions, with_checks
 from .scan import time_at
 
 # Chebyshev nodes of an interval: 13^{-SAMPLES} is less than rounding
@@ -80,7 +81,7 @@ def root(
     low, high = interval
     around = time_at(high, log_start)
     contours = with_checks(lambda count: flow(around, eq.top, count), FINEST)
-    u = _solutions(eq, contours)
+    u = solutions(eq, contours, reach_inside)
     kernel = kernel_of(eq, contours.fine, u.fine)
     path = lambda v: flow(time_at(v, log_start), eq.top, FINEST, around=around)
     sampled = _sampled(lambda v: losses(eq, path(v), kernel), low, high)
@@ -101,13 +102,6 @@ def root(
     _, refined = jax.lax.scan(refine, v, length=3)
     v, (slope, residual), loss = jax.tree.map(lambda a: a[-1], refined)
     return Root(v, slope, residual, loss, around, u)
-
-
-def _solutions(eq: Equations, contours: Checked) -> Checked:
-    nodes = [path.nodes for path in contours]
-    u = jax.vmap(lambda z: reach_inside(eq, z - eq.decay - eq.origin))(jnp.concatenate(nodes))
-    ends = np.cumsum([z.size for z in nodes])[:-1]
-    return Checked(*zip(*(jnp.split(v, ends) for v in u), strict=True))
 
 
 def _sampled(f: Callable[[Real], Vector], low: Real, high: Real) -> Sampled:

@@ -22,7 +22,8 @@ from ..numerics.types import Real, Reals, Vector, Whole
 from ..resolvent.branch import reach_inside
 from ..resolvent.interface import Equations
 from .contour import SPREAD, flow
-from .losses import kernel_of, losses
+from .kernel import kernel_of
+from .losses import losses
 
 # the grid reaches from cλ = FIRST for the largest λ to cλ = LAST for the smallest
 FIRST, LAST = 1e-3, 40.0
