@@ -7,7 +7,7 @@ A primitive of its own is never looked into.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,51 +21,7 @@ def ruled(f: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]
 
     The rule is linear in args_dot, and may itself be differentiated.
     """
-    primitive = Primitive(getattr(f, "__name__", "ruled"))
-    primitive.multiple_results = True
-
-    # of the results, by that of the arguments
-    structures: dict[Any, Any] = {}
-
-    def one(*leaves: Any, tree: Any) -> list[Any]:
-        found, structures[tree] = jax.tree.flatten(f(*tree.unflatten(leaves)))
-        return found
-
-    def leaves_of(*leaves: Any, tree: Any, depth: int) -> list[Any]:
-        return _vmapped(functools.partial(one, tree=tree), depth)(*leaves)
-
-    def shapes_of(*avals: Any, tree: Any, depth: int) -> list[Any]:
-        like = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
-        found = jax.eval_shape(functools.partial(leaves_of, tree=tree, depth=depth), *like)
-        return [jax.core.ShapedArray(a.shape, a.dtype) for a in found]
-
-    def jvp(primals: Any, tangents: Any, *, tree: Any, depth: int) -> tuple[list[Any], list[Any]]:
-        values = primitive.bind(*primals, tree=tree, depth=depth)
-        count = len(primals)
-
-        def moved(*a: Any) -> list[Any]:
-            args, args_dot = tree.unflatten(a[:count]), tree.unflatten(a[-count:])
-            return jax.tree.leaves(
-                rule(args, structures[tree].unflatten(a[count:-count]), args_dot)
-            )
-
-        args_dot = [ad.instantiate_zeros(t) for t in tangents]
-        return values, _vmapped(moved, depth)(*primals, *values, *args_dot)
-
-    def batch(values: Any, axes: Any, *, tree: Any, depth: int) -> tuple[list[Any], Sequence[int]]:
-        count = next(v.shape[a] for v, a in zip(values, axes, strict=True) if a is not None)
-        front = (
-            jnp.broadcast_to(v, (count, *jnp.shape(v))) if a is None else jnp.moveaxis(v, a, 0)
-            for v, a in zip(values, axes, strict=True)
-        )
-        found = primitive.bind(*front, tree=tree, depth=depth + 1)
-        return found, [0] * len(found)
-
-    primitive.def_impl(leaves_of)
-    primitive.def_abstract_eval(shapes_of)
-    mlir.register_lowering(primitive, mlir.lower_fun(leaves_of, multiple_results=True))
-    ad.primitive_jvps[primitive] = jvp
-    batching.primitive_batchers[primitive] = batch
+    flat = _Flat(f, rule)
 
     @functools.wraps(f)
     def call(*args: Any) -> Any:
@@ -73,11 +29,59 @@ def ruled(f: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]
         # what is known needs no primitive
         if not any(isinstance(a, jax.core.Tracer) for a in leaves):
             return f(*args)
-        leaves = [jnp.asarray(a) for a in leaves]
-        found = primitive.bind(*leaves, tree=tree, depth=0)
-        return structures[tree].unflatten(found)
+        found = flat.primitive.bind(*map(jnp.asarray, leaves), tree=tree, depth=0)
+        return flat.structures[tree].unflatten(found)
 
     return call
+
+
+class _Flat:
+    # f and its rule as a primitive on the leaves of `tree`, in `depth` batches around one another
+    def __init__(self, f: Callable[..., Any], rule: Callable[..., Any]):
+        self.f, self.rule = f, rule
+        # of the results, by that of the arguments
+        self.structures: dict[Any, Any] = {}
+        self.primitive = Primitive(getattr(f, "__name__", "ruled"))
+        self.primitive.multiple_results = True
+        self.primitive.def_impl(self.values)
+        self.primitive.def_abstract_eval(self.shapes)
+        lowered = mlir.lower_fun(self.values, multiple_results=True)
+        mlir.register_lowering(self.primitive, lowered)
+        ad.primitive_jvps[self.primitive] = self.jvp
+        batching.primitive_batchers[self.primitive] = self.batched
+
+    def values(self, *leaves: Any, tree: Any, depth: int) -> list[Any]:
+        def one(*leaves: Any) -> list[Any]:
+            found, self.structures[tree] = jax.tree.flatten(self.f(*tree.unflatten(leaves)))
+            return found
+
+        return _vmapped(one, depth)(*leaves)
+
+    def shapes(self, *avals: Any, tree: Any, depth: int) -> list[Any]:
+        like = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
+        found = jax.eval_shape(functools.partial(self.values, tree=tree, depth=depth), *like)
+        return [jax.core.ShapedArray(a.shape, a.dtype) for a in found]
+
+    def jvp(self, primals: Any, tangents: Any, *, tree: Any, depth: int) -> tuple[Any, Any]:
+        values = self.primitive.bind(*primals, tree=tree, depth=depth)
+        count = len(primals)
+
+        def one(*a: Any) -> list[Any]:
+            args, args_dot = tree.unflatten(a[:count]), tree.unflatten(a[-count:])
+            found = self.structures[tree].unflatten(a[count:-count])
+            return jax.tree.leaves(self.rule(args, found, args_dot))
+
+        args_dot = map(ad.instantiate_zeros, tangents)
+        return values, _vmapped(one, depth)(*primals, *values, *args_dot)
+
+    def batched(self, values: Any, axes: Any, *, tree: Any, depth: int) -> tuple[Any, Any]:
+        count = next(v.shape[a] for v, a in zip(values, axes, strict=True) if a is not None)
+        front = (
+            jnp.broadcast_to(v, (count, *jnp.shape(v))) if a is None else jnp.moveaxis(v, a, 0)
+            for v, a in zip(values, axes, strict=True)
+        )
+        found = self.primitive.bind(*front, tree=tree, depth=depth + 1)
+        return found, [0] * len(found)
 
 
 def _vmapped(f: Callable[..., Any], depth: int) -> Callable[..., Any]:

@@ -33,7 +33,7 @@ def _moved(primals: tuple[Any, ...], stop: Stops, tangents: tuple[Any, ...]) -> 
     times = jnp.stack([stop.best, stop.lower, stop.upper, stop.onset])
     # where a time is the beginning or the end of training, or that of a grid, it stays
     moves = (times > 0) & (times < jnp.inf) & ~jnp.isnan(stop.slopes)
-    used = _where_defined(eq, moves, times, stop)
+    used = _finite(eq, moves, times, stop)
     u_dot, by_model, by_time = jax.vmap(partial(_moved_conditions, eq, eq_dot))(*used)
     u_end_dot, (train_limit, test_limit) = _moved_end(eq, eq_dot, stop.u_end)
     test_limit = jnp.where(jnp.isfinite(stop.test_limit), test_limit, 0.0)
@@ -67,7 +67,7 @@ def _moved(primals: tuple[Any, ...], stop: Stops, tangents: tuple[Any, ...]) -> 
     )
 
 
-def _where_defined(
+def _finite(
     eq: Equations, moves: Truths, times: Vector, stop: Stops
 ) -> tuple[Vector, Vector, Unknowns]:
     # a time that stays is replaced by an early one, so that its numbers are finite where they are
