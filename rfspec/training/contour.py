@@ -112,7 +112,7 @@ def flow(c: Real, top: Real, count: int, *, around: Real | None = None) -> Conto
     on_circle, on_hyperbola = -1.0 / (2 * count), slope / S
     weights = lambda learnt: jnp.where(early, on_circle * learnt, on_hyperbola * (1.0 - learnt))
     nodes = jnp.where(early, z, -S * scale)
-    # of two resolvents each product but a square is the difference of both, over that of the nodes
+    # (U - z_j)⁻¹(U - z_k)⁻¹ is the difference of both over z_j - z_k, but for j = k
     apart = jnp.where(early, _inverse_distances(circle) / top, _inverse_distances(-S) / scale)
     w = weights(learnt)
     twice = 2.0 * w * (apart[0] @ w + apart[1] @ w.conj())
