@@ -137,6 +137,23 @@ def test_the_circle_is_relatively_accurate_and_smooth_at_the_beginning(count):
         assert np.allclose(slope, np.exp(-c * x), rtol=8 * 4.0**-count + 1e-14, atol=0)
 
 
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.25])
+@pytest.mark.parametrize("c", [1e-9, 0.2, 1.0, 1e3, 1e9])
+def test_squares_on_the_nodes_of_flow(c, share):
+    """(1 - r²)/x and h² from the nodes that serve times from c/4 to c, to 1e-12 of c and of c²,
+    the largest values of h and h² at the contour's own time.
+    """
+    x = np.geomspace(1e-6, 1.0, 200)
+    path = contour.flow(share * c, 1.0, 32, around=c)
+    r = np.exp(-share * c * x)
+    h = -np.expm1(-share * c * x) / x
+    squared = value(contour.Contour(path.nodes, path.squared), x)
+    np.testing.assert_allclose(squared, h * (1 + r), rtol=0, atol=1e-12 * c)
+    slopes = np.asarray(path.slopes) / (x[:, None] - np.asarray(path.nodes)) ** 2
+    twice = value(contour.Contour(path.nodes, path.twice), x) + 2 * np.sum(slopes.real, axis=1)
+    np.testing.assert_allclose(twice, h**2, rtol=0, atol=1e-12 * c**2)
+
+
 @pytest.mark.parametrize("most", [0.3, 1.0, 1.99])
 def test_steps_up_to_the_limit_of_stability(most):
     x = most * np.geomspace(1e-6, 1.0, 200)
