@@ -397,7 +397,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_one_sentence(name, capsys, monkeypatch):
+def test_bad_input_is_one_sentence(name, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     args, message = BAD[name]
     error, status = failing(monkeypatch, capsys, args)
     assert status == 2
