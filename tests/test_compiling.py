@@ -12,6 +12,7 @@ from rfspec.numerics import compiling, session
 from rfspec.resolvent import solver
 
 EMITTERS, LEVEL = "xla_cpu_use_fusion_emitters", "xla_backend_optimization_level"
+WIDTH = "xla_cpu_prefer_vector_width"
 
 
 @pytest.fixture
@@ -24,9 +25,9 @@ def of_old_jax(monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "left"),
     [
-        ("", {EMITTERS, LEVEL}),
-        (f"--{EMITTERS}=true", {LEVEL}),
-        (f"--{LEVEL}=3 --{EMITTERS}=true", set()),
+        ("", {EMITTERS, LEVEL, WIDTH}),
+        (f"--{EMITTERS}=true", {LEVEL, WIDTH}),
+        (f"--{LEVEL}=3 --{EMITTERS}=true --{WIDTH}=256", set()),
     ],
 )
 def test_what_the_user_has_chosen_stays(monkeypatch, of_old_jax, flags, left):
@@ -35,7 +36,9 @@ def test_what_the_user_has_chosen_stays(monkeypatch, of_old_jax, flags, left):
 
 
 def test_other_versions_and_devices_are_left_alone(monkeypatch, of_old_jax):
-    monkeypatch.setattr(compiling, "version", lambda _: "0.11.0")
+    monkeypatch.setattr(compiling, "version", lambda _: "0.11.2")
+    assert set(compiling.quick_options()) == {WIDTH}
+    monkeypatch.setattr(compiling, "version", lambda _: "1.0.0")
     assert compiling.quick_options() == {}
     monkeypatch.setattr(compiling, "version", lambda _: "0.10.2")
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")

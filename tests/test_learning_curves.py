@@ -11,6 +11,7 @@ from problems import REFERENCE, ZOO, model_of, sparing
 import rfspec as rf
 from rfspec.training import contour
 from rfspec.training.filters import learned
+from rfspec.training.kernel import _divided_differences, _form, quadratic
 
 MODEL = rf.RandomFeatureModel(8.0, 2.0, 0.05)
 TAU = np.concatenate([[0.0], np.geomspace(1e-3, 1e9, 25), [np.inf]])
@@ -133,7 +134,7 @@ def test_the_circle_is_relatively_accurate_and_smooth_at_the_beginning(count):
             value(contour.flow(c, 1.0, count), x), h, rtol=8 * 4.0**-count + 1e-14, atol=0
         )
         moved = jax.jvp(lambda c: contour.flow(c, 1.0, count), (c,), (1.0,))[1]
-        slope = value(contour.Contour(contour.flow(c, 1.0, count).nodes, moved.weights), x)
+        slope = value(contour.flow(c, 1.0, count)._replace(weights=moved.weights), x)
         assert np.allclose(slope, np.exp(-c * x), rtol=8 * 4.0**-count + 1e-14, atol=0)
 
 
@@ -147,11 +148,18 @@ def test_squares_on_the_nodes_of_flow(c, share):
     path = contour.flow(share * c, 1.0, 32, around=c)
     r = np.exp(-share * c * x)
     h = -np.expm1(-share * c * x) / x
-    squared = value(contour.Contour(path.nodes, path.squared), x)
+    squared = value(path._replace(weights=path.squared), x)
     np.testing.assert_allclose(squared, h * (1 + r), rtol=0, atol=1e-12 * c)
-    slopes = np.asarray(path.slopes) / (x[:, None] - np.asarray(path.nodes)) ** 2
-    twice = value(contour.Contour(path.nodes, path.twice), x) + 2 * np.sum(slopes.real, axis=1)
+    z, w = np.asarray(path.nodes), np.asarray(path.weights)
+    resolvent = 1 / (x[:, None] - z)
+    form = _form_of_one_eigenvalue(path, resolvent)
+    twice = [quadratic(jax.tree.map(lambda a, i=i: a[i], form), w) for i in range(x.size)]
     np.testing.assert_allclose(twice, h**2, rtol=0, atol=1e-12 * c**2)
+
+
+def _form_of_one_eigenvalue(path, resolvent):
+    """The form of h² of each eigenvalue, made of its resolvents as `kernel_of` makes it of traces."""
+    return jax.vmap(lambda f: _form(*_divided_differences(path.apart, f, f**2)))(resolvent)
 
 
 @pytest.mark.parametrize("most", [0.3, 1.0, 1.99])

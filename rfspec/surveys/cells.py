@@ -28,12 +28,14 @@ from .programs import (
 from .recipes import Alike
 
 # what an output may need beside the numbers of a model
-EDGES, DROPS, LEADING, BUDGETS, STOPS, LIMITS = NEEDS = (
+EDGES, DROPS, LEADING, BUDGETS, STOPS, WINDOW, ONSET, LIMITS = NEEDS = (
     "edges",
     "drops",
     "leading order",
     "budgets",
     "stops",
+    "window",
+    "onset",
     "limits",
 )
 
@@ -67,7 +69,8 @@ class Cells:
         jobs = {}
         if STOPS in needs:
             numbers = full(self.asked.tolerance), full(self.asked.threshold)
-            jobs["stop"] = self._job(stops_of, self.alike.eq, *numbers)
+            sought = (np.full(self._rows.size, need in needs) for need in (WINDOW, ONSET))
+            jobs["stop"] = self._job(stops_of, self.alike.eq, *numbers, *sought)
         elif LIMITS in needs:
             jobs["limits"] = self._job(limits_of, self.alike.eq)
         if needs & {EDGES, DROPS}:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .cells import BUDGETS, DROPS, EDGES, LEADING, LIMITS, STOPS, Cells
+from .cells import BUDGETS, DROPS, EDGES, LEADING, LIMITS, ONSET, STOPS, WINDOW, Cells
 from .constants_table import CONSTANTS
 
 # the status of a cell that nobody has computed yet
@@ -144,6 +144,7 @@ def _time(which: int) -> Callable[[Cells], np.ndarray]:
 
 
 AT_TAU, OF_STOPS, AT_END = {"needs": (BUDGETS,)}, {"needs": (STOPS,)}, {"needs": (LIMITS,)}
+OF_WINDOW, OF_ONSET = {"needs": (STOPS, WINDOW)}, {"needs": (STOPS, ONSET)}
 OF_EDGES, OF_DROPS = {"needs": (EDGES,)}, {"needs": (DROPS,)}
 NO, NOWHERE = np.int8(0), np.int8(-1)
 OUTPUTS: dict[str, Output] = {
@@ -156,8 +157,8 @@ OUTPUTS: dict[str, Output] = {
     "train_limit": Output("", LOSS, "train loss at tau = inf", lambda c: c.limits[0], **AT_END),
     "test_limit": Output("", LOSS, "test loss at tau = inf", lambda c: c.limits[1], **AT_END),
     "tau_star": Output("", TIME, "best training time", _time(0), **OF_STOPS),
-    "window_lower": Output("", TIME, "start of the window", _time(1), **OF_STOPS),
-    "window_upper": Output("", TIME, "end of the window", _time(2), **OF_STOPS),
+    "window_lower": Output("", TIME, "start of the window", _time(1), **OF_WINDOW),
+    "window_upper": Output("", TIME, "end of the window", _time(2), **OF_WINDOW),
     "tau_gen": Output("rule", TIME, "population is learnt", _by_rule(0)),
     "tau_mem": Output("rule", TIME, "sample is learnt", _by_rule(1)),
     "tau_satellite": Output(
@@ -168,15 +169,15 @@ OUTPUTS: dict[str, Output] = {
     ),
     "error": Output("", LOSS, "estimated absolute error of the losses", lambda c: c.worst),
     "tau_star_error": Output("", PURE, "relative error of tau_star", _error(0), **OF_STOPS),
-    "window_lower_error": Output("", PURE, "relative error of window_lower", _error(1), **OF_STOPS),
-    "window_upper_error": Output("", PURE, "relative error of window_upper", _error(2), **OF_STOPS),
-    "tau_mem_error": Output("", PURE, "relative error of tau_mem, loss", _error(3), **OF_STOPS),
+    "window_lower_error": Output("", PURE, "relative error of window_lower", _error(1), **OF_WINDOW),
+    "window_upper_error": Output("", PURE, "relative error of window_upper", _error(2), **OF_WINDOW),
+    "tau_mem_error": Output("", PURE, "relative error of tau_mem, loss", _error(3), **OF_ONSET),
     "status": Output("", STATUS, "what a cell lacks", _status, OUTSIDE),
     "gap": Output(
         "tau", LOSS, "generalisation gap L_test - L_train", lambda c: c.test - c.train, **AT_TAU
     ),
     "score_error": Output("tau", SCORE, "E_score", lambda c: c.score(c.test), **AT_TAU),
-    "region": Output("tau", REGION, "region of the diagram", _regions, NOWHERE, **OF_STOPS),
+    "region": Output("tau", REGION, "region of the diagram", _regions, NOWHERE, **OF_WINDOW),
     "score_error_star": Output(
         "", SCORE, "min over tau of E_score", lambda c: c.score(c.stop.test), **OF_STOPS
     ),
@@ -246,4 +247,4 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "limits": ("train_limit", "test_limit"),
     "constants": EQUIVALENT,
 }
-OF_RULE = {"loss": (STOPS,), "spectrum": (EDGES,), "paper": (LEADING,)}
+OF_RULE = {"loss": (STOPS, ONSET), "spectrum": (EDGES,), "paper": (LEADING,)}

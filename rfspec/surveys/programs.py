@@ -30,7 +30,7 @@ from ..spectra.search import search_support
 from ..spectra.support import PartEdges, masses_and_parts
 from ..spectra.unbounded import open_ends
 from ..training.losses import flow_losses, limit
-from ..training.stops import Stops, search_stops
+from ..training.stops import Asked, Stops, search_stops
 
 # cells at once on a device that is no CPU
 MOST_AT_ONCE = 256
@@ -63,8 +63,11 @@ def room(eq: Equations) -> int:
     return min(eq.most_bulks, MOST_BULKS)
 
 
-def stops_of(eq: Equations, tolerance: Real, threshold: Real) -> Stops:
-    return search_stops(eq, tolerance, threshold)
+def stops_of(
+    eq: Equations, tolerance: Real, threshold: Real, window: Truth, onset: Truth
+) -> Stops:
+    """The best time, with its window and the onset of the gap where these are asked."""
+    return search_stops(eq, tolerance, threshold, Asked(window, window, onset))
 
 
 def losses_at(eq: Equations, c: Real) -> tuple[Real, Real, Real]:
@@ -116,8 +119,8 @@ BATCH: dict[Callable[..., Any], int] = {
     drops_of: 8,
 }
 # a CPU takes the cells of a batch one after another where one of them may take many times as long
-# as others, which in step would wait for it
-IN_TURN = (edges_of, drops_of)
+# as others, which in step would wait for it, or ask for less
+IN_TURN = (edges_of, drops_of, stops_of)
 
 
 class Job(NamedTuple):

@@ -32,6 +32,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..numerics.checks import namespace
 from ..numerics.types import Numbers, Real
 
 # times from 1/SPREAD of a contour's own to its own are served with equal accuracy
@@ -42,8 +43,8 @@ RATE = 2.85
 FINEST = 32
 # the error is the difference to a rule that has this many nodes less
 FEWER = 4
-# this many nodes tell a condition number
-COARSE = 8
+# this many nodes tell a condition number to a few per cent
+COARSE = 4
 # while cλ of the fastest mode is smaller, a circle of RADIUS times the largest eigenvalue is used
 EARLY = 0.25
 # the error of the circle falls by this factor a node
@@ -63,15 +64,14 @@ LANES = 4
 class Contour(NamedTuple):
     """Nodes z_j, Im z_j > 0, and weights w_j of h(U) ≃ Σ_j [w_j (U - z_j)⁻¹ + c.c.], [..., j].
 
-    `squared`: weights of (1 - r²)/λ on the same nodes. `twice`, `slopes`: weights t_j and s_j of
-    h(U)² ≃ Σ_j [t_j(U - z_j)⁻¹ + s_j(U - z_j)⁻² + c.c.]. Where the nodes do not serve r², None.
+    `apart`: 1/(z_j - z_k), 0 for j = k, and 1/(z_j - z̄_k), [2, j, k]. `squared`: weights of
+    (1 - r²)/λ on the same nodes; None where these do not serve r².
     """
 
     nodes: Numbers
+    apart: Numbers
     weights: Numbers
     squared: Numbers | None = None
-    twice: Numbers | None = None
-    slopes: Numbers | None = None
 
 
 def nodes_for(tolerance: float) -> int:
@@ -93,11 +93,13 @@ def _hyperbola(count: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
     return size * (1.0 + np.sin(along)), size * step / (2 * np.pi) * np.cos(along)
 
 
-def flow(c: Real, top: Real, count: int, *, around: Real | None = None) -> Contour:
+def flow(
+    c: Real, top: Real, count: int, *, around: Real | None = None, spread: float = SPREAD
+) -> Contour:
     """Gradient flow, r(λ) = e^{-cλ} with 0 ≤ c < ∞ and λ ≤ top, on `count` nodes.
 
-    The nodes are those of c, or of a later time that is given as `around`. Differentiable in c, at
-    c = 0 too.
+    The nodes are those of c, or of a later time that is given as `around`, at most `spread` times
+    as late. Differentiable in c, at c = 0 too.
     """
     c, top = jnp.asarray(c, float), jax.lax.stop_gradient(top)
     center = jax.lax.stop_gradient(c if around is None else around)
@@ -106,24 +108,22 @@ def flow(c: Real, top: Real, count: int, *, around: Real | None = None) -> Conto
     # on a circle around all eigenvalues h(z) = (1 - r)/z itself is integrated, for every small c;
     # on a hyperbola r is, and r² is r at twice the time
     circle = RADIUS * np.exp(1j * np.pi * (np.arange(count) + 0.5) / count)
-    S, slope = _hyperbola(count, 2.0 * SPREAD)
+    S, slope = _hyperbola(count, 2.0 * spread)
     z = top * circle
     learnt = -jnp.expm1(jnp.where(early, -c * z, S * (c * scale)))  # 1 - r
     on_circle, on_hyperbola = -1.0 / (2 * count), slope / S
     weights = lambda learnt: jnp.where(early, on_circle * learnt, on_hyperbola * (1.0 - learnt))
     nodes = jnp.where(early, z, -S * scale)
-    # (U - z_j)⁻¹(U - z_k)⁻¹ is the difference of both over z_j - z_k, but for j = k
     apart = jnp.where(early, _inverse_distances(circle) / top, _inverse_distances(-S) / scale)
-    w = weights(learnt)
-    twice = 2.0 * w * (apart[0] @ w + apart[1] @ w.conj())
-    return Contour(nodes, w, weights(learnt * (2.0 - learnt)), twice, w**2)
+    return Contour(nodes, apart, weights(learnt), weights(learnt * (2.0 - learnt)))
 
 
-def _inverse_distances(z: np.ndarray) -> np.ndarray:
-    # 1/(z_j - z_k), 0 on the diagonal, and 1/(z_j - z̄_k)
+def _inverse_distances(z: Numbers) -> Numbers:
+    # `apart` of a contour
+    xp = namespace(z)
     same = np.eye(z.size)
     to_others = (1.0 - same) / (z[:, None] - z + same)
-    return np.stack([to_others, 1.0 / (z[:, None] - z.conj())])
+    return xp.stack([to_others, 1.0 / (z[:, None] - z.conj())])
 
 
 def descent(c: Real, k: Real, count: int) -> Contour:
@@ -138,7 +138,7 @@ def descent(c: Real, k: Real, count: int) -> Contour:
     paths = hyperbolas, _circle(hyperbolas.log.size, jnp.clip(k, 1.0, FEW_STEPS))
     path = jax.tree.map(lambda a, b: jnp.where(few, b, a), *paths)
     nodes, weights = _contour_along(path, c, k, 0.0)
-    return Contour(nodes, jnp.where(k > 0, weights, 0.0))
+    return Contour(nodes, _inverse_distances(nodes), jnp.where(k > 0, weights, 0.0))
 
 
 def heavy_ball(c: float, k: int, mu: float, count: int) -> Contour:
@@ -150,7 +150,7 @@ def heavy_ball(c: float, k: int, mu: float, count: int) -> Contour:
     if k == 0 or mu == 0:
         return descent(c, k, count)
     if k > FEW_STEPS and SPAN * count / k < -np.log(mu) / 2:
-        return Contour(*_contour_along(_two_hyperbolas(count, float(k), mu), c, k, mu))
+        return _contour(_two_hyperbolas(count, float(k), mu), c, k, mu)
     # powers of two: few sizes, few compilations
     nodes = max(2 * FINEST, 1 << (8 * k - 1).bit_length())
     if nodes > LARGEST_CIRCLE:
@@ -159,7 +159,12 @@ def heavy_ball(c: float, k: int, mu: float, count: int) -> Contour:
             "at most "
             f"{LARGEST_CIRCLE // 8} steps), got {mu!r}"
         )
-    return Contour(*_contour_along(_circle(nodes * count // FINEST // 2, float(k)), c, k, mu))
+    return _contour(_circle(nodes * count // FINEST // 2, float(k)), c, k, mu)
+
+
+def _contour(path: _Path, c: float, k: int, mu: float) -> Contour:
+    nodes, weights = _contour_along(path, c, k, mu)
+    return Contour(nodes, _inverse_distances(nodes), weights)
 
 
 class _Path(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,76 +11,100 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.holomorphic import Unknowns
-from ..numerics.types import Numbers, Real
+from ..numerics.types import Matrix, Number, Numbers, Real
 from ..resolvent.columns import IDENTITY
 from ..resolvent.interface import Equations
-from .contour import Contour
+from .contour import COARSE, Contour
+
+
+class Form(NamedTuple):
+    """A quadratic form in w = a + ib, a·A·a + b·B·b + 2a·C·b with symmetric A and B, each
+    [node, node].
+    """
+
+    A: Matrix
+    B: Matrix
+    C: Matrix
 
 
 class Kernel(NamedTuple):
     """All that the losses need at the nodes of a contour, with G_j = (U - z_j)⁻¹.
 
-    `sample`, `population`, `slopes`: Tr VᵀG_jV/d, Tr ṼᵀG_jV/d and Tr VᵀG_j²V/d, [node].
-    `through`, `twice`: Tr VᵀG_jMG_kV/d for M = Ũ and M = I, at (z_j, z_k) and (z_j, z̄_k),
-    [2, node, node]; the latter where the contour has no weights of h².
+    `sample`, `population`: Tr VᵀG_jV/d and Tr ṼᵀG_jV/d, [node]. `through`, `twice`: Tr Vᵀh(U)Mh(U)V/d
+    for M = Ũ and M = I as forms in the weights of h.
     """
 
     sample: Numbers
     population: Numbers
-    slopes: Numbers
-    through: Numbers
-    twice: Numbers | None
+    through: Form
+    twice: Form
 
 
-def kernel_of(eq: Equations, path: Contour, u: Unknowns) -> Kernel:
+def kernel_of(eq: Equations, path: Contour, u: Unknowns, *, still: bool = False) -> Kernel:
+    """The kernel from the solutions u at the nodes.
+
+    Where nobody differentiates in the weight decay, `still`, without one `twice` is not computed.
+    """
     nodes = path.nodes
     points = jax.vmap(lambda *u: eq.point(u))(*u)
     sample, population = jax.vmap(eq.explained)(points)
     pair = lambda source, a, b: eq.target_two_point(a, b, (source,))[0]
-    # symmetric in both points, so that half of the pairs are enough
-    first, second = np.triu_indices(nodes.size)
-    one, two = (jax.tree.map(lambda a, of=of: a[of], points) for of in (first, second))
-    of_population = jax.vmap(partial(pair, eq.population))
-    both = jax.tree.map(lambda a: jnp.stack([a, a.conj()]), two)
-    # in a loop, since XLA would otherwise fuse them with their copies, and compute each twice
-    halves = jax.lax.map(partial(of_population, one), both)
-    through = _form(halves[0], halves[1], nodes.size)
+    through = _form(*_at_pairs(partial(pair, eq.population), points, nodes.size))
     slopes = jax.vmap(partial(pair, IDENTITY))(points, points)
-    if path.squared is not None:
-        return Kernel(sample, population, slopes, through, None)
-    twice = _divided_differences(nodes, sample, slopes)
-    return Kernel(sample, population, slopes, through, _form(*twice, nodes.size))
+    square = lambda: _form(*_divided_differences(path.apart, sample, slopes))
+    nothing = lambda: Form(*[jnp.zeros((nodes.size, nodes.size))] * 3)
+    twice = jax.lax.cond(eq.decay > 0, square, nothing) if still else square()
+    return Kernel(sample, population, through, twice)
 
 
-def _form(symmetric: Numbers, hermitian: Numbers, size: int) -> Numbers:
+def _at_pairs(pair: Callable[..., Number], points: Any, size: int) -> tuple[Numbers, Numbers]:
+    # at (z_j, z_k) and (z_j, z̄_k); in a loop, since XLA would otherwise fuse both with their copies
+    # and compute each twice
+    both = jax.tree.map(lambda a: jnp.stack([a, a.conj()]), points)
+    if size <= COARSE:
+        return tuple(jax.lax.map(partial(_each_with_each, pair, points), both))
+    # symmetric in both points, so that half of the pairs are enough
+    first, second = np.triu_indices(size)
+    one, two = jax.tree.map(lambda a: a[first], points), jax.tree.map(lambda a: a[:, second], both)
+    return _from_halves(*jax.lax.map(partial(jax.vmap(pair), one), two), size)
+
+
+def _each_with_each(pair: Callable[..., Number], points: Any, others: Any) -> Numbers:
+    return jax.vmap(lambda a: jax.vmap(partial(pair, a))(others))(points)
+
+
+def _from_halves(symmetric: Numbers, hermitian: Numbers, size: int) -> tuple[Numbers, Numbers]:
     # both matrices from their entries with j ≤ k
     place, lower = np.zeros((size, size), int), np.tri(size, k=-1, dtype=bool)
     place[np.triu_indices(size)] = np.arange(symmetric.size)
     place = np.maximum(place, place.T)
     full = hermitian[place]
-    return jnp.stack([symmetric[place], jnp.where(lower, full.conj(), full)])
+    return symmetric[place], jnp.where(lower, full.conj(), full)
 
 
-def _divided_differences(z: Numbers, f: Numbers, slopes: Numbers) -> tuple[Numbers, Numbers]:
-    # of f at (z_j, z_k) and (z_j, z̄_k) for j ≤ k, with the slope where these are one point
-    first, second = np.triu_indices(z.size)
-    difference = lambda a: jnp.stack([a[first] - a[second], a[first] - a[second].conj()])
-    one_point = np.stack([first == second, np.zeros(first.size, bool)])
-    apart = jnp.where(one_point, 1.0, difference(z))
-    # a division of complex numbers takes several times longer
-    inverse = apart.conj() / (apart.real**2 + apart.imag**2)
-    symmetric, hermitian = jnp.where(one_point, slopes[first][None], difference(f) * inverse)
-    return symmetric, hermitian
+def _divided_differences(apart: Numbers, f: Numbers, slopes: Numbers) -> tuple[Numbers, Numbers]:
+    # of f at (z_j, z_k) and (z_j, z̄_k), with the slope where these are one point
+    difference = lambda a, b: a[:, None] - b[None]
+    symmetric = difference(f, f) * apart[0] + jnp.diag(slopes)
+    return symmetric, difference(f, f.conj()) * apart[1]
+
+
+def _form(symmetric: Numbers, hermitian: Numbers) -> Form:
+    # of 2 Re Σ_jk w_j(S_jkw_k + H_jkw̄_k) with symmetric S and hermitian H
+    S, H = 2.0 * symmetric, 2.0 * hermitian
+    return Form((H + S).real, (H - S).real, (H - S).imag)
 
 
 @jax.custom_jvp
-def quadratic(form: Numbers, w: Numbers) -> Real:
-    """2 Re Σ_jk w_j(S_jkw_k + H_jkw̄_k) of symmetric S and hermitian H, [2, node, node]."""
+def quadratic(form: Form, w: Numbers) -> Real:
+    """The form at the weights w, [node]."""
     return bilinear(form, w, w)
 
 
-def bilinear(form: Numbers, w: Numbers, v: Numbers) -> Real:
-    return 2.0 * jnp.sum(w * (form[0] @ v + form[1] @ v.conj())).real
+def bilinear(form: Form, w: Numbers, v: Numbers) -> Real:
+    """The form between two vectors of weights."""
+    of_real = form.A @ v.real + form.C @ v.imag
+    return w.real @ of_real + w.imag @ (form.B @ v.imag + v.real @ form.C)
 
 
 @partial(quadratic.defjvp, symbolic_zeros=True)
@@ -89,4 +114,4 @@ def _quadratic_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple
     still = lambda a: isinstance(a, jax.custom_derivatives.SymbolicZero)
     value = quadratic(form, w)
     moved = jnp.zeros_like(value) if still(w_dot) else 2.0 * bilinear(form, w_dot, w)
-    return value, moved if still(form_dot) else moved + quadratic(form_dot, w)
+    return value, moved if still(form_dot.A) else moved + quadratic(form_dot, w)

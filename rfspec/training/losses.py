@@ -42,8 +42,7 @@ def losses(eq: Equations, path: Contour, kernel: Kernel) -> Vector:
         single = 4.0 * jnp.sum(w * f).real * (1.0 - jnp.sum(w).real)
         train = single - bilinear(kernel.twice, w, (path.nodes - eq.decay) * w)
     else:
-        of_square = jnp.sum(path.twice * f + path.slopes * kernel.slopes)
-        train = 2.0 * (jnp.sum(path.squared * f) + eq.decay * of_square).real
+        train = 2.0 * jnp.sum(path.squared * f).real + eq.decay * quadratic(kernel.twice, w)
     test = 4.0 * jnp.sum(w * g).real - quadratic(kernel.through, w)
     return eq.untrained - jnp.stack([train, test])  # (17)
 
@@ -51,19 +50,16 @@ def losses(eq: Equations, path: Contour, kernel: Kernel) -> Vector:
 def _sizes(eq: Equations, path: Contour, kernel: Kernel) -> Vector:
     # for each loss what its terms may leave of rounding, in units of it, [2]
     square = lambda a: a.real**2 + a.imag**2
-    w = square(path.weights)
-    double = lambda form, v: 8.0 * w @ jnp.sum(square(form), axis=0) @ v
+    w, of_sample = square(path.weights), square(kernel.sample)
+    double = lambda form, w, v: w @ (form.A**2 + form.B**2 + 2.0 * form.C**2) @ v
     if path.squared is None:
-        single = 8.0 * jnp.sum(w * square(kernel.sample)) * (1.0 + jnp.sum(w))
-        train = single + double(kernel.twice, square(path.nodes - eq.decay) * w)
+        train = 8.0 * jnp.sum(w * of_sample) * (1.0 + jnp.sum(w))
+        train = train + double(kernel.twice, w, square(path.nodes - eq.decay) * w)
     else:
-        terms = (
-            path.squared * kernel.sample,
-            eq.decay * path.twice * kernel.sample,
-            eq.decay * path.slopes * kernel.slopes,
-        )
-        train = 4.0 * sum(jnp.sum(square(a)) for a in terms)
-    return jnp.abs(eq.untrained) + jnp.sqrt(jnp.stack([train, double(kernel.through, w)]))
+        train = 4.0 * jnp.sum(square(path.squared) * of_sample)
+        train = train + eq.decay**2 * double(kernel.twice, w, w)
+    test = double(kernel.through, w, w)
+    return jnp.abs(eq.untrained) + jnp.sqrt(jnp.stack([train, test]))
 
 
 class Checked(NamedTuple):
@@ -111,7 +107,7 @@ def losses_at_one(eq: Equations, paths: Checked) -> tuple[Real, Real, Vector]:
 
 def at_one_time(path: Contour) -> Contour:
     """A contour whose weights are [time, node], from one with weights [node]."""
-    return Contour(path.nodes, *(w[None] for w in path[1:] if w is not None))
+    return Contour(*path[:2], *(w[None] for w in path[2:] if w is not None))
 
 
 def flow_losses(eq: Equations, c: Real, count: int = FINEST) -> tuple[Real, Real, Real]:
@@ -139,8 +135,8 @@ def at_times(eq: Equations, path: Contour, kernel: Kernel) -> Matrix:
 
 
 def _along_times(f: Callable[..., Any], path: Contour, kernel: Kernel) -> Any:
-    weights = path._replace(nodes=None)
-    return jax.vmap(lambda own: f(own._replace(nodes=path.nodes), kernel))(weights)
+    own = lambda weights, squared: Contour(path.nodes, path.apart, weights, squared)
+    return jax.vmap(lambda *w: f(own(*w), kernel))(path.weights, path.squared)
 
 
 def errors_of(
@@ -155,8 +151,8 @@ def errors_of(
     plus those of the nodes of a law of Σ.
     """
     eq, (path, u), (few, at_few), values = jax.lax.stop_gradient((eq, other, coarse, values))
-    on = lambda e, path, u: at_times(e, path, kernel_of(e, path, u))
-    kernel = kernel_of(eq, path, u)
+    on = lambda e, path, u: at_times(e, path, kernel_of(e, path, u, still=True))
+    kernel = kernel_of(eq, path, u, still=True)
     again = at_times(eq, path, kernel)
     differences = jnp.abs(again - values)
     law = eq.on_other_nodes
@@ -277,6 +273,6 @@ def _losses_of_row(
 ) -> tuple[Vector, Vector, Matrix]:
     def path(count: int) -> Contour:
         along = jax.vmap(lambda *a: contour(*a, count))(*row)
-        return along._replace(nodes=along.nodes[0])
+        return along._replace(nodes=along.nodes[0], apart=along.apart[0])
 
     return losses_and_errors(eq, with_checks(path, count))

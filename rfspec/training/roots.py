@@ -82,7 +82,7 @@ def root(
     around = time_at(high, log_start)
     contours = with_checks(lambda count: flow(around, eq.top, count), FINEST)
     u = solutions(eq, contours, reach_inside)
-    kernel = kernel_of(eq, contours.fine, u.fine)
+    kernel = kernel_of(eq, contours.fine, u.fine, still=True)
     path = lambda v: flow(time_at(v, log_start), eq.top, FINEST, around=around)
     sampled = _sampled(lambda v: losses(eq, path(v), kernel), low, high)
     low, high = bracket

@@ -21,7 +21,7 @@ import numpy as np
 from ..numerics.types import Real, Reals, Vector, Whole
 from ..resolvent.branch import reach_inside
 from ..resolvent.interface import Equations
-from .contour import SPREAD, flow
+from .contour import flow
 from .kernel import kernel_of
 from .losses import losses
 
@@ -30,10 +30,11 @@ FIRST, LAST = 1e-3, 40.0
 # no eigenvalue that is smaller, relative to the largest, learns
 SMALLEST = 1e-16
 # contour nodes, and the error that they leave, relative to the untrained loss
-NODES = 24
+NODES = 32
 ACCURACY = 1e-10
-# times of a rung, and most rungs
-POINTS = 3
+# a rung serves times within this factor, so many of them; most rungs
+SPREAD = 12.0
+POINTS = 5
 RUNGS = int(np.ceil(np.log(LAST / FIRST / SMALLEST) / np.log(SPREAD)))
 # times on the grid, those before the first rung included
 GRID = 2 + POINTS * RUNGS
@@ -98,12 +99,14 @@ def scan(eq: Equations) -> Scan:
 def _on_rung(eq: Equations, log_start: Real, v: Vector) -> Reals:
     # v, both losses and the slope of L_test at times that share the nodes of the latest, [time, 4]
     around = time_at(v[-1], log_start)
-    contour = flow(around, eq.top, NODES)
+    contour = flow(around, eq.top, NODES, spread=SPREAD)
     u = jax.vmap(lambda z: reach_inside(eq, z - eq.decay - eq.origin))(contour.nodes)
-    kernel = kernel_of(eq, contour, u)
+    kernel = kernel_of(eq, contour, u, still=True)
 
     def at(v: Real) -> Vector:
-        path = lambda v: flow(time_at(v, log_start), eq.top, NODES, around=around)
+        path = lambda v: flow(
+            time_at(v, log_start), eq.top, NODES, around=around, spread=SPREAD
+        )
         both, slopes = jax.jvp(lambda v: losses(eq, path(v), kernel), (v,), (jnp.ones_like(v),))
         return jnp.stack([v, both[0], both[1], slopes[1]])
 

@@ -9,7 +9,6 @@ minima between, each of them refined before they are compared. Nothing here is d
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,12 +17,12 @@ import numpy as np
 
 from ..numerics.continuation import on_the_left
 from ..numerics.holomorphic import Unknowns
-from ..numerics.types import Real, Reals, Truth, Vector, Wholes
+from ..numerics.types import Real, Reals, Truths, Vector, Whole, Wholes
 from ..resolvent.interface import Equations
 from ..resolvent.solver import left_of_origin
-from .contour import COARSE, FEWER, FINEST, flow
-from .losses import Checked, at_one_time, error_at_start, errors_of, limit_from, with_checks
-from .roots import root
+from .contour import FINEST, flow
+from .losses import at_one_time, error_at_start, errors_of, limit_from, with_checks
+from .roots import Root, root
 from .scan import GRID, Scan, lowest_between, scan, time_at, variable_at
 
 # minima that are refined, at most
@@ -36,36 +35,52 @@ TOO_FAST = 10.0
 
 
 class Sought(NamedTuple):
-    """Times are sought at which weights·(L_train, L_test, dL_test/dv) passes a level, upwards if
-    `rising`; arrays along them.
+    """A time at which weights·(L_train, L_test, dL_test/dv) passes a level, upwards if `rising`.
+
+    `turn`: a minimum of L_test. `place`: which of the minima, or of the times of `Asked`.
     """
 
     weights: Any
     rising: Any
+    turn: Any
+    place: Any
 
 
-# first the deepest minima, then the ends of the window and the onset, whose levels are known then
-SOUGHT = (
-    Sought(np.tile([0.0, 0.0, 1.0], (TURNS, 1)), np.full(TURNS, True)),
-    Sought(
-        np.array([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [-1.0, 1.0, 0.0]]),
-        np.array([False, True, True]),
+class Asked(NamedTuple):
+    """Which times are sought beside the best one: the ends of its window, the onset of the gap."""
+
+    lower: Any = True
+    upper: Any = True
+    onset: Any = True
+
+
+ALL = Asked()
+LOWER, UPPER = 0, 1
+# first the deepest minima, which tell the levels of the others
+SOUGHT = Sought(
+    weights=np.array(
+        [[0.0, 0.0, 1.0]] * TURNS + [[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [-1.0, 1.0, 0.0]]
     ),
+    rising=np.array([True] * TURNS + [False, True, True]),
+    turn=np.array([True] * TURNS + [False] * 3),
+    place=np.array([*range(TURNS), 0, 1, 2]),
 )
 
 
 class Candidate(NamedTuple):
     """A time c at which L_test may be smallest, with both losses there, [2].
 
-    `slope`, `residual`: d²L_test/d(log c)² and |dL_test/d(log c)|. `around`, `u`: see ``Root``.
+    `slope`, `residual`: d²L_test/d(log c)² and |dL_test/d(log c)|. `error`: of the losses, the
+    larger of both. `around`, `u`: see ``Root``.
     """
 
     c: Real
     losses: Vector
     slope: Real
     residual: Real
+    error: Real
     around: Real
-    u: Checked
+    u: Unknowns
 
 
 class Stops(NamedTuple):
@@ -102,161 +117,149 @@ class Stops(NamedTuple):
     u_end: Unknowns
 
 
-def search_stops(eq: Equations, tolerance: Real, threshold: Real) -> Stops:
-    """The best time, its window and the onset of the gap."""
+class Levels(NamedTuple):
+    """By how much L_test may exceed its minimum, and the gap that counts as open."""
+
+    tolerance: Real
+    opened: Real
+
+
+def search_stops(eq: Equations, tolerance: Real, threshold: Real, asked: Asked = ALL) -> Stops:
+    """The best time, its window and the onset of the gap; NaN for what is not asked."""
     scanned = scan(eq)
     u_end = on_the_left(eq, left_of_origin(eq, -eq.decay))
     train_limit, test_limit, limit_errors = limit_from(eq, u_end)
+    limit_error = jnp.max(limit_errors)
     opened = threshold * (test_limit - train_limit)
-    ends = (
-        _at_an_end(eq, 0.0, eq.untrained, eq.untrained),
-        _at_an_end(eq, jnp.inf, train_limit, test_limit),
-    )
-    best, rival, last = _sought(eq, scanned, _better(*ends), tolerance, opened)
-    times = _times(scanned, best, last.c, best.losses[1] + tolerance, opened)
-    four = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), best, last)
+    start = _at_an_end(eq, 0.0, eq.untrained, eq.untrained, jnp.max(error_at_start(eq)))
+    end = _at_an_end(eq, jnp.inf, train_limit, test_limit, limit_error)
+    best, rival, found = _sought(eq, scanned, _better(start, end), Levels(tolerance, opened), asked)
+    lower, upper, onset = (_entry(found, TURNS + i) for i in range(3))
+    lower, upper = _or_else(lower, start), _or_else(upper, end)
+    four = jax.tree.map(lambda *a: jnp.stack(a), best, lower, upper, onset)
+    known = lambda wanted, c: jnp.where(wanted, c, jnp.nan)
     return Stops(
-        *times,
+        best.c,
+        # the best time is in its window, though the tolerance may be less than rounding
+        known(asked.lower, jnp.minimum(lower.c, best.c)),
+        known(asked.upper, jnp.maximum(upper.c, best.c)),
+        jnp.where(onset.c < jnp.inf, onset.c, jnp.nan),
         slopes=four.slope,
         residuals=four.residual,
         train=best.losses[0],
         test=best.losses[1],
         train_limit=train_limit,
         test_limit=test_limit,
-        limit_error=jnp.max(limit_errors),
+        limit_error=limit_error,
         rival=rival.c,
         rival_test=rival.losses[1],
         scan_times=time_at(scanned.grid, scanned.log_start),
         scan_test=scanned.test,
-        errors=_errors_at(eq, jnp.stack(times), four, jnp.max(limit_errors)),
+        errors=four.error,
         around=four.around,
-        u=four.u.fine,
+        u=four.u,
         u_end=u_end,
     )
 
 
-def _at_an_end(eq: Equations, c: Real, train: Real, test: Real) -> Candidate:
+def _at_an_end(eq: Equations, c: Real, train: Real, test: Real, error: Real) -> Candidate:
     # the beginning or the end of training, to which no contour belongs
-    none = lambda size: tuple(jnp.zeros(size, complex) for _ in eq.start(1j))
-    losses = jnp.stack([train, test])
-    u = Checked(none(FINEST), none(FINEST - FEWER), none(COARSE))
-    return Candidate(c + 0.0 * train, losses, jnp.inf, 0.0, 0.0, u)
+    u = tuple(jnp.zeros(FINEST, complex) for _ in eq.start(1j))
+    return Candidate(c + 0.0 * train, jnp.stack([train, test]), jnp.inf, 0.0, error, 0.0, u)
 
 
 def _sought(
     eq: Equations,
     scanned: Scan,
     ends: tuple[Candidate, Candidate],
-    tolerance: Real,
-    opened: Real,
+    given: Levels,
+    asked: Asked,
 ) -> tuple[Candidate, Candidate, Candidate]:
-    # the best two of the ends of training and the deepest minima; then the ends of the window of
-    # the best and the onset, [3]
+    # the best two of the ends of training and the deepest minima; and all that was sought, of which
+    # what does not exist or is not asked is at c = ∞
     depths, minima = jax.lax.top_k(-lowest_between(scanned), TURNS)
+    nothing = jax.tree.map(lambda a: jnp.full_like(a, jnp.inf), ends[0])._replace(u=ends[0].u)
 
-    # one loop body for both stages, since the time to compile grows with the code
+    # one after another, so that what does not exist costs nothing
     def seek(
-        two: tuple[Candidate, Candidate], stage: tuple[Truth, Sought]
+        two: tuple[Candidate, Candidate], sought: Sought
     ) -> tuple[tuple[Candidate, Candidate], Candidate]:
-        first, sought = stage
-        best = two[0]
-        exceeded = best.losses[1] + tolerance
-        levels = jnp.where(first, 0.0, jnp.stack([exceeded, exceeded, opened]))
-        intervals = jnp.where(first, minima, _around(scanned, best.c, exceeded, opened))
-        intervals = jnp.clip(intervals, 0, scanned.last - 1)
-        brackets = _brackets(scanned, intervals, best.c, first)
-        found = _found(eq, scanned, intervals, brackets, sought, levels)
-        real = first & (depths > -jnp.inf) & ~jnp.isnan(found.slope)
-        turns = found._replace(
-            c=jnp.where(real, found.c, jnp.inf),
-            losses=jnp.where(real[:, None], found.losses, jnp.inf),
+        best, i = two[0], sought.place
+        exceeded = best.losses[1] + given.tolerance
+        level = jnp.where(sought.turn, 0.0, jnp.stack([exceeded, exceeded, given.opened])[i])
+        around, exists = _around(scanned, best.c, exceeded, given.opened)
+        interval = jnp.where(sought.turn, minima[i], around[i])
+        wanted = jnp.where(sought.turn, depths[i] > -jnp.inf, (exists & jnp.array(tuple(asked)))[i])
+        found = jax.lax.cond(
+            wanted,
+            lambda: _found(eq, scanned, jnp.maximum(interval, 0), best.c, sought, level),
+            lambda: nothing,
         )
-        for i in range(TURNS):
-            two = _best_two(*two, _entry(turns, i))
-        return two, found
+        real = sought.turn & ~jnp.isnan(found.slope)
+        turn = jax.tree.map(lambda a, b: jnp.where(real, a, b), found, nothing)
+        return _best_two(*two, turn), found
 
-    stages = jax.tree.map(lambda *a: np.stack(a), *SOUGHT)
-    two, found = jax.lax.scan(seek, ends, (np.array([True, False]), stages))
-    return *two, _entry(found, 1)
-
-
-def _times(
-    scanned: Scan, best: Candidate, found: Vector, exceeded: Real, opened: Real
-) -> tuple[Real, Real, Real, Real]:
-    # the best time, the ends of its window and the onset, where these exist
-    before, after, _ = _around(scanned, best.c, exceeded, opened)
-    opens = (opened > 0) & (opened < jnp.inf)
-    lower, upper, onset = found
-    lower = jnp.where(before >= 0, lower, 0.0)
-    upper = jnp.where(after < scanned.last, upper, jnp.inf)
-    # the best time is in its window, though the tolerance may be less than rounding
-    window = jnp.minimum(lower, best.c), jnp.maximum(upper, best.c)
-    return best.c, *window, jnp.where(opens, onset, jnp.nan)
-
-
-def _errors_at(eq: Equations, times: Vector, found: Candidate, limit_error: Real) -> Vector:
-    # the larger error of both losses at each time, as it was found
-    def within(c: Real, one: Candidate) -> Real:
-        _, other, coarse = with_checks(
-            lambda n: at_one_time(flow(c, eq.top, n, around=one.around)), FINEST
-        )
-        checks = (other, one.u.other), (coarse, one.u.coarse)
-        return jnp.max(errors_of(eq, *checks, one.losses[None]))
-
-    at_start = jnp.max(error_at_start(eq))
-    errors = jax.vmap(within)(times, found)
-    errors = jnp.where(times > 0, errors, at_start)
-    return jnp.where(times < jnp.inf, errors, limit_error)
+    two, found = jax.lax.scan(seek, ends, SOUGHT)
+    return *two, found
 
 
 def _found(
-    eq: Equations,
-    scanned: Scan,
-    intervals: Wholes,
-    brackets: tuple[Vector, Vector],
-    sought: Sought,
-    levels: Vector,
+    eq: Equations, scanned: Scan, interval: Whole, best: Real, sought: Sought, level: Real
 ) -> Candidate:
-    # what is sought in each interval of the grid, as Candidates
-    ends = scanned.grid[intervals], scanned.grid[intervals + 1]
-    found = jax.vmap(partial(root, eq, scanned.log_start))(
-        ends, brackets, sought.weights, levels, sought.rising
-    )
+    # what is sought in an interval of the grid
+    ends = scanned.grid[interval], scanned.grid[interval + 1]
+    bracket = _bracket(scanned, ends, best, sought)
+    found = root(eq, scanned.log_start, ends, bracket, sought.weights, level, sought.rising)
     # a time before such a grid is not known: the safe side is taken, with NaN for its error
-    unknown = (intervals == 0) & (eq.top > TOO_FAST * eq.fastest_mode)
-    ends_a_window = sought.rising & (sought.weights[:, 1] > 0) & (sought.weights[:, 0] == 0)
-    safe = scanned.grid[jnp.where(ends_a_window, intervals, intervals + 1)]
-    v = jnp.where(unknown, safe, found.v)
+    unknown = (interval == 0) & (eq.top > TOO_FAST * eq.fastest_mode)
+    ends_a_window = ~sought.turn & (sought.place == UPPER)
+    v = jnp.where(unknown, jnp.where(ends_a_window, *ends), found.v)
     c = time_at(v, scanned.log_start)
     # before c0 dv = d log c · c/c0
     early = c / jnp.exp(scanned.log_start)
     slope = found.slope * jnp.where(v > scanned.log_start, 1.0, early)
     slope, residual = (jnp.where(unknown, jnp.nan, a) for a in (slope, found.residual))
-    return Candidate(c, found.losses, slope, residual, found.around, found.u)
+    error = _error_at(eq, c, found)
+    return Candidate(c, found.losses, slope, residual, error, found.around, found.u.fine)
 
 
-def _brackets(scanned: Scan, intervals: Wholes, best: Real, first: Truth) -> tuple[Vector, Vector]:
+def _error_at(eq: Equations, c: Real, found: Root) -> Real:
+    # the larger error of both losses
+    path = lambda n: at_one_time(flow(c, eq.top, n, around=found.around))
+    _, other, coarse = with_checks(path, FINEST)
+    checks = (other, found.u.other), (coarse, found.u.coarse)
+    return jnp.max(errors_of(eq, *checks, found.losses[None]))
+
+
+def _bracket(
+    scanned: Scan, ends: tuple[Real, Real], best: Real, sought: Sought
+) -> tuple[Real, Real]:
     # a window may be narrower than the grid: the minimum lies between its ends
-    low, high = scanned.grid[intervals], scanned.grid[intervals + 1]
+    low, high = ends
     minimum = jnp.clip(variable_at(best, scanned.log_start), low, high)
-    is_lower, is_upper = ~first & (np.arange(TURNS) == 0), ~first & (np.arange(TURNS) == 1)
-    return jnp.where(is_upper, minimum, low), jnp.where(is_lower, minimum, high)
+    of_window = lambda place: ~sought.turn & (sought.place == place)
+    return jnp.where(of_window(UPPER), minimum, low), jnp.where(of_window(LOWER), minimum, high)
 
 
-def _around(scanned: Scan, best: Real, exceeded: Real, opened: Real) -> Wholes:
+def _around(scanned: Scan, best: Real, exceeded: Real, opened: Real) -> tuple[Wholes, Truths]:
     # the intervals next to the best time within which L_test comes down to the level and rises
-    # above it again, -1 and `last` where it does not; and that in which the gap opens
+    # above it again, and that in which the gap opens; and whether there are such
     index = jnp.arange(GRID)
     above = scanned.test > exceeded
     bottom = jnp.sum(best > time_at(scanned.grid, scanned.log_start)) - 1
     before = jnp.max(jnp.where(above & (index <= bottom), index, -1))
-    after = jnp.min(jnp.where(above & (index > bottom), index, scanned.last + 1))
-    onset = jnp.argmax(scanned.test - scanned.train >= opened)
-    return jnp.stack([before, after - 1, onset - 1])
+    after = jnp.min(jnp.where(above & (index > bottom), index, scanned.last + 1)) - 1
+    onset = jnp.argmax(scanned.test - scanned.train >= opened) - 1
+    opens = (opened > 0) & (opened < jnp.inf) & (onset >= 0)
+    return jnp.stack([before, after, onset]), jnp.stack([before >= 0, after < scanned.last, opens])
 
 
 def _entry(candidates: Candidate, i: int) -> Candidate:
     return jax.tree.map(lambda a: a[i], candidates)
+
+
+def _or_else(found: Candidate, end: Candidate) -> Candidate:
+    return jax.tree.map(lambda a, b: jnp.where(found.c < jnp.inf, a, b), found, end)
 
 
 def _better(one: Candidate, other: Candidate) -> tuple[Candidate, Candidate]:
