@@ -279,7 +279,7 @@ def _double_integrals_once(
     x, w = panels_on(REACH * gamma, breaks, 0.5 * jnp.minimum(1.0, gamma), 8)
     w, value = w * density(x, gamma), sigma(x)
     mu0, size = jnp.sum(w * value), jnp.sqrt(jnp.sum(w * value**2))
-    h = _hermite_projections(x / gamma, w * (value - mu0), 64)
+    h = hermite_projections(x / gamma, w * (value - mu0), 64)
     mu1 = h[1] / gamma
 
     def conditional(y: Real) -> tuple[Real, Real, Real]:
@@ -300,8 +300,9 @@ def _double_integrals_once(
     return mu0, mu1, jnp.where(one_minus_c > 0.5, summed, direct), s2, size
 
 
-def _hermite_projections(z: Vector, weighted: Vector, order: int) -> Vector:
-    # Σ weighted He_k(z)/√k! for k < order; a loop compiles faster than the written-out sum
+def hermite_projections(z: Vector, weighted: Vector, order: int) -> Vector:
+    """Σ weighted He_k(z)/√k! for k < order."""
+    # a loop compiles faster than the written-out sum
     def term(pair: tuple[Vector, Vector], k: Whole) -> tuple[tuple[Vector, Vector], Real]:
         this, following = pair
         after = (z * following - jnp.sqrt(k + 1.0) * this) / jnp.sqrt(k + 2.0)

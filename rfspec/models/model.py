@@ -10,12 +10,19 @@ from __future__ import annotations
 import sys
 import warnings
 from dataclasses import fields
+from math import comb
 
 import equinox as eqx
 import jax
 import numpy as np
 
-from ..numerics.checks import concrete, level_of_the_caller, not_negative, real_scalar
+from ..numerics.checks import (
+    concrete,
+    integer,
+    level_of_the_caller,
+    not_negative,
+    real_scalar,
+)
 from ..numerics.frozen import Frozen
 from ..numerics.quadrature import trapezoid
 from ..numerics.types import Given, Real, Reals
@@ -25,7 +32,8 @@ from .processes import OrnsteinUhlenbeck, Process
 from .schedules import DDPM
 from .targets import TARGETS, combination
 
-USUAL_VALUES = {"target": "noise", "noise_draws": np.inf, "weight_decay": 0.0}
+USUAL_VALUES = {"target": "noise", "noise_draws": np.inf, "weight_decay": 0.0, "d": None}
+HIGHEST_DEGREE = 6
 
 
 def time_unit(psi_p: Reals, pace: Reals) -> Reals:
@@ -34,7 +42,7 @@ def time_unit(psi_p: Reals, pace: Reals) -> Reals:
 
 
 class RandomFeatureModel(Frozen):
-    r"""A random-feature score model in the limit d, n, p → ∞.
+    r"""A random-feature score model in the limit d, n, p → ∞, or at finite d.
 
     .. math::
 
@@ -67,6 +75,12 @@ class RandomFeatureModel(Frozen):
     weight_decay : float
         γ ≥ 0: training minimises L_train + γ‖A‖²/(dp), which adds γ/ω² to U, with ω² = β² for the
         target "noise" and 1 else. (An optimizer that shrinks A by 1 - ηw a step has γ = w dp/2.)
+    d : int, optional
+        The dimension of the data. Then features of Hermite degree 2 to `degree` are learnt too,
+        block by block. None (default): d → ∞, where these cannot be learnt.
+    degree : int
+        The highest degree that is followed, 1 to 6 (default 3). What is left of σ is taken as noise
+        in the features. Degree 1 is the limit d → ∞.
 
     Raises
     ------
@@ -99,6 +113,8 @@ class RandomFeatureModel(Frozen):
     target: str = eqx.field(static=True)
     noise_draws: float = eqx.field(static=True)
     weight_decay: Real
+    d: int | None = eqx.field(static=True)
+    degree: int = eqx.field(static=True)
 
     def __init__(
         self,
@@ -112,6 +128,8 @@ class RandomFeatureModel(Frozen):
         target: str = "noise",
         noise_draws: float = np.inf,
         weight_decay: Given = 0.0,
+        d: int | None = None,
+        degree: int = 3,
     ):
         self.psi_p = real_scalar("psi_p", psi_p, above=0.0)
         self.psi_n = real_scalar("psi_n", psi_n, above=0.0)
@@ -145,6 +163,9 @@ class RandomFeatureModel(Frozen):
             )
         self.target, self.noise_draws = target, float(noise_draws)
         self.weight_decay = not_negative("weight_decay", weight_decay)
+        self.d = None if d is None else integer("d", d)
+        self.degree = integer("degree", degree, 1, HIGHEST_DEGREE)
+        self._check_dimension()
         self._check_second_moment()
         # raises for a process without a velocity
         if target == "velocity":
@@ -236,6 +257,24 @@ class RandomFeatureModel(Frozen):
             f"{self.process!r}, {self.activation.name}, "
             f"{type(self.covariance).__name__}({sigma}){unusual})"
         )
+
+    def _check_dimension(self) -> None:
+        if self.d is None:
+            return
+        if np.isfinite(self.noise_draws):
+            raise ValueError(
+                f"d goes with noise_draws=inf only, got d={self.d} and {self.noise_draws:g} draws"
+            )
+        if not concrete(self.psi_p, self.psi_n) or np.ndim(self.psi_p) or np.ndim(self.psi_n):
+            return
+        followed = comb(self.d + self.degree, self.degree)
+        fewer = self.d * min(float(self.psi_p), float(self.psi_n))
+        if self.degree > 1 and fewer > followed:
+            raise ValueError(
+                f"d must be so large that there are fewer features or samples than the {followed} "
+                f"polynomials of degree {self.degree} in d variables (or raise degree), got "
+                f"d={self.d} with p={self.psi_p * self.d:.6g} and n={self.psi_n * self.d:.6g}"
+            )
 
     def _check_second_moment(self) -> None:
         # E[σ(Γz)²] exists if its integrand has died out where the quadrature ends

@@ -240,20 +240,17 @@ class ColumnEquations(AveragedEquations):
         ]
 
     def _responses(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Response]:
+        D = tuple(a * b for a, b in zip(one.D, two.D, strict=True))
+        pair = Pair(self.psi_p, self._columns, one.q * two.q, D, *self._sums(one, two))
+        return pair.responses(self._kinds, sources)
+
+    def _sums(self, one: Point, two: Point) -> tuple[dict[Any, Number], Number]:
+        # I and J of a ``Pair``
         g = self.weights * one.g * two.g
         if self.law is not None:
             g = g * self.law.correction_of_two(one.ends, two.ends)
-        I0, I1, I2, I3 = (jnp.sum(self.values**k * g) for k in range(4))
-        D = tuple(a * b for a, b in zip(one.D, two.D, strict=True))
-        pair = Pair(
-            self.psi_p,
-            self._columns,
-            one.q * two.q,
-            D,
-            (I0, I1, I2, I3),
-            jnp.sum(one.T * two.T * g),
-        )
-        return pair.responses(self._kinds, sources)
+        powers = {k: jnp.sum(self.values**k * g) for k in range(4)}
+        return powers, jnp.sum(one.T * two.T * g)
 
     @property
     def _regression_target(self) -> Target:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..models.covariance import Covariance
+from ..models.degrees import degrees, without_degrees
 from ..models.gaussian_equivalent import GaussianEquivalent
 from ..models.model import RandomFeatureModel
 from ..models.targets import combination
@@ -14,6 +15,7 @@ from ..numerics.checks import concrete, namespace
 from ..numerics.session import enter
 from ..numerics.types import Vector
 from .all_draws import RandomFeatureEquations
+from .blocks import CELLS, FINER, BlockEquations, Data, blocks_of
 from .finite_draws import NoiseDrawsEquations
 from .interface import Equations
 
@@ -93,6 +95,20 @@ def _equations(
         "slope": slope,
         "decay": model.weight_decay / y.pace,
     }
+    if model.d is not None:
+        return _with_blocks(model, fields)
     if np.isinf(model.noise_draws):
         return RandomFeatureEquations(**fields)
     return NoiseDrawsEquations(**fields, draws=np.float64(model.noise_draws))
+
+
+def _with_blocks(model: RandomFeatureModel, fields: dict[str, Any]) -> Equations:
+    kept = degrees(model)
+    if not kept:
+        return RandomFeatureEquations(**fields)
+    covariance, process = model.covariance, model.process
+    sigma = covariance.values, covariance.weights
+    data = Data(*sigma, np.float64(model.d), process.alpha**2, process.beta2)
+    fields["ge"] = without_degrees(fields["ge"], kept)
+    some, more = (blocks_of(kept, data, grid) for grid in (CELLS, FINER))
+    return BlockEquations(**fields, blocks=some, finer=more)

@@ -193,7 +193,10 @@ def _run(job: Job, batch: np.ndarray, devices: tuple[Any, ...]) -> Any:
 
 @partial(jit, static_argnames=("program", "devices"))
 def _on_devices(
-    program: Callable[..., Any], eqs: Any, arrays: tuple[Reals, ...], devices: tuple[Any, ...]
+    program: Callable[..., Any],
+    eqs: Any,
+    arrays: tuple[Reals | Truths, ...],
+    devices: tuple[Any, ...],
 ) -> Any:
     cells = PartitionSpec("cells")
     one = lambda both: program(both[0], *both[1])
