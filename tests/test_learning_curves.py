@@ -158,7 +158,7 @@ def test_squares_on_the_nodes_of_flow(c, share):
 
 
 def _form_of_one_eigenvalue(path, resolvent):
-    """The form of h² of each eigenvalue, made of its resolvents as `kernel_of` makes it of traces."""
+    """The form of h² of each eigenvalue, of its resolvents as `kernel_of` makes it of traces."""
     return jax.vmap(lambda f: _form(*_divided_differences(path.apart, f, f**2)))(resolvent)
 
 

@@ -174,6 +174,7 @@ def equations(
     model: RandomFeatureModel, digits: int, activation: Callable[..., Any] | None = None
 ) -> Equations:
     """The equations of a model, with constants to `digits`."""
+    model.check_plain("the algebraic twin", "d")
     return Equations(
         *ratios(model),
         constants(model, digits, activation),

@@ -100,6 +100,16 @@ def _training(
     }
 
 
+def _dimension(
+    d: Annotated[
+        int | None, option(MODEL, "dimension of the data; infinite by default", "--d")
+    ] = None,
+    degree: Annotated[int, option(MODEL, "highest Hermite degree that is followed, with --d")] = 3,
+) -> dict[str, Any]:
+    """How large the model is."""
+    return {"d": d, "degree": degree}
+
+
 def _data_law(
     covariance: Annotated[
         str | None, option(LAW, f"Σ, {' or '.join(EXAMPLES['covariance'])}")
@@ -203,7 +213,7 @@ def taking(
 
 
 of_model = taking(
-    (_ratios, _training, _data_law),
+    (_ratios, _training, _data_law, _dimension),
     ("model",),
     lambda samples, **known: (RandomFeatureModel(**known),),
 )
@@ -224,7 +234,7 @@ def _sampling(
 
 
 of_sample = taking((_ratios, _training, _data_law, _drawing), ("model", "drawn", "seed"), _sampling)
-of_law = taking((_training, _data_law), ("law",), lambda samples, **known: (known,))
+of_law = taking((_training, _data_law, _dimension), ("law",), lambda samples, **known: (known,))
 of_training = taking((_training,), ("how",), lambda **known: (known,))
 
 

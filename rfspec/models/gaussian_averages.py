@@ -302,6 +302,7 @@ def _double_integrals_once(
 
 def hermite_projections(z: Vector, weighted: Vector, order: int) -> Vector:
     """Σ weighted He_k(z)/√k! for k < order."""
+
     # a loop compiles faster than the written-out sum
     def term(pair: tuple[Vector, Vector], k: Whole) -> tuple[tuple[Vector, Vector], Real]:
         this, following = pair

@@ -128,8 +128,8 @@ class RandomFeatureModel(Frozen):
         target: str = "noise",
         noise_draws: float = np.inf,
         weight_decay: Given = 0.0,
-        d: int | None = None,
-        degree: int = 3,
+        d: Given = None,
+        degree: Given = 3,
     ):
         self.psi_p = real_scalar("psi_p", psi_p, above=0.0)
         self.psi_n = real_scalar("psi_n", psi_n, above=0.0)
@@ -215,6 +215,11 @@ class RandomFeatureModel(Frozen):
                 f"replace takes the arguments of RandomFeatureModel, got {', '.join(unknown)}"
             )
         return RandomFeatureModel(**{f.name: getattr(self, f.name) for f in fields(self)} | changes)
+
+    @property
+    def limit(self) -> RandomFeatureModel:
+        """The same model for d → ∞."""
+        return self if self.d is None else self.replace(d=None)
 
     @property
     def pace(self) -> Real:

@@ -26,6 +26,8 @@ CLASSES: dict[str, type] = {
     for name, thing in vars(module).items()
     if isinstance(thing, type) and issubclass(thing, covariance.Covariance | processes.Process)
 } | {c.__name__: c for c in (Continuum, RandomFeatureModel)}
+# fields of models that files of earlier versions lack
+SINCE = {"d": None, "degree": 3}
 DOUBLES = "float64"
 # the name of the text in files
 MODEL = "rfspec_model"
@@ -100,8 +102,9 @@ def _made(plain: Any) -> Any:
         )
     made: Any = object.__new__(CLASSES[plain["class"]])
     names = {f.name for f in fields(made)}
-    if names != set(plain["fields"]):
+    values = {k: v for k, v in SINCE.items() if k in names} | plain["fields"]
+    if names != set(values):
         raise KeyError(plain["class"])
-    for name, value in plain["fields"].items():
+    for name, value in values.items():
         object.__setattr__(made, name, _made(value))
     return made

@@ -28,8 +28,8 @@ import jax.numpy as jnp
 from ..numerics.holomorphic import solve_small
 from ..numerics.types import Number, Numbers, Real
 
-# a polynomial Σ_k a_kΣᵏ, {k: a_k}; no entry where there is no term, and nothing to compute. What lies
-# on other eigenvectors than Σ's has letters as keys, and products words.
+# a polynomial Σ_k a_kΣᵏ, {k: a_k}; no entry where there is no term, and nothing to compute. What
+# lies on other eigenvectors than Σ's has letters as keys, and products words.
 Powers = Mapping[int | str, Any]
 
 

@@ -95,7 +95,9 @@ def _product(a: Products, b: Products) -> Products:
 
 def _as_one(a: Products) -> Products:
     # products that are all alike
-    return Products(jnp.sum(a.count, keepdims=True), a.log[:1], a.largest[:1], a.value[:1], a.noisy[:1])
+    return Products(
+        jnp.sum(a.count, keepdims=True), a.log[:1], a.largest[:1], a.value[:1], a.noisy[:1]
+    )
 
 
 def compressed(a: Products, grid: Grid) -> Products:

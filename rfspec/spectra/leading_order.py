@@ -69,7 +69,7 @@ def leading_order(model: RandomFeatureModel) -> LeadingOrder:
     >>> print(f"{limit.population[1]:.6f}")
     29.744628
     """
-    return leading_order_of(equations(model, gaussian_equivalent(model)))
+    return leading_order_of(equations(model.limit, gaussian_equivalent(model)))
 
 
 @jax.jit

@@ -128,7 +128,7 @@ def merging_lines(
     """
     along_n, grid, low, high = _arguments(psi_n, psi_p)
     search = integer("search", search, 2)
-    model.check_plain("the search for merging lines", "noise_draws")
+    model.check_plain("the search for merging lines", "noise_draws", "d")
     eq = equations(model, gaussian_equivalent(model))
     lines = {
         pair: _line(eq, pair, along_n, grid, np.geomspace(low, high, search)) for pair in PAIRS

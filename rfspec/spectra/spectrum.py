@@ -293,6 +293,9 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     ------
     ConvergenceError
         If an edge or a bulk could not be found. Inside a JAX transformation `.failed` is set.
+    NotImplementedError
+        If the model has a finite d: its blocks have no edges of their own. ``rf.solve`` gives the
+        density Im q/π.
 
     Notes
     -----
@@ -305,6 +308,7 @@ def spectrum(model: RandomFeatureModel) -> Spectrum:
     >>> rf.spectrum(rf.RandomFeatureModel(psi_p=64.0, psi_n=8.0, t=0.01)).bulks[2].part
     'population'
     """
+    model.check_plain("the spectrum with its edges", "d")
     eq = equations(model, gaussian_equivalent(model))
     search = searched(eq)
     result = Spectrum(model, eq, *contents(eq, search, bulks=room_for(eq, search.count)))

@@ -21,7 +21,10 @@ NUMBERS = {
     "t": "diffusion time",
     "noise_draws": "draws of the noise for each data point",
     "weight_decay": "weight decay",
+    "d": "dimension of the data",
+    "degree": "highest Hermite degree that is followed",
 }
+WHOLE = ("d", "degree")
 # arguments that a function of further axes may make
 MADE: dict[str, type] = {"process": Process, "covariance": Covariance}
 THINGS = {
@@ -65,9 +68,12 @@ def taken(name: str, value: Any, *, own: bool) -> Axis | Any:
 
 
 def _numbers(name: str, value: Any) -> Axis | float:
-    if np.ndim(value) == 0:
-        return float(list_of_numbers(name, value)[0])
-    return Axis(list_of_numbers(name, value), None, NUMBERS[name])
+    numbers = list_of_numbers(name, value)
+    if name in WHOLE:
+        if np.any(numbers % 1):
+            raise ValueError(f"{name} must be whole numbers, got {value!r:.100}")
+        numbers = numbers.astype(int)
+    return numbers[0].item() if np.ndim(value) == 0 else Axis(numbers, None, NUMBERS[name])
 
 
 def _things(name: str, value: Any) -> Axis | Any:

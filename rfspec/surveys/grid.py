@@ -173,7 +173,8 @@ class Listed:
         }
 
     def _recipe(self, model: RandomFeatureModel, known: dict[Any, int]) -> int:
-        key = model.process, model.activation, model.covariance, model.target, model.noise_draws
+        of_data = model.process, model.activation, model.covariance, model.target
+        key = *of_data, model.noise_draws, model.d, model.degree
         if key not in known:
             known[key] = len(known)
             numbers = lambda m: (m.psi_p, m.psi_n, m.weight_decay)

@@ -169,8 +169,12 @@ OUTPUTS: dict[str, Output] = {
     ),
     "error": Output("", LOSS, "estimated absolute error of the losses", lambda c: c.worst),
     "tau_star_error": Output("", PURE, "relative error of tau_star", _error(0), **OF_STOPS),
-    "window_lower_error": Output("", PURE, "relative error of window_lower", _error(1), **OF_WINDOW),
-    "window_upper_error": Output("", PURE, "relative error of window_upper", _error(2), **OF_WINDOW),
+    "window_lower_error": Output(
+        "", PURE, "relative error of window_lower", _error(1), **OF_WINDOW
+    ),
+    "window_upper_error": Output(
+        "", PURE, "relative error of window_upper", _error(2), **OF_WINDOW
+    ),
     "tau_mem_error": Output("", PURE, "relative error of tau_mem, loss", _error(3), **OF_ONSET),
     "status": Output("", STATUS, "what a cell lacks", _status, OUTSIDE),
     "gap": Output(

@@ -47,6 +47,8 @@ def phase_diagram(
     target: str = "noise",
     noise_draws: float = np.inf,
     weight_decay: float = 0.0,
+    d: int | None = None,
+    degree: int = 3,
     tolerance: float = 0.01,
     threshold: float = THRESHOLD,
     checkpoint: str | Path | None = None,
@@ -70,8 +72,8 @@ def phase_diagram(
         Diffusion times of the Ornstein-Uhlenbeck process; or give `process`.
     tau : float or array, shape (K,), optional
         Training budgets τ = kη/d², 0 ≤ τ ≤ ∞, any order; ∞ if not given.
-    process, activation, covariance, target, noise_draws, weight_decay
-        As for ``rf.RandomFeatureModel``.
+    process, activation, covariance, target, noise_draws, weight_decay, d, degree
+        As for ``rf.RandomFeatureModel``. Edges, and times by edges, are those of d → ∞.
     tolerance : float
         ε of the stopping window, absolute, in units of the loss.
     threshold : float
@@ -117,6 +119,8 @@ def phase_diagram(
         "target": target,
         "noise_draws": noise_draws,
         "weight_decay": weight_decay,
+        "d": d,
+        "degree": degree,
     }
     times, model = _times_and_model(t, process, options)
     asked = Options(
@@ -134,7 +138,7 @@ def phase_diagram(
     missing = store.missing()
     with progress_bar(plan, missing, "phase diagram", progress) as bar:
         fill(plan, store, missing, bar)
-    diagram = store.dataset().drop_vars(["weight_decay", "noise_draws"])
+    diagram = store.dataset().drop_vars(["weight_decay", "noise_draws", "degree"])
     diagram.attrs["model"] = repr(model)
     if process is None and np.ndim(t) == 0:
         diagram = diagram.isel(t=0)

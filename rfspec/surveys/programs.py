@@ -63,9 +63,7 @@ def room(eq: Equations) -> int:
     return min(eq.most_bulks, MOST_BULKS)
 
 
-def stops_of(
-    eq: Equations, tolerance: Real, threshold: Real, window: Truth, onset: Truth
-) -> Stops:
+def stops_of(eq: Equations, tolerance: Real, threshold: Real, window: Truth, onset: Truth) -> Stops:
     """The best time, with its window and the onset of the gap where these are asked."""
     return search_stops(eq, tolerance, threshold, Asked(window, window, onset))
 

@@ -122,7 +122,8 @@ class Recipes:
     def _recipe(self, model: Any, ge: GaussianEquivalent) -> Recipe:
         eq = averaged_equations(model, ge, coarse=self.coarse)
         atomic = model.covariance.atomic
-        spectral = eq if atomic else equations(model, ge, coarse=self.coarse)
+        same = atomic and model.d is None
+        spectral = eq if same else equations(model.limit, ge, coarse=self.coarse)
         scores = np.asarray(score_error(model, np.array([0.0, 1.0])))
         return Recipe(eq, spectral, np.float64(model.pace), scores, _kind(eq, spectral))
 

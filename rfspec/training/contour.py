@@ -122,8 +122,8 @@ def _inverse_distances(z: Numbers) -> Numbers:
     # `apart` of a contour
     xp = namespace(z)
     same = np.eye(z.size)
-    to_others = (1.0 - same) / (z[:, None] - z + same)
-    return xp.stack([to_others, 1.0 / (z[:, None] - z.conj())])
+    to_others = (1.0 - same) / (z[:, None] - z[None] + same)
+    return xp.stack([to_others, 1.0 / (z[:, None] - z.conj()[None])])
 
 
 def descent(c: Real, k: Real, count: int) -> Contour:

@@ -30,8 +30,8 @@ class Form(NamedTuple):
 class Kernel(NamedTuple):
     """All that the losses need at the nodes of a contour, with G_j = (U - z_j)⁻¹.
 
-    `sample`, `population`: Tr VᵀG_jV/d and Tr ṼᵀG_jV/d, [node]. `through`, `twice`: Tr Vᵀh(U)Mh(U)V/d
-    for M = Ũ and M = I as forms in the weights of h.
+    `sample`, `population`: Tr VᵀG_jV/d and Tr ṼᵀG_jV/d, [node]. `through`, `twice`:
+    Tr Vᵀh(U)Mh(U)V/d for M = Ũ and M = I as forms in the weights of h.
     """
 
     sample: Numbers

@@ -123,7 +123,7 @@ class LearningCurve(Table, eqx.Module):
         has lost.
 
         Parts are in ascending order of their eigenvalues; merged ones are joined by "+". The
-        spectrum is computed here. Empty where the curve is not of the theory.
+        spectrum is computed here. Empty where the curve is not of the theory, or of a finite d.
         """
         return {name: drop for name, (drop, _) in self._drops_with_errors().items()}
 
@@ -134,7 +134,7 @@ class LearningCurve(Table, eqx.Module):
         return {name: error + self.train_error for name, error in of_integrals.items()}
 
     def _drops_with_errors(self) -> dict[str, tuple[Any, Any]]:
-        if self.model is None:
+        if self.model is None or self.model.d is not None:
             return {}
         sp = spectrum(self.model)
         method = method_of(self.model, sp.equations, self.tau, self.step, self.momentum)

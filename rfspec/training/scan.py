@@ -104,9 +104,7 @@ def _on_rung(eq: Equations, log_start: Real, v: Vector) -> Reals:
     kernel = kernel_of(eq, contour, u, still=True)
 
     def at(v: Real) -> Vector:
-        path = lambda v: flow(
-            time_at(v, log_start), eq.top, NODES, around=around, spread=SPREAD
-        )
+        path = lambda v: flow(time_at(v, log_start), eq.top, NODES, around=around, spread=SPREAD)
         both, slopes = jax.jvp(lambda v: losses(eq, path(v), kernel), (v,), (jnp.ones_like(v),))
         return jnp.stack([v, both[0], both[1], slopes[1]])
 

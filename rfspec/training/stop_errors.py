@@ -28,9 +28,9 @@ def time_errors(errors: Reals, stop: Stops) -> Reals:
         errors + xp.stack([errors[0], errors[0], errors[0], none]) + last_first(stop.residuals)
     )
     times = xp.stack([stop.best, stop.lower, stop.upper, stop.onset])
-    slopes = xp.abs(last_first(stop.slopes)) - xp.stack([BEND * errors[0], none, none, none])
     # where nothing changes no time can be told
     with np.errstate(divide="ignore", invalid="ignore"):
+        slopes = xp.abs(last_first(stop.slopes)) - xp.stack([BEND * errors[0], none, none, none])
         most = xp.stack([_plateau(errors[0], stop), none + xp.inf, none + xp.inf, none + xp.inf])
         moved = xp.where(slopes > 0, xp.minimum(of_what_vanishes / slopes, most), most)
         moved = xp.where(xp.isnan(slopes), xp.nan, moved)

@@ -200,7 +200,7 @@ def timescales(
     if rule == "paper":
         return _by_leading_order(model)
     if rule == "spectrum":
-        return _by_edges(done if isinstance(done, Spectrum) else spectrum(model))
+        return _by_edges(done if isinstance(done, Spectrum) else spectrum(model.limit))
     if isinstance(done, EarlyStopping):
         return _by_losses(done)
     return _by_losses(early_stopping(model, threshold=threshold))
