@@ -1,14 +1,21 @@
 r"""Losses expected over draws of the data, for given moments of the features.
 
 With (15) and (16) of docs/theory.md for one kind of column, C and H in place of its FFᵀ and FΣFᵀ,
-V̄ = V_0 + D N and Q_j = (H + D_jC - z_j)⁻¹,
+V̄ = V_0 + D N, Q_j = (H + D_jC - z_j)⁻¹, X_jk = (1/n) Tr CQ_jCQ_k and [M] = Q_1MQ_2,
 
     (1/d) Tr Vᵀ(U - z)⁻¹V ≃ (1 - D) y + (1/d) Tr V̄ᵀQV̄
-    (1/d) Tr Vᵀ(U - z_1)⁻¹Ũ(U - z_2)⁻¹V ≃ (1/d) Tr V̄_1ᵀQ_1ŨQ_2V̄_2 + φ [ (1/d) Tr V̄_1ᵀQ_1CQ_2V̄_2
+    (1/d) Tr Vᵀ(U - z_1)⁻¹Ũ(U - z_2)⁻¹V ≃ (1/d) Tr V̄_1ᵀ[Ũ]V̄_2 + φ [ (1/d) Tr V̄_1ᵀ[C]V̄_2
         + y - (1/d) Tr NᵀQ_1V̄_1 - (1/d) Tr NᵀQ_2V̄_2 ],
-    φ = D_1D_2 (1/n) Tr ŨQ_1CQ_2 / (1 - D_1D_2 (1/n) Tr CQ_1CQ_2),
+    φ = D_1D_2 (1/n) Tr C[Ũ] / (1 - D_1D_2X_12),
 
-and (17) are sums of these over the nodes of one contour, which serves all times.
+and (17) are sums of these over the nodes of one contour, which serves all times. H in [Ũ] needs no
+matrices of its own: H Q = 1 - D C Q + z Q.
+
+Where C is a mean C_S over S rows and Q = (H + xC_S - z)⁻¹ (``column_weight``), each of two factors
+C_S leaves its row out of Q_1 and Q_2. With r = D_1D_2/(x_1x_2), m = n/S and A = 1/(1 - mD_1D_2X_12)
+
+    Tr B Q_1C_SQ_2 ≃ r A Tr B[C],   (1/n) Tr C_SQ_1C_SQ_2 ≃ r m δ_1δ_2 + r²A X_12,
+    Q_1HQ_2 ≃ [H] + m D_1D_2 A (1/n)Tr C[H] · [C].
 """
 
 from __future__ import annotations
@@ -20,16 +27,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.rounding import EPS
-from ..numerics.types import Matrix, Numbers, Real, Reals, Vector, Whole
+from ..numerics.types import Matrix, Numbers, Real, Vector, Whole
 from .column_weight import AtNode, Pencil, along
 from .enclosing import Enclosing, enclosing, learnt, misfit
 from .memory import require
 
+TOLERANCE = 1e-6
 # nodes of a contour, at most; the first count that is tried, and what is added to it
 MOST, FEWEST, MORE = 160, 8, 4
 # of the largest eigenvalue: what counts as 0 of H
 ZERO = 1e-13
-# bytes are counted in doubles: of a complex number
+# rows of the resolvents that are multiplied together
+ROWS = 64
+# a complex number takes as much memory as so many doubles
 COMPLEX = 2
 
 
@@ -43,13 +53,17 @@ class Moments(NamedTuple):
     U : array, shape (p, p)
         Ũ = E[φφᵀ].
     fixed : array, shape (p, d)
-        V_0, the part -E[φyᵀ] of V that does not fluctuate with the data: that of the noise.
+        V_0, the part -E[φyᵀ] of V that comes from the noise, not the data.
     signal : array, shape (p, d)
         N = -E[g c_x xᵀ], the part that does; 0 for the targets "noise" and "score".
     power : float
         y = E|c_x x|²/d, what the target varies by with the data.
     untrained : float
         E|y|²/d, the loss of A = 0.
+    rows : float
+        S, the rows that C and Ũ are means over; inf for expectations.
+    decay : float
+        γ/ω², what weight decay adds to U in training.
     """
 
     C: Matrix
@@ -58,6 +72,8 @@ class Moments(NamedTuple):
     signal: Matrix
     power: Real
     untrained: Real
+    rows: Real = np.inf
+    decay: Real = 0.0
 
 
 class Losses(NamedTuple):
@@ -69,12 +85,10 @@ class Losses(NamedTuple):
     test_error: Vector
 
 
-def losses_of(
-    moments: Moments, n: Whole, c: Vector, decay: Real = 0.0, tolerance: Real = 1e-6
-) -> Losses:
+def losses_of(moments: Moments, n: Whole, c: Vector, tolerance: Real = TOLERANCE) -> Losses:
     """Losses after gradient flow to c = 2ω²τ/ψ_p ∈ [0, ∞], with n samples.
 
-    `decay` is γ/ω². The error is what the filters on the contour are off by, what the steps of
+    The error is what the filters on the contour are off by, what the steps of
     Newton's method left open, and rounding.
     """
     c = np.asarray(c, float)
@@ -82,41 +96,37 @@ def losses_of(
     untrained = float(moments.untrained)
     losses = Losses(*(np.full(c.shape, v) for v in (untrained, untrained, 0.0, 0.0)))
     if np.any(later):
-        at_times = _trained(moments, n, c[later], float(decay), float(tolerance))
+        at_times = _trained(moments, n, c[later], float(tolerance))
         for column, values in zip(losses, at_times, strict=True):
             column[later] = values
     return losses
 
 
-def _trained(moments: Moments, n: Whole, c: Vector, decay: float, tolerance: float) -> Losses:
-    pencil, rotated = _in_eigenbasis_of_columns(moments, n, decay)
+def _trained(moments: Moments, n: Whole, c: Vector, tolerance: float) -> Losses:
+    pencil, rotated = _in_eigenbasis_of_columns(moments, n)
     a, b = _interval(pencil)
     path, off = _contour(a, b, c, tolerance)
     p, d = rotated.fixed.shape
     count = path.nodes.size
     require(
-        COMPLEX * count * p * (p + 2 * d) + 12 * p * p,
+        COMPLEX * count * p * (p + 3 * d) + 12 * p * p,
         f"{count} resolvents at p = {p}",
         "take fewer features, or a larger tolerance",
     )
     points = along(pencil, path, 0.1 * tolerance)
-    sums = _sums(pencil, rotated, path, points, decay)
-    return _losses(rotated, path, points, sums, c, decay, off)
+    return _losses(pencil, rotated, path, _sums(pencil, rotated, path, points), c, off)
 
 
-def _in_eigenbasis_of_columns(moments: Moments, n: Whole, decay: float) -> tuple[Pencil, Moments]:
+def _in_eigenbasis_of_columns(moments: Moments, n: Whole) -> tuple[Pencil, Moments]:
     kappa, E = jnp.linalg.eigh(jnp.asarray(moments.C))
     kappa = jnp.maximum(kappa, 0.0)
-    U = E.T @ moments.U @ E
-    H = U - jnp.diag(kappa - decay)
-    rotated = moments._replace(
-        C=jnp.diag(kappa), U=U, fixed=E.T @ moments.fixed, signal=E.T @ moments.signal
-    )
-    return Pencil((H + H.T) / 2.0, kappa, n), rotated
+    H = E.T @ moments.U @ E - jnp.diag(kappa - moments.decay)
+    pencil = Pencil((H + H.T) / 2.0, kappa, float(n), float(n / moments.rows))
+    return pencil, moments._replace(fixed=E.T @ moments.fixed, signal=E.T @ moments.signal)
 
 
 def _interval(pencil: Pencil) -> tuple[float, float]:
-    # the eigenvalues of H + DC are those of H at least, and the largest of C(1 + √(p/n))² more
+    # the eigenvalues of U are those of H at least, and the largest of C(1 + √(p/n))² more
     values = np.linalg.eigvalsh(np.asarray(pencil.H))
     top = float(jnp.max(pencil.kappa)) * (1.0 + np.sqrt(pencil.kappa.size / pencil.n)) ** 2
     b = float(values[-1]) + top
@@ -133,6 +143,10 @@ def _contour(a: float, b: float, c: Vector, tolerance: float) -> tuple[Enclosing
         count += MORE
 
 
+# --------------------------------------------------------------------------------------------------
+# sums over nodes
+
+
 class Sums(NamedTuple):
     """All that the losses are sums of: by nodes, or by pairs of nodes.
 
@@ -142,97 +156,124 @@ class Sums(NamedTuple):
         (15), and (1/d) Tr Ṽᵀ(U - z)⁻¹V.
     learnt : array, shape (node, p, d)
         QV̄.
-    plain, mixed : array, shape (node, node)
-        The term with φ of (16) at (z_j, z_k) and at (z_j, z̄_k).
+    pairs : array, shape (2, node, node)
+        (16) but (1/d) Tr V̄_1ᵀQ_1HQ_2V̄_2, at (z_j, z_k) and at (z_j, z̄_k).
+    left : float
+        The largest step of Newton's method that was left open, relative to x.
     """
 
     train: Numbers
     test: Numbers
     learnt: Numbers
-    plain: Numbers
-    mixed: Numbers
+    pairs: Numbers
+    left: float
 
 
-def _sums(
-    pencil: Pencil, moments: Moments, path: Enclosing, points: list[AtNode], decay: float
-) -> Sums:
-    d = moments.fixed.shape[1]
-    D = np.array([complex(p.D + p.step) for p in points])
-    delta = 1.0 / D - 1.0
+def _sums(pencil: Pencil, moments: Moments, path: Enclosing, points: list[AtNode]) -> Sums:
+    d, x = moments.fixed.shape[1], np.array([p.solved for p in points])
+    seen_twice, seen_once = _traces(points, pencil)
+    # t after the step
+    t = np.array([complex(p.t) for p in points])
+    t = t - np.diagonal(seen_twice[0]) * np.array([complex(p.step) for p in points])
+    delta = t * x / (1.0 - t * x)
+    D = 1.0 / (1.0 + delta)
     bar = moments.fixed[None] + D[:, None, None] * moments.signal[None]
     X = jnp.stack([p.Q @ v for p, v in zip(points, bar, strict=True)])
     train = (1.0 - D) * moments.power + np.asarray(jnp.sum(bar * X, axis=(1, 2))) / d
     test = np.asarray(jnp.tensordot(X, moments.fixed + moments.signal, 2)) / d
-    along_signal = np.asarray(jnp.tensordot(X, moments.signal, 2)) / d
-    inner = [np.asarray(g) / d for g in _weighted_products(X, pencil.kappa)]
-    twice, once = _traces(jnp.stack([p.Q for p in points]), pencil)
-    pairs = []
-    for k, conj in enumerate((lambda v: v, np.conj)):
-        z1, D1, e1 = path.nodes[:, None], D[:, None], along_signal[:, None]
-        D2, e2, delta2 = (conj(v)[None, :] for v in (D, along_signal, delta))
-        through = delta2 + (1.0 - D1) * twice[k] + (z1 - decay) * once[k]
-        phi = D1 * D2 * through / (1.0 - D1 * D2 * twice[k])
-        pairs.append(phi * (inner[k] + moments.power - e1 - e2))
-    return Sums(train, test, X, *pairs)
+    of_signal = np.asarray(jnp.tensordot(X, moments.signal, 2)) / d
+    inner = np.asarray(_products(X * jnp.sqrt(pencil.kappa)[None, :, None])) / d
+    seen = np.stack([seen_twice, seen_once, inner])
+    pairs = [
+        _pair(pencil.share, moments.power, path.nodes[:, None] - moments.decay, *nodes, seen[:, i])
+        for i, nodes in enumerate(_both((D, x, delta, of_signal)))
+    ]
+    left = max(abs(complex(p.step)) / abs(complex(p.x)) for p in points)
+    return Sums(train, test, X, np.stack(pairs), left)
 
 
-def _weighted_products(X: Numbers, weights: Vector) -> tuple[Numbers, Numbers]:
-    # Σ w_a X_j X_k and Σ w_a X_j X̄_k over the entries
-    flat = (X * jnp.sqrt(weights)[None, :, None]).reshape(X.shape[0], -1)
-    return flat @ flat.T, flat @ flat.conj().T
+def _both(columns: tuple[Numbers, ...]) -> list[tuple[Numbers, Numbers]]:
+    # at z_j and z_k, and at z_j and z̄_k
+    first = np.stack(columns)
+    return [(first[:, :, None], second[:, None, :]) for second in (first, first.conj())]
+
+
+def _pair(
+    share: Real, power: Real, z: Numbers, first: Numbers, second: Numbers, seen: Numbers
+) -> Numbers:
+    # (16) but the term with H, from Tr CQ_jCQ_k/n, Tr Q_jCQ_k/n and Tr VᵀQ_jCQ_kV/d as they are
+    # seen with x and C_S
+    (D1, x1, delta1, signal1), (D2, x2, delta2, signal2) = first, second
+    D, r = D1 * D2, D1 * D2 / (x1 * x2)
+    spread = (seen[0] - share * delta1 * delta2 * r) / r**2
+    A = 1.0 + share * D * spread
+    twice, once, inner = spread / A, seen[1] / (r * A), seen[2] / (r * A)
+    through_H = delta2 - D1 * twice + z * once
+    phi = D * (through_H + twice) / (1.0 - D * twice)
+    return (1.0 + phi - share * D * A * through_H) * inner + phi * (power - signal1 - signal2)
+
+
+def _traces(points: list[AtNode], pencil: Pencil) -> tuple[Numbers, Numbers]:
+    # (1/n)Tr CQ_jCQ_k and (1/n)Tr Q_jCQ_k, [2, j, k], the second of each with Q̄_k
+    traces = _traces_of([p.Q for p in points], pencil.kappa)
+    twice, once = (np.asarray(a) / pencil.n for a in traces)
+    return twice, once
 
 
 @jax.jit
-def _traces(Q: Numbers, pencil: Pencil) -> tuple[Numbers, Numbers]:
-    # (1/n)Tr CQ_jCQ_k and (1/n)Tr CQ_jQ_k, [2, j, k], the second of each with Q̄_k
-    count = Q.shape[0]
-    root = jnp.sqrt(pencil.kappa)
+def _traces_of(Q: list[Numbers], kappa: Vector) -> tuple[Numbers, Numbers]:
+    p = kappa.size
+    size = min(p, ROWS)
 
-    def row(sums: tuple[Numbers, Numbers], a: Whole) -> tuple[tuple[Numbers, Numbers], None]:
-        of_row = Q[:, a, :] * root[None, :]
-        both = jnp.stack([of_row @ of_row.T, of_row @ of_row.conj().T])
-        return (sums[0] + pencil.kappa[a] * both, sums[1] + both), None
+    def block(sums: tuple[Numbers, Numbers], i: Whole) -> tuple[tuple[Numbers, Numbers], None]:
+        # the last two blocks may overlap
+        begin = jnp.minimum(i * size, p - size)
+        own = begin + jnp.arange(size) >= i * size
+        rows = jnp.stack([jax.lax.dynamic_slice_in_dim(q, begin, size) for q in Q])
+        rows = rows * (own[None, :, None] * jnp.sqrt(kappa)[None, None, :])
+        weights = jax.lax.dynamic_slice_in_dim(jnp.sqrt(kappa), begin, size)
+        return (sums[0] + _products(rows * weights[None, :, None]), sums[1] + _products(rows)), None
 
-    zero = jnp.zeros((2, count, count), complex)
-    (twice, once), _ = jax.lax.scan(row, (zero, zero), jnp.arange(pencil.kappa.size))
-    return twice / pencil.n, once / pencil.n
+    zero = jnp.zeros((2, len(Q), len(Q)), complex)
+    return jax.lax.scan(block, (zero, zero), jnp.arange(-(-p // size)))[0]
+
+
+def _products(a: Numbers) -> Numbers:
+    # Σ a_ja_k and Σ a_jā_k over the entries
+    flat = a.reshape(a.shape[0], -1)
+    return jnp.stack([flat @ flat.T, flat @ flat.conj().T])
+
+
+# --------------------------------------------------------------------------------------------------
+# losses
 
 
 def _losses(
-    moments: Moments,
-    path: Enclosing,
-    points: list[AtNode],
-    sums: Sums,
-    c: Vector,
-    decay: float,
-    off: Vector,
+    pencil: Pencil, moments: Moments, path: Enclosing, sums: Sums, c: Vector, off: Vector
 ) -> Losses:
-    z, d = path.nodes, moments.fixed.shape[1]
-    h = learnt(c, z)
+    decay = moments.decay
+    h = learnt(c, path.nodes)
     w = path.weights * h
-    of_train = path.weights * (2.0 * h - (z - decay)[None, :] * h**2)
+    of_train = path.weights * (2.0 * h - (path.nodes - decay)[None, :] * h**2)
     explained = 2.0 * (of_train @ sums.train).real
     along_target = 2.0 * (w @ sums.test).real
-    first = np.array([_first(moments, sums.learnt, jnp.asarray(v)) for v in w]) / d
-    second = 2.0 * (
-        np.einsum("tj,jk,tk->t", w, sums.plain, w)
-        + np.einsum("tj,jk,tk->t", w, sums.mixed, w.conj())
-    ).real
+    first = np.array([_through_H(pencil, sums.learnt, v, decay) for v in w])
+    first = first / moments.fixed.shape[1]
+    form = lambda pairs, v: np.einsum("tj,jk,tk->t", w, pairs, v).real
+    second = 2.0 * (form(sums.pairs[0], w) + form(sums.pairs[1], w.conj()))
     untrained = float(moments.untrained)
-    # steps that were left open, relative to D
-    left = max(abs(complex(p.step / p.D)) for p in points)
-    relative = 2.0 * (off + left) + 64 * EPS * path.nodes.size
+    relative = 2.0 * (off + sums.left) + 64 * EPS * path.nodes.size
     size = 2.0 * np.abs(along_target) + first + np.abs(second)
     return Losses(
         untrained - explained,
         untrained - 2.0 * along_target + first + second,
-        relative * (2.0 * np.abs(explained)) + 4 * EPS * untrained,
+        relative * 2.0 * np.abs(explained) + 4 * EPS * untrained,
         relative * size + 4 * EPS * untrained,
     )
 
 
 @jax.jit
-def _first(moments: Moments, learnt: Numbers, w: Numbers) -> Real:
-    # Tr of the term without φ: V̄ᵀh Ũ hV̄ with h the sum over nodes
+def _through_H(pencil: Pencil, learnt: Numbers, w: Numbers, decay: Real) -> Real:
+    # Tr V̄ᵀh H hV̄ with h the sum over nodes; H without the decay
     A = 2.0 * jnp.tensordot(w, learnt, 1).real
-    return jnp.sum(A * (moments.U @ A))
+    return jnp.sum(A * (pencil.H @ A - decay * A))

@@ -26,7 +26,7 @@ JUDGED = 400
 
 
 class Enclosing(NamedTuple):
-    """Nodes z_j, Im z_j > 0, from left to right, their weights w_j, and the crossing left of [a, b].
+    """Nodes z_j, Im z_j > 0, from left to right, weights w_j, and the crossing left of [a, b].
 
     The nodes are images of equidistant points in the upper half plane, the crossing is that of half
     a step before the first.
