@@ -85,7 +85,7 @@ class Losses(NamedTuple):
     test_error: Vector
 
 
-def losses_of(moments: Moments, n: Whole, c: Vector, tolerance: Real = TOLERANCE) -> Losses:
+def losses_of(moments: Moments, n: Real, c: Vector, tolerance: Real = TOLERANCE) -> Losses:
     """Losses after gradient flow to c = 2ω²τ/ψ_p ∈ [0, ∞], with n samples.
 
     The error is what the filters on the contour are off by, what the steps of
@@ -102,7 +102,7 @@ def losses_of(moments: Moments, n: Whole, c: Vector, tolerance: Real = TOLERANCE
     return losses
 
 
-def _trained(moments: Moments, n: Whole, c: Vector, tolerance: float) -> Losses:
+def _trained(moments: Moments, n: Real, c: Vector, tolerance: float) -> Losses:
     pencil, rotated = _in_eigenbasis_of_columns(moments, n)
     a, b = _interval(pencil)
     path, off = _contour(a, b, c, tolerance)
@@ -117,7 +117,7 @@ def _trained(moments: Moments, n: Whole, c: Vector, tolerance: float) -> Losses:
     return _losses(pencil, rotated, path, _sums(pencil, rotated, path, points), c, off)
 
 
-def _in_eigenbasis_of_columns(moments: Moments, n: Whole) -> tuple[Pencil, Moments]:
+def _in_eigenbasis_of_columns(moments: Moments, n: Real) -> tuple[Pencil, Moments]:
     kappa, E = jnp.linalg.eigh(jnp.asarray(moments.C))
     kappa = jnp.maximum(kappa, 0.0)
     H = E.T @ moments.U @ E - jnp.diag(kappa - moments.decay)
