@@ -20,6 +20,7 @@ C_S leaves its row out of Q_1 and Q_2. With r = D_1D_2/(x_1x_2), m = n/S and A =
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -104,8 +105,8 @@ def losses_of(moments: Moments, n: Real, c: Vector, tolerance: Real = TOLERANCE)
 
 def _trained(moments: Moments, n: Real, c: Vector, tolerance: float) -> Losses:
     pencil, rotated = _in_eigenbasis_of_columns(moments, n)
-    a, b = _interval(pencil)
-    path, off = _contour(a, b, c, tolerance)
+    pencil, a, b = _on_interval(pencil)
+    path, off = _contour(a, b, c, moments.decay, tolerance)
     p, d = rotated.fixed.shape
     count = path.nodes.size
     require(
@@ -125,19 +126,31 @@ def _in_eigenbasis_of_columns(moments: Moments, n: Real) -> tuple[Pencil, Moment
     return pencil, moments._replace(fixed=E.T @ moments.fixed, signal=E.T @ moments.signal)
 
 
-def _interval(pencil: Pencil) -> tuple[float, float]:
-    # the eigenvalues of U are those of H at least, and the largest of C(1 + √(p/n))² more
+def _on_interval(pencil: Pencil) -> tuple[Pencil, float, float]:
+    # the eigenvalues of U are those of H at least, and the largest of C(1 + √(p/n))² more; H is
+    # lifted where it is singular
+    p = pencil.kappa.size
     values = np.linalg.eigvalsh(np.asarray(pencil.H))
-    top = float(jnp.max(pencil.kappa)) * (1.0 + np.sqrt(pencil.kappa.size / pencil.n)) ** 2
+    top = float(jnp.max(pencil.kappa)) * (1.0 + np.sqrt(p / pencil.n)) ** 2
     b = float(values[-1]) + top
-    return max(float(values[0]), ZERO * b), b
+    lifted = max(0.0, ZERO * b - float(values[0]))
+    return pencil._replace(H=pencil.H + lifted * jnp.eye(p)), float(values[0]) + lifted, b + lifted
 
 
-def _contour(a: float, b: float, c: Vector, tolerance: float) -> tuple[Enclosing, Vector]:
+def _filters(c: Vector, decay: Real, z: Numbers) -> Numbers:
+    # h of each time, and then 2h - λh² for eigenvalues λ = z - decay of U
+    h = learnt(c, z)
+    return np.concatenate([h, 2.0 * h - (z - decay)[None, :] * h**2])
+
+
+def _contour(
+    a: float, b: float, c: Vector, decay: Real, tolerance: float
+) -> tuple[Enclosing, Vector]:
+    filters = partial(_filters, c, decay)
     count = FEWEST
     while True:
         path = enclosing(a, b, float(np.max(c)), count)
-        off = misfit(path, a, b, c)
+        off = misfit(path, a, b, filters)
         if np.max(off) <= tolerance or count >= MOST:
             return path, off
         count += MORE
@@ -251,24 +264,23 @@ def _products(a: Numbers) -> Numbers:
 def _losses(
     pencil: Pencil, moments: Moments, path: Enclosing, sums: Sums, c: Vector, off: Vector
 ) -> Losses:
-    decay = moments.decay
-    h = learnt(c, path.nodes)
-    w = path.weights * h
-    of_train = path.weights * (2.0 * h - (path.nodes - decay)[None, :] * h**2)
+    w, of_train = np.split(path.weights * _filters(c, moments.decay, path.nodes), 2)
+    off_test, off_train = np.split(off, 2)
     explained = 2.0 * (of_train @ sums.train).real
     along_target = 2.0 * (w @ sums.test).real
-    first = np.array([_through_H(pencil, sums.learnt, v, decay) for v in w])
+    first = np.array([_through_H(pencil, sums.learnt, v, moments.decay) for v in w])
     first = first / moments.fixed.shape[1]
     form = lambda pairs, v: np.einsum("tj,jk,tk->t", w, pairs, v).real
     second = 2.0 * (form(sums.pairs[0], w) + form(sums.pairs[1], w.conj()))
     untrained = float(moments.untrained)
-    relative = 2.0 * (off + sums.left) + 64 * EPS * path.nodes.size
+    # twice, since a loss may add what it loses on different modes
+    relative = lambda off: 2.0 * (off + sums.left) + 64 * EPS * path.nodes.size
     size = 2.0 * np.abs(along_target) + first + np.abs(second)
     return Losses(
         untrained - explained,
         untrained - 2.0 * along_target + first + second,
-        relative * 2.0 * np.abs(explained) + 4 * EPS * untrained,
-        relative * size + 4 * EPS * untrained,
+        relative(off_train) * np.abs(explained) + 4 * EPS * untrained,
+        relative(off_test) * size + 4 * EPS * untrained,
     )
 
 

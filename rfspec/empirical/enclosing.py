@@ -14,6 +14,7 @@ log(b/a) + 3)}.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -75,10 +76,8 @@ def learnt(c: Vector, z: Numbers) -> Numbers:
     return np.where(np.isinf(c), 1.0, -np.expm1(-finite * z)) / z
 
 
-def misfit(path: Enclosing, a: Real, b: Real, c: Vector) -> Reals:
-    """The largest relative error of h(λ) on [a, b], for each c > 0."""
+def misfit(path: Enclosing, a: Real, b: Real, f: Callable[[Numbers], Numbers]) -> Reals:
+    """The largest relative error of f(λ) on [a, b] for each row of f(z), [row, z]."""
     values = np.geomspace(a, b, JUDGED)
-    of_nodes = 2.0 * (
-        (learnt(c, path.nodes) * path.weights) @ (1.0 / (values - path.nodes[:, None]))
-    )
-    return np.max(np.abs(of_nodes.real / learnt(c, values) - 1.0), axis=1)
+    of_nodes = 2.0 * ((f(path.nodes) * path.weights) @ (1.0 / (values - path.nodes[:, None]))).real
+    return np.max(np.abs(of_nodes / f(values) - 1.0), axis=1)
