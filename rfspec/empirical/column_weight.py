@@ -87,8 +87,8 @@ def _step(x: Number, t: Number, twice: Number, share: Real) -> Number:
 def left_of_spectrum(pencil: Pencil, z: Real) -> float:
     """x at a real z below the eigenvalues of H."""
     H, kappa, n, share = pencil
-    L = np.linalg.cholesky(np.asarray(H) - z * np.eye(kappa.size))
-    half = np.linalg.solve(L, np.diag(np.sqrt(np.asarray(kappa))))
+    L = np.linalg.cholesky(H - z * np.eye(kappa.size))
+    half = np.linalg.solve(L, np.diag(np.sqrt(kappa)))
     # of (H - z)⁻¹C, so that t = (1/n)Σ μ/(1 + xμ)
     mu = np.linalg.svd(half, compute_uv=False) ** 2
     x = 1.0 / (1.0 + np.sum(mu) / n)
@@ -160,7 +160,8 @@ def _barycentric(
     # through the chosen points, with weights that fit the others best; at all points and at z
     others = np.setdiff1d(np.arange(points.size), chosen)
     inverse = 1.0 / (points[others, None] - points[chosen])
-    weights = np.linalg.svd(inverse * (values[others, None] - values[chosen]))[2][-1].conj()
+    differences = inverse * (values[others, None] - values[chosen])
+    weights = np.linalg.svd(differences, full_matrices=False)[2][-1].conj()
     ratio = lambda rows: rows @ (weights * values[chosen]) / (rows @ weights)
     fitted = values.copy()
     fitted[others] = ratio(inverse)

@@ -105,8 +105,8 @@ def conditional_curve(
     mean C_S by one more number, x = 1/(1 + (1 - n/S)δ) in H + x C_S; at n = S the train loss is
     exactly that of these rows. So a finite S leaves no bias of order n/S for rows that are alike,
     only one of order 1/S, and noise, which the standard error shows. Where rows differ in how much
-    they weigh (images do), one D for all of them gives a late test loss that is too low, by 6 % for
-    the packaged digits, and the standard error does not show it.
+    they weigh (images do), one D for all of them gives a late test loss that is too low, by 2 to
+    6 % for the packaged digits, and the standard error does not show it.
 
     Equations (15) to (17) with C and H in place of functions of F; the contour is one for all
     times, around [λ_min(H), λ_max]. A cost of two inverses of a complex p×p matrix for each of some

@@ -23,12 +23,11 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.rounding import EPS
-from ..numerics.types import Matrix, Numbers, Real, Vector, Whole
+from ..numerics.types import Matrix, Numbers, Real, Vector
 from .column_weight import AtNode, Pencil, along
 from .enclosing import Enclosing, enclosing, learnt, misfit
 from .memory import require
@@ -119,22 +118,23 @@ def _trained(moments: Moments, n: Real, c: Vector, tolerance: float) -> Losses:
 
 
 def _in_eigenbasis_of_columns(moments: Moments, n: Real) -> tuple[Pencil, Moments]:
-    kappa, E = jnp.linalg.eigh(jnp.asarray(moments.C))
-    kappa = jnp.maximum(kappa, 0.0)
-    H = E.T @ moments.U @ E - jnp.diag(kappa - moments.decay)
+    kappa, E = (np.asarray(a) for a in jnp.linalg.eigh(jnp.asarray(moments.C)))
+    kappa = np.maximum(kappa, 0.0)
+    H = E.T @ np.asarray(moments.U) @ E - np.diag(kappa - moments.decay)
     pencil = Pencil((H + H.T) / 2.0, kappa, float(n), float(n / moments.rows))
-    return pencil, moments._replace(fixed=E.T @ moments.fixed, signal=E.T @ moments.signal)
+    fixed, signal = (E.T @ np.asarray(a) for a in (moments.fixed, moments.signal))
+    return pencil, moments._replace(fixed=fixed, signal=signal)
 
 
 def _on_interval(pencil: Pencil) -> tuple[Pencil, float, float]:
     # the eigenvalues of U are those of H at least, and the largest of C(1 + √(p/n))² more; H is
     # lifted where it is singular
     p = pencil.kappa.size
-    values = np.linalg.eigvalsh(np.asarray(pencil.H))
-    top = float(jnp.max(pencil.kappa)) * (1.0 + np.sqrt(p / pencil.n)) ** 2
+    values = np.linalg.eigvalsh(pencil.H)
+    top = float(pencil.kappa[-1]) * (1.0 + np.sqrt(p / pencil.n)) ** 2
     b = float(values[-1]) + top
     lifted = max(0.0, ZERO * b - float(values[0]))
-    return pencil._replace(H=pencil.H + lifted * jnp.eye(p)), float(values[0]) + lifted, b + lifted
+    return pencil._replace(H=pencil.H + lifted * np.eye(p)), float(values[0]) + lifted, b + lifted
 
 
 def _filters(c: Vector, decay: Real, z: Numbers) -> Numbers:
@@ -190,12 +190,12 @@ def _sums(pencil: Pencil, moments: Moments, path: Enclosing, points: list[AtNode
     t = t - np.diagonal(seen_twice[0]) * np.array([complex(p.step) for p in points])
     delta = t * x / (1.0 - t * x)
     D = 1.0 / (1.0 + delta)
-    bar = moments.fixed[None] + D[:, None, None] * moments.signal[None]
-    X = jnp.stack([p.Q @ v for p, v in zip(points, bar, strict=True)])
-    train = (1.0 - D) * moments.power + np.asarray(jnp.sum(bar * X, axis=(1, 2))) / d
-    test = np.asarray(jnp.tensordot(X, moments.fixed + moments.signal, 2)) / d
-    of_signal = np.asarray(jnp.tensordot(X, moments.signal, 2)) / d
-    inner = np.asarray(_products(X * jnp.sqrt(pencil.kappa)[None, :, None])) / d
+    bar = moments.fixed + D[:, None, None] * moments.signal
+    X = np.stack([np.asarray(p.Q) @ v for p, v in zip(points, bar, strict=True)])
+    train = (1.0 - D) * moments.power + np.sum(bar * X, axis=(1, 2)) / d
+    test = np.tensordot(X, moments.fixed + moments.signal, 2) / d
+    of_signal = np.tensordot(X, moments.signal, 2) / d
+    inner = _products(X * np.sqrt(pencil.kappa)[:, None]) / d
     seen = np.stack([seen_twice, seen_once, inner])
     pairs = [
         _pair(pencil.share, moments.power, path.nodes[:, None] - moments.decay, *nodes, seen[:, i])
@@ -226,35 +226,23 @@ def _pair(
     return (1.0 + phi - share * D * A * through_H) * inner + phi * (power - signal1 - signal2)
 
 
-def _traces(points: list[AtNode], pencil: Pencil) -> tuple[Numbers, Numbers]:
+def _traces(points: list[AtNode], pencil: Pencil) -> tuple[np.ndarray, np.ndarray]:
     # (1/n)Tr CQ_jCQ_k and (1/n)Tr Q_jCQ_k, [2, j, k], the second of each with Q̄_k
-    traces = _traces_of([p.Q for p in points], pencil.kappa)
-    twice, once = (np.asarray(a) / pencil.n for a in traces)
-    return twice, once
+    Q = [np.asarray(p.Q) for p in points]
+    root, shape = np.sqrt(pencil.kappa), (2, len(Q), len(Q))
+    twice, once = np.zeros(shape, complex), np.zeros(shape, complex)
+    for begin in range(0, root.size, ROWS):
+        own = slice(begin, begin + ROWS)
+        rows = np.stack([q[own] for q in Q]) * root
+        once += _products(rows)
+        twice += _products(rows * root[own, None])
+    return twice / pencil.n, once / pencil.n
 
 
-@jax.jit
-def _traces_of(Q: list[Numbers], kappa: Vector) -> tuple[Numbers, Numbers]:
-    p = kappa.size
-    size = min(p, ROWS)
-
-    def block(sums: tuple[Numbers, Numbers], i: Whole) -> tuple[tuple[Numbers, Numbers], None]:
-        # the last two blocks may overlap
-        begin = jnp.minimum(i * size, p - size)
-        own = begin + jnp.arange(size) >= i * size
-        rows = jnp.stack([jax.lax.dynamic_slice_in_dim(q, begin, size) for q in Q])
-        rows = rows * (own[None, :, None] * jnp.sqrt(kappa)[None, None, :])
-        weights = jax.lax.dynamic_slice_in_dim(jnp.sqrt(kappa), begin, size)
-        return (sums[0] + _products(rows * weights[None, :, None]), sums[1] + _products(rows)), None
-
-    zero = jnp.zeros((2, len(Q), len(Q)), complex)
-    return jax.lax.scan(block, (zero, zero), jnp.arange(-(-p // size)))[0]
-
-
-def _products(a: Numbers) -> Numbers:
+def _products(a: np.ndarray) -> np.ndarray:
     # Σ a_ja_k and Σ a_jā_k over the entries
     flat = a.reshape(a.shape[0], -1)
-    return jnp.stack([flat @ flat.T, flat @ flat.conj().T])
+    return np.stack([flat @ flat.T, flat @ flat.conj().T])
 
 
 # --------------------------------------------------------------------------------------------------
@@ -284,8 +272,7 @@ def _losses(
     )
 
 
-@jax.jit
-def _through_H(pencil: Pencil, learnt: Numbers, w: Numbers, decay: Real) -> Real:
+def _through_H(pencil: Pencil, learnt: np.ndarray, w: Numbers, decay: Real) -> Real:
     # Tr V̄ᵀh H hV̄ with h the sum over nodes; H without the decay
-    A = 2.0 * jnp.tensordot(w, learnt, 1).real
-    return jnp.sum(A * (pencil.H @ A - decay * A))
+    A = 2.0 * np.tensordot(w, learnt, 1).real
+    return np.sum(A * (pencil.H @ A - decay * A))
