@@ -103,7 +103,8 @@ def left_of_spectrum(pencil: Pencil, z: Real) -> float:
 
 def along(pencil: Pencil, path: Enclosing, tolerance: float) -> list[AtNode]:
     """The solution at all nodes, each known to about the tolerance, relative to x."""
-    away = np.geomspace(*np.abs(path.nodes[[0, -1]] - path.crossing), ON_AXIS)
+    nearest, farthest = np.abs(path.nodes[[0, -1]] - path.crossing)
+    away = np.geomspace(nearest, farthest, ON_AXIS)
     left = [path.crossing, *(path.crossing - away)]
     known = Known([complex(z) for z in left], [complex(left_of_spectrum(pencil, z)) for z in left])
     return [_solved(pencil, known, z, tolerance) for z in path.nodes]

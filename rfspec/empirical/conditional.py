@@ -174,11 +174,11 @@ def _curve(
     without = [merged(parts[:i] + parts[i + 1 :]) for i in range(groups)]
     # as large a share of the rows that are left
     losses = [solve(m, share * m.rows) for m in without]
-    errors = [
+    of_train, of_test = (
         jnp.asarray(np.std(column, axis=0) * np.sqrt(groups - 1)).reshape(tau.shape)
         for column in zip(*(loss[:2] for loss in losses), strict=True)
-    ]
-    return _with_errors(curve, StandardErrors(*errors, jnp.full(tau.shape, jnp.nan)))
+    )
+    return _with_errors(curve, StandardErrors(of_train, of_test, jnp.full(tau.shape, jnp.nan)))
 
 
 def _parts(
