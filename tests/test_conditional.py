@@ -150,8 +150,8 @@ def test_features_against_samples_with_the_same_weights(target, share):
 
 @pytest.mark.slow
 def test_kinked_features_against_samples_with_the_same_weights():
-    model = model_of(psi_p=8.0, psi_n=10.0, t=0.01, activation="relu")
-    mean, error = means(curves_of_draws(model, 24, "features", 20))
+    model = model_of(psi_p=4.0, psi_n=10.0, t=0.01, activation="relu")
+    mean, error = means(curves_of_draws(model, 24, "features", 8))
     curve = rf.empirical.conditional_curve(0, model, TAU, 24)
     off = np.abs(both(curve) - mean)
     assert np.all(off <= 3 * error + 0.03 * mean)
