@@ -4,6 +4,8 @@ their training.
 
 from .bands import Band
 from .comparison import Comparison, CurveComparison, CurveDeviations, compare
+from .conditional import conditional_curve
+from .conditional_of_moments import conditional_curve_of
 from .deviations import Deviations
 from .dynamics import Eigenbasis, eigenbasis, gradient_flow, trajectory
 from .estimates import Estimate
@@ -38,6 +40,8 @@ __all__ = [
     "MatrixFreeSpectrum",
     "SpectrumExtrapolation",
     "compare",
+    "conditional_curve",
+    "conditional_curve_of",
     "eigenbasis",
     "extrapolate",
     "feature_operator",
