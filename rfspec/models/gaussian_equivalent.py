@@ -27,7 +27,7 @@ from ..numerics.compiling import jit
 from ..numerics.frozen import Frozen
 from ..numerics.programs import program
 from ..numerics.session import enter
-from ..numerics.types import Real, Vector
+from ..numerics.types import Real, Reals, Vector
 from .activations import Activation, Polynomial
 from .gaussian_averages import (
     CLOSED,
@@ -103,7 +103,7 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
     -------
     GaussianEquivalent
         ``.mu0 .mu1 .kappa2 .b2 .v2 .s2``, dimensionless, and ``.error``, their relative error:
-        about 1e-14 for the named activations.
+        about 1e-14 for the named activations. For data with classes arrays of shape (classes,).
 
     Raises
     ------
@@ -122,9 +122,22 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
     >>> print(f"{ge.mu1:.7f} {ge.s2:.7f}")
     0.6057055 0.0018735
     """
+    traces = model.covariance.traces if model.covariance.has_classes else model.covariance.trace
+    return constants_at(model, traces)
+
+
+def constants_at(model: RandomFeatureModel, traces: Reals) -> GaussianEquivalent:
+    """The constants of a model for one σ_x², or for those of several classes, of their shape."""
     enter()
     sigma, process = model.activation, model.process
-    variances = _Variances(process.alpha**2, process.beta2, model.covariance.trace)
+    variances = _Variances(process.alpha**2, process.beta2, traces)
+    if np.ndim(traces):
+        each = jax.vmap(partial(_constants_of, sigma), in_axes=(_Variances(None, None, 0),))
+        return each(variances)
+    return _constants_of(sigma, variances)
+
+
+def _constants_of(sigma: Activation, variances: _Variances) -> GaussianEquivalent:
     if isinstance(sigma, Polynomial):
         return _of_polynomial(sigma.coefficients, variances)
     if sigma.named and sigma.name in CLOSED:

@@ -14,6 +14,7 @@ from ..numerics.checks import concrete, namespace
 from ..numerics.session import enter
 from ..numerics.types import Vector
 from .all_draws import RandomFeatureEquations
+from .classes import class_equations
 from .finite_draws import NoiseDrawsEquations
 from .interface import Equations
 
@@ -26,6 +27,8 @@ def equations(
     `coarse` holds a continuous law on its coarse grid. That is three times faster, and gives edges
     to about 1e-7 and no drops.
     """
+    if model.covariance.has_classes:
+        return class_equations(model, ge, for_losses=False)
     if model.covariance.continua is None:
         return _equations(model, ge, *filled_up(model.covariance))
     law = model.covariance.continua[coarse]
@@ -43,6 +46,8 @@ def averaged_equations(
     takes half as many.
     """
     covariance = model.covariance
+    if covariance.has_classes:
+        return class_equations(model, ge, for_losses=True)
     nodes = filled_up(covariance)
     if covariance.fewer is None or covariance.more is None:
         return _equations(model, ge, *nodes)
