@@ -18,6 +18,8 @@ from .model import RandomFeatureModel
 
 # shapes, each of which is an unknown of the equations
 MOST_SHAPES = 4
+# a class of this share matters for whether the activation is well used
+MAIN = 0.01
 
 
 class Classes(Covariance):
@@ -134,6 +136,11 @@ class Classes(Covariance):
         return self.shares if self.counted is None else self.counted
 
     @property
+    def main_traces(self) -> Vector:
+        """The same of the classes that hold at least 1 % of the data."""
+        return self.traces[self.shares >= MAIN] if concrete(self.shares) else self.traces
+
+    @property
     def has_classes(self) -> bool:
         """Whether the data have classes."""
         return True
@@ -238,6 +245,12 @@ def refuse_classes(model: RandomFeatureModel, what: str) -> None:
         raise NotImplementedError(
             f"{what} exists for data of one covariance only, got {model.covariance!r}"
         )
+
+
+def refuse_one_class(model: RandomFeatureModel, what: str) -> None:
+    """Raise NotImplementedError for a model seen by one class."""
+    if isinstance(model.covariance, Classes) and model.covariance.counted is not None:
+        raise NotImplementedError(f"{what} exists for the losses of all classes together only")
 
 
 def _fractions(name: str, value: Given) -> Vector:

@@ -89,6 +89,11 @@ class Covariance(Frozen):
         return namespace(self.trace).reshape(self.trace, (1,))
 
     @property
+    def main_traces(self) -> Vector:
+        """The same of the classes that hold at least 1 % of the data."""
+        return self.traces
+
+    @property
     def has_classes(self) -> bool:
         """Whether the data have classes, each with a covariance of its own."""
         return False

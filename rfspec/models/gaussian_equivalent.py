@@ -75,6 +75,11 @@ class GaussianEquivalent(Table, Frozen):
     s2: Real
     error: Real
 
+    @property
+    def dimension(self) -> str:
+        """Along classes, where the data have them; else these are single numbers."""
+        return "class" if np.ndim(self.v2) else ""
+
     def columns(self) -> dict[str, Real]:
         """The constants, and their relative error, by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -13,16 +13,19 @@ from math import lgamma
 import numpy as np
 
 from ..numerics.checks import integer, real_scalar
-from ..numerics.types import Given, Matrix, Vector
+from ..numerics.types import Given, Vector
 from .classes import Elliptical
 from .covariance import Covariance
+from .from_data import _gauss_quadrature
 
 # nodes by default, and those of the rule that they are compressed from
 NODES, FINE = 16, 4000
 # nodes of the rule that tells the error, as a multiple
 FINER = 2
 # logarithm of the share of the law that the fine rule leaves out at each end
-LEFT_OUT = 80.0
+LEFT_OUT = 34.0
+# the least ν whose scales double precision holds
+LEAST = 2.1
 
 
 class StudentT(Elliptical):
@@ -33,7 +36,7 @@ class StudentT(Elliptical):
     Parameters
     ----------
     nu : float
-        ν > 2, a known number; the smaller, the heavier the tails.
+        ν ≥ 2.1, a known number; the smaller, the heavier the tails, and at 2 there is no covariance.
     covariance : Covariance
         Σ of the data, by its eigenvalues.
     nodes : int, optional
@@ -57,8 +60,10 @@ class StudentT(Elliptical):
     (1.0, (16,))
     """
 
-    def __init__(self, nu: float, covariance: Covariance, nodes: int = NODES):
+    def __init__(self, nu: Given, covariance: Covariance, nodes: int = NODES):
         nu = float(real_scalar("nu", nu, above=2.0))
+        if nu < LEAST:
+            raise ValueError(f"nu must be at least {LEAST} for E[ρ] to be resolved, got {nu!r}")
         nodes = integer("nodes", nodes, least=2, most=64)
         scales, shares = scale_rule(nu, nodes)
         super().__init__(covariance, scales, shares)
@@ -67,35 +72,17 @@ class StudentT(Elliptical):
 
 
 def scale_rule(nu: float, nodes: int) -> tuple[Vector, Vector]:
-    """Nodes and weights for averages over ρ = (ν - 2)/χ²_ν; E[1] and E[ρ] are exact."""
+    """Nodes and weights for averages over ρ = (ν - 2)/χ²_ν; those of 1 and ρ are exact."""
     a = nu / 2.0
-    # y = log(χ²/2) has the density e^{ay - e^y}/Γ(a), whose logarithm is largest at log a
-    low, high = np.log(a) - LEFT_OUT / (a - 1.0), np.log(a + LEFT_OUT)
+    # y = log(χ²/2) has the density e^{ay - e^y}/Γ(a); of ρ times it e^{(a-1)y} is left for y → -∞
+    low, high = np.log(a) - (LEFT_OUT + a) / (a - 1.0), np.log(a + 8.0 * np.sqrt(a) + LEFT_OUT)
     y = np.linspace(low, high, FINE)
-    log = a * y - np.exp(y) - lgamma(a)
-    # with the weight 1 + ρ the Gauss rule in 1/(1 + √ρ) has both averages
-    rho = (nu / 2.0 - 1.0) * np.exp(-y)
-    weights = np.exp(log) * (y[1] - y[0])
-    weights /= weights.sum()
-    x = 1.0 / (1.0 + np.sqrt(rho))
-    x, weights = gauss_rule(x, weights, nodes)
-    rho = (1.0 / x - 1.0) ** 2
-    return rho, weights
-
-
-def gauss_rule(x: Vector, weights: Vector, nodes: int) -> tuple[Vector, Vector]:
-    """The Gauss rule of a discrete measure, by Lanczos' method with full orthogonalisation."""
-    basis: Matrix = np.zeros((nodes, x.size))
-    diagonal, beside = np.zeros(nodes), np.zeros(nodes - 1)
-    v = np.sqrt(weights)
-    for k in range(nodes):
-        basis[k] = v
-        v = x * basis[k]
-        diagonal[k] = v @ basis[k]
-        for _ in range(2):
-            v = v - basis[: k + 1].T @ (basis[: k + 1] @ v)
-        if k + 1 < nodes:
-            beside[k] = np.linalg.norm(v)
-            v = v / beside[k]
-    values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
-    return values, vectors[0] ** 2
+    density = np.exp(a * y - np.exp(y) - lgamma(a)) * (y[1] - y[0])
+    rho = (a - 1.0) * np.exp(-y)
+    # the Gauss rule in x = 1/(1 + √ρ) of the law with the weight 1/x², of which 1 is x² and ρ is
+    # (1 - x)², two polynomials
+    weights = density * (1.0 + np.sqrt(rho)) ** 2
+    x, weights = _gauss_quadrature(1.0 / (1.0 + np.sqrt(rho)), weights / weights.sum(), nodes)
+    weights = weights * x**2
+    # ascending in ρ
+    return (1.0 / x[::-1] - 1.0) ** 2, weights[::-1] / weights.sum()

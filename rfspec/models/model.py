@@ -218,9 +218,8 @@ class RandomFeatureModel(Frozen):
         """Γ² = α²σ_x² + β², the variance of a pre-activation."""
         return self.process.alpha**2 * self.covariance.trace + self.process.beta2
 
-    @property
-    def _gamma2_of_classes(self) -> Vector:
-        return self.process.alpha**2 * self.covariance.traces + self.process.beta2
+    def _gamma2_of(self, traces: Vector) -> Vector:
+        return self.process.alpha**2 * traces + self.process.beta2
 
     @property
     def t(self) -> Real:
@@ -248,9 +247,10 @@ class RandomFeatureModel(Frozen):
         # E[σ(Γz)²] exists if its integrand has died out where the quadrature ends
         if self.activation.named or isinstance(self.activation, Polynomial):
             return
-        if not concrete(self._gamma2_of_classes):
+        of_classes = self._gamma2_of(self.covariance.traces)
+        if not concrete(of_classes):
             return
-        gamma2 = np.max(self._gamma2_of_classes)
+        gamma2 = np.max(of_classes)
         z, w = trapezoid()
         with np.errstate(all="ignore"), jax.ensure_compile_time_eval():
             y = np.asarray(self.activation(np.sqrt(float(gamma2)) * z))
@@ -265,7 +265,7 @@ class RandomFeatureModel(Frozen):
     def _warn_of_saturation(self) -> None:
         if not concrete(*jax.tree.leaves(self)):
             return
-        of_classes = self._gamma2_of_classes
+        of_classes = self._gamma2_of(self.covariance.main_traces)
         # a process of the user's own may compute traced values inside `jax.jit`
         if not concrete(of_classes) or not (
             self.activation.named and self.activation.name in SATURATING

@@ -43,14 +43,3 @@ def of_exact_score(model: RandomFeatureModel, law: Any) -> Real:
         return unexplained(y, model.process, *law(data))
     of_each = [unexplained(y, model.process, v, data.weights) for v in data.of_classes]
     return sum(w * loss for w, loss in zip(data.loss_weights, of_each, strict=True))
-
-
-def drops_exist(model: RandomFeatureModel) -> None:
-    """Raise NotImplementedError for a model seen by one class, whose train loss has no parts."""
-    data = model.covariance
-    if isinstance(data, Classes) and data.counted is not None:
-        raise NotImplementedError(
-            "train-loss drops of parts exist for all classes together only, got the losses of one"
-        )
-
-

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..files.tables import LOSS, Table, in_brief
+from ..models.classes import refuse_one_class
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..models.targets import combination, score_scale
@@ -34,7 +35,7 @@ from ..resolvent.equations import averaged_equations, filled_up
 from ..resolvent.solver import ConvergenceError
 from ..spectra.spectrum import Spectrum, spectrum
 from ..spectra.unbounded import open_ends
-from .class_losses import drops_exist, losses_of_classes, of_exact_score
+from .class_losses import losses_of_classes, of_exact_score
 from .contour import nodes_for
 from .drops import PER_PIECE, modes_of
 from .filters import stable_below
@@ -144,7 +145,7 @@ class LearningCurve(Table, eqx.Module):
     def _drops_with_errors(self) -> dict[str, tuple[Any, Any]]:
         if self.model is None:
             return {}
-        drops_exist(self.model)
+        refuse_one_class(self.model, "the train-loss drop of a part")
         sp = spectrum(self.model)
         method = method_of(self.model, sp.equations, self.tau, self.step, self.momentum)
         nodes = PER_PIECE + method.oscillations(sp.support.lower, sp.support.upper)
