@@ -15,7 +15,7 @@ from ..models.from_data import LARGEST
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import integer, real_array
 from ..numerics.session import enter
-from ..numerics.types import Given, Key, Matrix, Vector, Whole
+from ..numerics.types import Given, Key, Matrix, Reals, Vector, Whole
 from .hermite import BLOCK
 from .memory import require
 
@@ -59,7 +59,7 @@ class Draw(eqx.Module):
     X: Matrix
     fresh: Matrix | None
     Omega: Matrix | None
-    spread: Vector
+    spread: Reals
     noise: Key
     sizes: tuple[int, ...] | None = eqx.field(static=True, default=None)
 
@@ -231,7 +231,7 @@ def sizes(model: RandomFeatureModel, d: int | None) -> tuple[int, int, int]:
     return int(d), n, p
 
 
-def eigenvalues_of(model: RandomFeatureModel, d: int) -> Vector:
+def eigenvalues_of(model: RandomFeatureModel, d: int) -> Reals:
     if model.covariance.has_classes:
         counts = _multiplicities(np.asarray(model.covariance.weights), d)
         return jnp.asarray(np.repeat(np.asarray(model.covariance.of_classes), counts, axis=1))

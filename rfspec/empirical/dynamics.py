@@ -7,7 +7,7 @@ polynomial of the method (``rfspec.training.filters``) at c = 2ω²η/(ψ_p d²)
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -21,21 +21,8 @@ from ..numerics.session import enter
 from ..numerics.types import Given, Matrix, Real, Reals, Vector
 from ..training.filters import LINEAR, learned, stable_below
 from ..training.learning_curves import LearningCurve, score_error
-from .feature_matrices import FeatureMatrices
+from .feature_matrices import ClassForms, FeatureMatrices
 from .memory import require
-
-
-class ClassForms(NamedTuple):
-    """Forms in h of the losses of each class, over its training samples and its fresh data.
-
-    Attributes
-    ----------
-    train, test : pairs of arrays, shapes (classes, p) and (classes, p, p)
-        m and S, with the U_c and V_c of the class in place of Ũ and Ṽ.
-    """
-
-    train: tuple[Matrix, Reals]
-    test: tuple[Matrix, Reals]
 
 
 class Eigenbasis(eqx.Module):
@@ -124,7 +111,10 @@ def _eigenbasis(matrices: FeatureMatrices) -> Eigenbasis:
     a, a_test = jnp.where(nonzero[:, None], Q.T @ matrices.V, 0.0), Q.T @ matrices.V_test
     quadratic = (Q.T @ matrices.U_test @ Q) * (a @ a.T)
     parts = matrices.classes
-    forms = lambda U, V: (jnp.sum(a * (Q.T @ V), axis=2), (Q.T @ U @ Q) * (a @ a.T))
+    forms = lambda U, V: (
+        jnp.sum(a[None] * (Q.T @ V), axis=2),
+        (Q.T @ U @ Q) * (a @ a.T)[None],
+    )
     of_classes = (
         None
         if parts is None

@@ -30,6 +30,19 @@ class ClassMatrices(NamedTuple):
     untrained_test: Vector
 
 
+class ClassForms(NamedTuple):
+    """Forms in h of the losses of each class, over its training samples and its fresh data.
+
+    Attributes
+    ----------
+    train, test : pairs of arrays, shapes (classes, p) and (classes, p, p)
+        m and S, with the U_c and V_c of the class in place of Ũ and Ṽ.
+    """
+
+    train: tuple[Matrix, Reals]
+    test: tuple[Matrix, Reals]
+
+
 class FeatureMatrices(Table, eqx.Module):
     r"""Correlation matrices (2) of one draw of features and data.
 

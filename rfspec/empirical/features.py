@@ -168,7 +168,8 @@ def _over_classes(
         )
         empty = first == last and average is _on_training_samples
         parts.append(_nothing(draw) if empty else average(model, constants, own, tolerance))
-    U, V, untrained = (jnp.stack([jnp.asarray(a) for a in column]) for column in list(zip(*parts, strict=True))[:3])
+    stacked = lambda column: jnp.stack([jnp.asarray(a) for a in column])
+    U, V, untrained = map(stacked, list(zip(*parts, strict=True))[:3])
     # a class without samples counts for nothing, and has no losses
     held = (fractions > 0)[:, None, None]
     total = [jnp.tensordot(fractions, jnp.where(held, a, 0.0), 1) for a in (U, V)]

@@ -172,7 +172,8 @@ def train(
     saved = Checkpoint(checkpoint, fingerprint(key, signature(model), steps, sampling, method))
     saved.load()  # a foreign file is refused before the work begins
     rule = optimizer if not isinstance(optimizer, str) else rule_of(optimizer, eta)
-    features = None if draws is None else (draw.W, draw.X, mean_feature(model, gaussian_equivalent(model)))
+    mu0 = mean_feature(model, gaussian_equivalent(model))
+    features = None if draws is None else (draw.W, draw.X, mu0)
     run = Run(matrices_of(model, draw), features, rule, draws, batch)
     # the draw has used the first three keys
     walk_key = jax.random.split(key, 4)[3]

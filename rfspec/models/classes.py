@@ -11,9 +11,9 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ..numerics.checks import concrete, integer, namespace, real_array, real_vector, traced_array
-from ..numerics.types import Given, Matrix, Real, Reals, Vector
-from .covariance import Atoms, Covariance
+from ..numerics.checks import concrete, integer, real_array, real_vector, traced_array
+from ..numerics.types import Given, Matrix, Real, Vector
+from .covariance import Covariance
 from .model import RandomFeatureModel
 
 # shapes, each of which is an unknown of the equations
@@ -69,6 +69,7 @@ class Classes(Covariance):
     ([0.5, 2.0], 0.95)
     """
 
+    values: Matrix
     shares: Vector
     scales: Matrix
     counted: Vector | None

@@ -101,7 +101,8 @@ class Covariance(Frozen):
     @property
     def summary(self) -> str:
         """The eigenvalue, or how many there are."""
-        return f"{self.values[0]:.10g}" if len(self.values) == 1 else f"{len(self.values)} eigenvalues"
+        count = len(self.values)
+        return f"{self.values[0]:.10g}" if count == 1 else f"{count} eigenvalues"
 
     def normalised(self, trace: Given = 1.0) -> Covariance:
         """The covariance scaled to Tr Σ/d = trace.

@@ -47,6 +47,8 @@ ENOUGH = 1e-13
 class GaussianEquivalent(Table, Frozen):
     r"""Constants of the features that are Gaussian, given W, and have the same spectrum and losses.
 
+    Numbers, or arrays of shape (classes,) where the data have classes.
+
     .. math::
 
         U \simeq \frac1n GG^⊤ + b^2 FF^⊤ + s^2 I, \qquad G = κFX + vΩ
@@ -67,24 +69,24 @@ class GaussianEquivalent(Table, Frozen):
         of μ0, which may cancel, is relative to the root of E[σ²].
     """
 
-    mu0: Real
-    mu1: Real
-    kappa2: Real
-    b2: Real
-    v2: Real
-    s2: Real
-    error: Real
+    mu0: Reals
+    mu1: Reals
+    kappa2: Reals
+    b2: Reals
+    v2: Reals
+    s2: Reals
+    error: Reals
 
     @property
     def dimension(self) -> str:
         """Along classes, where the data have them; else these are single numbers."""
         return "class" if np.ndim(self.v2) else ""
 
-    def columns(self) -> dict[str, Real]:
+    def columns(self) -> dict[str, Reals]:
         """The constants, and their relative error, by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def errors(self) -> dict[str, Real]:
+    def errors(self) -> dict[str, Reals]:
         """Absolute errors of the constants, by name; that of μ0 is not known."""
         known = {name: abs(value) * self.error for name, value in self.columns().items()}
         return known | {"mu0": np.nan}
@@ -160,10 +162,10 @@ class _Variances(NamedTuple):
     # new compilation
     alpha2: Real
     beta2: Real
-    data: Real
+    data: Reals
 
     @property
-    def signal(self) -> Real:
+    def signal(self) -> Reals:
         # α²σ_x² = Γ² - β²
         return self.alpha2 * self.data
 

@@ -36,7 +36,7 @@ class StudentT(Elliptical):
     Parameters
     ----------
     nu : float
-        ν ≥ 2.1, a known number; the smaller, the heavier the tails, and at 2 there is no covariance.
+        ν ≥ 2.1, a known number; the smaller, the heavier the tails. At 2 there is no covariance.
     covariance : Covariance
         Σ of the data, by its eigenvalues.
     nodes : int, optional

@@ -274,16 +274,17 @@ class RandomFeatureModel(Frozen):
         unusual = of_classes[~((of_classes >= USUAL[0]) & (of_classes <= USUAL[1]))]
         if unusual.size:
             gamma2 = unusual[np.argmax(np.abs(np.log(unusual)))]
-            whose = f" of a class ({unusual.size} of {of_classes.size})" if of_classes.size > 1 else ""
+            some = f" of {unusual.size} of {of_classes.size} classes"
+            whose = some if self.covariance.has_classes else ""
             effect = (
                 "nearly linear: v² and s² almost vanish"
                 if gamma2 < 1
                 else "saturated: little of it is linear"
             )
             warnings.warn(
-                f"the pre-activations{whose} have variance Γ² = α²σ_x² + β² = {gamma2:.4g}, outside "
-                f"[1/16, 16], where {self.activation.name} is {effect}; scale the data, e.g. "
-                "covariance.normalised(1.0)",
+                f"the pre-activations{whose} have variance Γ² = α²σ_x² + β² = {gamma2:.4g}, "
+                f"outside [1/16, 16], where {self.activation.name} is {effect}; scale the data, "
+                "e.g. covariance.normalised(1.0)",
                 SaturationWarning,
                 stacklevel=level_of_the_caller(sys._getframe()),
             )

@@ -32,6 +32,7 @@ class CountedByClass(ColumnEquations):
         π_c and ρ_ck.
     """
 
+    values: Matrix
     shares: Vector
     scales: Matrix
 
@@ -45,6 +46,10 @@ class CountedByClass(ColumnEquations):
     def _T(self, D: tuple[Numbers, ...], values: Reals) -> Numbers:
         slopes = (self.shares * self.ge.kappa2 * D[0]) @ self.scales
         return jnp.sum(self.shares * self.ge.b2) + slopes @ values
+
+    @property
+    def _components(self) -> tuple[Matrix, Vector]:
+        return self.values, self.weights
 
     # One kind for each class, as arrays over the classes.
     @property
@@ -130,7 +135,7 @@ class CountedByClass(ColumnEquations):
         of_nodes = _sets([*self.values, self._mean_of_shapes], self.components)
         by_shapes = self.ge.kappa2[:, None] * self.scales
         of_classes = _sets([self.ge.v2, *by_shapes.T], len(self.shares))
-        mass = ((of_nodes @ self.weights)[:, None] + (of_classes @ self._column_ranks)).ravel()
+        mass = ((of_nodes @ self.weights)[:, None] + (of_classes @ self._column_ranks)[None]).ravel()
         # as many as make whole blocks
         more = -mass.size % (self.components + 1)
         return (

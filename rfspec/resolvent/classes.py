@@ -3,8 +3,8 @@ r"""The fixed-point equations of U for data of several classes, with all draws o
 Class c has the share π_c of the samples, the covariance Σ_c and its own constants. The columns of a
 class are a kind of their own, with D_c = 1/(1+δ_c). Let b̄² = Σ_c π_cb_c² and s̄² = Σ_c π_cs_c². Then
 
-    1/q = s̄² - z + Σ_c π_cv_c²D_c + ∫ T/(1 + ψ_pTq),   T = b̄² + Σ_c π_cκ_c²λ_cD_c                (29)
-    δ_c = (ψ_p/ψ_n) [ v_c²q + κ_c² ∫ λ_cq/(1 + ψ_pTq) ]                                          (30)
+    1/q = s̄² - z + Σ_c π_cv_c²D_c + ∫ T/(1 + ψ_pTq),   T = b̄² + Σ_c π_cκ_c²λ_cD_c               (29)
+    δ_c = (ψ_p/ψ_n) [ v_c²q + κ_c² ∫ λ_cq/(1 + ψ_pTq) ]                                         (30)
 
 where ∫ is over the nodes, the common eigenvectors. With Σ_c = Σ_k ρ_ckS_k all δ_c are sums of q and
 r_k = ∫ S_kq/(1 + ψ_pTq), with weights of at least 0. The unknowns are u = (q, r_1, ...): as many as
@@ -16,7 +16,7 @@ The train loss of class c is that of U_c and V_c, the means over its own samples
 
     Tr V_cᵀ(U - z)⁻¹V/d ≃ Tr b_cFᵀ(U - z)⁻¹V̄ c_ξ/d + D_cX_c + (1 - D_c)y_c,
     VᵀG_1U_cG_2V ≃ VᵀG_1[s_c² + b_c²FFᵀ + D_cD_c'C_c]G_2V + D_c(1-D_c')X_c + D_c'(1-D_c)X_c'
-                   + (1-D_c)(1-D_c')y_c                                                          (31)
+                   + (1-D_c)(1-D_c')y_c                                                         (31)
 
 without a prime at z_1 and with one at z_2. Beyond arXiv 2505.17638.
 """
@@ -33,10 +33,10 @@ from ..models.classes import Classes
 from ..models.gaussian_equivalent import GaussianEquivalent, constants_at
 from ..models.model import RandomFeatureModel
 from ..models.targets import combination
-from ..numerics.checks import concrete
 from ..numerics.holomorphic import Unknowns, reciprocal, solve_small
 from ..numerics.session import enter
-from ..numerics.types import Matrix, Number, Numbers, Real, Truth, Vector
+from ..numerics.types import Matrix, Number, Numbers, Real, Vector
+from .averages import Averages
 from .class_counting import CountedByClass
 from .columns import Point, Source
 from .interface import Equations
@@ -73,17 +73,19 @@ class ClassEquations(CountedByClass):
 
     # The fixed point.
 
-    def balance(self, u: Unknowns, averages: tuple[Numbers, ...], zeta: Number) -> Unknowns:
-        q, D, (by_T, *by_shapes) = u[0], averages[0], averages[1]
+    def balance(self, u: Unknowns, averages: Averages, zeta: Number) -> Unknowns:
+        q, ((D,), by_T, _, by_shapes) = u[0], averages
         of_columns = jnp.sum(self.shares * self.ge.v2 * D)
         one = q * (of_columns - zeta + by_T) - 1.0  # (29) times q
         return one, *(q * average - r for average, r in zip(by_shapes, u[1:], strict=True))
 
-    def _averages(self, u: Unknowns) -> tuple[Numbers, ...]:
+    # with an average over each shape in place of that over λ
+    def _averages(self, u: Unknowns) -> Averages:
         (D,) = self._D(u)
         T = self._T((D,), self.values)
         weighed = self.weights * reciprocal(1.0 + self.psi_p * T * u[0])
-        return D, [jnp.sum(f * weighed) for f in (T, *self.values)]
+        by_T, *by_shapes = (jnp.sum(f * weighed) for f in (T, *self.values))
+        return (D,), by_T, jnp.sum(weighed), by_shapes
 
     def start(self, zeta: Number) -> Unknowns:
         q = -1.0 / zeta
@@ -127,7 +129,7 @@ class ClassEquations(CountedByClass):
         # sums over the classes of products of C_c and C_c
         identity, mixed = jnp.sum(weights * v2**2), (weights * v2) @ by_shape
         both = (weights[:, None] * by_shape).T @ by_shape
-        I1, I2 = S @ g, (S * g) @ S.T
+        I1, I2 = S @ g, (S * g[None]) @ S.T
         J = jnp.sum(one.T * two.T * g)
         # (12), and (13) in (14), for M' = M + Σ_c φ_cC_c
         of_x = psi_p * J * Q - 1.0 + Q * (identity + mixed @ I1), *(I1 + psi_p * Q * (I2 @ mixed))
@@ -136,10 +138,10 @@ class ClassEquations(CountedByClass):
         for k in range(len(S)):
             unit = np.eye(len(S))[k]
             columns.append((-Q * (mixed[k] + along[k]), *(unit - psi_p * Q * coupled[:, k])))
-        a_g = features * g
+        a_g = features * g[None]
         right = Q * (iota + jnp.sum(a_g, axis=-1)), *(psi_p * Q * (a_g @ S.T)).T
         x, *K = solve_small(columns, right)
-        phi = weights * (jnp.stack(K, axis=-1) @ by_shape.T - x[:, None] * v2)  # (13)
+        phi = weights[None] * (jnp.stack(K, axis=-1) @ by_shape.T - x[:, None] * v2[None])  # (13)
         return Dressed(x, phi, features + (phi @ by_shape) @ S)
 
     def two_point(
@@ -191,8 +193,7 @@ class ClassEquations(CountedByClass):
 
     def target_two_point(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Number]:
         return [
-            self._of_target(one, two, source.identity, self._on_nodes(source))
-            for source in sources
+            self._of_target(one, two, source.identity, self._on_nodes(source)) for source in sources
         ]
 
     def _of_target(self, one: Point, two: Point, iota: Number, features: Numbers) -> Number:

@@ -30,9 +30,10 @@ class Form(NamedTuple):
 class Kernel(NamedTuple):
     """All that the losses need at the nodes of a contour, with G_j = (U - z_j)⁻¹.
 
-    `sample`, `population`: Tr VᵀG_jV/d and Tr ṼᵀG_jV/d, [node]. `through`, `twice`: Tr Vᵀh(U)Mh(U)V/d
-    for M = Ũ and M = I as forms in the weights of h. Where the losses are those of a part of the
-    samples, the first V in `sample` is the mean over them, and `own` has M = U_c; else it is None.
+    `sample`, `population`: Tr VᵀG_jV/d and Tr ṼᵀG_jV/d, [node]. `through`, `twice`:
+    Tr Vᵀh(U)Mh(U)V/d for M = Ũ and M = I as forms in the weights of h. Where the losses are those
+    of a part of the samples, the first V in `sample` is the mean over them, and `own` has M = U_c;
+    else it is None.
     """
 
     sample: Numbers
