@@ -23,10 +23,12 @@ import jax
 jax.config.update("jax_enable_x64", True)
 
 from .models.activations import Activation, Polynomial, SaturationWarning
+from .models.classes import Classes, Elliptical, of_class
 from .models.covariance import Atoms, Covariance, Isotropic
 from .models.covariance_laws import Density, Exponential, MarchenkoPastur, PowerLaw
 from .models.from_data import FromData
 from .models.gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
+from .models.heavy_tails import StudentT
 from .models.mixtures import Mixture, Subspace
 from .models.model import RandomFeatureModel
 from .models.processes import (
@@ -61,11 +63,13 @@ __all__ = [
     "Atoms",
     "Bulk",
     "Certificate",
+    "Classes",
     "ConvergenceError",
     "Cosine",
     "Covariance",
     "Density",
     "EarlyStopping",
+    "Elliptical",
     "Exponential",
     "FlowMatching",
     "FromData",
@@ -90,6 +94,7 @@ __all__ = [
     "ScoreExponent",
     "Solution",
     "Spectrum",
+    "StudentT",
     "Subspace",
     "Timescales",
     "TwoPoint",
@@ -110,6 +115,7 @@ __all__ = [
     "learning_curve",
     "mean_outlier",
     "merging_lines",
+    "of_class",
     "over_time",
     "phase_diagram",
     "plotting",

@@ -34,6 +34,10 @@ def ratios(model: RandomFeatureModel) -> tuple[mp.mpf, mp.mpf]:
 
 def atoms(covariance: Covariance) -> tuple[list[mp.mpf], list[mp.mpf]]:
     """The distinct eigenvalues of Σ, ascending, and their weights, which sum to 1."""
+    if covariance.has_classes:
+        raise NotImplementedError(
+            f"multi-precision numbers exist for data of one covariance only, got {covariance!r}"
+        )
     weight_of: dict[float, Any] = {}
     for value, weight in zip(
         np.asarray(covariance.values), np.asarray(covariance.weights), strict=True

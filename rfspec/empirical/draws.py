@@ -15,7 +15,7 @@ from ..models.from_data import LARGEST
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import integer, real_array
 from ..numerics.session import enter
-from ..numerics.types import Given, Key, Matrix, Vector, Whole
+from ..numerics.types import Given, Key, Matrix, Reals, Vector, Whole
 from .hermite import BLOCK
 from .memory import require
 
@@ -47,18 +47,21 @@ class Draw(eqx.Module):
         Samples to test on; None where the data are Gaussian.
     Omega : array, shape (p, n), or None
         Ω of the Gaussian equivalent; None for features.
-    spread : array, shape (d,)
-        Roots of the eigenvalues of Σ.
+    spread : array, shape (d,), or (classes, d)
+        Roots of the eigenvalues of Σ, or of each Σ_c.
     noise : JAX random key
         Of the draws of the noise.
+    sizes : tuple of int, or None
+        Training samples of each class, which follow one another; None where there are no classes.
     """
 
     W: Matrix
     X: Matrix
     fresh: Matrix | None
     Omega: Matrix | None
-    spread: Vector
+    spread: Reals
     noise: Key
+    sizes: tuple[int, ...] | None = eqx.field(static=True, default=None)
 
     @property
     def d(self) -> int:
@@ -83,6 +86,8 @@ def drawn(key: Key, model: RandomFeatureModel, sampling: Sampling, matrices: int
             f"noise_draws must be at most {MOST_DRAWS} to be sampled, or inf, from which more "
             f"differ by less than 1/{MOST_DRAWS}, got {model.noise_draws:g}"
         )
+    if model.covariance.has_classes and sampling.data is None:
+        matrices += 4 * model.covariance.traces.size
     in_expectation = sampling.kind == "features" and bool(np.isinf(model.noise_draws))
     _require_memory(size, matrices, layers=8 if in_expectation else 2)
     enter()
@@ -137,10 +142,15 @@ def _draw(
     d, n, p = size
     _, kind, data, rows, held_out = sampling
     spread = jnp.sqrt(eigenvalues_of(model, d))
+    own = jnp.ones(d) if model.covariance.has_classes else spread
     columns = None if data is not None else n
-    W, X, Omega = _normals(key, spread, p, columns, rows == "spherical", kind == "gaussian")
+    W, X, Omega = _normals(key, own, p, columns, rows == "spherical", kind == "gaussian")
     # `_normals` takes the first three of these keys, `train` the fourth
     noise = jax.random.split(key, 5)[4]
+    if data is None and model.covariance.has_classes:
+        counts = _multiplicities(np.asarray(model.covariance.shares), n)
+        X = X * jnp.repeat(spread, counts, axis=0, total_repeat_length=n).T
+        return Draw(W, X, None, Omega, spread, noise, tuple(map(int, counts)))
     if data is None:
         return Draw(W, X, None, Omega, spread, noise)
     order = np.asarray(jax.random.permutation(jax.random.split(key, 3)[1], data.shape[0]))
@@ -221,7 +231,10 @@ def sizes(model: RandomFeatureModel, d: int | None) -> tuple[int, int, int]:
     return int(d), n, p
 
 
-def eigenvalues_of(model: RandomFeatureModel, d: int) -> Vector:
+def eigenvalues_of(model: RandomFeatureModel, d: int) -> Reals:
+    if model.covariance.has_classes:
+        counts = _multiplicities(np.asarray(model.covariance.weights), d)
+        return jnp.asarray(np.repeat(np.asarray(model.covariance.of_classes), counts, axis=1))
     if model.covariance.continua is None:
         values = np.asarray(model.covariance.values)
         return jnp.asarray(

@@ -14,13 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..models.classes import Classes
 from ..numerics.checks import real_array, real_scalar
 from ..numerics.rounding import EPS
 from ..numerics.session import enter
 from ..numerics.types import Given, Matrix, Real, Reals, Vector
 from ..training.filters import LINEAR, learned, stable_below
 from ..training.learning_curves import LearningCurve, score_error
-from .feature_matrices import FeatureMatrices
+from .feature_matrices import ClassForms, FeatureMatrices
 from .memory import require
 
 
@@ -41,6 +42,8 @@ class Eigenbasis(eqx.Module):
         |a|² and m, mode by mode.
     quadratic : array, shape (p, p)
         S.
+    classes : ClassForms or None
+        What the losses of each class need.
     """
 
     matrices: FeatureMatrices
@@ -48,6 +51,7 @@ class Eigenbasis(eqx.Module):
     power: Vector
     cross: Vector
     quadratic: Matrix
+    classes: ClassForms | None = None
 
     @property
     def rates(self) -> Vector:
@@ -106,8 +110,23 @@ def _eigenbasis(matrices: FeatureMatrices) -> Eigenbasis:
     values = jnp.where(nonzero, values, 0.0)
     a, a_test = jnp.where(nonzero[:, None], Q.T @ matrices.V, 0.0), Q.T @ matrices.V_test
     quadratic = (Q.T @ matrices.U_test @ Q) * (a @ a.T)
+    parts = matrices.classes
+    forms = lambda U, V: (
+        jnp.sum(a[None] * (Q.T @ V), axis=2),
+        (Q.T @ U @ Q) * (a @ a.T)[None],
+    )
+    of_classes = (
+        None
+        if parts is None
+        else ClassForms(forms(parts.U, parts.V), forms(parts.U_test, parts.V_test))
+    )
     return Eigenbasis(
-        matrices, values, jnp.sum(a**2, axis=1), jnp.sum(a * a_test, axis=1), quadratic
+        matrices,
+        values,
+        jnp.sum(a**2, axis=1),
+        jnp.sum(a * a_test, axis=1),
+        quadratic,
+        of_classes,
     )
 
 
@@ -148,8 +167,8 @@ def gradient_flow(matrices: FeatureMatrices | Eigenbasis, tau: Given) -> Learnin
     """
     tau = checked_times(tau)
     basis = matrices if isinstance(matrices, Eigenbasis) else eigenbasis(matrices)
-    train, test = _flow(basis, tau.ravel())
-    return curve(basis.matrices, tau, train.reshape(tau.shape), test.reshape(tau.shape))
+    losses = _flow(basis, tau.ravel())
+    return curve(basis.matrices, tau, *_shaped(losses, tau.shape))
 
 
 def trajectory(
@@ -209,10 +228,8 @@ def trajectory(
     values = np.asarray(basis.rates)
     c = rate(matrices, eta)
     h = np.stack([learned(c * values, k, optimizer, mu) for k in steps.ravel()]) / values
-    train, test = _losses(basis, jnp.asarray(h))
-    return curve(
-        matrices, steps * eta / matrices.d**2, train.reshape(steps.shape), test.reshape(steps.shape)
-    )
+    losses = _losses(basis, jnp.asarray(h))
+    return curve(matrices, steps * eta / matrices.d**2, *_shaped(losses, steps.shape))
 
 
 # --------------------------------------------------------------------------------------------------
@@ -266,7 +283,7 @@ def check_stable(
 
 
 @jax.jit
-def _flow(basis: Eigenbasis, tau: Vector) -> tuple[Vector, Vector]:
+def _flow(basis: Eigenbasis, tau: Vector) -> tuple[Any, ...]:
     model = basis.matrices.model
     c = 1.0 / model.time_unit
     rates = basis.rates[None, :]
@@ -274,19 +291,42 @@ def _flow(basis: Eigenbasis, tau: Vector) -> tuple[Vector, Vector]:
 
 
 @jax.jit
-def _losses(basis: Eigenbasis, h: Matrix) -> tuple[Vector, Vector]:
-    # (17) for each row h(Λ)
-    m = basis.matrices
+def _losses(basis: Eigenbasis, h: Matrix) -> tuple[Any, ...]:
+    # (17) for each row h(Λ), train and test, [row], and those of each class, [row, class]
+    m, parts = basis.matrices, basis.classes
 
-    def of_row(h: Vector) -> tuple[Real, Real]:
+    def of_classes(h: Vector, forms: tuple[Matrix, Reals], untrained: Vector) -> Vector:
+        cross, quadratic = forms
+        return untrained + (quadratic @ h @ h - 2.0 * cross @ h) / m.d
+
+    def of_row(h: Vector) -> tuple[Any, ...]:
         train = m.untrained + jnp.sum((basis.eigenvalues * h**2 - 2.0 * h) * basis.power) / m.d
         test = m.untrained_test + (h @ basis.quadratic @ h - 2.0 * jnp.sum(h * basis.cross)) / m.d
-        return train, test
+        if parts is None or m.classes is None:
+            return train, test
+        own = of_classes(h, parts.train, m.classes.untrained)
+        return train, test, own, of_classes(h, parts.test, m.classes.untrained_test)
 
     return jax.lax.map(of_row, h)
 
 
-def curve(matrices: FeatureMatrices, tau: Reals, train: Reals, test: Reals) -> LearningCurve:
+def _shaped(losses: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]:
+    # of τ's shape, and of classes first
+    train, test, *of_classes = losses
+    return train.reshape(shape), test.reshape(shape), *(a.T.reshape(-1, *shape) for a in of_classes)
+
+
+def curve(
+    matrices: FeatureMatrices,
+    tau: Reals,
+    train: Reals,
+    test: Reals,
+    class_train: Reals | None = None,
+    class_test: Reals | None = None,
+) -> LearningCurve:
+    data = matrices.model.covariance
+    if isinstance(data, Classes) and data.counted is not None:
+        train, test = (jnp.tensordot(data.counted, a, 1) for a in (class_train, class_test))
     if matrices.gaussian_data:
         score = score_error(matrices.model, test)
     else:
@@ -294,4 +334,12 @@ def curve(matrices: FeatureMatrices, tau: Reals, train: Reals, test: Reals) -> L
     # the losses sum p terms of their own size
     rounding = 64 * EPS * matrices.p * (matrices.untrained_test + jnp.abs(test))
     error = rounding + matrices.untrained_test * matrices.error
-    return LearningCurve(jnp.asarray(tau), train, test, score, error)
+    return LearningCurve(
+        jnp.asarray(tau),
+        train,
+        test,
+        score,
+        error,
+        class_train=class_train,
+        class_test=class_test,
+    )

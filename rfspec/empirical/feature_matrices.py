@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
 
 from ..files.tables import Table
 from ..models.model import RandomFeatureModel
-from ..numerics.types import Matrix, Real
+from ..numerics.types import Matrix, Real, Reals, Vector
+
+
+class ClassMatrices(NamedTuple):
+    """The same of each class, over its own training samples and its own fresh data.
+
+    Attributes
+    ----------
+    U, V, untrained : arrays, shapes (classes, p, p), (classes, p, d) and (classes,)
+        NaN for a class without training samples.
+    U_test, V_test, untrained_test : arrays of these shapes
+    """
+
+    U: Reals
+    V: Reals
+    untrained: Vector
+    U_test: Reals
+    V_test: Reals
+    untrained_test: Vector
+
+
+class ClassForms(NamedTuple):
+    """Forms in h of the losses of each class, over its training samples and its fresh data.
+
+    Attributes
+    ----------
+    train, test : pairs of arrays, shapes (classes, p) and (classes, p, p)
+        m and S, with the U_c and V_c of the class in place of Ũ and Ṽ.
+    """
+
+    train: tuple[Matrix, Reals]
+    test: tuple[Matrix, Reals]
 
 
 class FeatureMatrices(Table, eqx.Module):
@@ -34,6 +65,8 @@ class FeatureMatrices(Table, eqx.Module):
         Whether the fresh samples are Gaussian, so that the test loss gives the score error.
     untrained, untrained_test : float
         E|y|²/d, the losses of A = 0: 1 for the noise.
+    classes : ClassMatrices or None
+        What these are averages of, where the data have classes.
     """
 
     model: RandomFeatureModel
@@ -46,6 +79,7 @@ class FeatureMatrices(Table, eqx.Module):
     gaussian_data: bool = eqx.field(static=True)
     untrained: Real = 1.0
     untrained_test: Real = 1.0
+    classes: ClassMatrices | None = None
 
     def columns(self) -> dict[str, Any]:
         """Sizes and the error, by name."""

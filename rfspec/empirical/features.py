@@ -13,8 +13,10 @@ pre-activations α w·x/√d + β w·ξ/√d; a given data set is averaged over 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +28,7 @@ from ..numerics.checks import random_key, real_scalar
 from ..numerics.session import enter
 from ..numerics.types import Given, Key, Matrix, Real, Vector, Whole
 from .draws import Draw, Sampling, drawn
-from .feature_matrices import FeatureMatrices
+from .feature_matrices import ClassMatrices, FeatureMatrices
 from .hermite import expansion, of_gaussian_data, of_samples
 
 TOLERANCE = 1e-10  # of what the Hermite expansion may leave out of U, relative to its diagonal
@@ -102,9 +104,10 @@ def matrices_of(
     enter()
     tolerance = float(real_scalar("tolerance", tolerance, above=0.0))
     ge = gaussian_equivalent(model)
-    train = _on_training_samples(model, ge, draw, tolerance)
-    test = _on_fresh_samples(model, ge, draw, tolerance)
+    train, of_train = _over_classes(_on_training_samples, model, ge, draw, tolerance)
+    test, of_test = _over_classes(_on_fresh_samples, model, ge, draw, tolerance)
     error = max(train.error, test.error)
+    parts = None if of_train is None or of_test is None else ClassMatrices(*of_train, *of_test)
     return FeatureMatrices(
         model,
         train.U,
@@ -116,6 +119,7 @@ def matrices_of(
         draw.fresh is None,
         train.untrained,
         test.untrained,
+        parts,
     )
 
 
@@ -124,7 +128,8 @@ def training_correlation(
 ) -> tuple[Matrix, Real, Whole]:
     # U as in `sample` but without Ũ, its error, and d
     draw = drawn(key, model, sampling, matrices=1)
-    train = _on_training_samples(model, gaussian_equivalent(model), draw, TOLERANCE)
+    ge = gaussian_equivalent(model)
+    train, _ = _over_classes(_on_training_samples, model, ge, draw, TOLERANCE)
     return train.U, train.error, draw.d
 
 
@@ -135,6 +140,56 @@ class Correlations(NamedTuple):
     V: Any
     untrained: Any
     error: float
+
+
+def _over_classes(
+    average: Callable[..., Correlations],
+    model: RandomFeatureModel,
+    ge: GaussianEquivalent,
+    draw: Draw,
+    tolerance: float,
+) -> tuple[Correlations, tuple[Any, Any, Any] | None]:
+    # correlations of all samples, and U, V and E|y|²/d of each class where the samples have classes
+    mu0 = mean_feature(model, ge)
+    if draw.sizes is None:
+        return average(model, eqx.tree_at(lambda g: g.mu0, ge, mu0), draw, tolerance), None
+    ends = np.cumsum([0, *draw.sizes])
+    fractions = np.asarray(model.covariance.shares)
+    if average is _on_training_samples:
+        fractions = np.array(draw.sizes) / draw.n
+    parts = []
+    for c, (first, last) in enumerate(pairwise(ends)):
+        constants = eqx.tree_at(lambda g: g.mu0, jax.tree.map(lambda a, c=c: a[c], ge), mu0)
+        own = eqx.tree_at(
+            lambda w: (w.X, w.Omega, w.spread),
+            draw,
+            (draw.X[:, first:last], _columns(draw.Omega, first, last), draw.spread[c]),
+            is_leaf=lambda a: a is None,
+        )
+        empty = first == last and average is _on_training_samples
+        parts.append(_nothing(draw) if empty else average(model, constants, own, tolerance))
+    stacked = lambda column: jnp.stack([jnp.asarray(a) for a in column])
+    U, V, untrained = map(stacked, list(zip(*parts, strict=True))[:3])
+    # a class without samples counts for nothing, and has no losses
+    held = (fractions > 0)[:, None, None]
+    total = [jnp.tensordot(fractions, jnp.where(held, a, 0.0), 1) for a in (U, V)]
+    size = jnp.sum(fractions * jnp.where(held[:, 0, 0], untrained, 0.0))
+    error = max(part.error for part, f in zip(parts, fractions, strict=True) if f > 0)
+    return Correlations(*total, size, error), (U, V, untrained)
+
+
+def _nothing(draw: Draw) -> Correlations:
+    p, d = draw.W.shape
+    return Correlations(jnp.full((p, p), jnp.nan), jnp.full((p, d), jnp.nan), jnp.nan, 0.0)
+
+
+def _columns(Omega: Matrix | None, first: Whole, last: Whole) -> Matrix | None:
+    return None if Omega is None else Omega[:, first:last]
+
+
+def mean_feature(model: RandomFeatureModel, ge: GaussianEquivalent) -> Real:
+    """μ0, which is subtracted from σ: over all classes where the data have classes."""
+    return jnp.sum(model.covariance.shares * ge.mu0) if model.covariance.has_classes else ge.mu0
 
 
 # Which function averages what:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from ..models.classes import refuse_classes
 from ..models.gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.session import enter
@@ -87,5 +88,6 @@ def shared_parts(
 def operator_sizes(model: RandomFeatureModel, d: int) -> tuple[int, int, int]:
     # (d, n, p), if there are operators of the model
     enter()
+    refuse_classes(model, "the operator that forms no U")
     model.check_plain("the operator that forms no U", "noise_draws")
     return sizes(model, d)

@@ -23,6 +23,7 @@ from .training import STEPWISE, train
 
 OPTIMIZERS = ("gradient_flow", *LINEAR, *STEPWISE)
 COLUMNS = ("tau", "train", "test", "score_error", "error")  # of a learning curve
+OF_CLASSES = ("class_train", "class_test")
 
 
 class Method(NamedTuple):
@@ -195,11 +196,13 @@ def _stepwise(
 
 def _curve_of(columns: dict[str, Any]) -> LearningCurve:
     tau, train, test, score, error = (jnp.asarray(columns[name]) for name in COLUMNS)
-    return LearningCurve(tau, train, test, score, error)
+    of_classes = {name: jnp.asarray(columns[name]) for name in OF_CLASSES if name in columns}
+    return LearningCurve(tau, train, test, score, error, **of_classes)
 
 
 def _columns(curve: LearningCurve) -> dict[str, Any]:
-    return {name: getattr(curve, name) for name in COLUMNS}
+    known = {name: getattr(curve, name) for name in (*COLUMNS, *OF_CLASSES)}
+    return {name: column for name, column in known.items() if column is not None}
 
 
 def averaged(curves: list[LearningCurve]) -> LearningCurve:
@@ -210,4 +213,9 @@ def averaged(curves: list[LearningCurve]) -> LearningCurve:
     train, test, score = (jnp.mean(c, axis=0) for c in columns)
     error = StandardErrors(*(jnp.std(c, axis=0, ddof=1) / np.sqrt(len(curves)) for c in columns))
     worst = jnp.max(jnp.stack([c.error for c in curves]), axis=0)
-    return LearningCurve(curves[0].tau, train, test, score, worst, error)
+    of_classes = {
+        name: jnp.mean(jnp.stack([getattr(c, name) for c in curves]), axis=0)
+        for name in OF_CLASSES
+        if getattr(curves[0], name) is not None
+    }
+    return LearningCurve(curves[0].tau, train, test, score, worst, error, **of_classes)

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from ..files.checkpoint import Checkpoint, fingerprint, signature
+from ..models.classes import refuse_one_class
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import integer, random_key, real_scalar
@@ -22,7 +23,7 @@ from ..training.learning_curves import LearningCurve
 from .draws import Sampling, drawn
 from .dynamics import check_stable, checked_method
 from .feature_matrices import FeatureMatrices
-from .features import matrices_of
+from .features import matrices_of, mean_feature
 from .steps import Run, checked_ascending, largest_eigenvalue, rule_of, walk
 
 STEPWISE = ("adam", "sgd")
@@ -163,6 +164,7 @@ def train(
         _check_noise_is_fresh(model, kind)
     sampling = Sampling(d, kind, data, rows)
     key = random_key("key", key)
+    refuse_one_class(model, "training step by step")
     draw = drawn(key, model, sampling)
     if batch is not None and batch > draw.n:
         raise ValueError(f"batch_size must be at most n = {draw.n}, got {batch}")
@@ -170,7 +172,8 @@ def train(
     saved = Checkpoint(checkpoint, fingerprint(key, signature(model), steps, sampling, method))
     saved.load()  # a foreign file is refused before the work begins
     rule = optimizer if not isinstance(optimizer, str) else rule_of(optimizer, eta)
-    features = None if draws is None else (draw.W, draw.X, gaussian_equivalent(model).mu0)
+    mu0 = mean_feature(model, gaussian_equivalent(model))
+    features = None if draws is None else (draw.W, draw.X, mu0)
     run = Run(matrices_of(model, draw), features, rule, draws, batch)
     # the draw has used the first three keys
     walk_key = jax.random.split(key, 4)[3]

@@ -83,6 +83,27 @@ class Covariance(Frozen):
         """Tr Σ/d = σ_x² = Σ_k w_k λ_k, the mean variance."""
         return (self.weights * self.values).sum()
 
+    @property
+    def traces(self) -> Vector:
+        """Tr Σ_c/d of each class of the data; of data without classes σ_x² alone, shape (1,)."""
+        return namespace(self.trace).reshape(self.trace, (1,))
+
+    @property
+    def main_traces(self) -> Vector:
+        """The same of the classes that hold at least 1 % of the data."""
+        return self.traces
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the data have classes, each with a covariance of its own."""
+        return False
+
+    @property
+    def summary(self) -> str:
+        """The eigenvalue, or how many there are."""
+        count = len(self.values)
+        return f"{self.values[0]:.10g}" if count == 1 else f"{count} eigenvalues"
+
     def normalised(self, trace: Given = 1.0) -> Covariance:
         """The covariance scaled to Tr Σ/d = trace.
 

@@ -27,7 +27,7 @@ from ..numerics.compiling import jit
 from ..numerics.frozen import Frozen
 from ..numerics.programs import program
 from ..numerics.session import enter
-from ..numerics.types import Real, Vector
+from ..numerics.types import Real, Reals, Vector
 from .activations import Activation, Polynomial
 from .gaussian_averages import (
     CLOSED,
@@ -46,6 +46,8 @@ ENOUGH = 1e-13
 
 class GaussianEquivalent(Table, Frozen):
     r"""Constants of the features that are Gaussian, given W, and have the same spectrum and losses.
+
+    Numbers, or arrays of shape (classes,) where the data have classes.
 
     .. math::
 
@@ -67,19 +69,24 @@ class GaussianEquivalent(Table, Frozen):
         of μ0, which may cancel, is relative to the root of E[σ²].
     """
 
-    mu0: Real
-    mu1: Real
-    kappa2: Real
-    b2: Real
-    v2: Real
-    s2: Real
-    error: Real
+    mu0: Reals
+    mu1: Reals
+    kappa2: Reals
+    b2: Reals
+    v2: Reals
+    s2: Reals
+    error: Reals
 
-    def columns(self) -> dict[str, Real]:
+    @property
+    def dimension(self) -> str:
+        """Along classes, where the data have them; else these are single numbers."""
+        return "class" if np.ndim(self.v2) else ""
+
+    def columns(self) -> dict[str, Reals]:
         """The constants, and their relative error, by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def errors(self) -> dict[str, Real]:
+    def errors(self) -> dict[str, Reals]:
         """Absolute errors of the constants, by name; that of μ0 is not known."""
         known = {name: abs(value) * self.error for name, value in self.columns().items()}
         return known | {"mu0": np.nan}
@@ -103,7 +110,7 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
     -------
     GaussianEquivalent
         ``.mu0 .mu1 .kappa2 .b2 .v2 .s2``, dimensionless, and ``.error``, their relative error:
-        about 1e-14 for the named activations.
+        about 1e-14 for the named activations. For data with classes arrays of shape (classes,).
 
     Raises
     ------
@@ -122,9 +129,22 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
     >>> print(f"{ge.mu1:.7f} {ge.s2:.7f}")
     0.6057055 0.0018735
     """
+    traces = model.covariance.traces if model.covariance.has_classes else model.covariance.trace
+    return constants_at(model, traces)
+
+
+def constants_at(model: RandomFeatureModel, traces: Reals) -> GaussianEquivalent:
+    """The constants of a model for one σ_x², or for those of several classes, of their shape."""
     enter()
     sigma, process = model.activation, model.process
-    variances = _Variances(process.alpha**2, process.beta2, model.covariance.trace)
+    variances = _Variances(process.alpha**2, process.beta2, traces)
+    if np.ndim(traces):
+        each = jax.vmap(partial(_constants_of, sigma), in_axes=(_Variances(None, None, 0),))
+        return each(variances)
+    return _constants_of(sigma, variances)
+
+
+def _constants_of(sigma: Activation, variances: _Variances) -> GaussianEquivalent:
     if isinstance(sigma, Polynomial):
         return _of_polynomial(sigma.coefficients, variances)
     if sigma.named and sigma.name in CLOSED:
@@ -142,10 +162,10 @@ class _Variances(NamedTuple):
     # new compilation
     alpha2: Real
     beta2: Real
-    data: Real
+    data: Reals
 
     @property
-    def signal(self) -> Real:
+    def signal(self) -> Reals:
         # α²σ_x² = Γ² - β²
         return self.alpha2 * self.data
 

@@ -25,7 +25,7 @@ from ..numerics.checks import (
 )
 from ..numerics.frozen import Frozen
 from ..numerics.quadrature import trapezoid
-from ..numerics.types import Given, Real, Reals
+from ..numerics.types import Given, Real, Reals, Vector
 from .activations import SATURATING, USUAL, Activation, Polynomial, SaturationWarning, as_activation
 from .covariance import Covariance, Isotropic
 from .processes import OrnsteinUhlenbeck, Process
@@ -166,6 +166,11 @@ class RandomFeatureModel(Frozen):
         self.d = None if d is None else integer("d", d)
         self.degree = integer("degree", degree, 1, HIGHEST_DEGREE)
         self._check_dimension()
+        if self.covariance.has_classes and self.noise_draws != np.inf:
+            raise ValueError(
+                f"noise_draws must be inf for data with classes, got {noise_draws!r}: finitely "
+                "many draws are derived for one covariance only"
+            )
         self._check_second_moment()
         # raises for a process without a velocity
         if target == "velocity":
@@ -239,6 +244,9 @@ class RandomFeatureModel(Frozen):
         """Γ² = α²σ_x² + β², the variance of a pre-activation."""
         return self.process.alpha**2 * self.covariance.trace + self.process.beta2
 
+    def _gamma2_of(self, traces: Vector) -> Vector:
+        return self.process.alpha**2 * traces + self.process.beta2
+
     @property
     def t(self) -> Real:
         """Diffusion time t of an Ornstein-Uhlenbeck process or of a DDPM step."""
@@ -255,12 +263,10 @@ class RandomFeatureModel(Frozen):
             for k, v in options.items()
             if v != USUAL_VALUES[k]
         )
-        values = self.covariance.values
-        sigma = f"{values[0]:.10g}" if len(values) == 1 else f"{len(values)} eigenvalues"
         return (
             f"RandomFeatureModel(psi_p={self.psi_p:.10g}, psi_n={self.psi_n:.10g}, "
             f"{self.process!r}, {self.activation.name}, "
-            f"{type(self.covariance).__name__}({sigma}){unusual})"
+            f"{type(self.covariance).__name__}({self.covariance.summary}){unusual})"
         )
 
     def _check_dimension(self) -> None:
@@ -270,6 +276,8 @@ class RandomFeatureModel(Frozen):
             raise ValueError(
                 f"d goes with noise_draws=inf only, got d={self.d} and {self.noise_draws:g} draws"
             )
+        if self.covariance.has_classes:
+            raise ValueError(f"d goes with data of one class only, got d={self.d} and classes")
         if not concrete(self.psi_p, self.psi_n) or np.ndim(self.psi_p) or np.ndim(self.psi_n):
             return
         followed = comb(self.d + self.degree, self.degree)
@@ -285,9 +293,10 @@ class RandomFeatureModel(Frozen):
         # E[σ(Γz)²] exists if its integrand has died out where the quadrature ends
         if self.activation.named or isinstance(self.activation, Polynomial):
             return
-        gamma2 = self.gamma2
-        if not concrete(gamma2):
+        of_classes = self._gamma2_of(self.covariance.traces)
+        if not concrete(of_classes):
             return
+        gamma2 = np.max(of_classes)
         z, w = trapezoid()
         with np.errstate(all="ignore"), jax.ensure_compile_time_eval():
             y = np.asarray(self.activation(np.sqrt(float(gamma2)) * z))
@@ -302,24 +311,26 @@ class RandomFeatureModel(Frozen):
     def _warn_of_saturation(self) -> None:
         if not concrete(*jax.tree.leaves(self)):
             return
-        gamma2, beta2, alpha2 = self.gamma2, self.process.beta2, self.process.alpha**2
+        of_classes = self._gamma2_of(self.covariance.main_traces)
         # a process of the user's own may compute traced values inside `jax.jit`
-        if not concrete(gamma2, beta2, alpha2):
-            return
-        if (
-            self.activation.named
-            and self.activation.name in SATURATING
-            and not USUAL[0] <= gamma2 <= USUAL[1]
+        if not concrete(of_classes) or not (
+            self.activation.named and self.activation.name in SATURATING
         ):
+            return
+        unusual = of_classes[~((of_classes >= USUAL[0]) & (of_classes <= USUAL[1]))]
+        if unusual.size:
+            gamma2 = unusual[np.argmax(np.abs(np.log(unusual)))]
+            some = f" of {unusual.size} of {of_classes.size} classes"
+            whose = some if self.covariance.has_classes else ""
             effect = (
                 "nearly linear: v² and s² almost vanish"
                 if gamma2 < 1
                 else "saturated: little of it is linear"
             )
             warnings.warn(
-                f"the pre-activations have variance Γ² = α²σ_x² + β² = {gamma2:.4g}, outside "
-                f"[1/16, 16], where {self.activation.name} is {effect}; scale the data, e.g. "
-                "covariance.normalised(1.0)",
+                f"the pre-activations{whose} have variance Γ² = α²σ_x² + β² = {gamma2:.4g}, "
+                f"outside [1/16, 16], where {self.activation.name} is {effect}; scale the data, "
+                "e.g. covariance.normalised(1.0)",
                 SaturationWarning,
                 stacklevel=level_of_the_caller(sys._getframe()),
             )

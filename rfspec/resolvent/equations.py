@@ -16,6 +16,7 @@ from ..numerics.session import enter
 from ..numerics.types import Vector
 from .all_draws import RandomFeatureEquations
 from .blocks import CELLS, FINER, BlockEquations, Data, blocks_of
+from .classes import class_equations
 from .finite_draws import NoiseDrawsEquations
 from .interface import Equations
 
@@ -28,6 +29,8 @@ def equations(
     `coarse` holds a continuous law on its coarse grid. That is three times faster, and gives edges
     to about 1e-7 and no drops.
     """
+    if model.covariance.has_classes:
+        return class_equations(model, ge, for_losses=False)
     if model.covariance.continua is None:
         return _equations(model, ge, *filled_up(model.covariance))
     law = model.covariance.continua[coarse]
@@ -45,6 +48,8 @@ def averaged_equations(
     takes half as many.
     """
     covariance = model.covariance
+    if covariance.has_classes:
+        return class_equations(model, ge, for_losses=True)
     nodes = filled_up(covariance)
     if covariance.fewer is None or covariance.more is None:
         return _equations(model, ge, *nodes)

@@ -229,6 +229,15 @@ class Equations(eqx.Module):
         """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d for sources M."""
 
     @property
+    def by_class(self) -> bool:
+        """Whether the losses are those of a part of the samples, and `sample_two_point` exists."""
+        return False
+
+    def sample_two_point(self, one: Point, two: Point) -> Number:
+        """Tr Vᵀ(U - z1)⁻¹U_c(U - z2)⁻¹V/d, where U_c is the mean over a part of the samples."""
+        raise NotImplementedError
+
+    @property
     @abstractmethod
     def population(self) -> Source:
         """Ũ, the feature correlation over fresh data, as a source."""

@@ -75,6 +75,9 @@ def leading_order(model: RandomFeatureModel) -> LeadingOrder:
 @jax.jit
 def leading_order_of(eq: Equations) -> LeadingOrder:
     ge = eq.ge
+    if jnp.ndim(ge.v2):
+        nowhere = (jnp.nan + 0.0 * eq.psi_p,) * 2
+        return LeadingOrder(nowhere, nowhere)
     # μ1²Σ_t has the eigenvalues κ²λ + b²
     low, high = marchenko_pastur_edges(ge.kappa2 * eq.values + ge.b2, eq.weights, eq.psi_p)
     high = jnp.where(eq.unbounded, jnp.inf, high)

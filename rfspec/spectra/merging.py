@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..files.tables import in_brief
+from ..models.classes import refuse_classes
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, integer, namespace, on_host, real_array, traced_array
@@ -128,6 +129,7 @@ def merging_lines(
     """
     along_n, grid, low, high = _arguments(psi_n, psi_p)
     search = integer("search", search, 2)
+    refuse_classes(model, "the search for merging lines")
     model.check_plain("the search for merging lines", "noise_draws", "d")
     eq = equations(model, gaussian_equivalent(model))
     lines = {

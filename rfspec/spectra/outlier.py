@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..files.tables import in_brief
+from ..models.classes import refuse_classes
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, real_scalar
@@ -100,6 +101,7 @@ def mean_outlier(model: RandomFeatureModel, d: Given) -> MeanOutlier:
     63.6620
     """
     d = real_scalar("d", d, above=0.0)
+    refuse_classes(model, "the outlier of the mean")
     ge = gaussian_equivalent(model)
     size = jnp.sqrt(ge.mu0**2 + ge.kappa2 * model.covariance.trace + ge.b2 + ge.v2 + ge.s2)
     if concrete(ge.mu0, size) and abs(float(ge.mu0)) <= NO_MEAN * float(size):

@@ -136,7 +136,12 @@ def _of_parts(read: Callable[[Any], np.ndarray]) -> Callable[[Cells], np.ndarray
 
 
 def _constant(name: str) -> Callable[[Cells], np.ndarray]:
-    return lambda c: getattr(c.alike.eq.ge, name)
+    # NaN where classes have constants of their own
+    def values(c: Cells) -> np.ndarray:
+        constant = np.asarray(getattr(c.alike.eq.ge, name))
+        return constant if constant.ndim < 2 else np.full(len(constant), np.nan)
+
+    return values
 
 
 def _time(which: int) -> Callable[[Cells], np.ndarray]:

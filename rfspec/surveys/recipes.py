@@ -113,7 +113,7 @@ class Recipes:
     def _constants_of(self, models: dict[int, Any]) -> dict[int, GaussianEquivalent]:
         keys = {i: _variances(m) for i, m in models.items()}
         new = {keys[i]: m for i, m in models.items() if keys[i] not in self._constants}
-        if self.models.recipes < MANY:
+        if self.models.recipes < MANY or any(m.covariance.has_classes for m in new.values()):
             self._constants |= {key: gaussian_equivalent(m) for key, m in new.items()}
         else:
             self._constants |= _in_batches(list(new))
@@ -121,18 +121,19 @@ class Recipes:
 
     def _recipe(self, model: Any, ge: GaussianEquivalent) -> Recipe:
         eq = averaged_equations(model, ge, coarse=self.coarse)
-        atomic = model.covariance.atomic
-        same = atomic and model.d is None
+        # a spectrum is that of all classes, and of d → ∞
+        same = model.covariance.atomic and not model.covariance.has_classes and model.d is None
         spectral = eq if same else equations(model.limit, ge, coarse=self.coarse)
         scores = np.asarray(score_error(model, np.array([0.0, 1.0])))
         return Recipe(eq, spectral, np.float64(model.pace), scores, _kind(eq, spectral))
 
 
-def _variances(model: RandomFeatureModel) -> tuple[Activation, float, float, float]:
+def _variances(model: RandomFeatureModel) -> tuple[Activation, float, float, Any]:
     # all that the constants depend on
     process = model.process
-    trace = model.covariance.trace
-    return model.activation, float(process.alpha), float(process.beta), float(trace)
+    data = model.covariance
+    trace = tuple(map(float, data.traces)) if data.has_classes else float(data.trace)
+    return model.activation, float(process.alpha), float(process.beta), trace
 
 
 def _in_batches(keys: list[Any]) -> dict[Any, GaussianEquivalent]:

@@ -31,13 +31,16 @@ class Kernel(NamedTuple):
     """All that the losses need at the nodes of a contour, with G_j = (U - z_j)⁻¹.
 
     `sample`, `population`: Tr VᵀG_jV/d and Tr ṼᵀG_jV/d, [node]. `through`, `twice`:
-    Tr Vᵀh(U)Mh(U)V/d for M = Ũ and M = I as forms in the weights of h.
+    Tr Vᵀh(U)Mh(U)V/d for M = Ũ and M = I as forms in the weights of h. Where the losses are those
+    of a part of the samples, the first V in `sample` is the mean over them, and `own` has M = U_c;
+    else it is None.
     """
 
     sample: Numbers
     population: Numbers
     through: Form
     twice: Form
+    own: Form | None = None
 
 
 def kernel_of(eq: Equations, path: Contour, u: Unknowns, *, still: bool = False) -> Kernel:
@@ -54,7 +57,8 @@ def kernel_of(eq: Equations, path: Contour, u: Unknowns, *, still: bool = False)
     square = lambda: _form(*_divided_differences(path.apart, sample, slopes))
     nothing = lambda: Form(*[jnp.zeros((nodes.size, nodes.size))] * 3)
     twice = jax.lax.cond(eq.decay > 0, square, nothing) if still else square()
-    return Kernel(sample, population, through, twice)
+    own = _form(*_at_pairs(eq.sample_two_point, points, nodes.size)) if eq.by_class else None
+    return Kernel(sample, population, through, twice, own)
 
 
 def _at_pairs(pair: Callable[..., Number], points: Any, size: int) -> tuple[Numbers, Numbers]:

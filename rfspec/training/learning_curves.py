@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..files.tables import LOSS, Table, in_brief
+from ..models.classes import refuse_one_class
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
-from ..models.targets import combination, score_scale, unexplained
+from ..models.targets import combination, score_scale
 from ..numerics.checks import (
     as_float,
     concrete,
@@ -34,12 +35,14 @@ from ..resolvent.equations import averaged_equations, filled_up
 from ..resolvent.solver import ConvergenceError
 from ..spectra.spectrum import Spectrum, spectrum
 from ..spectra.unbounded import open_ends
+from .class_losses import losses_of_classes, of_exact_score
 from .contour import nodes_for
 from .drops import PER_PIECE, modes_of
 from .filters import stable_below
 from .methods import method_of
 
 TOLERANCE = 1e-11
+_CLASSES = lambda curve: (curve.class_train, curve.class_test)
 
 
 class StandardErrors(NamedTuple):
@@ -83,6 +86,10 @@ class LearningCurve(Table, eqx.Module):
     train_error : float
         Of the theory: estimated absolute error of the train loss alone, which late in training may
         be many times smaller.
+    class_train, class_test : float or None
+        L_train of each class over its own training samples, and L_test over its own fresh data, of
+        shape (classes, ...τ); weighted by the shares they add up to train and test. None where the
+        data have no classes.
     """
 
     dimension = "tau"
@@ -97,6 +104,8 @@ class LearningCurve(Table, eqx.Module):
     step: Real | None = None
     momentum: float = eqx.field(static=True, default=0.0)
     train_error: Reals = jnp.nan
+    class_train: Reals | None = None
+    class_test: Reals | None = None
 
     @property
     def gap(self) -> Reals:
@@ -136,6 +145,7 @@ class LearningCurve(Table, eqx.Module):
     def _drops_with_errors(self) -> dict[str, tuple[Any, Any]]:
         if self.model is None or self.model.d is not None:
             return {}
+        refuse_one_class(self.model, "the train-loss drop of a part")
         sp = spectrum(self.model)
         method = method_of(self.model, sp.equations, self.tau, self.step, self.momentum)
         nodes = PER_PIECE + method.oscillations(sp.support.lower, sp.support.upper)
@@ -244,6 +254,10 @@ def learning_curve(
     curve = LearningCurve(
         tau, train, test, score, error, model=model, step=step, momentum=mu, train_error=train_error
     )
+    of_classes = losses_of_classes(method, eq, count)
+    if of_classes is not None:
+        parts = tuple(jnp.reshape(a, (-1, *np.shape(tau))) for a in of_classes)
+        curve = eqx.tree_at(_CLASSES, curve, parts, is_leaf=lambda a: a is None)
     if np.ndim(tau) == 0 and concrete(error) and not np.isfinite(float(error)):
         raise ConvergenceError(
             f"the losses at tau = {float(tau):.6g} did not converge: move a parameter a little"
@@ -253,11 +267,9 @@ def learning_curve(
 
 def score_error(model: RandomFeatureModel, test: Reals) -> Reals:
     """E_score = (L_test - L_test of the exact score)/unit for Gaussian data; of test's shape."""
-    y = combination(model.target, model.process)
-    of_exact_score = unexplained(y, model.process, *filled_up(model.covariance))
     # without a signal there is no score to be learnt
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (test - of_exact_score) / score_unit(model)
+        return (test - of_exact_score(model, filled_up)) / score_unit(model)
 
 
 def score_unit(model: RandomFeatureModel) -> Real:

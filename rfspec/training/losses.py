@@ -37,7 +37,9 @@ AT_ONCE = 4
 def losses(eq: Equations, path: Contour, kernel: Kernel) -> Vector:
     """L_train and L_test, [2]."""
     w, f, g = path.weights, kernel.sample, kernel.population
-    if path.squared is None:
+    if kernel.own is not None:
+        train = 4.0 * jnp.sum(w * f).real - quadratic(kernel.own, w)
+    elif path.squared is None:
         # G_j U G_k = G_j + z_k G_j G_k
         single = 4.0 * jnp.sum(w * f).real * (1.0 - jnp.sum(w).real)
         train = single - bilinear(kernel.twice, w, (path.nodes - eq.decay) * w)
@@ -52,7 +54,9 @@ def _sizes(eq: Equations, path: Contour, kernel: Kernel) -> Vector:
     square = lambda a: a.real**2 + a.imag**2
     w, of_sample = square(path.weights), square(kernel.sample)
     double = lambda form, w, v: w @ (form.A**2 + form.B**2 + 2.0 * form.C**2) @ v
-    if path.squared is None:
+    if kernel.own is not None:
+        train = double(kernel.own, w, w)
+    elif path.squared is None:
         train = 8.0 * jnp.sum(w * of_sample) * (1.0 + jnp.sum(w))
         train = train + double(kernel.twice, w, square(path.nodes - eq.decay) * w)
     else:
@@ -215,7 +219,10 @@ def losses_at_end(eq: Equations, u: Unknowns) -> Vector:
     point = eq.point(tuple(v + 0j for v in u))
     sample, population = eq.explained(point)
     through, twice = eq.target_two_point(point, point, (eq.population, IDENTITY))
-    learnt = jnp.stack([sample + eq.decay * twice, 2.0 * population - through])
+    of_train = sample + eq.decay * twice
+    if eq.by_class:
+        of_train = 2.0 * sample - eq.sample_two_point(point, point)
+    learnt = jnp.stack([of_train, 2.0 * population - through])
     return eq.untrained - learnt.real
 
 

@@ -122,6 +122,8 @@ class Timescales(Table, eqx.Module):
     @property
     def reason(self) -> str:
         """Why a time is NaN; empty where none is."""
+        if self.rule == "paper" and self.model.covariance.has_classes:
+            return "Theorem 3.2 is for data of one covariance"
         if self.spectrum is None:
             return {
                 "paper": "Theorem 3.2 has no satellite part",
@@ -220,7 +222,7 @@ def _by_leading_order(model: RandomFeatureModel) -> Timescales:
         fast=PartTimes(relaxed(population_high), relaxed(sample_high), nan),
         slow=PartTimes(relaxed(population_low), relaxed(sample_low), nan),
         separated=population_low > sample_high,
-        error=gaussian_equivalent(model).error,
+        error=namespace(law).max(gaussian_equivalent(model).error),
         model=model,
         spectrum=None,
     )
