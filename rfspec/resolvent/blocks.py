@@ -35,7 +35,7 @@ from .interface import Equations
 from .products import Grid, Products, of_one, symmetric_powers
 
 # cells of a block, and of one that tells their error
-CELLS, FINER = Grid(8, 4), Grid(12, 6)
+CELLS, FINER = Grid(10, 5), Grid(14, 6)
 
 
 class Blocks(NamedTuple):

@@ -5,14 +5,15 @@ directions, each with the j-th power of what belongs to it, and * the product of
 
     S_k = (1/k) Σ_j P_j * S_{k-j},                                                            (29)
 
-where no term is negative. After each product neighbours are put together: the nodes of a
-cell become two, with the same moments 1, λ, λ², λ³, and A = α²λ + β² is fitted linearly in λ. So
+where no term is negative. After each product neighbours are put together: what belongs to a
+cell becomes two nodes, with the same moments 1, λ, λ², λ³, and A = α²λ + β² is fitted linearly in λ. So
 nodes do not move with the process, and the error falls with the fourth power of the cells' width.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from itertools import product
 from typing import NamedTuple
 
 import jax
@@ -57,8 +58,7 @@ class Products(NamedTuple):
 def of_one(values: Vector, weights: Vector, d: Real, alpha2: Real, beta2: Real) -> Products:
     """The d directions, in units of the mean of λ and of A."""
     trace = jnp.sum(weights * values)
-    scale = jax.lax.stop_gradient(jnp.max(values))
-    log = jnp.log(jnp.maximum(jax.lax.stop_gradient(values) / scale, np.exp(-DEEPEST)))
+    log = jnp.log(jnp.maximum(values / jnp.max(values), np.exp(-DEEPEST)))
     noisy = (alpha2 * values + beta2) / (alpha2 * trace + beta2)
     return Products(d * weights, log, log, values / trace, noisy)
 
@@ -102,8 +102,13 @@ def _as_one(a: Products) -> Products:
 
 def compressed(a: Products, grid: Grid) -> Products:
     """Two nodes for each cell."""
-    cell, size = _cells(a, grid), grid.products * grid.factors
-    total = partial(jax.ops.segment_sum, segment_ids=cell, num_segments=size)
+    shares, cells = _cells(a, grid)
+    a = Products(*(jnp.tile(x, len(shares)) for x in a))
+    a = a._replace(count=a.count * jnp.concatenate(shares))
+    cell = jnp.concatenate(cells)
+    total = partial(
+        jax.ops.segment_sum, segment_ids=cell, num_segments=grid.products * grid.factors
+    )
     count = total(a.count)
     mean = lambda x: total(a.count * x) / jnp.where(count > 0, count, 1.0)
     value, noisy = mean(a.value), mean(a.noisy)
@@ -125,10 +130,21 @@ def compressed(a: Products, grid: Grid) -> Products:
     )
 
 
-def _cells(a: Products, grid: Grid) -> Wholes:
+def _cells(a: Products, grid: Grid) -> tuple[list[Vector], list[Wholes]]:
+    # a node belongs to the four cells around it, so that nothing jumps where an eigenvalue moves
     depth = jnp.max(a.log) - a.log
     span = jnp.minimum(jnp.max(depth), DEEP)
-    row = jnp.floor(grid.products * depth / jnp.where(span > 0, span, 1.0))
-    column = jnp.floor(grid.factors * (jnp.max(a.largest) - a.largest) / WIDE)
-    row, column = jnp.minimum(row, grid.products - 1), jnp.minimum(column, grid.factors - 1)
-    return (row * grid.factors + column).astype(int)
+    rows = _neighbours(depth / jnp.where(span > 0, span, 1.0), grid.products)
+    columns = _neighbours((jnp.max(a.largest) - a.largest) / WIDE, grid.factors)
+    pairs = list(product(rows, columns))
+    shares = [one * other for (one, _), (other, _) in pairs]
+    return shares, [row * grid.factors + column for (_, row), (_, column) in pairs]
+
+
+def _neighbours(x: Vector, count: int) -> list[tuple[Vector, Wholes]]:
+    # of a position from 0 to 1 among so many cells
+    place = (count - 1) * jnp.clip(x, 0.0, 1.0)
+    below = jnp.minimum(jnp.floor(place), count - 2)
+    above = place - jax.lax.stop_gradient(below)
+    first = below.astype(int)
+    return [(1.0 - above, first), (above, first + 1)]
