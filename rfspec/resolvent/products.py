@@ -5,9 +5,10 @@ directions, each with the j-th power of what belongs to it, and * the product of
 
     S_k = (1/k) Σ_j P_j * S_{k-j},                                                            (29)
 
-where no term is negative. After each product neighbours are put together: what belongs to a
-cell becomes two nodes, with the same moments 1, λ, λ², λ³, and A = α²λ + β² is fitted linearly in λ. So
-nodes do not move with the process, and the error falls with the fourth power of the cells' width.
+where no term is negative. After each product neighbours are put together: what belongs to
+a cell becomes two nodes, with the same moments 1, λ, λ², λ³, and A = α²λ + β² is fitted linearly in
+λ. So nodes do not move with the process, and cells share what lies between them, so that nothing
+jumps where an eigenvalue moves.
 """
 
 from __future__ import annotations
