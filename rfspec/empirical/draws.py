@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..models.classes import Classes
 from ..models.from_data import LARGEST
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import integer, real_array
@@ -148,8 +149,8 @@ def _draw(
     # `_normals` takes the first three of these keys, `train` the fourth
     noise = jax.random.split(key, 5)[4]
     if data is None and model.covariance.has_classes:
-        counts = _multiplicities(np.asarray(model.covariance.shares), n)
-        X = X * jnp.repeat(spread, counts, axis=0, total_repeat_length=n).T
+        counts = _multiplicities(np.asarray(cast(Classes, model.covariance).shares), n)
+        X = jnp.asarray(X) * jnp.repeat(spread, counts, axis=0, total_repeat_length=n).T
         return Draw(W, X, None, Omega, spread, noise, tuple(map(int, counts)))
     if data is None:
         return Draw(W, X, None, Omega, spread, noise)
@@ -234,7 +235,9 @@ def sizes(model: RandomFeatureModel, d: int | None) -> tuple[int, int, int]:
 def eigenvalues_of(model: RandomFeatureModel, d: int) -> Reals:
     if model.covariance.has_classes:
         counts = _multiplicities(np.asarray(model.covariance.weights), d)
-        return jnp.asarray(np.repeat(np.asarray(model.covariance.of_classes), counts, axis=1))
+        return jnp.asarray(
+            np.repeat(np.asarray(cast(Classes, model.covariance).of_classes), counts, axis=1)
+        )
     if model.covariance.continua is None:
         values = np.asarray(model.covariance.values)
         return jnp.asarray(

@@ -326,7 +326,9 @@ def curve(
 ) -> LearningCurve:
     data = matrices.model.covariance
     if isinstance(data, Classes) and data.counted is not None:
-        train, test = (jnp.tensordot(data.counted, a, 1) for a in (class_train, class_test))
+        train, test = (
+            jnp.tensordot(data.counted, jnp.asarray(a), 1) for a in (class_train, class_test)
+        )
     if matrices.gaussian_data:
         score = score_error(matrices.model, test)
     else:

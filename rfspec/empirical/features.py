@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..models.classes import Classes
 from ..models.gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..models.targets import combination
@@ -154,7 +155,7 @@ def _over_classes(
     if draw.sizes is None:
         return average(model, eqx.tree_at(lambda g: g.mu0, ge, mu0), draw, tolerance), None
     ends = np.cumsum([0, *draw.sizes])
-    fractions = np.asarray(model.covariance.shares)
+    fractions = np.asarray(cast(Classes, model.covariance).shares)
     if average is _on_training_samples:
         fractions = np.array(draw.sizes) / draw.n
     parts = []
@@ -172,10 +173,10 @@ def _over_classes(
     U, V, untrained = map(stacked, list(zip(*parts, strict=True))[:3])
     # a class without samples counts for nothing, and has no losses
     held = (fractions > 0)[:, None, None]
-    total = [jnp.tensordot(fractions, jnp.where(held, a, 0.0), 1) for a in (U, V)]
+    U_of_all, V_of_all = (jnp.tensordot(fractions, jnp.where(held, a, 0.0), 1) for a in (U, V))
     size = jnp.sum(fractions * jnp.where(held[:, 0, 0], untrained, 0.0))
     error = max(part.error for part, f in zip(parts, fractions, strict=True) if f > 0)
-    return Correlations(*total, size, error), (U, V, untrained)
+    return Correlations(U_of_all, V_of_all, size, error), (U, V, untrained)
 
 
 def _nothing(draw: Draw) -> Correlations:
@@ -189,7 +190,8 @@ def _columns(Omega: Matrix | None, first: Whole, last: Whole) -> Matrix | None:
 
 def mean_feature(model: RandomFeatureModel, ge: GaussianEquivalent) -> Real:
     """μ0, which is subtracted from σ: over all classes where the data have classes."""
-    return jnp.sum(model.covariance.shares * ge.mu0) if model.covariance.has_classes else ge.mu0
+    data = model.covariance
+    return jnp.sum(data.shares * ge.mu0) if isinstance(data, Classes) else ge.mu0
 
 
 # Which function averages what:

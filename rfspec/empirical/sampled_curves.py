@@ -196,7 +196,9 @@ def _stepwise(
 
 def _curve_of(columns: dict[str, Any]) -> LearningCurve:
     tau, train, test, score, error = (jnp.asarray(columns[name]) for name in COLUMNS)
-    of_classes = {name: jnp.asarray(columns[name]) for name in OF_CLASSES if name in columns}
+    of_classes: dict[str, Any] = {
+        name: jnp.asarray(columns[name]) for name in OF_CLASSES if name in columns
+    }
     return LearningCurve(tau, train, test, score, error, **of_classes)
 
 
@@ -213,7 +215,7 @@ def averaged(curves: list[LearningCurve]) -> LearningCurve:
     train, test, score = (jnp.mean(c, axis=0) for c in columns)
     error = StandardErrors(*(jnp.std(c, axis=0, ddof=1) / np.sqrt(len(curves)) for c in columns))
     worst = jnp.max(jnp.stack([c.error for c in curves]), axis=0)
-    of_classes = {
+    of_classes: dict[str, Any] = {
         name: jnp.mean(jnp.stack([getattr(c, name) for c in curves]), axis=0)
         for name in OF_CLASSES
         if getattr(curves[0], name) is not None

@@ -70,11 +70,11 @@ class Classes(Covariance):
     """
 
     values: Matrix
-    shares: Vector
-    scales: Matrix
-    counted: Vector | None
+    shares: Vector  # type: ignore[misc]
+    scales: Matrix  # type: ignore[misc]
+    counted: Vector | None  # type: ignore[misc]
     # the scales and shares of a finer quadrature, which tells the error of these
-    finer: tuple[Matrix, Vector] | None
+    finer: tuple[Matrix, Vector] | None  # type: ignore[misc]
 
     def __init__(self, shares: Given, values: Given, weights: Given = None):
         self.shares = _fractions("shares", shares)
@@ -147,7 +147,7 @@ class Classes(Covariance):
         return True
 
 
-class Elliptical(Classes):
+class Elliptical(Classes):  # type: ignore[misc]
     r"""Elliptical data x = √ρ z, z ~ N(0, Σ): classes Σ_c = ρ_cΣ of shares π_c.
 
     Parameters

@@ -78,7 +78,7 @@ class GaussianEquivalent(Table, Frozen):
     error: Reals
 
     @property
-    def dimension(self) -> str:
+    def dimension(self) -> str:  # type: ignore[override]
         """Along classes, where the data have them; else these are single numbers."""
         return "class" if np.ndim(self.v2) else ""
 

@@ -28,7 +28,7 @@ LEFT_OUT = 34.0
 LEAST = 2.1
 
 
-class StudentT(Elliptical):
+class StudentT(Elliptical):  # type: ignore[misc]
     r"""Data with a multivariate Student law of ν degrees of freedom, x = √ρ z, ρ = (ν - 2)/χ²_ν.
 
     E[ρ] = 1: the data have the covariance given, not the scatter matrix of the law.

@@ -143,7 +143,7 @@ class BlockEquations(RandomFeatureEquations):
         return super().mean + jnp.sum(b.weights * (b.noise + b.data))
 
     @staticmethod
-    def numbers(eq: Equations) -> tuple[Any, ...]:
+    def numbers(eq: Any) -> tuple[Any, ...]:
         return *RandomFeatureEquations.numbers(eq), eq.blocks.noise, eq.blocks.data
 
     @property

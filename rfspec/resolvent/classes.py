@@ -99,8 +99,8 @@ class ClassEquations(CountedByClass):
         T = self._T((D,), self.values)
         g = reciprocal(1.0 + self.psi_p * T * u[0])
         mean, weighed = self._mean_values, self.weights * u[0] * g
-        moments = tuple(jnp.sum(mean**k * weighed) for k in range(3))
-        return Point(u[0], (D,), (deltas * D,), T, g, moments, None)
+        m0, m1, m2 = (jnp.sum(mean**k * weighed) for k in range(3))
+        return Point(u[0], (D,), (deltas * D,), T, g, (m0, m1, m2), None)
 
     def transforms(self, u: Unknowns) -> tuple[Number, Number]:
         # r with the mean covariance of all classes

@@ -254,7 +254,7 @@ class ColumnEquations(AveragedEquations):
 
     @property
     def _regression_target(self) -> Target:
-        fresh = (
+        fresh: Powers = (
             {0: self.target.noise} if self.slope is None else {0: self.target.noise, 1: self.slope}
         )
         return Target(self._fixed, fresh, self.drop_scale)

@@ -68,7 +68,7 @@ class NoiseDrawsEquations(ColumnEquations):
     def _kinds(self) -> tuple[Kind, Kind]:
         ge, m, noise = self.ge, self.draws, self.target.noise
         whole = Source(m * ge.v2 + ge.s2, {0: ge.b2, 1: m * ge.kappa2})
-        cross = {0: noise} if self.slope is None else {0: noise, 1: m * self.slope}
+        cross: Powers = {0: noise} if self.slope is None else {0: noise, 1: m * self.slope}
         drawn = Source(ge.s2, {0: ge.b2})
         return (
             Kind(1.0 / m, whole, cross, m * self._signal(self._trace_held) + noise**2),

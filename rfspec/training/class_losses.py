@@ -33,7 +33,8 @@ def losses_of_classes(method: Any, eq: Equations, count: int) -> tuple[Matrix, M
     if not concrete(eq, method):
         return jax.vmap(of_one)(each)
     # one after another with the program of a single class, which is kept
-    return tuple(np.stack(column) for column in zip(*map(of_one, each), strict=True))
+    train, test = zip(*map(of_one, each), strict=True)
+    return np.stack(train), np.stack(test)
 
 
 def of_exact_score(model: RandomFeatureModel, law: Any) -> Real:

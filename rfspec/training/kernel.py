@@ -66,11 +66,13 @@ def _at_pairs(pair: Callable[..., Number], points: Any, size: int) -> tuple[Numb
     # and compute each twice
     both = jax.tree.map(lambda a: jnp.stack([a, a.conj()]), points)
     if size <= COARSE:
-        return tuple(jax.lax.map(partial(_each_with_each, pair, points), both))
+        symmetric, hermitian = jax.lax.map(partial(_each_with_each, pair, points), both)
+        return symmetric, hermitian
     # symmetric in both points, so that half of the pairs are enough
     first, second = np.triu_indices(size)
     one, two = jax.tree.map(lambda a: a[first], points), jax.tree.map(lambda a: a[:, second], both)
-    return _from_halves(*jax.lax.map(partial(jax.vmap(pair), one), two), size)
+    symmetric, hermitian = jax.lax.map(partial(jax.vmap(pair), one), two)
+    return _from_halves(symmetric, hermitian, size)
 
 
 def _each_with_each(pair: Callable[..., Number], points: Any, others: Any) -> Numbers:
