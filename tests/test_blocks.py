@@ -134,68 +134,98 @@ def test_equations_and_losses_against_gaussian_matrices():
     assert off[1] < max(off[0], 0.01)
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("activation", ["relu", pytest.param("tanh", marks=pytest.mark.slow)])
 def test_losses_of_sampled_features(activation):
     """Blocks leave at most half of what the limit is off by, and little."""
-    values = 1.0 / np.arange(1, 25)
-    sigma = rf.Atoms(values / values.mean(), np.full(24, 1 / 24))
+    values = 1.0 / np.arange(1, 17)
+    sigma = rf.Atoms(values / values.mean(), np.full(16, 1 / 16))
     model = rf.RandomFeatureModel(20.0, 30.0, 0.02, activation=activation, covariance=sigma)
     tau = [1e2, 1e4, 1e6]
     draws = [
-        rf.empirical.gradient_flow(rf.empirical.sample(i, model, 24, tolerance=1e-4), tau).test
-        for i in range(4)
+        rf.empirical.gradient_flow(rf.empirical.sample(i, model, 16, tolerance=1e-4), tau).test
+        for i in range(3)
     ]
-    measured, error = np.mean(draws, axis=0), np.std(draws, axis=0, ddof=1) / 2
+    measured, error = np.mean(draws, axis=0), np.std(draws, axis=0, ddof=1) / np.sqrt(3)
     error = error / measured
-    blocks, limit = (rf.learning_curve(m, tau).test for m in (model.replace(d=24), model))
+    blocks, limit = (rf.learning_curve(m, tau).test for m in (model.replace(d=16), model))
     off, off_in_limit = (np.abs(np.asarray(a) / measured - 1) for a in (blocks, limit))
     assert np.all(off < 0.03 + 3 * error)
     assert off.max() < max(off_in_limit.max() / 2, 0.01 + 3 * error.max())
 
 
-def test_derivatives():
-    """First and second, forward and reverse, of losses and of the best time."""
-    at = lambda p, n, t, lam: MODEL.replace(
-        psi_p=p, psi_n=n, t=t, covariance=rf.Atoms(lam, SIGMA.weights)
-    )
-    loss = lambda *x: rf.learning_curve(at(*x), np.array([1e3, np.inf])).test.sum()
-    best = lambda *x: jnp.log(rf.early_stopping(at(*x)).tau)
-    x = (16.0, 8.0, 0.05, LAM)
-    for f in (loss, best):
-        slopes = jax.jit(jax.grad(f, argnums=(0, 1, 2, 3)))(*x)
-        for i in range(3):
-            step = 1e-4 * x[i]
-            there = lambda s: f(*x[:i], x[i] + s * step, *x[i + 1 :])
-            assert float(slopes[i]) == pytest.approx(
-                float(there(1) - there(-1)) / (2 * step), rel=1e-5
-            )
-        e = np.array([0.0, 1e-4, 0.0, 0.0])
-        change = (f(*x[:3], LAM + e) - f(*x[:3], LAM - e)) / 2e-4
-        assert float(slopes[3][1]) == pytest.approx(float(change), rel=1e-4)
+AT = (16.0, 8.0, 0.05, LAM)
+
+
+def loss(*x):
+    return rf.learning_curve(at(*x), np.array([1e3, np.inf])).test.sum()
+
+
+def best(*x):
+    return jnp.log(rf.early_stopping(at(*x)).tau)
+
+
+def at(p, n, t, lam):
+    return MODEL.replace(psi_p=p, psi_n=n, t=t, covariance=rf.Atoms(lam, SIGMA.weights))
+
+
+def resolvent(*x):
+    return jnp.log(rf.solve(at(*x), -0.05).q.real)
+
+
+SLOW = [pytest.param(f, marks=pytest.mark.slow) for f in (loss, best)]
+
+
+@pytest.mark.parametrize("f", [resolvent, *SLOW])
+def test_derivatives(f):
+    """In ψ_p, ψ_n, t and an eigenvalue of Σ, against differences."""
+    slopes = jax.jit(jax.grad(f, argnums=(0, 1, 2, 3)))(*AT)
+    for i in range(3):
+        step = 1e-4 * AT[i]
+        there = lambda s: float(f(*AT[:i], AT[i] + s * step, *AT[i + 1 :]))
+        assert float(slopes[i]) == pytest.approx((there(1) - there(-1)) / (2 * step), rel=1e-5)
+    e = np.array([0.0, 1e-4, 0.0, 0.0])
+    change = (f(*AT[:3], LAM + e) - f(*AT[:3], LAM - e)) / 2e-4
+    assert float(slopes[3][1]) == pytest.approx(float(change), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_second_derivatives():
     twice = jax.hessian(lambda n: best(16.0, n, 0.05, LAM))(8.0)
     slope = jax.grad(lambda n: best(16.0, n, 0.05, LAM))
     assert float(twice) == pytest.approx(float(slope(8.001) - slope(7.999)) / 2e-3, rel=1e-4)
 
 
-def test_batches_and_compiled_calls():
+@pytest.mark.parametrize("tau", [TAU[-1:], pytest.param(TAU, marks=pytest.mark.slow)])
+def test_batches_and_compiled_calls(tau):
     psi_n = np.array([4.0, 8.0])
-    f = lambda n: rf.learning_curve(MODEL.replace(psi_n=n), TAU).test
+    f = lambda n: rf.learning_curve(MODEL.replace(psi_n=n), tau).test
     each = np.stack([f(n) for n in psi_n])
     np.testing.assert_allclose(jax.vmap(f)(psi_n), each, rtol=1e-12)
     np.testing.assert_allclose(jax.jit(f)(8.0), each[1], rtol=1e-12)
-    assert each[0, 0] == 1.0
     assert np.all(np.isfinite(each))
 
 
-def test_surveys_take_a_dimension():
+def test_a_sweep_takes_a_dimension():
+    axes = {"psi_p": 16.0, "psi_n": [4.0, 8.0], "t": 0.05, "d": [20, 40]}
+    swept = rf.sweep({**axes, "activation": "relu", "covariance": SIGMA}, ["limits"])
+    assert swept.test_limit.sizes == {"psi_n": 2, "d": 2}
+    end = rf.learning_curve(MODEL, [np.inf]).test[0]
+    assert float(swept.test_limit.sel(psi_n=8.0, d=40)) == pytest.approx(float(end), rel=1e-10)
+
+
+@pytest.mark.slow
+def test_diagrams_take_a_dimension():
     found = rf.phase_diagram([8.0, 16.0], [4.0], 0.05, activation="relu", covariance=SIGMA, d=40)
     stop = rf.early_stopping(MODEL.replace(psi_n=4.0))
     assert float(found.tau_star[1, 0]) == pytest.approx(float(stop.tau), rel=1e-10)
     paper = rf.timescales(MODEL.replace(psi_n=4.0, d=None), "paper")
     assert float(found.tau_gen.sel(rule="paper")[1, 0]) == pytest.approx(float(paper.tau_gen))
-    swept = rf.sweep(
-        {"psi_p": 8.0, "psi_n": 4.0, "t": 0.05, "d": [20, 40], "degree": 2}, ["tau_star"]
-    )
+
+
+@pytest.mark.slow
+def test_sweeps_over_the_dimension():
+    axes = {"psi_p": 8.0, "psi_n": 4.0, "t": 0.05, "d": [20, 40], "degree": 2}
+    swept = rf.sweep(axes, ["tau_star"])
     assert swept.tau_star.dims == ("d",)
     one = rf.RandomFeatureModel(8.0, 4.0, 0.05, d=20, degree=2)
     assert float(swept.tau_star[0]) == pytest.approx(float(rf.early_stopping(one).tau), rel=1e-10)

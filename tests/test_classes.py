@@ -164,6 +164,7 @@ def test_classes_that_are_none():
         assert next(scores) == pytest.approx(next(scores), rel=1e-13)
 
 
+@pytest.mark.slow
 def test_sampled_classes_have_these_losses():
     """The Gaussian equivalent at d = 40: to a few standard errors and 1/d."""
     model = model_of(weight_decay=RIDGE * float(model_of().pace))
@@ -232,6 +233,7 @@ def at_minus_one(psi_p, psi_n, t, share, values):
     return train + 2.0 * test
 
 
+@pytest.mark.slow
 def test_derivatives_and_maps():
     given = (6.0, 3.0, 0.1, 0.7, jnp.asarray(VALUES))
     slopes = jax.grad(at_minus_one, argnums=(0, 1, 2, 3, 4))(*given)
@@ -246,6 +248,7 @@ def test_derivatives_and_maps():
     assert float(mapped[1]) == pytest.approx(float(value(*given)), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_student_law_by_quadrature():
     for nu in (2.1, 3.0, 5.0, 40.0):
         rho, weights = scale_rule(nu, 16)

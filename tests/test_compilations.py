@@ -77,6 +77,7 @@ BUILT_OF_OTHERS = {  # or of NumPy, or of experiments
         "compare",
         "constants_table",
         "held_out",
+        "of_class",
         "over_time",
         "phase_diagram",
         "predict",

@@ -92,6 +92,7 @@ def test_claimed_errors_cover_what_more_nodes_change():
         assert np.all(np.asarray(rough.error) < 30 * tolerance * (1 + np.abs(fine.test)))
 
 
+@pytest.mark.slow
 def test_a_singular_part_of_the_noise_is_no_obstacle():
     """H of rank d alone, at finite times and at the end, where 1e12 is as good as infinity."""
     C, U, V = random_moments(smallest=0.0)
@@ -117,7 +118,13 @@ def test_before_training_and_the_shape_of_times():
 
 
 @pytest.mark.parametrize(
-    "kwargs", [{}, {"target": "data"}, {"target": "velocity", "weight_decay": 1e-2}], ids=str
+    "kwargs",
+    [
+        {},
+        {"target": "velocity", "weight_decay": 1e-2},
+        pytest.param({"target": "data"}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_gaussian_equivalent_against_sampled_matrices_and_the_theory(kwargs):
     """Of every kind of target, with the same weights; and the limit is approached."""
