@@ -134,7 +134,8 @@ def test_equations_and_losses_against_gaussian_matrices():
     assert off[1] < max(off[0], 0.01)
 
 
-@pytest.mark.parametrize("activation", ["relu", pytest.param("tanh", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_losses_of_sampled_features(activation):
     """Blocks leave at most half of what the limit is off by, and little."""
     values = 1.0 / np.arange(1, 17)
@@ -195,13 +196,21 @@ def test_second_derivatives():
     assert float(twice) == pytest.approx(float(slope(8.001) - slope(7.999)) / 2e-3, rel=1e-4)
 
 
-@pytest.mark.parametrize("tau", [TAU[-1:], pytest.param(TAU, marks=pytest.mark.slow)])
-def test_batches_and_compiled_calls(tau):
+def curve_of(model):
+    return rf.learning_curve(model, TAU).test
+
+
+def resolvent_of(model):
+    return rf.solve(model, np.array([-0.05, -2.0])).q.real
+
+
+@pytest.mark.parametrize("f", [resolvent_of, pytest.param(curve_of, marks=pytest.mark.slow)])
+def test_batches_and_compiled_calls(f):
     psi_n = np.array([4.0, 8.0])
-    f = lambda n: rf.learning_curve(MODEL.replace(psi_n=n), tau).test
-    each = np.stack([f(n) for n in psi_n])
-    np.testing.assert_allclose(jax.vmap(f)(psi_n), each, rtol=1e-12)
-    np.testing.assert_allclose(jax.jit(f)(8.0), each[1], rtol=1e-12)
+    of = lambda n: f(MODEL.replace(psi_n=n))
+    each = np.stack([of(n) for n in psi_n])
+    np.testing.assert_allclose(jax.vmap(of)(psi_n), each, rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(of)(8.0), each[1], rtol=1e-12)
     assert np.all(np.isfinite(each))
 
 
