@@ -1,13 +1,16 @@
 """Models of finite d: products of eigenvalues, blocks, their equations against matrices, losses."""
 
+import json
 from itertools import combinations_with_replacement
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import rfspec as rf
+from rfspec.cli.application import app
 from rfspec.models.degrees import degrees
 from rfspec.resolvent.equations import averaged_equations
 from rfspec.resolvent.products import Grid, of_one, symmetric_powers
@@ -264,12 +267,14 @@ def test_bad_input(changes, words):
         MODEL.replace(**changes)
 
 
-def test_the_command_takes_a_dimension(tmp_path):
-    from typer.testing import CliRunner
-
-    from rfspec.cli.application import app
-
-    given = ["curve", "--psi-p", "16", "--psi-n", "8", "--t", "0.05", "--d", "40", "--points", "3"]
-    run = CliRunner().invoke(app, [*given, "--json"])
+def test_the_command_takes_a_dimension():
+    given = ["curve", "--psi-p", "16", "--psi-n", "8", "--t", "0.05", "--points", "3", "--json"]
+    run = CliRunner().invoke(app, [*given, "--d", "40", "--activation", "relu"])
     assert run.exit_code == 0, run.output
-    assert "d=40" in run.output or "0.9" in run.output
+    found = json.loads(run.output)
+    model = MODEL.replace(covariance=rf.Isotropic(1.0))
+    curve = rf.learning_curve(model, np.array(found["tau"]))
+    for name in ("train", "test"):
+        np.testing.assert_allclose(found[name], getattr(curve, name), rtol=1e-12)
+    limit = rf.learning_curve(model.limit, curve.tau)
+    assert np.max(np.abs(curve.test - limit.test)) > 0.01

@@ -270,6 +270,7 @@ def test_digits_covariance():
 # what is refused
 
 FINITE = model_of(noise_draws=2)
+CLASSES = model_of(covariance=rf.Classes([0.5, 0.5], [[1.0], [2.0]]))
 X = rows_of(model_of(), 8, 30)
 
 
@@ -277,6 +278,7 @@ X = rows_of(model_of(), 8, 30)
     ("call", "message"),
     [
         (lambda f: f(0, FINITE, 1.0, 8), "noise_draws must be inf .* got 2"),
+        (lambda f: f(0, CLASSES, 1.0, 8), "covariance must be that of data of one class"),
         (lambda f: f(0, model_of(), -1.0, 8), "tau must be real numbers of at least 0"),
         (lambda f: f(0, model_of(), 1.0, 0), "d must be an integer of at least 1, got 0"),
         (lambda f: f(0, model_of(), 1.0, 8, kind="other"), "kind must be one of"),

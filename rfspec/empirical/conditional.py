@@ -91,7 +91,7 @@ def conditional_curve(
     ------
     ValueError
         If an argument is out of range, as ``rf.empirical.sample`` says, the model has finite draws
-        of the noise, or the target depends on x where there are `data`.
+        of the noise or data of classes, or the target depends on x where there are `data`.
     ConvergenceError
         If D cannot be followed along the contour.
 
@@ -201,6 +201,11 @@ def _with_errors(curve: LearningCurve, errors: StandardErrors) -> LearningCurve:
 
 
 def _check_model(model: RandomFeatureModel, data: Given) -> None:
+    if model.covariance.has_classes:
+        raise ValueError(
+            "covariance must be that of data of one class for a conditional curve, which has one "
+            f"weight D for all samples, got {model.covariance!r}"
+        )
     if not np.isinf(model.noise_draws):
         raise ValueError(
             "noise_draws must be inf for a conditional curve, which averages over the noise, got "

@@ -211,7 +211,7 @@ def _compressed(
         return values, weights, np.float64(0.0)
     positive = values > 0
     mass = weights[positive].sum()
-    few, heavy = _gauss_quadrature(values[positive], weights[positive] / mass, nodes - zero)
+    few, heavy = gauss_quadrature(values[positive], weights[positive] / mass, nodes - zero)
     few, heavy = np.append(values[~positive], few), np.append(weights[~positive], mass * heavy)
     eigenvalues = np.append(values, few)
     order = np.argsort(eigenvalues, kind="stable")
@@ -220,7 +220,7 @@ def _compressed(
     return few, heavy, np.float64(error)
 
 
-def _gauss_quadrature(
+def gauss_quadrature(
     values: np.ndarray, weights: np.ndarray, K: int
 ) -> tuple[np.ndarray, np.ndarray]:
     # Lanczos' recurrence; all vectors are kept, so that they stay orthogonal

@@ -16,7 +16,7 @@ from ..numerics.checks import integer, real_scalar
 from ..numerics.types import Given, Vector
 from .classes import Elliptical
 from .covariance import Covariance
-from .from_data import _gauss_quadrature
+from .from_data import gauss_quadrature
 
 # nodes by default, and those of the rule that they are compressed from
 NODES, FINE = 16, 4000
@@ -82,7 +82,7 @@ def scale_rule(nu: float, nodes: int) -> tuple[Vector, Vector]:
     # the Gauss rule in x = 1/(1 + √ρ) of the law with the weight 1/x², of which 1 is x² and ρ is
     # (1 - x)², two polynomials
     weights = density * (1.0 + np.sqrt(rho)) ** 2
-    x, weights = _gauss_quadrature(1.0 / (1.0 + np.sqrt(rho)), weights / weights.sum(), nodes)
+    x, weights = gauss_quadrature(1.0 / (1.0 + np.sqrt(rho)), weights / weights.sum(), nodes)
     weights = weights * x**2
     # ascending in ρ
     return (1.0 / x[::-1] - 1.0) ** 2, weights[::-1] / weights.sum()

@@ -41,6 +41,13 @@ def time_unit(psi_p: Reals, pace: Reals) -> Reals:
     return psi_p / (2.0 * pace)
 
 
+def _draws(value: float) -> float:
+    a_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not (a_number and value >= 1 and (value == np.inf or value == int(value))):
+        raise ValueError(f"noise_draws must be a whole number of at least 1, or inf, got {value!r}")
+    return float(value)
+
+
 class RandomFeatureModel(Frozen):
     r"""A random-feature score model in the limit d, n, p → ∞, or at finite d.
 
@@ -80,7 +87,8 @@ class RandomFeatureModel(Frozen):
         block by block. None (default): d → ∞, where these cannot be learnt.
     degree : int
         The highest degree that is followed, 1 to 6 (default 3). What is left of σ is taken as noise
-        in the features. Degree 1 is the limit d → ∞.
+        in the features. Degree 1 is the limit d → ∞. Claimed errors are those of solving the
+        equations with these degrees, not of what they leave out (docs/finite_d.md measures it).
 
     Raises
     ------
@@ -150,27 +158,11 @@ class RandomFeatureModel(Frozen):
         self.covariance = Isotropic(1.0) if covariance is None else covariance
         if target not in TARGETS:
             raise ValueError(f"target must be one of {', '.join(TARGETS)}, got {target!r}")
-        a_number = isinstance(noise_draws, int | float | np.number) and not isinstance(
-            noise_draws, bool
-        )
-        if not (
-            a_number
-            and noise_draws >= 1
-            and (noise_draws == np.inf or noise_draws == int(noise_draws))
-        ):
-            raise ValueError(
-                f"noise_draws must be a whole number of at least 1, or inf, got {noise_draws!r}"
-            )
-        self.target, self.noise_draws = target, float(noise_draws)
+        self.target, self.noise_draws = target, _draws(noise_draws)
         self.weight_decay = not_negative("weight_decay", weight_decay)
         self.d = None if d is None else integer("d", d)
         self.degree = integer("degree", degree, 1, HIGHEST_DEGREE)
-        self._check_dimension()
-        if self.covariance.has_classes and self.noise_draws != np.inf:
-            raise ValueError(
-                f"noise_draws must be inf for data with classes, got {noise_draws!r}: finitely "
-                "many draws are derived for one covariance only"
-            )
+        self._check_together()
         self._check_second_moment()
         # raises for a process without a velocity
         if target == "velocity":
@@ -269,24 +261,32 @@ class RandomFeatureModel(Frozen):
             f"{type(self.covariance).__name__}({self.covariance.summary}){unusual})"
         )
 
-    def _check_dimension(self) -> None:
-        if self.d is None:
-            return
+    def _check_together(self) -> None:
+        if self.covariance.has_classes and self.noise_draws != np.inf:
+            raise ValueError(
+                f"noise_draws must be inf for data with classes, got {self.noise_draws!r}: finitely "
+                "many draws are derived for one covariance only"
+            )
+        if self.d is not None:
+            self._check_dimension(self.d)
+
+    def _check_dimension(self, d: int) -> None:
         if np.isfinite(self.noise_draws):
             raise ValueError(
-                f"d goes with noise_draws=inf only, got d={self.d} and {self.noise_draws:g} draws"
+                f"d goes with noise_draws=inf only, got d={d} and {self.noise_draws:g} draws"
             )
         if self.covariance.has_classes:
-            raise ValueError(f"d goes with data of one class only, got d={self.d} and classes")
+            raise ValueError(f"d goes with data of one class only, got d={d} and classes")
         if not concrete(self.psi_p, self.psi_n) or np.ndim(self.psi_p) or np.ndim(self.psi_n):
             return
-        followed = comb(self.d + self.degree, self.degree)
-        fewer = self.d * min(float(self.psi_p), float(self.psi_n))
-        if self.degree > 1 and fewer > followed:
+        degree = self.degree
+        followed = comb(d + degree, degree)
+        fewer = d * min(float(self.psi_p), float(self.psi_n))
+        if degree > 1 and fewer > followed:
             raise ValueError(
                 f"d must be so large that there are fewer features or samples than the {followed} "
-                f"polynomials of degree {self.degree} in d variables (or raise degree), got "
-                f"d={self.d} with p={self.psi_p * self.d:.6g} and n={self.psi_n * self.d:.6g}"
+                f"polynomials of degree {degree} in d variables (or raise degree), got "
+                f"d={d} with p={self.psi_p * d:.6g} and n={self.psi_n * d:.6g}"
             )
 
     def _check_second_moment(self) -> None:

@@ -63,8 +63,9 @@ def predict(
     progress : bool
         Show a progress bar.
     **model
-        `process`, `activation`, `target`, `noise_draws`, `weight_decay` of
-        ``rf.RandomFeatureModel``.
+        `process`, `activation`, `target`, `noise_draws`, `weight_decay`, `d`, `degree` of
+        ``rf.RandomFeatureModel``; with the data's own `d` losses and best time follow Hermite
+        degrees above 1, while the verdict still speaks of the limit.
 
     Returns
     -------

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.checks import concrete, fixed, namespace, on_host
-from ..numerics.holomorphic import Unknowns, condition, implicit
+from ..numerics.holomorphic import Unknowns, condition, implicit, square
 from ..numerics.programs import program
 from ..numerics.rounding import EPS
 from ..numerics.types import Matrix, Real, Reals, Truths, Vector, Wholes
@@ -51,7 +51,6 @@ def losses(eq: Equations, path: Contour, kernel: Kernel) -> Vector:
 
 def _sizes(eq: Equations, path: Contour, kernel: Kernel) -> Vector:
     # for each loss what its terms may leave of rounding, in units of it, [2]
-    square = lambda a: a.real**2 + a.imag**2
     w, of_sample = square(path.weights), square(kernel.sample)
     double = lambda form, w, v: w @ (form.A**2 + form.B**2 + 2.0 * form.C**2) @ v
     if kernel.own is not None:
