@@ -264,8 +264,8 @@ class RandomFeatureModel(Frozen):
     def _check_together(self) -> None:
         if self.covariance.has_classes and self.noise_draws != np.inf:
             raise ValueError(
-                f"noise_draws must be inf for data with classes, got {self.noise_draws!r}: finitely "
-                "many draws are derived for one covariance only"
+                f"noise_draws must be inf for data with classes, got {self.noise_draws!r}: "
+                "finitely many draws are derived for one covariance only"
             )
         if self.d is not None:
             self._check_dimension(self.d)
