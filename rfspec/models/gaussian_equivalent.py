@@ -133,11 +133,16 @@ def gaussian_equivalent(model: RandomFeatureModel) -> GaussianEquivalent:
     return constants_at(model, traces)
 
 
-def constants_at(model: RandomFeatureModel, traces: Reals) -> GaussianEquivalent:
-    """The constants of a model for one σ_x², or for those of several classes, of their shape."""
+def constants_at(
+    model: RandomFeatureModel, traces: Reals, *, scale: Real = 1.0
+) -> GaussianEquivalent:
+    """The constants of a model for one σ_x², or for those of several classes, of their shape.
+
+    They are those of rows whose squared length is `scale` times the mean.
+    """
     enter()
     sigma, process = model.activation, model.process
-    variances = _Variances(process.alpha**2, process.beta2, traces)
+    variances = _Variances(scale * process.alpha**2, scale * process.beta2, traces)
     if np.ndim(traces):
         each = jax.vmap(partial(_constants_of, sigma), in_axes=(_Variances(None, None, 0),))
         return each(variances)

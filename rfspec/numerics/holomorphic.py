@@ -21,6 +21,8 @@ Unknowns = tuple[Numbers, ...]
 Residual = Callable[..., Unknowns]
 # an array of numbers, such as the eigenvalues of Σ, is moved in this many groups for its condition
 GROUPS = 4
+# of so many unknowns a system is solved by cofactors; of more there are too many of them
+FEW = 3
 # how many times an implicit function can be differentiated
 ORDERS = 3
 
@@ -53,11 +55,31 @@ def determinant(columns: list[Unknowns]) -> Number:
 
 
 def solve_small(columns: list[Unknowns], b: Unknowns) -> Unknowns:
+    """The solution of a small linear system, given by columns."""
+    return _by_cofactors(columns, b) if len(b) <= FEW else _by_elimination(columns, b)
+
+
+def _by_cofactors(columns: list[Unknowns], b: Unknowns) -> Unknowns:
     # Cramer's rule for few unknowns; right sides of the same columns share the cofactors
     rows = range(len(b))
     by_column = [[_cofactor(columns, row, i) for row in rows] for i in rows]
     scale = reciprocal(sum(c * f for c, f in zip(columns[0], by_column[0], strict=True)))
     return tuple(sum(x * f for x, f in zip(b, of, strict=True)) * scale for of in by_column)
+
+
+def _by_elimination(columns: list[Unknowns], b: Unknowns) -> Unknowns:
+    # with pivots from the diagonal, on which the equations of many unknowns have their own
+    count = len(b)
+    rows = [[*(column[i] for column in columns), b[i]] for i in range(count)]
+    for i in range(count):
+        scale = reciprocal(rows[i][i])
+        rows[i] = [None] * (i + 1) + [a * scale for a in rows[i][i + 1 :]]
+        for j in range(count):
+            if j != i:
+                factor = rows[j][i]
+                for k in range(i + 1, count + 1):
+                    rows[j][k] = rows[j][k] - factor * rows[i][k]
+    return tuple(row[-1] for row in rows)
 
 
 def _cofactor(columns: list[Unknowns], row: int, column: int) -> Number:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from ..models.covariance import Covariance
-from ..models.degrees import degrees, without_degrees
-from ..models.gaussian_equivalent import GaussianEquivalent
+from ..models.degrees import hermite_coefficients, present_degrees
+from ..models.gaussian_equivalent import GaussianEquivalent, constants_at
 from ..models.model import RandomFeatureModel
 from ..models.targets import combination
 from ..numerics.checks import concrete, namespace
 from ..numerics.session import enter
 from ..numerics.types import Vector
 from .all_draws import RandomFeatureEquations
-from .blocks import CELLS, FINER, BlockEquations, Data, blocks_of
 from .classes import class_equations
+from .finite_d import FiniteEquations
 from .finite_draws import NoiseDrawsEquations
+from .functions import Data, features_of
 from .interface import Equations
+from .products import Grid
+
+# cells of a degree, and of one that tells their error
+CELLS, FINER = Grid(14, 6), Grid(20, 8)
 
 
 def equations(
@@ -100,20 +107,27 @@ def _equations(
         "slope": slope,
         "decay": model.weight_decay / y.pace,
     }
-    if model.d is not None:
-        return _with_blocks(model, fields)
+    if model.d is not None and model.degree > 1:
+        return _at_finite_d(model, fields)
     if np.isinf(model.noise_draws):
         return RandomFeatureEquations(**fields)
     return NoiseDrawsEquations(**fields, draws=np.float64(model.noise_draws))
 
 
-def _with_blocks(model: RandomFeatureModel, fields: dict[str, Any]) -> Equations:
-    kept = degrees(model)
-    if not kept:
-        return RandomFeatureEquations(**fields)
-    covariance, process = model.covariance, model.process
-    sigma = covariance.values, covariance.weights
-    data = Data(*sigma, np.float64(model.d), process.alpha**2, process.beta2)
-    fields["ge"] = without_degrees(fields["ge"], kept)
-    some, more = (blocks_of(kept, data, grid) for grid in (CELLS, FINER))
-    return BlockEquations(**fields, blocks=some, finer=more)
+def _at_finite_d(model: RandomFeatureModel, fields: dict[str, Any]) -> Equations:
+    process, d = model.process, np.float64(model.d)
+    data = Data(fields["values"], fields["weights"], d, process.alpha**2, process.beta2)
+    orders = present_degrees(model.activation, model.degree)
+    coefficients = hermite_coefficients(model.activation, data.squares)
+    rows = data.lengths[0].squares
+    constants = [constants_at(model, model.covariance.trace, scale=rows[j]) for j in (0, 1)]
+    of_rows = tuple(jnp.stack([getattr(c, name) for c in constants]) for name in ("v2", "s2"))
+    fields = {**fields, "law": None, "averaged": None, "d": d}
+    one, other = (
+        features_of(data, coefficients, of_rows, orders=orders, grid=grid)
+        for grid in (CELLS, FINER)
+    )
+    names = {field.name for field in dataclasses.fields(FiniteEquations)}
+    fields = {name: value for name, value in fields.items() if name in names}
+    finer = FiniteEquations(**fields, features=other, finer=None)
+    return FiniteEquations(**fields, features=one, finer=finer)

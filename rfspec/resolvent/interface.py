@@ -204,6 +204,14 @@ class Equations(eqx.Module):
 
     # Traces at one point and at two.
 
+    def trace(self, u: Unknowns) -> Number:
+        """q = Tr(U - z)⁻¹/p."""
+        return u[0]
+
+    def delta(self, u: Unknowns) -> Number:
+        """δ of the columns of the data, of their first class where there are several."""
+        return u[1]
+
     @abstractmethod
     def point(self, u: Unknowns) -> Point:
         """A solution, with what traces of (U - z)⁻¹ are made of."""

@@ -6,9 +6,9 @@ directions, each with the j-th power of what belongs to it, and * the product of
     S_k = (1/k) Σ_j P_j * S_{k-j},                                                            (29)
 
 where no term is negative. After each product neighbours are put together: what belongs to
-a cell becomes two nodes, with the same moments 1, λ, λ², λ³, and A = α²λ + β² is fitted linearly in
-λ. So nodes do not move with the process, and cells share what lies between them, so that nothing
-jumps where an eigenvalue moves.
+a cell becomes two nodes, with the same moments 1, λ, λ², λ³, and all else is fitted linearly in λ.
+So nodes do not move with the process, and cells share what lies between them, so that nothing jumps
+where an eigenvalue moves.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..numerics.types import Real, Vector, Wholes
+from ..numerics.types import Matrix, Reals, Vector, Wholes
 
 # the cells reach down to products e^{-DEEP} times as large as the largest; smaller ones share one
 DEEP = 18.0
@@ -44,24 +44,22 @@ class Grid(NamedTuple):
 
 
 class Products(NamedTuple):
-    """Numbers of multi-indices, with log λ, λ and A of their products, [node].
+    """Numbers of multi-indices, with what belongs to their products, [node].
 
-    `largest`: the logarithm of the largest factor.
+    `log`, `largest`: logarithms of λ and of the largest factor. `value`: λ. `whole`, `data`,
+    `noise`: the products of A', of A'ρ, and those with one factor A'(1 - ρ) in place of an A'ρ,
+    [tilt, node]. `row`, `column`: sums over the directions.
     """
 
     count: Vector
     log: Vector
     largest: Vector
     value: Vector
-    noisy: Vector
-
-
-def of_one(values: Vector, weights: Vector, d: Real, alpha2: Real, beta2: Real) -> Products:
-    """The d directions, in units of the mean of λ and of A."""
-    trace = jnp.sum(weights * values)
-    log = jnp.log(jnp.maximum(values / jnp.max(values), np.exp(-DEEPEST)))
-    noisy = (alpha2 * values + beta2) / (alpha2 * trace + beta2)
-    return Products(d * weights, log, log, values / trace, noisy)
+    whole: Matrix
+    data: Matrix
+    noise: Matrix
+    row: Vector
+    column: Vector
 
 
 def symmetric_powers(first: Products, highest: int, grid: Grid) -> list[Products]:
@@ -72,7 +70,7 @@ def symmetric_powers(first: Products, highest: int, grid: Grid) -> list[Products
     for k in range(2, highest + 1):
         terms = [_power(first, k)]
         terms += [_product(_power(first, j), powers[k - j - 1]) for j in range(1, k)]
-        joined = Products(*(jnp.concatenate(a) for a in zip(*terms, strict=True)))
+        joined = Products(*(jnp.concatenate(a, axis=-1) for a in zip(*terms, strict=True)))
         joined = joined._replace(count=joined.count / k)
         alike = first.count.size == 1
         powers.append(_as_one(joined) if alike else compressed(joined, grid))
@@ -80,55 +78,75 @@ def symmetric_powers(first: Products, highest: int, grid: Grid) -> list[Products
 
 
 def _power(a: Products, j: int) -> Products:
-    return Products(a.count, j * a.log, a.largest, a.value**j, a.noisy**j)
+    return Products(
+        a.count,
+        j * a.log,
+        a.largest,
+        a.value**j,
+        a.whole**j,
+        a.data**j,
+        j * a.data ** (j - 1) * a.noise,
+        j * a.row,
+        j * a.column,
+    )
 
 
 def _product(a: Products, b: Products) -> Products:
-    pairs = lambda x, y: jnp.ravel(x[:, None] * y[None])
+    flat = lambda x: x.reshape(*x.shape[:-2], -1)
+    pairs = lambda x, y: flat(x[..., :, None] * y[..., None, :])
+    sums = lambda x, y: flat(x[..., :, None] + y[..., None, :])
     return Products(
         pairs(a.count, b.count),
-        jnp.ravel(a.log[:, None] + b.log[None]),
-        jnp.ravel(jnp.maximum(a.largest[:, None], b.largest[None])),
+        sums(a.log, b.log),
+        flat(jnp.maximum(a.largest[:, None], b.largest[None])),
         pairs(a.value, b.value),
-        pairs(a.noisy, b.noisy),
+        pairs(a.whole, b.whole),
+        pairs(a.data, b.data),
+        pairs(a.data, b.noise) + pairs(a.noise, b.data),
+        sums(a.row, b.row),
+        sums(a.column, b.column),
     )
 
 
 def _as_one(a: Products) -> Products:
     # products that are all alike
-    return Products(
-        jnp.sum(a.count, keepdims=True), a.log[:1], a.largest[:1], a.value[:1], a.noisy[:1]
-    )
+    one = Products(*(x[..., :1] for x in a))
+    return one._replace(count=jnp.sum(a.count, keepdims=True))
 
 
 def compressed(a: Products, grid: Grid) -> Products:
     """Two nodes for each cell."""
     shares, cells = _cells(a, grid)
-    a = Products(*(jnp.tile(x, len(shares)) for x in a))
+    a = Products(*(jnp.concatenate([x] * len(shares), axis=-1) for x in a))
     a = a._replace(count=a.count * jnp.concatenate(shares))
     cell = jnp.concatenate(cells)
-    total = partial(
-        jax.ops.segment_sum, segment_ids=cell, num_segments=grid.products * grid.factors
-    )
-    count = total(a.count)
-    mean = lambda x: total(a.count * x) / jnp.where(count > 0, count, 1.0)
-    value, noisy = mean(a.value), mean(a.noisy)
+    count = _totals(a.count, cell, grid)
+    mean = lambda x: _totals(a.count * x, cell, grid) / jnp.where(count > 0, count, 1.0)
+    value = mean(a.value)
     off = a.value - value[cell]
     variance = mean(off**2)
     one = variance <= (SAME * value) ** 2
     variance = jnp.where(one, 1.0, variance)
     skew = jnp.where(one, 0.0, mean(off**3) / variance**1.5) / 2.0
-    slope = jnp.where(one, 0.0, mean(off * a.noisy) / variance)
     reach = jnp.sqrt(1.0 + skew**2)
     ends = [jnp.where(one, 0.0, jnp.sqrt(variance) * (skew + s * reach)) for s in (1.0, -1.0)]
-    both = jnp.concatenate
-    return Products(
-        both([count * (1.0 - s * skew / reach) / 2.0 for s in (1.0, -1.0)]),
-        both([mean(a.log)] * 2),
-        both([mean(a.largest)] * 2),
-        both([value + end for end in ends]),
-        both([noisy + slope * end for end in ends]),
-    )
+    shares = [count * (1.0 - s * skew / reach) / 2.0 for s in (1.0, -1.0)]
+
+    # all else is fitted linearly in λ
+    def fitted(x: Reals) -> Reals:
+        slope = jnp.where(one, 0.0, mean(off * x) / variance)
+        return jnp.concatenate([mean(x) + slope * end for end in ends], axis=-1)
+
+    log, largest = (jnp.concatenate([mean(x)] * 2) for x in (a.log, a.largest))
+    rest = (fitted(x) for x in (a.value, a.whole, a.data, a.noise, a.row, a.column))
+    return Products(jnp.concatenate(shares), log, largest, *rest)
+
+
+def _totals(x: Reals, cell: Wholes, grid: Grid) -> Reals:
+    # sums over the nodes of each cell, along the last axis
+    size = grid.products * grid.factors
+    total = partial(jax.ops.segment_sum, segment_ids=cell, num_segments=size)
+    return total(x) if x.ndim == 1 else jax.vmap(total)(x)
 
 
 def _cells(a: Products, grid: Grid) -> tuple[list[Vector], list[Wholes]]:

@@ -1,0 +1,34 @@
+r"""How long rows of W and samples are at finite d.
+
+The squared length |Σ^{1/2}w|² of a Gaussian vector, relative to its mean, has nearly the gamma law
+of mean 1 and shape r/2, with r = (Tr Σ)²/Tr Σ² the effective rank. Two points stand for it, with
+the same moments up to the third.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from ..numerics.types import Real, Vector
+
+
+class Lengths(NamedTuple):
+    """Squared lengths relative to their mean, and their shares, [2]."""
+
+    squares: Vector
+    shares: Vector
+
+
+def two_lengths(rank: Real) -> Lengths:
+    """The Gauss rule of two nodes for the gamma law of mean 1 and shape rank/2."""
+    shape = rank / 2.0
+    reach = jnp.sqrt(shape + 1.0)
+    ends = jnp.stack([shape + 1.0 - reach, shape + 1.0 + reach]) / shape
+    return Lengths(ends, jnp.stack([1.0 + 1.0 / reach, 1.0 - 1.0 / reach]) / 2.0)
+
+
+def effective_rank(values: Vector, weights: Vector, d: Real) -> Real:
+    """(Tr Σ)²/Tr Σ² of d eigenvalues."""
+    return d * jnp.sum(weights * values) ** 2 / jnp.sum(weights * values**2)

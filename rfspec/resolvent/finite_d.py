@@ -1,0 +1,254 @@
+r"""The equations at finite d: rows and samples of unequal length, noise columns, and their coupling.
+
+A sample contributes to U the column of its mean feature and d columns with one factor of the noise.
+The unknowns are q_j = Tr(U - z)⁻¹/p in class j of rows, δ_c of the means in class c of samples, δ'
+of the noise columns, and o, which couples a sample's noise columns to its mean. With D = 1/(1+δ),
+D' = 1/(1+δ'), q_m = Σ_j π_jW_jmq_j and D_m = Σ_c w_cP_cmD_c
+
+    T_m = data_mD_m + noise_mD' + rest_m - 2 signal_a oD'D_m (degree 1 only)
+    1/q_j = s_j² - z + v_j² Σ_c w_cP_cD_c + n_j²D' + (1/d) Σ_m W_jmT_m/(1 + ψ_pT_mq_m)
+    δ_c  = (ψ_p/ψ_n) [ P_c Σ_j π_jv_j²q_j + (1/d) Σ_m P_cm data_m y_m ] - dκ̄o²D'                 (31)
+    δ'   = (ψ_p/ψ_nd) [ Σ_j π_jn_j²q_j + (1/d) Σ_m noise_m y_m ],   y_m = q_m/(1 + ψ_pT_mq_m)
+    o    = (ψ_p/ψ_nd) [ Σ_j π_jo_j²q_j + (1/dκ̄) Σ_m coupled_m y_m ]
+
+with v_j², n_j², s_j² the tails of ``rfspec.resolvent.functions`` and κ̄ the mean of α²λ/β². For
+d → ∞ all classes are alike, D' = 1 and o = 0, and (6) and (7) are left. What features have of the
+target c_xx + c_ξξ is
+
+    V_a = c_ξ(1 - κ_aD_ao)D' + (c_xα/β)λ_a(1 - oD')D_a                                         (35)
+
+in degree 1. Two-point functions are the derivative of all this in a source, for unknowns that are
+upper triangular 2×2 matrices. Beyond arXiv 2505.17638.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from ..models.targets import Combination
+from ..numerics.holomorphic import Unknowns, reciprocal
+from ..numerics.types import Number, Numbers, Real, Vector
+from .columns import Source
+from .finite_pairs import ROWS, SAMPLES, FinitePoint, Moved, Pair, Regression
+from .functions import Features
+from .interface import Equations
+from .limit_only import LimitOnly
+
+# the key of Ũ in the features of a source
+POPULATION = "population"
+
+
+class FiniteEquations(LimitOnly):
+    """The equations in u = (q_1, q_2, δ_1, δ_2, δ', o); see ``Equations``.
+
+    Attributes
+    ----------
+    parts : Features
+        The functions that features are made of.
+    finer : FiniteEquations, optional
+        The same with more nodes, whose change tells the error.
+    d : float
+        The dimension.
+    """
+
+    features: Features
+    finer: FiniteEquations | None
+    d: Real
+    target: Combination
+    slope: Real | None
+
+    # The fixed point.
+
+    def residual(self, u: Unknowns, zeta: Number) -> Unknowns:
+        rows, others = self._right_sides(u, zeta)
+        return *(f - 1.0 for f in rows), *(f - v for f, v in zip(others, u[ROWS:], strict=True))
+
+    def quotients(self, u: Unknowns, zeta: Number) -> Unknowns:
+        rows, others = self._right_sides(u, zeta)
+        return *(1.0 / f for f in rows), *(f / v for f, v in zip(others, u[ROWS:], strict=True))
+
+    def _right_sides(self, u: Unknowns, zeta: Number) -> tuple[Unknowns, Unknowns]:
+        # of (31): those of 1/q_j times q_j, and the others
+        point, f, tails = self.point(u), self.features.functions, self.features.tails
+        of_tails = tails.data * jnp.sum(self._samples * tails.columns * point.D)
+        of_tails = of_tails + tails.noise * point.of_noise + tails.rest - self.origin - zeta
+        rows = point.q * (of_tails + f.rows @ (f.weights * point.T * point.g))
+        samples, noise, coupling = self._sums_over_functions(point.q, point.q_m * point.g)
+        coherent = self.d * self._mean_kappa * point.coupling**2 * point.of_noise
+        return tuple(rows), (*(samples - coherent), noise, coupling)
+
+    def _sums_over_functions(self, q: Numbers, y: Numbers) -> tuple[Numbers, Number, Number]:
+        # δ_c without its coupling, δ' and o of (31), from q_j and y_m; linear in both
+        f, tails, ratio = self.features.functions, self.features.tails, self.psi_p / self.psi_n
+        rows = self.features.rows
+        along = lambda a, b: a @ (rows * q) + b @ (f.weights * y)
+        samples = tails.columns * jnp.sum(rows * tails.data * q) + (f.columns * f.data) @ (
+            f.weights * y
+        )
+        noise = along(tails.noise, f.noise)
+        coupling = along(tails.coupled, f.coupled / self._mean_kappa)
+        return ratio * samples, ratio / self.d * noise, ratio / self.d * coupling
+
+    def start(self, zeta: Number) -> Unknowns:
+        return *([-1.0 / zeta] * ROWS), *([0.0 * zeta] * (SAMPLES + 2))
+
+    @property
+    def _samples(self) -> Vector:
+        return self.features.samples.shares
+
+    @property
+    def _mean_kappa(self) -> Real:
+        return jnp.sum(self.weights * self.features.linear.kappa)
+
+    # Traces.
+
+    def point(self, u: Unknowns) -> FinitePoint:
+        f = self.features.functions
+        q, D = jnp.stack(u[:ROWS]), reciprocal(1.0 + jnp.stack(u[ROWS : ROWS + SAMPLES]))
+        noise, o = reciprocal(1.0 + u[-2]), u[-1]
+        q_m = (self.features.rows * q) @ f.rows
+        D_m = (self._samples * D) @ f.columns
+        T = f.data * D_m + f.noise * noise + f.rest
+        T = T - 2.0 * o * noise * self._on_all(self.features.linear.signal) * D_m
+        return FinitePoint(q, D, noise, o, q_m, T, reciprocal(1.0 + self.psi_p * T * q_m))
+
+    def _on_all(self, a: Vector) -> Vector:
+        # what exists for degree 1 only, as an array over all functions
+        return jnp.pad(a, (0, self.features.functions.weights.size - a.size))
+
+    @property
+    def _degree_one(self) -> int:
+        return self.features.linear.signal.size
+
+    def trace(self, u: Unknowns) -> Number:
+        return jnp.sum(self.features.rows * jnp.stack(u[:ROWS]))
+
+    def delta(self, u: Unknowns) -> Number:
+        return u[ROWS]
+
+    def transforms(self, u: Unknowns) -> tuple[Number, Number]:
+        point, size = self.point(u), self._degree_one
+        y = self.weights * (point.q_m * point.g)[:size]
+        return jnp.sum(self.values * y), jnp.sum(y)
+
+    # Two-point functions.
+
+    def two_point(
+        self, one: FinitePoint, two: FinitePoint, sources: Sequence[Source]
+    ) -> tuple[Number, Number, Number]:
+        return tuple(self._moved(one, two, source).of_features for source in sources)
+
+    def target_two_point(
+        self, one: FinitePoint, two: FinitePoint, sources: Sequence[Source]
+    ) -> list[Number]:
+        return [self._moved(one, two, source).of_target for source in sources]
+
+    def _moved(self, one: FinitePoint, two: FinitePoint, source: Source) -> Moved:
+        pair = Pair(self.features, self._target, self.psi_p, self.psi_n, self.d, one, two)
+        return pair.moved(*self._as_source(source))
+
+    def _as_source(self, source: Source) -> tuple[Vector, Vector]:
+        # what ιI + F(Σ_k a_kΣᵏ)Fᵀ, or Ũ, is in the tails and in T
+        tails, f = self.features.tails, self.features.functions
+        powers = {k: a for k, a in source.features.items() if isinstance(k, int)}
+        linear = sum((a * self.values**k for k, a in powers.items()), jnp.zeros_like(self.values))
+        whole = source.features.get(POPULATION, 0.0)
+        of_tails = source.identity + whole * (tails.data + tails.noise + tails.rest)
+        return of_tails, self._on_all(linear) + whole * (f.data + f.noise + f.rest)
+
+    @property
+    def population(self) -> Source:
+        return Source(0.0, {POPULATION: 1.0})
+
+    # What training needs.
+
+    @property
+    def _target(self) -> Regression:
+        slope = 0.0 if self.slope is None else self.slope
+        linear = self.features.linear
+        trace = jnp.sum(self.weights * self.values)
+        signal = 0.0 if self.target.signal is None else self.target.signal
+        return Regression(
+            self.target.noise,
+            slope * self.values,
+            self.psi_p * self.weights * linear.explained,
+            linear.kappa,
+            (self.target.noise**2, self.target.noise * slope * trace, signal**2 * trace),
+        )
+
+    def explained(self, point: FinitePoint) -> tuple[Number, Number]:
+        target, size = self._target, self._degree_one
+        V = target.along(self.features, point)
+        y = target.scale * (point.q_m * point.g)[:size]
+        sample = target.within(self.features, point) + jnp.sum(y * V**2)
+        return sample, jnp.sum(y * V * (target.noise + target.slopes))
+
+    @property
+    def untrained(self) -> Real:
+        return self._target.variances[0] + self._target.variances[2]
+
+    # Scales.
+
+    @property
+    def origin(self) -> Real:
+        return jnp.min(self.features.tails.rest)
+
+    @property
+    def mean(self) -> Real:
+        f, tails, rows = self.features.functions, self.features.tails, self.features.rows
+        of_tails = tails.data + tails.noise + tails.rest
+        return jnp.sum(rows * of_tails) + jnp.sum(f.weights * (f.data + f.noise + f.rest))
+
+    @property
+    def slowest_mode(self) -> Real:
+        tails = self.features.tails
+        return jnp.sum(self.features.rows * (tails.rest + tails.noise))
+
+    @property
+    def upper_bound(self) -> Real:
+        # the norm of each product that makes up U
+        f, tails = self.features.functions, self.features.tails
+        most = jnp.max(f.rows, axis=0) * jnp.max(f.columns, axis=0)
+        features = (jnp.sqrt(jnp.sum(f.weights)) + jnp.sqrt(self.psi_p)) ** 2
+        ratio = self.psi_p / self.psi_n
+        data = jnp.max(most * f.data) * features + jnp.max(tails.data) * jnp.max(tails.columns)
+        noise = jnp.max(most * f.noise) * features + jnp.max(tails.noise)
+        return (
+            data * (1.0 + jnp.sqrt(ratio)) ** 2
+            + noise * (1.0 + jnp.sqrt(ratio / self.d)) ** 2
+            + jnp.max(most * f.rest) * features
+            + jnp.max(tails.rest)
+            - self.origin
+        )
+
+    @property
+    def fastest_mode(self) -> Real:
+        return self.origin + self.upper_bound + self.decay
+
+    @property
+    def top(self) -> Real:
+        return self.fastest_mode
+
+    def relative_imaginary(self, u: Unknowns) -> Real:
+        point, weights = self.point(u), self.features.functions.weights
+        e = 1.0 + self.psi_p * point.T * point.q_m
+        largest = jnp.max(jnp.where(weights > 0, jnp.abs(e.imag) / jnp.abs(e), 0.0))
+        return jnp.maximum(largest, jnp.max(jnp.stack([v.imag / jnp.abs(v) for v in u])))
+
+    @staticmethod
+    def numbers(eq: Any) -> tuple[Any, ...]:
+        f, tails = eq.features.functions, eq.features.tails
+        return (
+            eq.psi_p, eq.psi_n, f.data, f.noise, f.rest, tails.data, tails.noise, tails.rest
+        )
+
+    @property
+    def accuracy(self) -> Real:
+        return self.ge.error
+
+    @property
+    def on_other_nodes(self) -> Equations | None:
+        return self.finer
