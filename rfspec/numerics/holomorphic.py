@@ -23,6 +23,10 @@ Residual = Callable[..., Unknowns]
 GROUPS = 4
 # of so many unknowns a system is solved by cofactors; of more there are too many of them
 FEW = 3
+# a condition that is hardly ever exceeded
+ASSUMED = 1e3
+# by this, relative, the numbers in equations move for a condition
+STEP = 1e-7
 # how many times an implicit function can be differentiated
 ORDERS = 3
 
@@ -68,18 +72,22 @@ def _by_cofactors(columns: list[Unknowns], b: Unknowns) -> Unknowns:
 
 
 def _by_elimination(columns: list[Unknowns], b: Unknowns) -> Unknowns:
-    # with pivots from the diagonal, on which the equations of many unknowns have their own
-    count = len(b)
-    rows = [[*(column[i] for column in columns), b[i]] for i in range(count)]
-    for i in range(count):
-        scale = reciprocal(rows[i][i])
-        rows[i] = [None] * (i + 1) + [a * scale for a in rows[i][i + 1 :]]
-        for j in range(count):
-            if j != i:
-                factor = rows[j][i]
-                for k in range(i + 1, count + 1):
-                    rows[j][k] = rows[j][k] - factor * rows[i][k]
-    return tuple(row[-1] for row in rows)
+    matrix = jnp.stack([jnp.stack(column) for column in columns], axis=1)
+    return tuple(eliminated(matrix, jnp.stack(b)))
+
+
+def eliminated(matrix: Numbers, right: Numbers) -> Numbers:
+    """A⁻¹b by elimination, with pivots from the diagonal of A, on which each equation has its own
+    unknown. Linear in b.
+    """
+    size = len(right)
+    for i in range(size):
+        this, scale = np.arange(size) == i, reciprocal(matrix[i, i])
+        factors = jnp.where(this, 0.0, matrix[:, i])
+        row, end = matrix[i] * scale, right[i] * scale
+        matrix = jnp.where(this[:, None], row, matrix - factors[:, None] * row)
+        right = jnp.where(this, end, right - factors * end)
+    return right
 
 
 def _cofactor(columns: list[Unknowns], row: int, column: int) -> Number:
@@ -119,16 +127,22 @@ def sensitivity(eq: Any, residual: Callable[[Any], Unknowns], covector: Numbers)
     )
 
 
-def condition(eq: Any, f: Callable[[Any], Any]) -> Reals:
-    """Σ |∂f/∂p · p| over the numbers p in the equations; shape of f."""
-    return jnp.sum(jnp.abs(moves(eq, f)), axis=0)
+def condition(eq: Any, f: Callable[[Any], Any], values: Numbers | None = None) -> Reals:
+    """Σ |∂f/∂p · p| over the numbers p in the equations; shape of f.
+
+    Where equations have no such numbers, since their nodes err by far more, it is a guess from the
+    `values` of f.
+    """
+    if eq.numbers(eq):
+        return jnp.sum(jnp.abs(moves(eq, f)), axis=0)
+    return ASSUMED * jnp.abs(f(eq) if values is None else values)
 
 
 def moves(eq: Any, f: Callable[[Any], Any]) -> Numbers:
     """∂f/∂p · p for the numbers p in the equations, of shape (numbers, *shape of f).
 
-    The entries of an array p are taken in GROUPS groups. Derivatives are forward, since XLA takes
-    several times longer to compile backward ones.
+    The entries of an array p are taken in GROUPS groups. The derivatives are differences, which a
+    condition bears, since XLA takes several times longer to compile exact ones.
     """
     numbers = eq.numbers(eq)
     groups = [np.array_split(np.arange(np.size(p)), min(np.size(p), GROUPS)) for p in numbers]
@@ -139,13 +153,19 @@ def moves(eq: Any, f: Callable[[Any], Any]) -> Numbers:
             chosen[first + k, part] = 1.0
         first += len(parts)
         directions.append(jnp.reshape(chosen, (count, *np.shape(p))) * jnp.asarray(p)[None])
-    of_numbers = lambda *p: f(eqx.tree_at(eq.numbers, eq, p))
-    return jax.vmap(lambda *d: jax.jvp(of_numbers, numbers, d)[1])(*directions)
+    moved = lambda *d: tuple(p + STEP * a for p, a in zip(numbers, d, strict=True))
+    there = jax.vmap(lambda *d: f(eqx.tree_at(eq.numbers, eq, moved(*d))))(*directions)
+    return (there - f(eq)) / STEP
 
 
 def jacobian(f: Residual, u: Unknowns) -> tuple[Unknowns, list[Unknowns]]:
     """F(u), and ∂F/∂u by columns."""
     value, push = jax.linearize(f, *u)
+    if len(u) > FEW:
+        # all columns at once are one program of the same length as one of them
+        units = jnp.eye(len(u), dtype=u[0].dtype)
+        columns = jax.vmap(lambda *e: push(*e))(*units)
+        return value, [tuple(c[i] for c in columns) for i in range(len(u))]
     one, zero = jnp.ones_like(u[0]), jnp.zeros_like(u[0])
     return value, [push(*(one if i == j else zero for j in range(len(u)))) for i in range(len(u))]
 

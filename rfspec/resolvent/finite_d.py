@@ -39,6 +39,8 @@ from .limit_only import LimitOnly
 
 # the key of Ũ in the features of a source
 POPULATION = "population"
+# on a contour; they err by 1e-7
+MOST_NODES = 20
 
 
 class FiniteEquations(LimitOnly):
@@ -72,56 +74,26 @@ class FiniteEquations(LimitOnly):
 
     def _right_sides(self, u: Unknowns, zeta: Number) -> tuple[Unknowns, Unknowns]:
         # of (31): those of 1/q_j times q_j, and the others
-        point, f, tails = self.point(u), self.features.functions, self.features.tails
-        of_tails = tails.data * jnp.sum(self._samples * tails.columns * point.D)
-        of_tails = of_tails + tails.noise * point.of_noise + tails.rest - self.origin - zeta
-        rows = point.q * (of_tails + f.rows @ (f.weights * point.T * point.g))
-        samples, noise, coupling = self._sums_over_functions(point.q, point.q_m * point.g)
-        coherent = self.d * self._mean_kappa * point.coupling**2 * point.of_noise
-        return tuple(rows), (*(samples - coherent), noise, coupling)
-
-    def _sums_over_functions(self, q: Numbers, y: Numbers) -> tuple[Numbers, Number, Number]:
-        # δ_c without its coupling, δ' and o of (31), from q_j and y_m; linear in both
-        f, tails, ratio = self.features.functions, self.features.tails, self.psi_p / self.psi_n
-        rows = self.features.rows
-        along = lambda a, b: a @ (rows * q) + b @ (f.weights * y)
-        samples = tails.columns * jnp.sum(rows * tails.data * q) + (f.columns * f.data) @ (
-            f.weights * y
-        )
-        noise = along(tails.noise, f.noise)
-        coupling = along(tails.coupled, f.coupled / self._mean_kappa)
-        return ratio * samples, ratio / self.d * noise, ratio / self.d * coupling
+        point, f = self.point(u), self.features
+        D, o = jnp.append(point.D, point.of_noise), point.coupling
+        of_tails = f.tails_on_rows @ D + f.fixed - self.origin - zeta
+        rows = point.q * (of_tails + f.on_rows @ (point.T * point.g))
+        others = f.tails_on_others @ point.q + f.on_others @ (point.q_m * point.g)
+        *samples, noise, coupling = self.psi_p / self.psi_n * others
+        coherent = self.d * f.kappa * o**2 * point.of_noise
+        return tuple(rows), (*(a - coherent for a in samples), noise / self.d, coupling / self.d)
 
     def start(self, zeta: Number) -> Unknowns:
         return *([-1.0 / zeta] * ROWS), *([0.0 * zeta] * (SAMPLES + 2))
 
-    @property
-    def _samples(self) -> Vector:
-        return self.features.samples.shares
-
-    @property
-    def _mean_kappa(self) -> Real:
-        return jnp.sum(self.weights * self.features.linear.kappa)
-
     # Traces.
 
     def point(self, u: Unknowns) -> FinitePoint:
-        f = self.features.functions
-        q, D = jnp.stack(u[:ROWS]), reciprocal(1.0 + jnp.stack(u[ROWS : ROWS + SAMPLES]))
-        noise, o = reciprocal(1.0 + u[-2]), u[-1]
-        q_m = (self.features.rows * q) @ f.rows
-        D_m = (self._samples * D) @ f.columns
-        T = f.data * D_m + f.noise * noise + f.rest
-        T = T - 2.0 * o * noise * self._on_all(self.features.linear.signal) * D_m
+        f, q, o = self.features, jnp.stack(u[:ROWS]), u[-1]
+        *D, noise = (reciprocal(1.0 + v) for v in u[ROWS:-1])
+        D, q_m = jnp.stack(D), q @ f.by_q
+        T = jnp.concatenate([D, 2.0 * o * noise * D, noise[None]]) @ f.by_T + f.rest
         return FinitePoint(q, D, noise, o, q_m, T, reciprocal(1.0 + self.psi_p * T * q_m))
-
-    def _on_all(self, a: Vector) -> Vector:
-        # what exists for degree 1 only, as an array over all functions
-        return jnp.pad(a, (0, self.features.functions.weights.size - a.size))
-
-    @property
-    def _degree_one(self) -> int:
-        return self.features.linear.signal.size
 
     def trace(self, u: Unknowns) -> Number:
         return jnp.sum(self.features.rows * jnp.stack(u[:ROWS]))
@@ -130,8 +102,8 @@ class FiniteEquations(LimitOnly):
         return u[ROWS]
 
     def transforms(self, u: Unknowns) -> tuple[Number, Number]:
-        point, size = self.point(u), self._degree_one
-        y = self.weights * (point.q_m * point.g)[:size]
+        point = self.point(u)
+        y = self.weights * (point.q_m * point.g)[: self.weights.size]
         return jnp.sum(self.values * y), jnp.sum(y)
 
     # Two-point functions.
@@ -152,12 +124,11 @@ class FiniteEquations(LimitOnly):
 
     def _as_source(self, source: Source) -> tuple[Vector, Vector]:
         # what ιI + F(Σ_k a_kΣᵏ)Fᵀ, or Ũ, is in the tails and in T
-        tails, f = self.features.tails, self.features.functions
+        f, whole = self.features, source.features.get(POPULATION, 0.0)
         powers = {k: a for k, a in source.features.items() if isinstance(k, int)}
         linear = sum((a * self.values**k for k, a in powers.items()), jnp.zeros_like(self.values))
-        whole = source.features.get(POPULATION, 0.0)
-        of_tails = source.identity + whole * (tails.data + tails.noise + tails.rest)
-        return of_tails, self._on_all(linear) + whole * (f.data + f.noise + f.rest)
+        linear = jnp.pad(linear, (0, f.weights.size - linear.size))
+        return source.identity + whole * f.tails, linear + whole * f.whole
 
     @property
     def population(self) -> Source:
@@ -168,23 +139,24 @@ class FiniteEquations(LimitOnly):
     @property
     def _target(self) -> Regression:
         slope = 0.0 if self.slope is None else self.slope
-        linear = self.features.linear
-        trace = jnp.sum(self.weights * self.values)
         signal = 0.0 if self.target.signal is None else self.target.signal
+        noise, linear = self.target.noise, self.features.linear
+        trace = jnp.sum(self.weights * self.values)
         return Regression(
-            self.target.noise,
+            noise,
             slope * self.values,
             self.psi_p * self.weights * linear.explained,
             linear.kappa,
-            (self.target.noise**2, self.target.noise * slope * trace, signal**2 * trace),
+            (noise**2, noise * slope * trace, signal**2 * trace),
         )
 
     def explained(self, point: FinitePoint) -> tuple[Number, Number]:
-        target, size = self._target, self._degree_one
-        V = target.along(self.features, point)
-        y = target.scale * (point.q_m * point.g)[:size]
-        sample = target.within(self.features, point) + jnp.sum(y * V**2)
-        return sample, jnp.sum(y * V * (target.noise + target.slopes))
+        target, f = self._target, self.features
+        at = point.of_noise, point.coupling
+        V = target.along(point.D @ f.samples, *at)
+        yV = target.scale * (point.q_m * point.g)[: V.size] * V
+        within = target.within(jnp.sum(f.by_length * point.D), *at)
+        return within + jnp.sum(yV * V), jnp.sum(yV * (target.noise + target.slopes))
 
     @property
     def untrained(self) -> Real:
@@ -194,34 +166,32 @@ class FiniteEquations(LimitOnly):
 
     @property
     def origin(self) -> Real:
-        return jnp.min(self.features.tails.rest)
+        return jnp.min(self.features.fixed)
 
     @property
     def mean(self) -> Real:
-        f, tails, rows = self.features.functions, self.features.tails, self.features.rows
-        of_tails = tails.data + tails.noise + tails.rest
-        return jnp.sum(rows * of_tails) + jnp.sum(f.weights * (f.data + f.noise + f.rest))
+        f = self.features
+        return jnp.sum(f.rows * f.tails) + jnp.sum(f.weights * f.whole)
 
     @property
     def slowest_mode(self) -> Real:
-        tails = self.features.tails
-        return jnp.sum(self.features.rows * (tails.rest + tails.noise))
+        # the tails that the data do not fix
+        f = self.features
+        return jnp.sum(f.rows * (f.fixed + f.tails_on_rows[:, -1]))
 
     @property
     def upper_bound(self) -> Real:
         # the norm of each product that makes up U
-        f, tails = self.features.functions, self.features.tails
-        most = jnp.max(f.rows, axis=0) * jnp.max(f.columns, axis=0)
+        f, ratio = self.features, self.psi_p / self.psi_n
+        widest = lambda a: jnp.max(jnp.max(a, axis=0) * jnp.max(f.by_q / f.rows[:, None], axis=0))
         features = (jnp.sqrt(jnp.sum(f.weights)) + jnp.sqrt(self.psi_p)) ** 2
-        ratio = self.psi_p / self.psi_n
-        data = jnp.max(most * f.data) * features + jnp.max(tails.data) * jnp.max(tails.columns)
-        noise = jnp.max(most * f.noise) * features + jnp.max(tails.noise)
+        signal = widest(f.by_T[:SAMPLES] * SAMPLES) * features + jnp.max(f.tails)
+        noise = widest(f.by_T[-1:]) * features + jnp.max(f.tails)
         return (
-            data * (1.0 + jnp.sqrt(ratio)) ** 2
+            signal * (1.0 + jnp.sqrt(ratio)) ** 2
             + noise * (1.0 + jnp.sqrt(ratio / self.d)) ** 2
-            + jnp.max(most * f.rest) * features
-            + jnp.max(tails.rest)
-            - self.origin
+            + widest(f.rest[None]) * features
+            + jnp.max(f.fixed)
         )
 
     @property
@@ -233,17 +203,18 @@ class FiniteEquations(LimitOnly):
         return self.fastest_mode
 
     def relative_imaginary(self, u: Unknowns) -> Real:
-        point, weights = self.point(u), self.features.functions.weights
+        point, weights = self.point(u), self.features.weights
         e = 1.0 + self.psi_p * point.T * point.q_m
         largest = jnp.max(jnp.where(weights > 0, jnp.abs(e.imag) / jnp.abs(e), 0.0))
         return jnp.maximum(largest, jnp.max(jnp.stack([v.imag / jnp.abs(v) for v in u])))
 
     @staticmethod
     def numbers(eq: Any) -> tuple[Any, ...]:
-        f, tails = eq.features.functions, eq.features.tails
-        return (
-            eq.psi_p, eq.psi_n, f.data, f.noise, f.rest, tails.data, tails.noise, tails.rest
-        )
+        return ()
+
+    @property
+    def most_nodes(self) -> int:
+        return MOST_NODES
 
     @property
     def accuracy(self) -> Real:

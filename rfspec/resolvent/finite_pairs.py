@@ -10,13 +10,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
-from ..numerics.holomorphic import solve_small
+from ..numerics.holomorphic import eliminated
 from ..numerics.types import Matrix, Number, Numbers, Real, Vector
 from .functions import Features
 
 # classes of rows and of samples
 ROWS = SAMPLES = 2
+UNKNOWNS = ROWS + SAMPLES + 2
 
 
 class FinitePoint(NamedTuple):
@@ -43,21 +45,15 @@ class Regression(NamedTuple):
     kappa: Vector
     variances: tuple[Real, Real, Real]
 
-    def along(self, features: Features, point: FinitePoint) -> Numbers:
-        """V_a of (35)."""
-        D = _of_degree_one(features, point.D)
-        noise, o = point.of_noise, point.coupling
-        by_noise = self.noise * (1.0 - self.kappa * D * o) * noise
-        return by_noise + self.slopes * (1.0 - noise * o) * D
+    def along(self, D: Numbers, of_noise: Number, o: Number) -> Numbers:
+        """V_a of (35), for D_a."""
+        by_noise = self.noise * (1.0 - self.kappa * D * o) * of_noise
+        return by_noise + self.slopes * (1.0 - of_noise * o) * D
 
-    def within(self, features: Features, point: FinitePoint) -> Number:
-        """What the columns of a sample tell of its own target."""
-        of_noise, both, of_data = self.variances
-        weights = features.samples.shares * features.samples.squares
-        D = jnp.sum(weights * point.D)
-        coupled = 2.0 * D * point.coupling * point.of_noise
-        of_samples = jnp.sum(weights * (1.0 - point.D))
-        return of_noise * (1.0 - point.of_noise) + both * coupled + of_data * of_samples
+    def within(self, D: Number, of_noise: Number, o: Number) -> Number:
+        """What the columns of a sample tell of its own target, for the mean of |x|²D."""
+        by_noise, both, by_data = self.variances
+        return by_noise * (1.0 - of_noise) + 2.0 * both * D * o * of_noise + by_data * (1.0 - D)
 
 
 class Moved(NamedTuple):
@@ -80,94 +76,76 @@ class Pair(NamedTuple):
 
     def moved(self, of_tails: Vector, of_functions: Vector) -> Moved:
         """For a source with these parts in the tails and in T_m."""
-        bases = jnp.stack([*self._bases, of_functions])
+        bases = jnp.concatenate([self.features.by_T, of_functions[None]])
         sums = self._sums(bases)
         x = self._solution(of_tails, sums)
-        factors = jnp.append(self._factors @ x[ROWS:], -1.0)
-        return self._results(x, factors @ bases)
+        return self._results(x, jnp.append(self._factors @ x[ROWS:], -1.0) @ bases)
 
-    # dT_m is a combination of these with the `factors` times (dD_1, dD_2, dD', do).
-    @property
-    def _bases(self) -> Matrix:
-        f = self.features.functions
-        by_class = self.features.samples.shares[:, None] * f.columns
-        signal = jnp.pad(self.features.linear.signal, (0, f.weights.size - self._size))
-        return jnp.concatenate([f.data * by_class, -signal * by_class, f.noise[None]])
+    def _sums(self, bases: Matrix) -> tuple[Matrix, Matrix]:
+        # what 1/q_j, and δ_c, δ' and o, have of each dq_j and of each basis of dT
+        f, one, two = self.features, self.one, self.two
+        g, y, theta = one.g * two.g, one.q_m * two.q_m, one.T * two.T
+        rows = [
+            -self.psi_p * _products(g * theta, f.on_rows, f.by_q),
+            _products(g, f.on_rows, bases),
+        ]
+        others = [
+            _products(g, f.on_others, f.by_q),
+            -self.psi_p * _products(g * y, f.on_others, bases),
+        ]
+        return jnp.concatenate(rows, axis=1), jnp.concatenate(others, axis=1)
 
+    # dT_m is a combination of the bases with these times (dD_1, dD_2, dD', do).
     @property
     def _factors(self) -> Matrix:
-        one, two, zero = self.one, self.two, jnp.zeros(SAMPLES)
+        one, two = self.one, self.two
         by_D = one.of_noise * one.coupling + two.coupling * two.of_noise
         by_noise = two.coupling * two.D + one.D * one.coupling
         by_coupling = one.of_noise * two.D + one.D * two.of_noise
-        own = jnp.stack([*jnp.eye(SAMPLES), zero, zero], axis=1)
-        linear = jnp.concatenate([by_D * jnp.eye(SAMPLES), by_noise[:, None], by_coupling[:, None]], 1)
-        last = jnp.concatenate([zero, jnp.array([1.0, 0.0])])
-        return jnp.concatenate([own, linear, last[None]])
-
-    @property
-    def _size(self) -> int:
-        return self.features.linear.signal.size
-
-    @property
-    def _mean_kappa(self) -> Real:
-        f = self.features.functions
-        return jnp.sum(f.weights[: self._size] * self.features.linear.kappa)
-
-    def _sums(self, bases: Matrix) -> tuple[Matrix, Matrix]:
-        # sums over the functions: what 1/q_j, and δ_c, δ' and o, have of each dq_j and of each
-        # basis of dT
-        f, one, two = self.features.functions, self.one, self.two
-        on_rows = f.weights * f.rows
-        on_others = f.weights * jnp.stack(
-            [*(f.columns * f.data), f.noise, f.coupled / self._mean_kappa]
+        eye, zero = np.eye(SAMPLES), np.zeros((SAMPLES, 2))
+        linear = [by_D * eye, by_noise[:, None], by_coupling[:, None]]
+        last = np.array([[0.0] * SAMPLES + [1.0, 0.0]])
+        return jnp.concatenate(
+            [np.concatenate([eye, zero], axis=1), jnp.concatenate(linear, axis=1), last]
         )
-        by_q = self.features.rows[:, None] * f.rows
-        g, y, theta = one.g * two.g, one.q_m * two.q_m, one.T * two.T
-        rows = [-self.psi_p * _products(g * theta, on_rows, by_q), _products(g, on_rows, bases)]
-        others = [_products(g, on_others, by_q), -self.psi_p * _products(g * y, on_others, bases)]
-        return jnp.concatenate(rows, axis=1), jnp.concatenate(others, axis=1)
 
     def _solution(self, of_tails: Vector, sums: tuple[Matrix, Matrix]) -> Numbers:
         # (dq_1, dq_2, dD_1, dD_2, dD', do)
-        one, two, tails = self.one, self.two, self.features.tails
-        by_tails = jnp.stack([*(tails.columns[:, None] * tails.data), tails.noise, tails.coupled])
-        ratio = self.psi_p / self.psi_n / jnp.array([*[1.0] * SAMPLES, self.d, self.d])
-        rows, others = (self._of_unknowns(a) for a in sums)
-        of_samples = self.features.samples.shares * tails.columns
-        rows = rows.at[:, ROWS:-2].add(tails.data[:, None] * of_samples)
-        rows = rows.at[:, -2].add(tails.noise)
-        others = others.at[:, :ROWS].add(by_tails * self.features.rows) * ratio[:, None]
-        o1, o2, kappa = one.coupling, two.coupling, self.d * self._mean_kappa
-        others = others.at[:SAMPLES, -2].add(-kappa * o1 * o2)
-        others = others.at[:SAMPLES, -1].add(
-            -kappa * (two.of_noise * o2 + o1 * one.of_noise)
+        one, two, f = self.one, self.two, self.features
+        ratio = self.psi_p / self.psi_n / jnp.stack([1.0] * SAMPLES + [self.d] * 2)
+        rows, others = (
+            jnp.concatenate([a[:, :ROWS], a[:, ROWS:-1] @ self._factors], axis=1) for a in sums
         )
-        diagonal = jnp.concatenate([one.q * two.q, one.D * two.D, (one.of_noise * two.of_noise)[None], -jnp.ones(1)])
-        matrix = jnp.concatenate([rows, others]) + jnp.diag(1.0 / diagonal)
+        rows = rows + _placed(f.tails_on_rows, ROWS)
+        others = (others + _placed(f.tails_on_others, 0)) * ratio[:, None]
+        o1, o2 = one.coupling, two.coupling
+        coherent = jnp.stack([o1 * o2, two.of_noise * o2 + o1 * one.of_noise])
+        coherent = self.d * f.kappa * coherent * np.array([[1.0], [1.0], [0.0], [0.0]])
+        noise = (one.of_noise * two.of_noise)[None]
+        diagonal = jnp.concatenate([one.q * two.q, one.D * two.D, noise, -np.ones(1)])
+        matrix = jnp.concatenate([rows, others - _placed(coherent, UNKNOWNS - 2)])
+        matrix = matrix + np.eye(UNKNOWNS) * (1.0 / diagonal)
         right = jnp.concatenate([of_tails + sums[0][:, -1], ratio * sums[1][:, -1]])
-        return jnp.stack(solve_small([tuple(c) for c in matrix.T], tuple(right)))
-
-    def _of_unknowns(self, sums: Matrix) -> Matrix:
-        return jnp.concatenate([sums[:, :ROWS], sums[:, ROWS:-1] @ self._factors], axis=1)
+        return eliminated(matrix, right)
 
     def _results(self, x: Numbers, dT: Numbers) -> Moved:
-        one, two, size, target = self.one, self.two, self._size, self.target
-        f = self.features.functions
+        one, two, target, f = self.one, self.two, self.target, self.features
+        size = target.kappa.size
         g, y1, y2 = (a[:size] for a in (one.g * two.g, one.q_m * one.g, two.q_m * two.g))
-        dq = (self.features.rows * x[:ROWS]) @ f.rows[:, :size]
-        dy = g * dq - self.psi_p * y1 * y2 * dT[:size]
-        V1, V2 = (target.along(self.features, point) for point in (one, two))
-        left, right = self._moved_target(x)
+        dy = g * (x[:ROWS] @ f.by_q[:, :size]) - self.psi_p * y1 * y2 * dT[:size]
+        D1, D2, dD = (D @ f.samples for D in (one.D, two.D, x[ROWS:-2]))
+        V1 = target.along(D1, one.of_noise, one.coupling)
+        V2 = target.along(D2, two.of_noise, two.coupling)
+        left, right = self._moved_target(D1, D2, dD, *x[-2:])
         total = jnp.sum(target.scale * (V1 * dy * V2 + left * y2 * V2 + V1 * y1 * right))
         return Moved(jnp.sum(f.weights[:size] * dy), total + self._moved_within(x))
 
-    def _moved_target(self, x: Numbers) -> tuple[Numbers, Numbers]:
+    def _moved_target(
+        self, D1: Numbers, D2: Numbers, dD: Numbers, dN: Number, do: Number
+    ) -> tuple[Numbers, Numbers]:
         # (35), where D' stands left of o and D in the left factor, and right of them in the right
-        one, two, target = self.one, self.two, self.target
-        D1, D2, dD = (_of_degree_one(self.features, D) for D in (one.D, two.D, x[ROWS:-2]))
-        (N1, o1), (N2, o2), (dN, do) = (one.of_noise, one.coupling), (two.of_noise, two.coupling), x[-2:]
-        c, slope, kappa = target.noise, target.slopes, target.kappa
+        (o1, N1), (o2, N2) = ((p.coupling, p.of_noise) for p in (self.one, self.two))
+        c, slope, kappa = self.target.noise, self.target.slopes, self.target.kappa
         left = c * (dN * (1.0 - kappa * o2 * D2) - kappa * N1 * (do * D2 + o1 * dD))
         left += slope * (dD * (1.0 - o2 * N2) - D1 * (do * N2 + o1 * dN))
         right = c * ((1.0 - kappa * D1 * o1) * dN - kappa * (dD * o2 + D1 * do) * N2)
@@ -175,18 +153,19 @@ class Pair(NamedTuple):
         return left, right
 
     def _moved_within(self, x: Numbers) -> Number:
-        one, two = self.one, self.two
-        of_noise, both, of_data = self.target.variances
-        weights = self.features.samples.shares * self.features.samples.squares
-        D1, D2, dD = (jnp.sum(weights * D) for D in (one.D, two.D, x[ROWS:-2]))
-        (N1, o1), (N2, o2), (dN, do) = (one.of_noise, one.coupling), (two.of_noise, two.coupling), x[-2:]
-        coupled = dD * o2 * N2 + D1 * do * N2 + D1 * o1 * dN
-        coupled += dN * o2 * D2 + N1 * do * D2 + N1 * o1 * dD
-        return both * coupled - of_noise * dN - of_data * dD
+        (o1, N1), (o2, N2) = ((p.coupling, p.of_noise) for p in (self.one, self.two))
+        by_noise, both, by_data = self.target.variances
+        by_length = self.features.by_length
+        D1, D2, dD = (jnp.sum(by_length * D) for D in (self.one.D, self.two.D, x[ROWS:-2]))
+        dN, do = x[-2:]
+        coupled = dD * o2 * N2 + D1 * (do * N2 + o1 * dN)
+        coupled += dN * o2 * D2 + N1 * (do * D2 + o1 * dD)
+        return both * coupled - by_noise * dN - by_data * dD
 
 
-def _of_degree_one(features: Features, D: Numbers) -> Numbers:
-    return (features.samples.shares * D) @ features.functions.columns[:, : features.linear.signal.size]
+def _placed(columns: Matrix, first: int) -> Matrix:
+    # among the columns of all unknowns
+    return jnp.pad(columns, ((0, 0), (first, UNKNOWNS - first - columns.shape[1])))
 
 
 def _products(values: Numbers, left: Matrix, right: Matrix) -> Matrix:

@@ -104,13 +104,33 @@ class Data(NamedTuple):
 
 
 class Features(NamedTuple):
-    """All that the equations at finite d are made of."""
+    """The coefficients of (31): functions of degree 1, of higher degrees, and tails.
 
-    functions: Functions
+    With q_j, D_c, D' and o, and J classes of rows and C of samples, q_m is q·`by_q` and T_m is
+    (D, 2oD'D, D')·`by_T` + `rest`. 1/q_j has `on_rows` of T_m/(1 + ψ_pT_mq_m), `tails_on_rows` of
+    (D, D') and `fixed`; δ, δ' and o have `on_others` of y_m and `tails_on_others` of q. `whole` is
+    all variance of the functions, and `tails` that of the tails.
+    """
+
+    weights: Vector
+    by_q: Matrix
+    by_T: Matrix
+    rest: Vector
+    whole: Vector
+    on_rows: Matrix
+    on_others: Matrix
+    tails_on_rows: Matrix
+    tails_on_others: Matrix
+    fixed: Vector
+    tails: Vector
     linear: Linear
-    tails: Tails
+    # shares of the classes of rows; those of samples times P_c in degree 1, and times |x|²
+    # relative to its mean
     rows: Vector
-    samples: Lengths
+    samples: Matrix
+    by_length: Vector
+    # the mean of α²λ/β²
+    kappa: Real
 
 
 @partial(jit, static_argnames=("orders", "grid"))
@@ -131,8 +151,34 @@ def features_of(
     powers = symmetric_powers(first, max(orders, default=1), grid)
     each = [_functions(whole, 1, first), *(_functions(whole, k, powers[k - 1]) for k in orders)]
     functions = Functions(*(jnp.concatenate(a, axis=-1) for a in zip(*each, strict=True)))
-    rows, samples = data.lengths
-    return Features(functions, _linear(whole, first), _tails(whole, of_rows), rows.shares, samples)
+    return _coefficients(whole, functions, _linear(whole, first), _tails(whole, of_rows))
+
+
+def _coefficients(whole: _Whole, f: Functions, linear: Linear, tails: Tails) -> Features:
+    rows, samples = whole.rows.shares, whole.samples.shares
+    by_class = samples[:, None] * f.columns
+    signal = jnp.pad(linear.signal, (0, f.weights.size - linear.signal.size))
+    kappa = jnp.sum(whole.data.weights * linear.kappa)
+    others = [*(f.columns * f.data), f.noise, f.coupled / kappa]
+    of_tails = [*(tails.columns[:, None] * tails.data), tails.noise, tails.coupled]
+    return Features(
+        weights=f.weights,
+        by_q=rows[:, None] * f.rows,
+        by_T=jnp.concatenate([f.data * by_class, -signal * by_class, f.noise[None]]),
+        rest=f.rest,
+        whole=f.data + f.noise + f.rest,
+        on_rows=f.weights * f.rows,
+        on_others=f.weights * jnp.stack(others),
+        tails_on_rows=jnp.stack([*(tails.data * (samples * tails.columns)[:, None]), tails.noise], 1),
+        tails_on_others=jnp.stack(of_tails) * rows,
+        fixed=tails.rest,
+        tails=tails.data + tails.noise + tails.rest,
+        linear=linear,
+        rows=rows,
+        samples=by_class[:, : linear.signal.size],
+        by_length=samples * whole.samples.squares,
+        kappa=kappa,
+    )
 
 
 class _Whole(NamedTuple):

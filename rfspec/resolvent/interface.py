@@ -95,7 +95,7 @@ class Equations(eqx.Module):
     def numbers(eq: Equations) -> tuple[Any, ...]:
         """The numbers in the equations, which are known only to rounding or to `accuracy`.
 
-        Conditions are derivatives in these.
+        Conditions are derivatives in these. There are none where they matter less than nodes do.
         """
 
     @property
@@ -227,6 +227,11 @@ class Equations(eqx.Module):
         """Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p for sources M."""
 
     # What training needs.
+
+    @property
+    def most_nodes(self) -> int | None:
+        """So many nodes of a contour are as accurate as the equations; None where more are not."""
+        return None
 
     @abstractmethod
     def explained(self, point: Point) -> tuple[Number, Number]:

@@ -240,6 +240,7 @@ def learning_curve(
     count = nodes_for(_checked_tolerance(tolerance))
     mu = _checked_momentum(momentum, step)
     eq = averaged_equations(model, gaussian_equivalent(model))
+    count = min(count, eq.most_nodes or count)
     if step is not None:
         step = real_scalar("step", step, above=0.0)
         stable = _checked_stability(model, step, mu)

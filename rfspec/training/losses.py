@@ -155,17 +155,18 @@ def errors_of(
     """
     eq, (path, u), (few, at_few), values = jax.lax.stop_gradient((eq, other, coarse, values))
     on = lambda e, path, u: at_times(e, path, kernel_of(e, path, u, still=True))
-    kernel = kernel_of(eq, path, u, still=True)
-    again = at_times(eq, path, kernel)
-    differences = jnp.abs(again - values)
-    law = eq.on_other_nodes
+    law, known = eq.on_other_nodes, 1.0
     if law is not None:
-        close = jax.vmap(lambda z, *u: towards(law, u, z - law.decay))(path.nodes, *u)
-        differences = differences + AT_LEAST_HALVED * jnp.abs(on(law, path, close) - again)
+        # at least twice as many nodes tell their error and that of the contour at once
+        u = jax.vmap(lambda z, *u: towards(law, u, z - law.decay))(path.nodes, *u)
+        known = AT_LEAST_HALVED
+    judge = eq if law is None else law
+    kernel = kernel_of(judge, path, u, still=True)
+    differences = known * jnp.abs(at_times(judge, path, kernel) - values)
     implied = lambda e: jax.vmap(lambda z, *u: implicit(e, u, z - e.decay - e.origin, 1))(
         few.nodes, *at_few
     )
-    conditions = condition(eq, lambda e: on(e, few, implied(e)))
+    conditions = condition(eq, lambda e: on(e, few, implied(e)), values)
     return known_to(eq, differences, _along_times(partial(_sizes, eq), path, kernel), conditions)
 
 
@@ -194,7 +195,7 @@ def limit_from(eq: Equations, u: Unknowns) -> tuple[Real, Real, Vector]:
     train, test = at_end = losses_at_end(eq, u)
     frozen, u, at_end = jax.lax.stop_gradient((eq, u, at_end))
     near = lambda e: implicit(e, u, left_of_origin(e, -e.decay), 1)
-    conditions = condition(frozen, lambda e: losses_at_end(e, near(e)))
+    conditions = condition(frozen, lambda e: losses_at_end(e, near(e)), at_end)
     differences = jnp.zeros(2)
     law = frozen.on_other_nodes
     if law is not None:
