@@ -30,7 +30,7 @@ from .models.from_data import FromData
 from .models.gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from .models.heavy_tails import StudentT
 from .models.mixtures import Mixture, Subspace
-from .models.model import RandomFeatureModel
+from .models.model import FewDimensionsWarning, RandomFeatureModel
 from .models.processes import (
     Cosine,
     FlowMatching,
@@ -71,6 +71,7 @@ __all__ = [
     "EarlyStopping",
     "Elliptical",
     "Exponential",
+    "FewDimensionsWarning",
     "FlowMatching",
     "FromData",
     "GaussianEquivalent",

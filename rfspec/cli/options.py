@@ -104,7 +104,7 @@ def _dimension(
     d: Annotated[
         int | None, option(MODEL, "dimension of the data; infinite by default", "--d")
     ] = None,
-    degree: Annotated[int, option(MODEL, "highest Hermite degree that is followed, with --d")] = 3,
+    degree: Annotated[int, option(MODEL, "highest Hermite degree that is followed, with --d")] = 4,
 ) -> dict[str, Any]:
     """How large the model is."""
     return {"d": d, "degree": degree}

@@ -28,12 +28,15 @@ from ..numerics.quadrature import trapezoid
 from ..numerics.types import Given, Real, Reals, Vector
 from .activations import SATURATING, USUAL, Activation, Polynomial, SaturationWarning, as_activation
 from .covariance import Covariance, Isotropic
+from .lengths import effective_rank
 from .processes import OrnsteinUhlenbeck, Process
 from .schedules import DDPM
 from .targets import TARGETS, combination
 
 USUAL_VALUES = {"target": "noise", "noise_draws": np.inf, "weight_decay": 0.0, "d": None}
 HIGHEST_DEGREE = 6
+# where p/(nd) is larger and the effective rank smaller, equations at finite d fail late in training
+MANY_FEATURES, FEW_DIMENSIONS = 0.1, 15.0
 
 
 def time_unit(psi_p: Reals, pace: Reals) -> Reals:
@@ -46,6 +49,10 @@ def _draws(value: float) -> float:
     if not (a_number and value >= 1 and (value == np.inf or value == int(value))):
         raise ValueError(f"noise_draws must be a whole number of at least 1, or inf, got {value!r}")
     return float(value)
+
+
+class FewDimensionsWarning(UserWarning):
+    """The data have so few dimensions, for so many features, that late losses are off."""
 
 
 class RandomFeatureModel(Frozen):
@@ -83,10 +90,10 @@ class RandomFeatureModel(Frozen):
         γ ≥ 0: training minimises L_train + γ‖A‖²/(dp), which adds γ/ω² to U, with ω² = β² for the
         target "noise" and 1 else. (An optimizer that shrinks A by 1 - ηw a step has γ = w dp/2.)
     d : int, optional
-        The dimension of the data. Then features of Hermite degree 2 to `degree` are learnt too,
-        block by block. None (default): d → ∞, where these cannot be learnt.
+        The dimension of the data. Then features of Hermite degree 2 to `degree` are learnt too, and
+        rows of W and samples have unequal lengths. None (default): d → ∞, where all this vanishes.
     degree : int
-        The highest degree that is followed, 1 to 6 (default 3). What is left of σ is taken as noise
+        The highest degree that is followed, 1 to 6 (default 4). What is left of σ is taken as noise
         in the features. Degree 1 is the limit d → ∞. Claimed errors are those of solving the
         equations with these degrees, not of what they leave out (docs/finite_d.md measures it).
 
@@ -100,6 +107,9 @@ class RandomFeatureModel(Frozen):
     -----
     SaturationWarning
         If σ is tanh, erf or sin and Γ² = α²σ_x² + β² is outside [1/16, 16].
+    FewDimensionsWarning
+        If `d` is given, p > nd/10, and Σ or α²Σ + β² has an effective rank below 15: late losses
+        are then off by more than a few per cent.
 
     Notes
     -----
@@ -137,7 +147,7 @@ class RandomFeatureModel(Frozen):
         noise_draws: float = np.inf,
         weight_decay: Given = 0.0,
         d: Given = None,
-        degree: Given = 3,
+        degree: Given = 4,
     ):
         self.psi_p = real_scalar("psi_p", psi_p, above=0.0)
         self.psi_n = real_scalar("psi_n", psi_n, above=0.0)
@@ -168,6 +178,7 @@ class RandomFeatureModel(Frozen):
         if target == "velocity":
             _ = self.process.velocity
         self._warn_of_saturation()
+        self._warn_of_few_dimensions()
 
     def check_plain(self, what: str, *names: str) -> None:
         """Raise NotImplementedError unless these arguments have their default values.
@@ -306,6 +317,24 @@ class RandomFeatureModel(Frozen):
             raise ValueError(
                 f"activation must have a finite second moment under N(0, {float(gamma2):.6g}), "
                 f"got a diverging E[σ²] from {self.activation.name!r}"
+            )
+
+    def _warn_of_few_dimensions(self) -> None:
+        if self.d is None or self.degree == 1 or not concrete(*jax.tree.leaves(self)):
+            return
+        ratio = np.max(self.psi_p / (self.psi_n * self.d))
+        if ratio <= MANY_FEATURES or self.covariance.has_classes:
+            return
+        sigma, process = self.covariance, self.process
+        noisy = process.alpha**2 * sigma.values + process.beta2
+        ranks = [float(effective_rank(v, sigma.weights, self.d)) for v in (sigma.values, noisy)]
+        if min(ranks) < FEW_DIMENSIONS:
+            warnings.warn(
+                f"the data have an effective rank of {min(ranks):.3g} and p/(nd) is {ratio:.3g}: "
+                f"with a rank below {FEW_DIMENSIONS:g} and p/(nd) above {MANY_FEATURES:g} late "
+                "losses are off by more than a few per cent; take more samples or fewer features",
+                FewDimensionsWarning,
+                stacklevel=level_of_the_caller(sys._getframe()),
             )
 
     def _warn_of_saturation(self) -> None:

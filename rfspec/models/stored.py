@@ -27,7 +27,7 @@ CLASSES: dict[str, type] = {
     if isinstance(thing, type) and issubclass(thing, covariance.Covariance | processes.Process)
 } | {c.__name__: c for c in (Continuum, RandomFeatureModel)}
 # fields of models that files of earlier versions lack
-SINCE = {"d": None, "degree": 3}
+SINCE = {"d": None, "degree": 4}
 DOUBLES = "float64"
 # the name of the text in files
 MODEL = "rfspec_model"

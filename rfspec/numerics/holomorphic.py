@@ -85,7 +85,7 @@ def eliminated(matrix: Numbers, right: Numbers) -> Numbers:
         this, scale = np.arange(size) == i, reciprocal(matrix[i, i])
         factors = jnp.where(this, 0.0, matrix[:, i])
         row, end = matrix[i] * scale, right[i] * scale
-        matrix = jnp.where(this[:, None], row, matrix - factors[:, None] * row)
+        matrix = jnp.where(this[:, None], row[None], matrix - jnp.outer(factors, row))
         right = jnp.where(this, end, right - factors * end)
     return right
 
@@ -155,7 +155,7 @@ def moves(eq: Any, f: Callable[[Any], Any]) -> Numbers:
         directions.append(jnp.reshape(chosen, (count, *np.shape(p))) * jnp.asarray(p)[None])
     moved = lambda *d: tuple(p + STEP * a for p, a in zip(numbers, d, strict=True))
     there = jax.vmap(lambda *d: f(eqx.tree_at(eq.numbers, eq, moved(*d))))(*directions)
-    return (there - f(eq)) / STEP
+    return (there - f(eq)[None]) / STEP
 
 
 def jacobian(f: Residual, u: Unknowns) -> tuple[Unknowns, list[Unknowns]]:

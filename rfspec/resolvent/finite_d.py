@@ -48,8 +48,8 @@ class FiniteEquations(LimitOnly):
 
     Attributes
     ----------
-    parts : Features
-        The functions that features are made of.
+    features : Features
+        The coefficients of (31).
     finer : FiniteEquations, optional
         The same with more nodes, whose change tells the error.
     d : float
@@ -183,7 +183,8 @@ class FiniteEquations(LimitOnly):
     def upper_bound(self) -> Real:
         # the norm of each product that makes up U
         f, ratio = self.features, self.psi_p / self.psi_n
-        widest = lambda a: jnp.max(jnp.max(a, axis=0) * jnp.max(f.by_q / f.rows[:, None], axis=0))
+        longest = jnp.max(f.by_q / f.rows[:, None], axis=0)
+        widest = lambda a: jnp.max(jnp.max(a, axis=0) * longest)
         features = (jnp.sqrt(jnp.sum(f.weights)) + jnp.sqrt(self.psi_p)) ** 2
         signal = widest(f.by_T[:SAMPLES] * SAMPLES) * features + jnp.max(f.tails)
         noise = widest(f.by_T[-1:]) * features + jnp.max(f.tails)

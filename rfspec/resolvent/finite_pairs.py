@@ -81,7 +81,7 @@ class Pair(NamedTuple):
         x = self._solution(of_tails, sums)
         return self._results(x, jnp.append(self._factors @ x[ROWS:], -1.0) @ bases)
 
-    def _sums(self, bases: Matrix) -> tuple[Matrix, Matrix]:
+    def _sums(self, bases: Matrix) -> tuple[Numbers, Numbers]:
         # what 1/q_j, and δ_c, δ' and o, have of each dq_j and of each basis of dT
         f, one, two = self.features, self.one, self.two
         g, y, theta = one.g * two.g, one.q_m * two.q_m, one.T * two.T
@@ -97,7 +97,7 @@ class Pair(NamedTuple):
 
     # dT_m is a combination of the bases with these times (dD_1, dD_2, dD', do).
     @property
-    def _factors(self) -> Matrix:
+    def _factors(self) -> Numbers:
         one, two = self.one, self.two
         by_D = one.of_noise * one.coupling + two.coupling * two.of_noise
         by_noise = two.coupling * two.D + one.D * one.coupling
@@ -109,7 +109,7 @@ class Pair(NamedTuple):
             [np.concatenate([eye, zero], axis=1), jnp.concatenate(linear, axis=1), last]
         )
 
-    def _solution(self, of_tails: Vector, sums: tuple[Matrix, Matrix]) -> Numbers:
+    def _solution(self, of_tails: Vector, sums: tuple[Numbers, Numbers]) -> Numbers:
         # (dq_1, dq_2, dD_1, dD_2, dD', do)
         one, two, f = self.one, self.two, self.features
         ratio = self.psi_p / self.psi_n / jnp.stack([1.0] * SAMPLES + [self.d] * 2)
@@ -120,11 +120,11 @@ class Pair(NamedTuple):
         others = (others + _placed(f.tails_on_others, 0)) * ratio[:, None]
         o1, o2 = one.coupling, two.coupling
         coherent = jnp.stack([o1 * o2, two.of_noise * o2 + o1 * one.of_noise])
-        coherent = self.d * f.kappa * coherent * np.array([[1.0], [1.0], [0.0], [0.0]])
+        coherent = self.d * f.kappa * coherent[None] * np.array([[1.0], [1.0], [0.0], [0.0]])
         noise = (one.of_noise * two.of_noise)[None]
         diagonal = jnp.concatenate([one.q * two.q, one.D * two.D, noise, -np.ones(1)])
         matrix = jnp.concatenate([rows, others - _placed(coherent, UNKNOWNS - 2)])
-        matrix = matrix + np.eye(UNKNOWNS) * (1.0 / diagonal)
+        matrix = matrix + jnp.diag(1.0 / diagonal)
         right = jnp.concatenate([of_tails + sums[0][:, -1], ratio * sums[1][:, -1]])
         return eliminated(matrix, right)
 
@@ -163,12 +163,12 @@ class Pair(NamedTuple):
         return both * coupled - by_noise * dN - by_data * dD
 
 
-def _placed(columns: Matrix, first: int) -> Matrix:
+def _placed(columns: Numbers, first: int) -> Numbers:
     # among the columns of all unknowns
     return jnp.pad(columns, ((0, 0), (first, UNKNOWNS - first - columns.shape[1])))
 
 
-def _products(values: Numbers, left: Matrix, right: Matrix) -> Matrix:
+def _products(values: Numbers, left: Matrix, right: Matrix) -> Numbers:
     # Σ_m values·left·right for all pairs of rows; real factors halve the work
     pairs = (left[:, None] * right[None]).reshape(-1, values.size)
     sums = pairs @ values.real + 1j * (pairs @ values.imag)

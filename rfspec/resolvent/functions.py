@@ -159,18 +159,20 @@ def _coefficients(whole: _Whole, f: Functions, linear: Linear, tails: Tails) -> 
     by_class = samples[:, None] * f.columns
     signal = jnp.pad(linear.signal, (0, f.weights.size - linear.signal.size))
     kappa = jnp.sum(whole.data.weights * linear.kappa)
-    others = [*(f.columns * f.data), f.noise, f.coupled / kappa]
-    of_tails = [*(tails.columns[:, None] * tails.data), tails.noise, tails.coupled]
+    others = [*(f.columns * f.data[None]), f.noise, f.coupled / kappa]
+    of_tails = [*jnp.outer(tails.columns, tails.data), tails.noise, tails.coupled]
     return Features(
         weights=f.weights,
         by_q=rows[:, None] * f.rows,
-        by_T=jnp.concatenate([f.data * by_class, -signal * by_class, f.noise[None]]),
+        by_T=jnp.concatenate([f.data[None] * by_class, -signal[None] * by_class, f.noise[None]]),
         rest=f.rest,
         whole=f.data + f.noise + f.rest,
-        on_rows=f.weights * f.rows,
-        on_others=f.weights * jnp.stack(others),
-        tails_on_rows=jnp.stack([*(tails.data * (samples * tails.columns)[:, None]), tails.noise], 1),
-        tails_on_others=jnp.stack(of_tails) * rows,
+        on_rows=f.weights[None] * f.rows,
+        on_others=f.weights[None] * jnp.stack(others),
+        tails_on_rows=jnp.stack(
+            [*jnp.outer(samples * tails.columns, tails.data), tails.noise], axis=1
+        ),
+        tails_on_others=jnp.stack(of_tails) * rows[None],
         fixed=tails.rest,
         tails=tails.data + tails.noise + tails.rest,
         linear=linear,
@@ -217,8 +219,8 @@ def _first(whole: _Whole) -> Products:
     log = jnp.log(jnp.maximum(data.values / jnp.max(data.values), 1e-6))
     share = data.A / (data.d * data.gamma2)
     tilts = jnp.stack([whole.tilts[k] for k in whole.orders])
-    tilted = share / (1.0 + 2.0 * tilts[:, None] * share)
-    tilted = tilted / jnp.sum(data.weights * tilted, axis=-1, keepdims=True)
+    tilted = share[None] / (1.0 + 2.0 * tilts[:, None] * share[None])
+    tilted = tilted / (tilted @ data.weights)[:, None]
     rho = data.alpha2 * data.values / data.A
     value = data.values / data.trace
     of_samples = effective_rank(data.values, data.weights, data.d) * value / data.d
@@ -228,8 +230,8 @@ def _first(whole: _Whole) -> Products:
         log,
         value,
         tilted,
-        tilted * rho,
-        tilted * (1.0 - rho),
+        tilted * rho[None],
+        tilted * (1.0 - rho)[None],
         whole.rank * share,
         of_samples,
     )
@@ -286,15 +288,15 @@ def _by_samples(whole: _Whole) -> Matrix:
     data, squares = whole.data, whole.samples.squares
     signal = data.alpha2 * data.trace * squares
     x = signal / (signal + data.beta2)
-    return whole.of_samples * x[:, None] ** np.arange(whole.mean.size)
+    return whole.of_samples * x[:, None] ** np.arange(whole.mean.size)[None]
 
 
 def _relative(lengths: Lengths, squares: Vector, power: Reals) -> Matrix:
     # what classes have of a function that follows a power of the length, relative to the mean
     some = jnp.sum(lengths.shares * squares) > 0
     squares = jnp.where(some, squares, 1.0)
-    each = squares[:, None] * lengths.squares[:, None] ** power
-    return each / (lengths.shares @ each)
+    each = squares[:, None] * lengths.squares[:, None] ** power[None]
+    return each / (lengths.shares @ each)[None]
 
 
 def _linear(whole: _Whole, first: Products) -> Linear:
@@ -315,11 +317,11 @@ def _tails(whole: _Whole, of_rows: tuple[Vector, Vector]) -> Tails:
     data = _left(v2, taken @ fixed[np.array(blocks, int)])
     others = _left(v2 + s2, jnp.sum(taken, axis=-1)) - data
     others = jnp.maximum(others, 0.0)
-    each = squares * jnp.where(in_tail, once, 0.0)
+    each = squares * jnp.where(in_tail, once, 0.0)[None]
     noise = jnp.minimum(jnp.sum(each, axis=-1), others)
     of_length = 1.0 - x * jnp.pad(whole.tilts, (0, 2)) / np.maximum(k, 1)
     coupled = jnp.minimum(each @ of_length, noise)
-    by_samples = jnp.sum(jnp.where(in_tail, _by_samples(whole), 0.0), axis=-1)
+    by_samples = _by_samples(whole) @ in_tail.astype(float)
     columns = _relative(whole.samples, by_samples, jnp.zeros(1))[:, 0]
     return Tails(data, noise, others - noise, coupled, columns)
 

@@ -121,7 +121,9 @@ def compressed(a: Products, grid: Grid) -> Products:
     a = a._replace(count=a.count * jnp.concatenate(shares))
     cell = jnp.concatenate(cells)
     count = _totals(a.count, cell, grid)
-    mean = lambda x: _totals(a.count * x, cell, grid) / jnp.where(count > 0, count, 1.0)
+    like = lambda y, x: y if x.ndim == 1 else y[None]
+    some = jnp.where(count > 0, count, 1.0)
+    mean = lambda x: _totals(like(a.count, x) * x, cell, grid) / like(some, x)
     value = mean(a.value)
     off = a.value - value[cell]
     variance = mean(off**2)
@@ -134,8 +136,8 @@ def compressed(a: Products, grid: Grid) -> Products:
 
     # all else is fitted linearly in λ
     def fitted(x: Reals) -> Reals:
-        slope = jnp.where(one, 0.0, mean(off * x) / variance)
-        return jnp.concatenate([mean(x) + slope * end for end in ends], axis=-1)
+        slope = jnp.where(like(one, x), 0.0, mean(like(off, x) * x) / like(variance, x))
+        return jnp.concatenate([mean(x) + slope * like(end, x) for end in ends], axis=-1)
 
     log, largest = (jnp.concatenate([mean(x)] * 2) for x in (a.log, a.largest))
     rest = (fitted(x) for x in (a.value, a.whole, a.data, a.noise, a.row, a.column))
