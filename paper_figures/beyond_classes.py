@@ -62,6 +62,7 @@ def draw(tables):
         )
     axes[0].set_ylabel("loss of the class")
     axes[0].set_ylim(0.2, 20.0)
+    axes[1].tick_params(labelleft=False)
     over_n(axes[2], tables)
     figure.legend(handles=shared_keys(), loc="outside lower center", ncol=8)
     return figure

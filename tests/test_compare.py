@@ -395,8 +395,8 @@ def test_sampled_functions_take_the_d_of_the_model():
     for call in (
         lambda: draw(limit),
         lambda: rf.empirical.spectrum(0, limit),
-        lambda: rf.empirical.learning_curve(0, limit, 1.0),
-        lambda: rf.empirical.conditional_curve(0, limit, 1.0),
+        lambda: rf.empirical.learning_curve(0, limit, [1.0]),
+        lambda: rf.empirical.conditional_curve(0, limit, [1.0]),
         lambda: rf.empirical.gaussian_operator(0, limit),
         lambda: rf.empirical.feature_operator(0, limit),
         lambda: rf.empirical.matrix_free_spectrum(0, limit),
