@@ -182,10 +182,10 @@ def compare(
 
     Notes
     -----
-    A model with d has a learning curve at this d, with what features of degree 2 and more learn there
-    ((31) of docs/theory.md), and what is left falls as 1/d. The deviations of such a curve are
-    those from the theory at the sample's d, and `finite_size` expects only what is left. Samples of
-    kind "gaussian" have no such features: their theory is that of ``model.limit``.
+    The learning curve of a model with d has what features of degree 2 and more learn there, (31) of
+    docs/theory.md, and what is left falls as 1/d. The deviations from such a curve are those from
+    the theory at the sample's d, and `finite_size` expects only what is left. Samples of kind
+    "gaussian" have no such features: their theory is that of ``model.limit``.
 
     Examples
     --------
