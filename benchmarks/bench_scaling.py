@@ -114,12 +114,18 @@ GROWTHS = [
 ]
 
 
-def exponent(sizes, seconds):
-    """Of cost in size, fitted to the upper decades."""
-    x, y = np.log(sizes), np.log(seconds)
+def fitted(sizes):
+    """Which sizes the exponent is fitted to: those of the upper decades, at least two."""
+    x = np.log(sizes)
     upper = x >= x[-1] - DECADES * np.log(10) - 1e-9
     upper[-2:] = True
-    return float(np.polyfit(x[upper], y[upper], 1)[0])
+    return upper
+
+
+def exponent(sizes, seconds):
+    """Of cost in size, fitted to the upper decades."""
+    upper = fitted(sizes)
+    return float(np.polyfit(np.log(sizes)[upper], np.log(seconds)[upper], 1)[0])
 
 
 def main() -> int:

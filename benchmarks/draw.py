@@ -16,6 +16,7 @@ import matplotlib as mpl
 mpl.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from bench_scaling import fitted
 from common import HERE, RESULTS, replaced
 
 import rfspec as rf
@@ -72,6 +73,7 @@ def scaling():
         for ax in axes.flat[len(series) :]:
             ax.set_axis_off()
         figure.supylabel("seconds")
+        figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
         PICTURES.mkdir(exist_ok=True)
         figure.savefig(PICTURES / "scaling.png", dpi=110)
         plt.close(figure)
@@ -94,13 +96,16 @@ def one_growth(ax, key, points):
     x = np.array([float(p["size"]) for p in points])
     y, power = np.array([float(p["seconds"]) for p in points]), float(points[0]["exponent"])
     ax.loglog(x, y, "o", color=COLORS[0], label="measured")
-    ends = x[[0, -1]]
-    ax.loglog(ends, y[-1] * (ends / x[-1]) ** power, color="0.3", label="fitted")
+    own = fitted(x)
+    # the line of least squares goes through the means of the logarithms
+    middle, height = (np.exp(np.mean(np.log(a[own]))) for a in (x, y))
+    ends = x[own][[0, -1]]
+    label = "least squares, over the sizes that it is fitted to"
+    ax.loglog(ends, height * (ends / middle) ** power, color="0.3", label=label)
     ax.set_title(f"{key[1]}: exponent {power:.2f}", fontsize="medium")
     ax.set_xlabel(key[0])
     ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     ax.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
-    ax.legend(loc="lower right")
 
 
 # --------------------------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import rfspec as rf
+from rfspec.empirical.sampled_curves import averaged
 from rfspec.models.heavy_tails import scale_rule
 from rfspec.resolvent.equations import averaged_equations
-from rfspec.training.learning_curves import score_error
+from rfspec.training.learning_curves import LearningCurve, score_error
 from rfspec.training.losses import limit
 
 SHARES, VALUES = np.array([0.7, 0.3]), np.array([[0.5, 0.5], [3.0, 1.0]])
@@ -171,15 +172,38 @@ def test_sampled_classes_have_these_losses():
     exact = limits(model_of())[1]
     tau = np.array([1e9])
     curves = [
-        rf.empirical.learning_curve(jax.random.key(i), model, tau, 40, kind="gaussian")
-        for i in range(6)
+        rf.empirical.learning_curve(key, model, tau, 40, kind="gaussian")
+        for key in jax.random.split(jax.random.key(0), 6)
     ]
+    mean = rf.empirical.learning_curve(0, model, tau, 40, kind="gaussian", repeats=6)
     for which, name in enumerate(("train", "test")):
         found = np.stack([np.asarray(getattr(curve, f"class_{name}"))[:, 0] for curve in curves])
         total = [float(getattr(curve, name)[0]) for curve in curves]
         assert found @ SHARES == pytest.approx(np.array(total), rel=1e-12)
         error = found.std(axis=0, ddof=1) / np.sqrt(len(curves))
+        claimed = getattr(mean.standard_error, f"class_{name}")
+        np.testing.assert_allclose(claimed[:, 0], error, rtol=1e-9)
         assert np.all(np.abs(found.mean(axis=0) - exact[:, which]) < 4 * error + 0.5 / 40)
+
+
+def test_means_over_draws_have_standard_errors_of_each_class():
+    tau, rng = np.array([1.0, 2.0, 3.0]), np.random.default_rng(0)
+    each = rng.normal(size=(5, 2, 3))
+    curves = [
+        LearningCurve(tau, *[a[0]] * 3, np.zeros(3), class_train=a, class_test=2 * a) for a in each
+    ]
+    mean = averaged(curves)
+    error = each.std(axis=0, ddof=1) / np.sqrt(5)
+    np.testing.assert_allclose(mean.class_test, 2 * each.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(mean.standard_error.class_train, error, rtol=1e-12)
+    np.testing.assert_allclose(mean.standard_error.class_test, 2 * error, rtol=1e-12)
+    np.testing.assert_allclose(mean.standard_error.train, error[0], rtol=1e-12)
+    # those over τ alone are columns of a table
+    assert [name for name in mean.columns() if "standard" in name] == [
+        f"{name}_standard_error" for name in ("train", "test", "score_error")
+    ]
+    plain = averaged([LearningCurve(tau, *[a[0]] * 3, np.zeros(3)) for a in each])
+    assert plain.standard_error.class_train is None
 
 
 @pytest.mark.slow

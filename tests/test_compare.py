@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import rfspec as rf
+from rfspec.empirical import deviations
 from rfspec.empirical.extrapolation import Extrapolation, extrapolate, power_law
 from rfspec.empirical.sampled_spectra import of_matrices
 from rfspec.empirical.spectra import EmpiricalSpectrum
@@ -310,6 +311,120 @@ def test_learning_curves_land_on_the_numbers_of_the_notes():
     assert np.isnan(rf.compare(theory, drawn[32][0]).expected.train)
     with pytest.raises(ValueError, match="d must be given with finite_size"):
         rf.compare(theory, drawn[32][0], finite_size=fits)
+
+
+# ------------------------------------------------------------------------------------------
+# a theory of finite d
+
+
+FINITE = rf.RandomFeatureModel(8.0, 4.0, 0.1, activation="relu", d=40)
+
+
+def made_up_theory(model, tau, step=None, momentum=0.0):
+    """Losses that fall as 1/d², and remember what they are of."""
+    losses = (np.exp(-np.asarray(tau)) + a / model.d**2 for a in (1.0, 7.0, np.nan))
+    return LearningCurve(tau, *losses, np.zeros(2), model=model, step=step, momentum=momentum)
+
+
+@pytest.fixture
+def sampled_at(monkeypatch):
+    """Samples that are off the made-up theory at their own d by 3/d and 2/d."""
+    monkeypatch.setattr(deviations, "learning_curve", made_up_theory)
+    tau = np.array([1.0, 2.0])
+
+    def sampled(d):
+        exact = made_up_theory(FINITE.replace(d=d), tau)
+        return LearningCurve(tau, exact.train + 3 / d, exact.test - 2 / d, exact.test, np.zeros(2))
+
+    return sampled
+
+
+def test_curves_are_compared_with_the_theory_at_the_sample_s_d(sampled_at):
+    theory = made_up_theory(FINITE, np.array([1.0, 2.0]), 0.5, 0.1)
+    assert rf.compare(theory, sampled_at(40)).train == pytest.approx(3 / 40, rel=1e-12)
+    found = rf.compare(theory, sampled_at(20), d=20)
+    assert (found.train, found.test) == pytest.approx((3 / 20, 2 / 20), rel=1e-12)
+    at_twenty = deviations.theory_at(theory, 20)
+    assert (at_twenty.model.d, at_twenty.step, at_twenty.momentum) == (20, 0.5, 0.1)
+    # a theory of the limit is the same at every d
+    limit = LearningCurve(theory.tau, *[theory.train] * 3, 0.0, model=FINITE.limit)
+    assert deviations.theory_at(limit, 20) is limit
+
+
+def test_what_is_left_of_a_finite_d_is_fitted(sampled_at):
+    theory = made_up_theory(FINITE, np.array([1.0, 2.0]))
+    fits = extrapolate(theory, {d: sampled_at(d) for d in (10, 20, 40)})
+    assert fits.of_remainder
+    assert np.allclose(fits.train.limit, 0.0, atol=1e-12)
+    assert np.allclose(fits.test.slope, -2.0, rtol=1e-9)
+    # at the theory's d where none is given
+    assert rf.compare(theory, sampled_at(40), finite_size=fits).expected == pytest.approx(
+        (3 / 40, 2 / 40), rel=1e-6
+    )
+    expected = rf.compare(theory, sampled_at(10), finite_size=fits, d=10).expected
+    assert expected == pytest.approx((0.3, 0.2), rel=1e-6)
+    no_model = LearningCurve(theory.tau, theory.train, theory.test, theory.test, 0.0)
+    of_limit = extrapolate(no_model, {d: sampled_at(d) for d in (10, 20)})
+    with pytest.raises(ValueError, match=r"made with a theory of a model with d, .* the limit"):
+        rf.compare(theory, sampled_at(40), finite_size=of_limit)
+
+
+@pytest.mark.slow
+def test_finite_d_explains_what_the_limit_leaves():
+    tau, sizes = np.array([1e2, 1e3, 1e5]), (20, 40)
+    curves = {d: rf.empirical.learning_curve(d, FINITE, tau, d, repeats=3) for d in sizes}
+    of_d, of_limit = (rf.learning_curve(model, tau) for model in (FINITE, FINITE.limit))
+    found = []
+    for theory in (of_d, of_limit):
+        fits = extrapolate(theory, curves)
+        found.append(rf.compare(theory, curves[40], finite_size=fits, d=40))
+        expected = found[-1].expected
+        assert within(found[-1].test, expected.test, 2)
+    assert found[0].test < found[1].test / 2
+    assert found[0].expected.test < found[1].expected.test / 2
+    assert rf.compare(of_d, curves[20], d=20).test < rf.compare(of_limit, curves[20]).test / 2
+
+
+def test_sampled_functions_take_the_d_of_the_model():
+    model = rf.RandomFeatureModel(2.0, 1.0, 0.1, d=8, degree=2)
+    limit = model.limit
+    draw = lambda model, *d: rf.empirical.sample(0, model, *d, kind="gaussian").U
+    assert np.array_equal(draw(model), draw(limit, 8))
+    # the argument is the size that is drawn
+    assert np.array_equal(draw(model, 6), draw(limit, 6))
+    for call in (
+        lambda: draw(limit),
+        lambda: rf.empirical.spectrum(0, limit),
+        lambda: rf.empirical.learning_curve(0, limit, [1.0]),
+        lambda: rf.empirical.conditional_curve(0, limit, [1.0]),
+        lambda: rf.empirical.gaussian_operator(0, limit),
+        lambda: rf.empirical.feature_operator(0, limit),
+        lambda: rf.empirical.matrix_free_spectrum(0, limit),
+    ):
+        with pytest.raises(ValueError, match="d must be an integer of at least 1, got None, and a"):
+            call()
+
+
+def test_a_sample_of_a_model_with_d_is_read_as_the_limit():
+    sampled = gaussian(1, 8)
+    of_d = eqx.tree_at(lambda s: s.model, sampled, MODEL.replace(d=8))
+    assert np.array_equal(of_d.edges, sampled.edges)
+    fits = extrapolate(law(), [of_d, gaussian(2, 12)])
+    assert fits.d == (8, 12)
+
+
+class OfFiniteD:
+    """A spectrum that has a distribution function, and no edges."""
+
+    def cdf(self, x):
+        return np.zeros(np.shape(x))
+
+
+def test_spectra_without_edges_are_refused_by_name():
+    with pytest.raises(NotImplementedError, match=r"compare takes .* limit.*OfFiniteD"):
+        rf.compare(OfFiniteD(), made_up(1))
+    with pytest.raises(NotImplementedError, match=r"OfFiniteD: take rf.spectrum\(model.limit\)"):
+        extrapolate(OfFiniteD(), [made_up(1)])
 
 
 # ------------------------------------------------------------------------------------------

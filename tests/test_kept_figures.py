@@ -57,3 +57,26 @@ def test_gradients_in_the_exponent_are_those_of_differences(kept):
     both = np.isfinite(exact) & np.isfinite(differences)
     assert int(both.sum()) > 8
     np.testing.assert_allclose(exact.values[both], differences.values[both], rtol=1e-4)
+
+
+def test_a_rare_class_is_memorised_first(kept):
+    tables = kept("beyond_classes")
+    for name in ("times_64", "times_512"):
+        onset = tables[name].onset
+        assert np.all(onset[:, 1] < onset[:, 0] / 1.5)
+    assert np.all(np.diff(tables["times_512"].onset, axis=0) > 0)
+    peak = tables["times_64"].onset.idxmax("psi_n")
+    np.testing.assert_array_less(np.abs(np.log(peak / 30)), 0.2)
+    table = (DOCS / "classes.md").read_text(encoding="utf-8")
+    for onset in tables["times_512"].onset.sel(psi_n=8.0, method="nearest").values:
+        assert f"| {onset:,.0f} |" in table
+
+
+def test_samples_of_classes_are_on_their_lines(kept):
+    tables = kept("beyond_classes")
+    exact, sampled = tables["exact"], tables["sampled"]
+    for kind in ("train", "test"):
+        line = np.exp(np.log(exact[kind]).interp(tau=sampled.tau))
+        # 1/d of a loss for what is systematic
+        error = np.hypot(sampled[f"{kind}_error"], line / 16)
+        np.testing.assert_array_less(np.abs(sampled[kind] - line), 4 * error)

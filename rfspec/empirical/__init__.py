@@ -3,9 +3,10 @@ their training.
 """
 
 from .bands import Band
-from .comparison import Comparison, CurveComparison, CurveDeviations, compare
+from .comparison import Comparison, compare
 from .conditional import conditional_curve
 from .conditional_of_moments import conditional_curve_of
+from .curve_comparison import CurveComparison, CurveDeviations
 from .deviations import Deviations
 from .dynamics import Eigenbasis, eigenbasis, gradient_flow, trajectory
 from .estimates import Estimate

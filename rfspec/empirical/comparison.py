@@ -15,26 +15,28 @@ as at a smaller one, a = 0, and their limit cannot be told.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import equinox as eqx
 import jax
 import numpy as np
 
-from ..files.tables import Table, in_brief
-from ..numerics.checks import integer, random_key
+from ..files.tables import Table
+from ..numerics.checks import random_key
 from ..numerics.types import Given
 from ..spectra.spectrum import Spectrum
 from ..training.learning_curves import LearningCurve
 from .bands import standard_error
+from .curve_comparison import CurveComparison, compare_curves
 from .deviations import (
     MEASURES,
     Deviations,
+    check_kind,
     deviations_of,
     exponents_of,
     is_smeared,
     plain,
-    same_tau,
+    refuse_other_spectra,
 )
 from .extrapolation import CurveExtrapolation, SpectrumExtrapolation
 from .sampled_spectra import spectrum
@@ -112,46 +114,6 @@ class Comparison(Table, eqx.Module):
         return f"Comparison of the theory with {self.repeats} matrices, d = {self.d}"
 
 
-class CurveDeviations(NamedTuple):
-    """Largest deviations of the two losses over τ.
-
-    Attributes
-    ----------
-    train, test : float
-    """
-
-    train: float
-    test: float
-
-    def __repr__(self) -> str:
-        return in_brief(self)
-
-
-class CurveComparison(NamedTuple):
-    """Largest deviations of a sampled learning curve from another.
-
-    A deviation here is the absolute difference of two losses.
-
-    Attributes
-    ----------
-    train, test : float
-    tau_train, tau_test : float
-        Training times τ at which they are found.
-    expected : CurveDeviations
-        Largest root mean square over τ by which each loss should deviate at this d, from an
-        extrapolation over other sizes; NaN without one.
-    """
-
-    train: float
-    test: float
-    tau_train: float
-    tau_test: float
-    expected: CurveDeviations
-
-    def __repr__(self) -> str:
-        return in_brief(self)
-
-
 @overload
 def compare(
     theory: Spectrum,
@@ -194,8 +156,9 @@ def compare(
     finite_size : SpectrumExtrapolation or CurveExtrapolation, optional
         An extrapolation over samples of the same model, which tells the expected deviations.
     d : int
-        Dimension of a sampled learning curve, needed with its extrapolation; a spectrum knows its
-        own.
+        Dimension of a sampled learning curve, which does not know it; by default the theory's. It
+        is needed with an extrapolation, and where the sample has another d than the theory, which
+        is then taken at this one, ``model.replace(d=d)``. A spectrum knows its own.
     key : JAX random key, or int as a seed, optional
         For spectra of Gaussian data, in place of `finite_size`: two samples each at about d/2 and
         d/4 are drawn with this key, at about a quarter of the cost of the spectrum itself, and
@@ -213,6 +176,16 @@ def compare(
     ValueError
         If the two are of different kinds, the curves have different τ, or `finite_size`, `d` or
         `key` does not fit them.
+    NotImplementedError
+        If the theory is a spectrum at finite d, which has neither edges nor an atom; that of
+        ``model.limit`` can be compared.
+
+    Notes
+    -----
+    The learning curve of a model with d has what features of degree 2 and more learn there, (31) of
+    docs/theory.md, and what is left falls as 1/d. The deviations from such a curve are those from
+    the theory at the sample's d, and `finite_size` expects only what is left. Samples of kind
+    "gaussian" have no such features: their theory is that of ``model.limit``.
 
     Examples
     --------
@@ -222,6 +195,8 @@ def compare(
     >>> rf.compare(rf.spectrum(model), sampled).kolmogorov < 0.05
     True
     """
+    if isinstance(empirical, EmpiricalSpectrum):
+        refuse_other_spectra(theory, "compare")
     if isinstance(theory, Spectrum) and isinstance(empirical, EmpiricalSpectrum):
         if d not in (None, empirical.d):
             raise ValueError(f"d must be that of the spectrum, {empirical.d}, got {d!r}")
@@ -229,7 +204,7 @@ def compare(
     if isinstance(theory, LearningCurve) and isinstance(empirical, LearningCurve):
         if key is not None:
             raise ValueError("key goes with spectra: no learning curves are drawn for comparison")
-        return _compare_curves(theory, empirical, finite_size, d)
+        return compare_curves(theory, empirical, finite_size, d)
     raise ValueError(
         "compare takes a Spectrum and an EmpiricalSpectrum, or two LearningCurves, "
         f"got {type(theory).__name__} and {type(empirical).__name__}"
@@ -253,7 +228,7 @@ def _expected(
 ) -> Deviations | None:
     if finite_size is not None and key is not None:
         raise ValueError("give at most one of finite_size and key")
-    _check_kind(finite_size, SpectrumExtrapolation)
+    check_kind(finite_size, SpectrumExtrapolation)
     if finite_size is not None:
         return _expected_of_fit(theory, empirical, finite_size)
     references = [] if key is None else _smaller_samples(key, empirical)
@@ -303,33 +278,3 @@ def _smaller_samples(key: Given, empirical: EmpiricalSpectrum) -> list[Empirical
         "repeats": REFERENCE_REPEATS,
     }
     return [spectrum(key, model, d, **options) for key, d in zip(keys, sizes, strict=True)]
-
-
-def _compare_curves(
-    theory: LearningCurve, empirical: LearningCurve, finite_size: Any, d: int | None
-) -> CurveComparison:
-    tau = np.ravel(theory.tau)
-    same_tau(tau, empirical)
-    expected = CurveDeviations(np.nan, np.nan)
-    _check_kind(finite_size, CurveExtrapolation)
-    if finite_size is not None:
-        if d is None:
-            raise ValueError(
-                "d must be given with finite_size, for a learning curve does not know it, got None"
-            )
-        same_tau(np.ravel(finite_size.tau), empirical)
-        d = integer("d", d)
-        expected = CurveDeviations(
-            float(np.max(finite_size.train.size(d))), float(np.max(finite_size.test.size(d)))
-        )
-    train = np.abs(np.ravel(theory.train - empirical.train))
-    test = np.abs(np.ravel(theory.test - empirical.test))
-    tau_train, tau_test = float(tau[train.argmax()]), float(tau[test.argmax()])
-    return CurveComparison(float(train.max()), float(test.max()), tau_train, tau_test, expected)
-
-
-def _check_kind(finite_size: Any, kind: type) -> None:
-    if finite_size is not None and not isinstance(finite_size, kind):
-        raise ValueError(
-            f"finite_size must be a {kind.__name__} or None, got {type(finite_size).__name__}"
-        )

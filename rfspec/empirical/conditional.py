@@ -61,7 +61,8 @@ def conditional_curve(
     tau : array, any shape and order
         Training times τ = kη/d², 0 ≤ τ ≤ ∞.
     d : int
-        Dimension; n = ψ_n d and p = ψ_p d are rounded. With `data` it is the number of columns.
+        Dimension, by default the model's; n = ψ_n d and p = ψ_p d are rounded. With `data` it is
+        the number of columns.
     kind : {"features", "gaussian"}
         The features themselves, or their Gaussian equivalent (5) with this W.
     data : array, shape (samples, d), optional
@@ -138,11 +139,10 @@ def conditional_curve(
         return curve
     of_rows = [
         jnp.mean(jnp.stack(column), axis=0)
-        for column in zip(*(c.standard_error for c in curves), strict=True)
+        for column in zip(*(c.standard_error[:3] for c in curves), strict=True)
     ]
-    both = [
-        jnp.hypot(a, jnp.nan_to_num(b)) for a, b in zip(curve.standard_error, of_rows, strict=True)
-    ]
+    of_draws = curve.standard_error[:3]
+    both = [jnp.hypot(a, jnp.nan_to_num(b)) for a, b in zip(of_draws, of_rows, strict=True)]
     return _with_errors(curve, StandardErrors(*both))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..files.tables import in_brief
 from ..numerics.types import Reals
 from ..spectra.spectrum import Spectrum
-from ..training.learning_curves import LearningCurve
+from ..training.learning_curves import LearningCurve, learning_curve
 from .ranks import atom_spread, cuts, edges_by_rank, masses_between
 from .spectra import EmpiricalSpectrum
 
@@ -44,6 +44,35 @@ def same_tau(tau: np.ndarray, curve: LearningCurve) -> None:
     if tau.shape != other.shape or not np.allclose(tau, other, rtol=1e-9):
         raise ValueError(
             f"tau must be the same in both curves, got {_brief(tau)} and {_brief(other)}"
+        )
+
+
+def dimension_of_theory(theory: LearningCurve) -> int | None:
+    # None in the limit, and where nothing tells the model
+    return None if theory.model is None else theory.model.d
+
+
+def theory_at(theory: LearningCurve, d: int | None) -> LearningCurve:
+    # a theory of finite d at the d of a sample
+    model = theory.model
+    if model is None or model.d is None or d is None or d == model.d:
+        return theory
+    return learning_curve(model.replace(d=d), theory.tau, theory.step, momentum=theory.momentum)
+
+
+def check_kind(finite_size: Any, kind: type) -> None:
+    if finite_size is not None and not isinstance(finite_size, kind):
+        raise ValueError(
+            f"finite_size must be a {kind.__name__} or None, got {type(finite_size).__name__}"
+        )
+
+
+def refuse_other_spectra(theory: Any, what: str) -> None:
+    # of a finite d a spectrum has a distribution function, and neither edges nor an atom
+    if hasattr(theory, "cdf") and not isinstance(theory, Spectrum | EmpiricalSpectrum):
+        raise NotImplementedError(
+            f"{what} takes spectra of the limit d → ∞, whose edges and atom it measures, got "
+            f"{type(theory).__name__}: take rf.spectrum(model.limit)"
         )
 
 

@@ -223,13 +223,23 @@ def _checked_samples(name: str, data: Given, d: int | None) -> np.ndarray:
 
 def sizes(model: RandomFeatureModel, d: int | None) -> tuple[int, int, int]:
     # (d, n, p)
-    d = integer("d", d)
+    d = dimension_of(model, d)
     n, p = round(float(model.psi_n) * d), round(float(model.psi_p) * d)
     if n < 1 or p < 1:
         name, psi = ("n", model.psi_n) if n < 1 else ("p", model.psi_p)
         need = int(np.ceil(0.5 / float(psi))) + 1
         raise ValueError(f"{name} = psi_{name} d rounds to 0 at d = {d}: take d of at least {need}")
     return int(d), n, p
+
+
+def dimension_of(model: RandomFeatureModel, d: int | None) -> int:
+    # of a sample: the argument, and only where there is none the model's
+    if d is None and model.d is None:
+        raise ValueError(
+            "d must be an integer of at least 1, got None, and a model that has no d: give d here, "
+            "or to the model"
+        )
+    return integer("d", model.d if d is None else d)
 
 
 def eigenvalues_of(model: RandomFeatureModel, d: int) -> Reals:

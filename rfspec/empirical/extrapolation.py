@@ -16,7 +16,17 @@ from ..numerics.checks import integer
 from ..numerics.types import Given, Reals, Vector
 from ..spectra.spectrum import Spectrum
 from ..training.learning_curves import LearningCurve
-from .deviations import MEASURES, ROUNDING, deviations_of, exponents_of, is_smeared, same_tau
+from .deviations import (
+    MEASURES,
+    ROUNDING,
+    deviations_of,
+    dimension_of_theory,
+    exponents_of,
+    is_smeared,
+    refuse_other_spectra,
+    same_tau,
+    theory_at,
+)
 from .spectra import EmpiricalSpectrum
 
 
@@ -99,12 +109,16 @@ class CurveExtrapolation(NamedTuple):
         Training times τ.
     d : tuple of int
         The sizes.
+    of_remainder : bool
+        Whether the fits are to what is left of the losses when the theory at each size is taken
+        off: so if the theory's model has a dimension. Their limit should then be 0.
     """
 
     train: Extrapolation
     test: Extrapolation
     tau: Vector
     d: tuple[int, ...]
+    of_remainder: bool = False
 
 
 @overload
@@ -134,6 +148,9 @@ def extrapolate(theory: Given, empiricals: Given) -> Any:
         At two or more sizes of one model and kind; three or more for an error of the limit. Curves
         at the theory's τ, as single draws or one mean with its standard error.
 
+        If the model of a theory's learning curve has a dimension, each sample is compared with the
+        theory at its own, ``model.replace(d=...)``, and the fit is to what is left.
+
     Returns
     -------
     SpectrumExtrapolation or CurveExtrapolation
@@ -144,6 +161,8 @@ def extrapolate(theory: Given, empiricals: Given) -> Any:
     ------
     ValueError
         If there are fewer than two sizes, models or kinds are mixed, or τ differs.
+    NotImplementedError
+        If the theory is a spectrum at finite d.
 
     Examples
     --------
@@ -156,6 +175,7 @@ def extrapolate(theory: Given, empiricals: Given) -> Any:
     >>> bool(abs(rf.empirical.extrapolate(rf.spectrum(model), samples).moments.deviation[0]) < 5)
     True
     """
+    refuse_other_spectra(theory, "extrapolate")
     if isinstance(theory, Spectrum) and isinstance(empiricals, Sequence):
         return extrapolate_spectra(theory, empiricals)
     if isinstance(theory, LearningCurve) and isinstance(empiricals, Mapping):
@@ -220,14 +240,22 @@ def extrapolate_curves(theory: LearningCurve, curves: Mapping[Any, Any]) -> Curv
         for curve in group:
             same_tau(np.ravel(tau), curve)
 
+    of_remainder = dimension_of_theory(theory) is not None
+    at_sizes = [theory_at(theory, int(d)) for d in sizes] if of_remainder else []
+
     def fit(name: str) -> Extrapolation:
-        each = [_in_rows(group, name, tau.shape) for group in groups]
-        fitted = power_law(sizes, each, 1.0, np.asarray(getattr(theory, name)))
+        each, target = [_in_rows(group, name, tau.shape) for group in groups], getattr(theory, name)
+        if of_remainder:
+            exact = [np.asarray(getattr(t, name)) for t in at_sizes]
+            each = [rows - one[None] for rows, one in zip(each, exact, strict=True)]
+            target = np.zeros(tau.shape)
+        fitted = power_law(sizes, each, 1.0, np.asarray(target))
         if all(map(_is_mean_with_error, groups)):
             return fitted._replace(spread=fitted.spread / np.sqrt(2))
         return fitted
 
-    return CurveExtrapolation(fit("train"), fit("test"), tau, tuple(int(d) for d in sizes))
+    found = fit("train"), fit("test")
+    return CurveExtrapolation(*found, tau, tuple(int(d) for d in sizes), of_remainder)
 
 
 def _is_mean_with_error(group: list[LearningCurve]) -> bool:
@@ -264,7 +292,7 @@ def _check_one_kind(samples: Sequence[EmpiricalSpectrum]) -> None:
             or one.gaussian_data != first.gaussian_data
         ):
             raise ValueError(f"empiricals must be of one kind, got {_kind(first)} and {_kind(one)}")
-        if not eqx.tree_equal(one.model, first.model):
+        if not eqx.tree_equal(one.model.limit, first.model.limit):
             raise ValueError(f"empiricals must be of one model, got {first.model} and {one.model}")
 
 

@@ -175,7 +175,7 @@ def _diagonal_and_layers(operator: FeatureOperator, keep: bool) -> tuple[Matrix,
 def feature_operator(
     key: Given,
     model: RandomFeatureModel,
-    d: int,
+    d: int | None = None,
     *,
     block: int = BLOCK,
     store: bool = True,

@@ -53,7 +53,8 @@ def sample(
     key : JAX random key, or int as a seed
     model : RandomFeatureModel
     d : int
-        Dimension; n = ψ_n d and p = ψ_p d are rounded. With `data` it is the number of columns.
+        Dimension, by default the model's; n = ψ_n d and p = ψ_p d are rounded. Where it differs
+        from the model's, it is the size that is drawn. With `data` it is the number of columns.
     kind : {"features", "gaussian"}
         "features": σ(Wx_t/√d), with the noise integrated out, or drawn where the model has finite
         draws of it. "gaussian": the Gaussian equivalent U = GGᵀ/n + b²FFᵀ + s²I, V = bF; with m
@@ -78,9 +79,9 @@ def sample(
     Raises
     ------
     ValueError
-        If d is no positive integer, n or p rounds to 0, `kind` or `rows` is unknown, the data are
-        not finite, do not vary or have too few rows, the model has more than 10,000 draws of the
-        noise, or the matrices do not fit into memory.
+        If d is no positive integer, neither the call nor the model has one, n or p rounds to 0,
+        `kind` or `rows` is unknown, the data are not finite, do not vary or have too few rows, the
+        model has more than 10,000 draws of the noise, or the matrices do not fit into memory.
 
     Notes
     -----

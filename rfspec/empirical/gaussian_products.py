@@ -52,7 +52,7 @@ class GaussianOperator(Operator):
 def gaussian_operator(
     key: Given,
     model: RandomFeatureModel,
-    d: int,
+    d: int | None = None,
     *,
     block: int = BLOCK,
     store: bool = True,
@@ -67,7 +67,8 @@ def gaussian_operator(
     model : RandomFeatureModel
         With the noise in expectation (no `noise_draws`).
     d : int
-        Dimension of the data, at least 1; n = ψ_n d and p = ψ_p d are rounded.
+        Dimension of the data, at least 1, by default the model's; n = ψ_n d and p = ψ_p d are
+        rounded.
     block : int
         Rows of W, X and Ω drawn from one key, at least 1; a different `block` is a different draw.
     store : bool
@@ -86,8 +87,8 @@ def gaussian_operator(
     Raises
     ------
     ValueError
-        If d is no positive integer, n or p rounds to 0, the key is none, or the model has finitely
-        many draws of the noise.
+        If d is no positive integer, neither the call nor the model has one, n or p rounds to 0,
+        the key is none, or the model has finitely many draws of the noise.
 
     Notes
     -----

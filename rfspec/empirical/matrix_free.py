@@ -233,7 +233,7 @@ class MatrixFreeSpectrum(Table, eqx.Module):
 def matrix_free_spectrum(
     key: Given,
     model: RandomFeatureModel,
-    d: int,
+    d: int | None = None,
     *,
     kind: str = "gaussian",
     probes: int = 8,
@@ -255,7 +255,7 @@ def matrix_free_spectrum(
         ``rf.empirical.sample``.
     model : RandomFeatureModel
     d : int
-        Dimension of the data; n = ψ_n d and p = ψ_p d are rounded.
+        Dimension of the data, by default the model's; n = ψ_n d and p = ψ_p d are rounded.
     kind : {"gaussian", "features"}
         A product takes 4p(d + n) + 4nd operations in the Gaussian equivalent, 4pnd with features.
     probes : int

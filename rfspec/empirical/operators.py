@@ -74,7 +74,12 @@ class SharedParts(NamedTuple):
 
 
 def shared_parts(
-    key: Given, model: RandomFeatureModel, d: int, block: int, store: bool, mesh: Mesh | None
+    key: Given,
+    model: RandomFeatureModel,
+    d: int | None,
+    block: int,
+    store: bool,
+    mesh: Mesh | None,
 ) -> SharedParts:
     d, n, p = operator_sizes(model, d)
     mesh = mesh_of_all() if mesh is None else mesh
@@ -85,7 +90,7 @@ def shared_parts(
     return SharedParts(W, n, spread, constants, tuple(keys))
 
 
-def operator_sizes(model: RandomFeatureModel, d: int) -> tuple[int, int, int]:
+def operator_sizes(model: RandomFeatureModel, d: int | None) -> tuple[int, int, int]:
     # (d, n, p), if there are operators of the model
     enter()
     refuse_classes(model, "the operator that forms no U")

@@ -86,7 +86,8 @@ def learning_curve(
     -------
     LearningCurve
         ``.train .test .score_error`` of τ's shape, means over the draws; `.standard_error` over the
-        draws (NaN for a single one), and the rounding `.error`.
+        draws (NaN for a single one), and the rounding `.error`. Of data with classes also
+        ``.class_train .class_test`` and their standard errors; "adam" and "sgd" give none.
 
     Raises
     ------
@@ -208,16 +209,11 @@ def _columns(curve: LearningCurve) -> dict[str, Any]:
 
 
 def averaged(curves: list[LearningCurve]) -> LearningCurve:
-    columns = [
-        jnp.stack(column)
-        for column in zip(*((c.train, c.test, c.score_error) for c in curves), strict=True)
-    ]
-    train, test, score = (jnp.mean(c, axis=0) for c in columns)
-    error = StandardErrors(*(jnp.std(c, axis=0, ddof=1) / np.sqrt(len(curves)) for c in columns))
-    worst = jnp.max(jnp.stack([c.error for c in curves]), axis=0)
-    of_classes: dict[str, Any] = {
-        name: jnp.mean(jnp.stack([getattr(c, name) for c in curves]), axis=0)
-        for name in OF_CLASSES
-        if getattr(curves[0], name) is not None
+    names = [name for name in StandardErrors._fields if getattr(curves[0], name) is not None]
+    columns = {name: jnp.stack([getattr(c, name) for c in curves]) for name in names}
+    mean: dict[str, Any] = {name: jnp.mean(c, axis=0) for name, c in columns.items()}
+    error: dict[str, Any] = {
+        name: jnp.std(c, axis=0, ddof=1) / np.sqrt(len(curves)) for name, c in columns.items()
     }
-    return LearningCurve(curves[0].tau, train, test, score, worst, error, **of_classes)
+    worst = jnp.max(jnp.stack([c.error for c in curves]), axis=0)
+    return LearningCurve(curves[0].tau, error=worst, standard_error=StandardErrors(**error), **mean)

@@ -76,10 +76,10 @@ class EmpiricalSpectrum(Table, eqx.Module):
 
     @functools.cached_property
     def theory(self) -> Spectrum:
-        """The model's exact spectrum, which says what the bulks are. It is computed when it is
-        first needed.
+        """The model's exact spectrum for d → ∞, which says what the bulks are. It is computed when
+        it is first needed.
         """
-        return theory_of(self.model)
+        return theory_of(self.model.limit)
 
     @functools.cached_property
     def _values(self) -> np.ndarray:

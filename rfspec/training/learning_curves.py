@@ -52,11 +52,15 @@ class StandardErrors(NamedTuple):
     ----------
     train, test, score_error : float
         Of L_train, L_test and E_score, arrays of τ's shape.
+    class_train, class_test : float or None
+        Of the losses of each class, of shape (classes, ...τ); None where the data have no classes.
     """
 
     train: Vector
     test: Vector
     score_error: Vector
+    class_train: Reals | None = None
+    class_test: Reals | None = None
 
     def __repr__(self) -> str:
         return in_brief(self)
@@ -77,8 +81,8 @@ class LearningCurve(Table, eqx.Module):
         score error is a difference of the test loss in a unit of its own (1/β² for the noise), and
         its error is that of the test loss in the same unit.
     standard_error : StandardErrors
-        Of train, test and score_error where they are means over sampled models; NaN where they are
-        not.
+        Of train, test and score_error, and of class_train and class_test, where they are means over
+        sampled models; NaN, or None, where they are not.
     model : RandomFeatureModel or None
         Of the theory: the model.
     step, momentum : float
@@ -116,9 +120,9 @@ class LearningCurve(Table, eqx.Module):
         """τ, losses and errors by name, each of τ's shape; standard errors where known."""
         names = ("tau", "train", "test", "gap", "score_error", "error")
         standard_errors = {
-            f"{name}_standard_error": error
-            for name, error in self.standard_error._asdict().items()
-            if np.any(np.isfinite(error))
+            f"{name}_standard_error": getattr(self.standard_error, name)
+            for name in ("train", "test", "score_error")
+            if np.any(np.isfinite(getattr(self.standard_error, name)))
         }
         return {name: np.asarray(getattr(self, name)) for name in names} | standard_errors
 
