@@ -18,7 +18,14 @@ import numpy as np
 
 from ..files.tables import Table, in_brief
 from ..models.model import RandomFeatureModel
-from ..numerics.checks import concrete, namespace, on_host, random_key, real_array, traced_array
+from ..numerics.checks import (
+    concrete,
+    namespace,
+    on_host,
+    random_key,
+    real_array,
+    traced_array,
+)
 from ..numerics.session import enter
 from ..numerics.types import Given, Number, Real, Reals, Truth, Truths, Vector
 from ..resolvent.interface import Equations
@@ -27,10 +34,14 @@ from .smoothed import (
     HALF_WIDTH,
     Distribution,
     cdf_in,
+    held,
     mass_per_log,
     quantile_in,
 )
 from .support import PARTS, Atom
+
+# what lies below the parts
+BELOW = "below"
 
 
 class Interval(NamedTuple):
@@ -120,7 +131,7 @@ class SpectrumAtFiniteD(Table, eqx.Module):
         rest = 1.0 - on_host(self.atom.mass) - mass.sum()
         if concrete(rest) and rest > self.error + 1e-12:
             end = rows[-1][1] if rows else on_host(self.support.upper)
-            rows.append(("below", on_host(self.support.lower), end, rest))
+            rows.append((BELOW, on_host(self.support.lower), end, rest))
         return tuple(rows[::-1])
 
     def notes(self) -> list[str]:
@@ -192,8 +203,8 @@ class SpectrumAtFiniteD(Table, eqx.Module):
         enter()
         x = _real("x", x)
         zeta = x - on_host(self.equations.origin)
-        xp = namespace(zeta)
-        safe = xp.where(zeta > 0, zeta, on_host(self.equations.upper_bound))
+        bound = on_host(self.equations.upper_bound)
+        safe = namespace(zeta, bound).where(zeta > 0, zeta, bound)
         value = mass_per_log(self.equations, safe) / safe
         return namespace(zeta, value).where(zeta > 0, value, 0.0)
 
@@ -217,7 +228,7 @@ class SpectrumAtFiniteD(Table, eqx.Module):
             raise ValueError(f"u must lie in [0, 1], got {u.min() if u.min() < 0 else u.max()}")
         table = self._table
         origin, mass = on_host(self.equations.origin), on_host(self.atom.mass)
-        lower, upper = (on_host(a) for a in self.support)
+        lower, upper = (held(a) for a in self.support)
         xp = namespace(u, table, lower)
         x = xp.clip(origin + quantile_in(table, u), lower, upper)
         x = xp.where(u >= 1, upper, x)
@@ -249,39 +260,39 @@ class SpectrumAtFiniteD(Table, eqx.Module):
         d, atom = self._table, Atom(*(on_host(a) for a in self.atom))
         xp = namespace(d)
         at = xp.where(atom.location > 0, atom.location, 1.0)
-        held = xp.where(atom.location > 0, at ** float(k), 0.0) * atom.mass
+        of_atom = xp.where(atom.location > 0, at ** float(k), 0.0) * atom.mass
         infinite = (k < 0) & (atom.location == 0) & (atom.mass > 0)
         values = atom.location + d.grid
-        moment = held + d.step * xp.sum(d.slope * values ** float(k))
+        moment = of_atom + d.step * xp.sum(d.slope * values ** float(k))
         return xp.where(infinite, np.inf, moment)
 
     def stieltjes(self, z: Given) -> Number:
         """q(z) = ∫ dν(λ)/(λ - z), without smoothing, for z of any shape off the support.
 
-        Raises a ValueError where z is not finite or a real z lies between the ends of the support
-        or on the atom, and a ConvergenceError where the solver fails.
+        ``rf.solve`` gives the limit on the support, and the error of q. Raises a ValueError where a
+        real z lies on the support of the equations or the atom, and a ConvergenceError where the
+        solver fails.
         """
         enter()
         z = complex_array(z)
-        if concrete(z, self.support):
-            self._check_off_support(np.asarray(z))
+        known = concrete(z, self.distribution)
+        if known and not np.all(np.isfinite(z)):
+            raise ValueError(f"z must be finite, got {z[~np.isfinite(z)].ravel()[0]}")
         solution = solve_at(self.equations, z)
+        if known:
+            self._check_off_support(np.asarray(z), np.asarray(solution.q))
         if concrete(solution.status) and np.any(np.asarray(solution.status) != 0):
             raise ConvergenceError(solution.message)
         return solution.q
 
-    def _check_off_support(self, z: np.ndarray) -> None:
-        if not np.all(np.isfinite(z)):
-            raise ValueError(f"z must be finite, got {z[~np.isfinite(z)].ravel()[0]}")
-        lower, upper = map(float, self.support)
-        x = z.real[z.imag == 0]
-        on = (x >= lower) & (x <= upper)
-        on |= (x == float(self.atom.location)) & (float(self.atom.mass) > 0)
+    def _check_off_support(self, z: np.ndarray, q: np.ndarray) -> None:
+        on = (q.imag > 0) | ((z == float(self.atom.location)) & (float(self.atom.mass) > 0))
+        on &= z.imag == 0
         if np.any(on):
+            lower, upper = map(float, self.support)
             raise ValueError(
-                f"z must lie off the support [{lower:.6g}, {upper:.6g}] and the atom, got "
-                f"{x[on].ravel()[0]:.12g} on it; "
-                "rf.solve gives the limit from above"
+                f"z must lie off the support, between {lower:.6g} and {upper:.6g}, and off the "
+                f"atom, got {z.real[on].ravel()[0]:.12g} on it; rf.solve gives the limit from above"
             )
 
     def sample(self, key: Given, shape: tuple[int, ...] = ()) -> Vector:

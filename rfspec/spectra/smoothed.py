@@ -18,9 +18,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from ..numerics.checks import concrete, fixed, namespace, on_host
+from ..numerics.checks import concrete, namespace, on_host
 from ..numerics.types import Numbers, Real, Reals, Truths, Vector
 from ..resolvent.interface import Equations
 from ..resolvent.solver import solve_at
@@ -54,6 +55,11 @@ class Distribution(NamedTuple):
     @property
     def step(self) -> Real:
         return namespace(self.grid).log(self.grid[-1] / self.grid[0]) / (self.grid.size - 1)
+
+
+def held(a: Any) -> Any:
+    """An array without its derivative, NumPy's where it is known."""
+    return on_host(a if concrete(a) else jax.lax.stop_gradient(a))
 
 
 def mass_per_log(eq: Equations, zeta: Reals, h: float = HALF_WIDTH) -> Reals:
@@ -127,7 +133,7 @@ def _cells(f: Vector, step: Real) -> Vector:
 
 def _grid(eq: Equations) -> Vector:
     # not differentiated
-    bound, origin = fixed(eq.upper_bound), fixed(eq.origin)
+    bound, origin = held(eq.upper_bound), held(eq.origin)
     xp = namespace(bound, origin)
     top = xp.log(2.0 * bound)
     lowest = top - REACH
@@ -135,7 +141,7 @@ def _grid(eq: Equations) -> Vector:
     lowest = xp.maximum(lowest, xp.minimum(floor, top - 1.0))
     even = np.linspace(0.0, 1.0, POINTS)
     zeta = xp.exp(lowest + (top - lowest) * even)
-    f = fixed(mass_per_log(eq, zeta, SURVEYED))
+    f = held(mass_per_log(eq, zeta, SURVEYED))
     xp = namespace(f, zeta)
     mass = xp.cumsum(xp.where(xp.isnan(f), 0.0, f))
     first, last = (xp.searchsorted(mass, share * mass[-1]) for share in (LEFT, 1.0 - LEFT))
@@ -174,7 +180,32 @@ def quantile_in(table: Distribution, u: Reals) -> Reals:
         x = 0.5 * (low + high)
         less = _cubic(table, cell, x) < u
         low, high = xp.where(less, x, low), xp.where(less, high, x)
-    return table.grid[cell] * xp.exp(table.step * 0.5 * (low + high))
+    x = 0.5 * (low + high)
+    if not concrete(table, u):
+        # of the implicit function
+        x, known = jax.lax.stop_gradient((x, jax.tree.map(jax.lax.stop_gradient, table)))
+        rise = _slope_of_cubic(known, cell, x)
+        x = x - (_cubic(table, cell, x) - u) / xp.where(rise > 0, rise, np.inf)
+    return table.grid[cell] * xp.exp(table.step * x)
+
+
+def _slope_of_cubic(table: Distribution, cell: Any, x: Reals) -> Reals:
+    below, slope = table.below, table.step * table.slope
+    rise = 6.0 * x * (1 - x) * (below[cell + 1] - below[cell])
+    ends = slope[cell] * (1 - x) * (1 - 3 * x) - slope[cell + 1] * x * (2 - 3 * x)
+    return rise + ends
+
+
+@jax.custom_jvp
+def _not_derived(value: Reals, of: Real, where: Truths) -> Reals:
+    # ends that were searched for: their derivative is NaN, and not 0
+    return value
+
+
+@_not_derived.defjvp
+def _nan(primals: Any, tangents: Any) -> Any:
+    value, _, where = primals
+    return value, jnp.where(where, jnp.nan, 0.0) * tangents[1]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -201,8 +232,8 @@ class Ends(NamedTuple):
 
 def ends_of(eq: Equations, table: Distribution, masses: Vector, within: Vector) -> Ends:
     """Ends at these masses from the top: of a gap at no other mass than `within`, or quantiles."""
-    grid, below = fixed(table.grid), fixed(table.below)
-    inside = fixed(in_support(eq, grid))
+    grid, below = held(table.grid), held(table.below)
+    inside = held(in_support(eq, grid))
     xp = namespace(grid, below, inside, masses)
     u = 1.0 - masses
     last, following = _runs(inside)
@@ -213,9 +244,16 @@ def ends_of(eq: Equations, table: Distribution, masses: Vector, within: Vector) 
     brackets = _brackets(inside, last[nearest], following[nearest])
     found = _bisected(eq, grid, *brackets)
     lower, upper = _seen(table, found[0], found[1])
-    quantile = xp.clip(quantile_in(table, u), lower, upper)
+    # within the ends
+    quantile = quantile_in(table, u)
+    low, high = quantile < lower, quantile > upper
+    quantile = xp.where(low, lower, xp.where(high, upper, quantile))
     above = xp.where(gap, found[2::2], quantile)
     under = xp.where(gap, found[3::2], quantile)
+    if not concrete(eq.origin):
+        searched = gap | low | high
+        above, under = (_not_derived(a, eq.origin, searched) for a in (above, under))
+        lower, upper = (_not_derived(a, eq.origin, np.True_) for a in (lower, upper))
     return Ends(lower, upper, above, under, gap)
 
 
@@ -245,7 +283,7 @@ def _bisected(eq: Equations, grid: Vector, outside: Any, within: Any) -> Vector:
     x = np.linspace(0.0, 1.0, AT_ONCE // ENDS)
     for _ in range(ROUNDS):
         points = far[:, None] + (near - far)[:, None] * x
-        inside = fixed(in_support(eq, points))
+        inside = held(in_support(eq, points))
         xp = namespace(inside, points)
         k = xp.maximum(xp.argmax(inside, axis=1), 1)
         rows = xp.arange(k.size)
@@ -256,7 +294,7 @@ def _bisected(eq: Equations, grid: Vector, outside: Any, within: Any) -> Vector:
 def _seen(table: Distribution, lower: Real, upper: Real) -> tuple[Real, Real]:
     # a bulk thinner than a step of the grid shows in its mass only
     xp = namespace(table, lower)
-    first, final = fixed(table.below)[0], 1.0
+    first, final = held(table.below)[0], 1.0
     share = SEEN * (final - first)
-    low, high = quantile_in(table, xp.stack([first + share, final - share]))
+    low, high = held(quantile_in(table, xp.stack([first + share, final - share])))
     return xp.where(lower > np.e * low, low, lower), xp.where(np.e * upper < high, high, upper)
