@@ -36,6 +36,8 @@ REACH, ROUNDED = 60.0, 1e-12
 LEFT = 1e-8
 # ends that are searched for at once, and how often: to the grid's step over (AT_ONCE/ENDS)²
 ENDS, ROUNDS = 8, 2
+# points of a circle at twice or half the distance of the spectrum: their error is 2^-ON_CIRCLE
+ON_CIRCLE = 64
 # share of the mass by which a bulk is seen that is thinner than a step of the grid
 SEEN = 1e-5
 
@@ -102,6 +104,17 @@ def _solved(eq: Equations, z: Numbers) -> tuple[Numbers, Truths]:
     q, status = (on_host(a) for a in (solution.q, solution.status))
     # few digits are enough here
     return q, ((status == 0) | (status == 5)) & namespace(q, status).isfinite(q)
+
+
+def moment_on(eq: Equations, radius: Real, k: int) -> Real:
+    """The k-th moment from a circle |z| = radius around the spectrum, or for k < 0 inside it.
+
+    There q is -Σ m_j/z^{j+1}, or Σ m_{-j-1} z^j.
+    """
+    z = radius * np.exp(2j * np.pi * (np.arange(ON_CIRCLE) + 0.5) / ON_CIRCLE)
+    q, _ = _resolvent(eq, z)
+    terms = z ** (k + 1) * q
+    return (-1.0 if k > 0 else 1.0) * namespace(terms).mean(terms).real
 
 
 def distribution_of(eq: Equations) -> Distribution:
@@ -250,10 +263,10 @@ def ends_of(eq: Equations, table: Distribution, masses: Vector, within: Vector) 
     quantile = xp.where(low, lower, xp.where(high, upper, quantile))
     above = xp.where(gap, found[2::2], quantile)
     under = xp.where(gap, found[3::2], quantile)
-    if not concrete(eq.origin):
-        searched = gap | low | high
-        above, under = (_not_derived(a, eq.origin, searched) for a in (above, under))
-        lower, upper = (_not_derived(a, eq.origin, np.True_) for a in (lower, upper))
+    if not concrete(table):
+        moving, searched = table.below.sum(), gap | low | high
+        above, under = (_not_derived(a, moving, searched) for a in (above, under))
+        lower, upper = (_not_derived(a, moving, np.True_) for a in (lower, upper))
     return Ends(lower, upper, above, under, gap)
 
 
