@@ -227,6 +227,20 @@ def test_distribution_of_sampled_features(activation, decay):
 
 
 @pytest.mark.slow
+def test_what_the_page_says():
+    """docs/finite_d.md."""
+    values = 1 / np.arange(1, 65)
+    sigma = rf.Atoms(values / values.mean(), np.full(64, 1 / 64))
+    sp = rf.spectrum(
+        rf.RandomFeatureModel(16.0, 1438 / 64, 0.01, activation="relu", covariance=sigma, d=64)
+    )
+    assert sp.columns()["part"] == ["sample", "population"]
+    numbers = [sp.support.lower, sp.support.upper, sp.quantile(0.5)]
+    np.testing.assert_allclose(numbers, [0.0030, 58.0, 0.031], rtol=0.02)
+    assert sp.reason == "population and sample have no gap between them: 0.94934 is a quantile"
+
+
+@pytest.mark.slow
 def test_inside_transformations():
     """Values are the same; derivatives of smoothed numbers are exact, of searched ends NaN."""
     what = lambda psi_n: (
