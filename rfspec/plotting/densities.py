@@ -17,7 +17,7 @@ from .families import colors_of, entry, family_of, name_members
 from .style import COLORS, SCALES, axis_or_new, check_choice, color_of, style
 
 TAKEN = (
-    "a RandomFeatureModel, a spectrum, or a list or dictionary (label: member) of these, not empty "
+    "a RandomFeatureModel, a Spectrum, or a list or dictionary (label: member) of these, not empty "
     "(what is sampled goes to empirical=)"
 )
 # labels of the vertical axis
