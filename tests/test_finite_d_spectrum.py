@@ -215,7 +215,8 @@ def test_distribution_of_sampled_features(activation, decay):
     draws = sampled(model, d, repeats=2)
     at_d, limit = rf.spectrum(model.replace(d=d)), rf.spectrum(model)
     distances = [np.mean([kolmogorov(sp, row) for row in draws]) for sp in (at_d, limit)]
-    assert distances[0] < 0.2
+    # the atom of tanh is wider in samples than in the blocks
+    assert distances[0] < (0.13 if activation == "relu" else 0.25)
     assert distances[0] < 0.7 * distances[1]
     # the largest eigenvalues are those of degree 1, with a standard error over the draws
     u = 1.0 - (np.arange(d) + 0.5) / draws.shape[1]
