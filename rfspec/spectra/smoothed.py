@@ -295,7 +295,7 @@ def _bisected(eq: Equations, grid: Vector, outside: Any, within: Any) -> Vector:
     far, near = grid[outside], grid[within]
     x = np.linspace(0.0, 1.0, AT_ONCE // ENDS)
     for _ in range(ROUNDS):
-        points = far[:, None] + (near - far)[:, None] * x
+        points = far[:, None] + (near - far)[:, None] * x[None]
         inside = held(in_support(eq, points))
         xp = namespace(inside, points)
         k = xp.maximum(xp.argmax(inside, axis=1), 1)
