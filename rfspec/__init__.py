@@ -42,10 +42,12 @@ from .models.schedules import DDPM, Interpolant
 from .numerics.kept import cache
 from .resolvent.solver import ConvergenceError, Solution, solve
 from .resolvent.two_point import TwoPoint, two_point
+from .spectra.finite_d import SpectrumAtFiniteD
 from .spectra.leading_order import leading_order
 from .spectra.merging import MergingLine, MergingLines, merging_lines
+from .spectra.of_models import spectrum
 from .spectra.outlier import MeanOutlier, mean_outlier
-from .spectra.spectrum import Bulk, Spectrum, spectrum
+from .spectra.spectrum import Bulk, Spectrum
 from .spectra.support import Atom
 from .surveys.constants_table import constants_table
 from .training.early_stopping import EarlyStopping, early_stopping, gap_onset
@@ -95,6 +97,7 @@ __all__ = [
     "ScoreExponent",
     "Solution",
     "Spectrum",
+    "SpectrumAtFiniteD",
     "StudentT",
     "Subspace",
     "Timescales",

@@ -311,12 +311,12 @@ def test_sweeps_over_the_dimension():
     assert float(swept.tau_star[0]) == pytest.approx(float(rf.early_stopping(one).tau), rel=1e-10)
 
 
-def test_what_has_no_blocks():
-    for f in (rf.spectrum, rf.certify, lambda m: rf.merging_lines(m, psi_n=[8.0], psi_p=(1, 9))):
+def test_what_exists_in_the_limit_only():
+    for f in (rf.certify, lambda m: rf.merging_lines(m, psi_n=[8.0], psi_p=(1, 9))):
         with pytest.raises(NotImplementedError, match="exists for d=None only, got 40"):
             f(MODEL)
-    edges = rf.timescales(MODEL, "spectrum"), rf.timescales(MODEL.limit, "spectrum")
-    assert float(edges[0].tau_gen) == float(edges[1].tau_gen)
+    paper = rf.timescales(MODEL, "paper"), rf.timescales(MODEL.limit, "paper")
+    assert float(paper[0].tau_gen) == float(paper[1].tau_gen)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ REQUIRED = {
 if TYPE_CHECKING:
     import xarray
 
+    from ..spectra.finite_d import SpectrumAtFiniteD
     from ..training.timescales import Timescales
 
 
@@ -53,21 +54,24 @@ if TYPE_CHECKING:
 @of_model
 def spectrum_command(
     model: RandomFeatureModel,
-    points: Annotated[int, option(OUTPUT, "densities written to --out, per bulk")] = 200,
+    points: Annotated[
+        int, option(OUTPUT, "densities written to --out, per bulk, or with --d per part")
+    ] = 200,
     out: Annotated[Path | None, file_in(*TABLES, *PICTURES)] = None,
     json: Json = False,
 ) -> None:
-    """Edges, bulks, atom, masses and loss drops of the spectrum of U."""
-    from ..spectra.spectrum import spectrum
+    """Edges, bulks, atom, masses and loss drops of the spectrum of U; with --d parts and atom."""
+    from ..spectra.finite_d import SpectrumAtFiniteD
+    from ..spectra.of_models import spectrum
 
     if points < 2:
         raise ValueError(f"points must be at least 2, got {points}")
     require_memory(PER_POINT * points, f"{points} points of each bulk", "take fewer points")
     sp = spectrum(model)
-    bulks = sp.columns()
+    rows = sp.columns()
     report = {
         "atom": sp.atom._asdict(),
-        "bulks": rows_of(bulks),
+        **(_of_finite_d(sp) if isinstance(sp, SpectrumAtFiniteD) else {"bulks": rows_of(rows)}),
         "separated": bool(sp.separated),
         "reason": sp.reason,
         "error": sp.error,
@@ -76,7 +80,8 @@ def spectrum_command(
     def densities() -> dict[str, Any]:
         from ..plotting.densities import inside
 
-        x = np.concatenate([inside(float(b.lower), float(b.upper), points) for b in sp.bulks])
+        ends = zip(rows["lower"], rows["upper"], strict=True)
+        x = np.concatenate([inside(float(a), float(b), points) for a, b in ends])
         return {"lambda": x, "density": sp.density(x), "cdf": sp.cdf(x)}
 
     def everything() -> xarray.Dataset:
@@ -89,7 +94,7 @@ def spectrum_command(
         atom = {"part": "atom", "lower": sp.atom.location, "mass": sp.atom.mass}
         yield repr(model)
         yield from aligned(
-            {name: [*values[::-1], atom.get(name, np.nan)] for name, values in bulks.items()}
+            {name: [*values[::-1], atom.get(name, np.nan)] for name, values in rows.items()}
         )
         reason = f"; {sp.reason}" if sp.reason else ""
         yield f"error of the distribution {float(sp.error):.1e}{reason}"
@@ -104,6 +109,14 @@ def spectrum_command(
         dataset=everything,
         picture=lambda plotting: plotting.spectrum(sp, points=points),
     )
+
+
+def _of_finite_d(sp: SpectrumAtFiniteD) -> dict[str, Any]:
+    return {
+        "parts": rows_of(sp.columns()),
+        "support": sp.support._asdict(),
+        "mean": sp.mean,
+    }
 
 
 @app.command("timescales")

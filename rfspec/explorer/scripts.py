@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..io.writing import write
 from ..models.model import RandomFeatureModel
+from ..spectra.spectrum import Spectrum
 from .state import CELLS, ENDS, PER_DECADE, POINTS, Losses, Settings, Spectral, decades_of, model_of
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ ax.figure.savefig("spectrum.pdf", bbox_inches="tight")
 def losses_script(settings: Settings, losses: Losses) -> str:
     """Lines that write losses.csv and losses.pdf."""
     times = losses.times
-    if times.spectrum is None:
+    if not isinstance(times.spectrum, Spectrum):
         raise ValueError('losses must have times of the rule "spectrum"')
     first, last = decades_of(times.spectrum)
     return f"""{HEAD}{_model(settings)}

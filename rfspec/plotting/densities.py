@@ -10,8 +10,9 @@ from matplotlib.lines import Line2D
 from ..empirical.spectra import EmpiricalSpectrum
 from ..models.model import RandomFeatureModel
 from ..numerics.types import Given
+from ..spectra.finite_d import BELOW, SpectrumAtFiniteD
+from ..spectra.of_models import spectrum as theory_of
 from ..spectra.spectrum import Bulk, Spectrum
-from ..spectra.spectrum import spectrum as theory_of
 from .families import colors_of, entry, family_of, name_members
 from .style import COLORS, SCALES, axis_or_new, check_choice, color_of, style
 
@@ -25,6 +26,7 @@ QUANTITIES = {
     "density": r"$\rho(\lambda)$  (mass per unit of $\lambda$)",
 }
 DASHES = (0, (4, 2))
+AnySpectrum = Spectrum | SpectrumAtFiniteD
 # λ and the quantity on each bulk
 Lines = list[tuple[np.ndarray, np.ndarray]]
 
@@ -49,10 +51,10 @@ def spectrum(
 
     Parameters
     ----------
-    sp : RandomFeatureModel, Spectrum, or a list or dictionary of these
+    sp : RandomFeatureModel, Spectrum, SpectrumAtFiniteD, or a list or dictionary of these
         Drawn as lines; a model stands for its exact spectrum. Labels are the keys of a dictionary;
         those of a list say in which arguments the models differ, "ψ_n = 4". A bulk without an end
-        is drawn to where a thousandth of its mass is left.
+        is drawn to where a thousandth of its mass is left. At finite d each counted part is drawn.
     ax : matplotlib axis, optional
         Where to draw; by default in a new figure.
     empirical : EmpiricalSpectrum, optional
@@ -90,11 +92,11 @@ def spectrum(
     check_choice("xscale", xscale, SCALES)
     if yscale is not None:
         check_choice("yscale", yscale, SCALES)
-    family = family_of("sp", sp, (RandomFeatureModel, Spectrum), TAKEN)
+    family = family_of("sp", sp, (RandomFeatureModel, Spectrum, SpectrumAtFiniteD), TAKEN)
     spectra = [theory_of(s) if isinstance(s, RandomFeatureModel) else s for s in family.members]
     with style():
         ax = axis_or_new(ax)
-        lines = [[_line(s, bulk, points, quantity) for bulk in s.bulks] for s in spectra]
+        lines = [[_line(s, bulk, points, quantity) for bulk in bulks_of(s)] for s in spectra]
         colors = colors_of(len(spectra), family.values)
         if family.single:
             _parts(ax, spectra[0], lines[0])
@@ -129,18 +131,29 @@ def _set_heights(ax: Any, lines: list[Lines], yscale: str | None, quantity: str)
     ax.set_ylim((0.0, 1.25 * top) if yscale == "linear" else (lowest / 30, 3 * top))
 
 
-def _line(sp: Spectrum, bulk: Bulk, points: int, quantity: str) -> tuple[np.ndarray, np.ndarray]:
+def color_of_bulk(bulk: Bulk) -> str:
+    return color_of("atom" if bulk.part == BELOW else bulk.part)
+
+
+def bulks_of(sp: AnySpectrum) -> tuple[Bulk, ...]:
+    # counted parts stand for bulks
+    if isinstance(sp, SpectrumAtFiniteD):
+        return tuple(Bulk(a, b, m, np.nan, part, np.nan) for part, a, b, m in sp.intervals)
+    return sp.bulks
+
+
+def _line(sp: AnySpectrum, bulk: Bulk, points: int, quantity: str) -> tuple[np.ndarray, np.ndarray]:
     x = on_bulk(sp, bulk, points)
     density = np.asarray(sp.density(x))
     return x, x * density if quantity == "mass" else density
 
 
-def _parts(ax: Any, sp: Spectrum, lines: Lines) -> None:
+def _parts(ax: Any, sp: AnySpectrum, lines: Lines) -> None:
     labelled = set()
-    for bulk, (x, y) in zip(sp.bulks, lines, strict=True):
+    for bulk, (x, y) in zip(bulks_of(sp), lines, strict=True):
         label = None if bulk.part in labelled else (bulk.part or "").replace("+", " + ")
         labelled.add(bulk.part)
-        color = color_of(bulk.part)
+        color = color_of_bulk(bulk)
         ax.plot(x, y, color=color, label=label, zorder=3)
         ax.fill_between(x, y, color=color, alpha=0.15, lw=0, zorder=1)
 
@@ -152,7 +165,7 @@ def _members(ax: Any, colors: list[Any], lines: list[Lines]) -> None:
         ax.plot(x, y, color=color, zorder=3)
 
 
-def _atoms(ax: Any, colors: list[Any], spectra: list[Spectrum]) -> list[Line2D]:
+def _atoms(ax: Any, colors: list[Any], spectra: list[AnySpectrum]) -> list[Line2D]:
     # those of several members at one place are drawn once
     at: dict[float, list[int]] = {}
     for i, sp in enumerate(spectra):
@@ -164,14 +177,14 @@ def _atoms(ax: Any, colors: list[Any], spectra: list[Spectrum]) -> list[Line2D]:
     return [entry("atoms", COLORS["atom"], DASHES, lw=1.2)] if at else []
 
 
-def _atom(ax: Any, sp: Spectrum) -> None:
+def _atom(ax: Any, sp: AnySpectrum) -> None:
     location, mass = float(sp.atom.location), float(sp.atom.mass)
     if mass > 0:
         label = f"atom, mass {mass:.3g}"
         ax.axvline(location, color=COLORS["atom"], ls=DASHES, lw=1.2, label=label, zorder=2)
 
 
-def on_bulk(sp: Spectrum, bulk: Bulk, points: int) -> np.ndarray:
+def on_bulk(sp: AnySpectrum, bulk: Bulk, points: int) -> np.ndarray:
     """Points on a bulk; one without an end is left where a thousandth of its mass is."""
     upper = float(bulk.upper)
     if not np.isfinite(upper):

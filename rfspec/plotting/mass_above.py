@@ -9,10 +9,10 @@ import numpy as np
 from ..empirical.spectra import EmpiricalSpectrum
 from ..models.model import RandomFeatureModel
 from ..numerics.types import Given
-from ..spectra.spectrum import Spectrum
-from ..spectra.spectrum import spectrum as theory_of
-from .densities import on_bulk
-from .style import COLORS, axis_or_new, color_of, style
+from ..spectra.of_models import spectrum as theory_of
+from ..spectra.spectrum import Bulk
+from .densities import AnySpectrum, bulks_of, color_of_bulk, on_bulk
+from .style import COLORS, axis_or_new, style
 
 # shown below the smallest plateau
 ROOM = 20.0
@@ -29,7 +29,7 @@ def mass_above(
 
     Parameters
     ----------
-    sp : RandomFeatureModel or Spectrum
+    sp : RandomFeatureModel, Spectrum or SpectrumAtFiniteD
         Drawn as a line, each part in its colour; a model stands for its exact spectrum.
     ax : matplotlib axis, optional
         Where to draw; by default in a new figure.
@@ -62,17 +62,18 @@ def mass_above(
     """
     if isinstance(sp, RandomFeatureModel):
         sp = theory_of(sp)
-    if not isinstance(sp, Spectrum):
+    if not isinstance(sp, AnySpectrum):
         raise ValueError(f"sp must be a RandomFeatureModel or a Spectrum, got {type(sp).__name__}")
-    lines = [_of_bulk(sp, i, points) for i in range(len(sp.bulks))]
+    bulks = bulks_of(sp)
+    lines = [_of_bulk(sp, bulks, i, points) for i in range(len(bulks))]
     with style():
         ax = axis_or_new(ax)
         if empirical is not None:
             _shares(ax, empirical)
         _plateaus(ax, sp, lines)
-        for bulk, (x, y) in zip(sp.bulks, lines, strict=True):
+        for bulk, (x, y) in zip(bulks, lines, strict=True):
             part = bulk.part or ""
-            ax.plot(x, y, color=color_of(part), label=part.replace("+", " + "), zorder=3)
+            ax.plot(x, y, color=color_of_bulk(bulk), label=part.replace("+", " + "), zorder=3)
         # the line falls: its lower left corner is free
         handles, labels = ax.get_legend_handles_labels()
         # each part once
@@ -86,15 +87,17 @@ def mass_above(
     return ax
 
 
-def _of_bulk(sp: Spectrum, i: int, points: int) -> tuple[np.ndarray, np.ndarray]:
-    bulk, above = sp.bulks[i], sum(float(b.mass) for b in sp.bulks[i + 1 :])
+def _of_bulk(
+    sp: AnySpectrum, bulks: tuple[Bulk, ...], i: int, points: int
+) -> tuple[np.ndarray, np.ndarray]:
+    bulk, above = bulks[i], sum(float(b.mass) for b in bulks[i + 1 :])
     x = on_bulk(sp, bulk, points)
     # exact at the ends, where the distribution function is known to rounding of 1 only
     y = np.clip(1.0 - np.asarray(sp.cdf(x)), above, above + float(bulk.mass))
     return x, y
 
 
-def _plateaus(ax: Any, sp: Spectrum, lines: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def _plateaus(ax: Any, sp: AnySpectrum, lines: list[tuple[np.ndarray, np.ndarray]]) -> None:
     x, y = (np.concatenate([line[i] for line in lines]) for i in (0, 1))
     atom = float(sp.atom.location)
     # mass below all bulks is that of the atom

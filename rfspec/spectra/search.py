@@ -160,7 +160,8 @@ def cut_points(points: Points, width: Vector, rows: int, cuts: int) -> Vector:
 
 def _largest(a: Vector, count: int) -> tuple[Vector, Wholes]:
     if count > FEW:
-        return jax.lax.top_k(a, count)  # which sorts
+        values, places = jax.lax.top_k(a, count)  # which sorts
+        return values, places
 
     def take(a: Vector, _: None) -> tuple[Vector, tuple[Real, Whole]]:
         i = jnp.argmax(a)

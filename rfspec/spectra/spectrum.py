@@ -269,46 +269,14 @@ class Spectrum(Table, eqx.Module):
 
 
 def spectrum(model: RandomFeatureModel) -> Spectrum:
-    r"""Exact limiting spectrum of U for a model.
+    """The spectrum with its edges, which models in the limit d → ∞ have; else an error."""
+    if model.degree > 1:
+        model.check_plain("the spectrum with its edges", "d")
+    return spectrum_of(model)
 
-    .. math::
 
-        ρ(λ) = \frac1π \operatorname{Im} q(λ + i0)
-
-    with q from equations (6) and (7) of docs/theory.md, or (19) and (20) for finitely many draws of
-    the noise. The rank that the columns of U do not reach is an atom.
-
-    Parameters
-    ----------
-    model : RandomFeatureModel
-
-    Returns
-    -------
-    Spectrum
-        ``.edges .edge_error .bulks .atom .parts .separated .density .cdf .quantile .moment
-        .stieltjes .sample .error``. Masses are exact, edges have estimated relative errors, loss
-        drops absolute ones.
-
-    Raises
-    ------
-    ConvergenceError
-        If an edge or a bulk could not be found. Inside a JAX transformation `.failed` is set.
-    NotImplementedError
-        If the model has a finite d: its blocks have no edges of their own. ``rf.solve`` gives the
-        density Im q/π.
-
-    Notes
-    -----
-    arXiv 2505.17638, Theorem 3.1. Edges (10), masses (9), satellite and loss drops go beyond the
-    paper.
-
-    Examples
-    --------
-    >>> import rfspec as rf
-    >>> rf.spectrum(rf.RandomFeatureModel(psi_p=64.0, psi_n=8.0, t=0.01)).bulks[2].part
-    'population'
-    """
-    model.check_plain("the spectrum with its edges", "d")
+def spectrum_of(model: RandomFeatureModel) -> Spectrum:
+    """The same of a model that is known to be in the limit."""
     eq = equations(model, gaussian_equivalent(model))
     search = searched(eq)
     result = Spectrum(model, eq, *contents(eq, search, bulks=room_for(eq, search.count)))

@@ -33,6 +33,7 @@ from ..numerics.checks import (
 from ..numerics.types import Given, Real, Reals, Truth, Vector
 from ..resolvent.equations import averaged_equations, filled_up
 from ..resolvent.solver import ConvergenceError
+from ..spectra.finite_d import SpectrumAtFiniteD
 from ..spectra.spectrum import Spectrum, spectrum
 from ..spectra.unbounded import open_ends
 from .class_losses import losses_of_classes, of_exact_score
@@ -333,8 +334,14 @@ def _checked_stability(model: RandomFeatureModel, step: Real, mu: float) -> Trut
     return step < limit
 
 
-def stable_step(sp: Spectrum, optimizer: str, mu: float) -> Real:
+def stable_step(sp: Spectrum | SpectrumAtFiniteD, optimizer: str, mu: float) -> Real:
     """The training time of one step from which on the fastest mode does not shrink."""
-    upper = open_ends(sp.equations, sp.support).upper
-    top = sp.atom.location + jnp.nanmax(jnp.asarray(upper)) + sp.equations.decay
+    top = _largest(sp) + sp.equations.decay
     return stable_below(optimizer, mu) * sp.model.time_unit / top
+
+
+def _largest(sp: Spectrum | SpectrumAtFiniteD) -> Real:
+    if isinstance(sp, SpectrumAtFiniteD):
+        return jnp.asarray(sp.support.upper)
+    upper = open_ends(sp.equations, sp.support).upper
+    return sp.atom.location + jnp.nanmax(jnp.asarray(upper))

@@ -19,11 +19,14 @@ from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
 from ..numerics.checks import concrete, namespace, on_host, real_array, real_scalar
 from ..numerics.types import Given, Real, Reals, Truth, Vector
+from ..spectra.finite_d import SpectrumAtFiniteD
 from ..spectra.leading_order import leading_order
-from ..spectra.spectrum import Spectrum, spectrum
+from ..spectra.of_models import spectrum
+from ..spectra.spectrum import Spectrum
 from ..spectra.support import blank
 from .early_stopping import THRESHOLD, EarlyStopping, early_stopping, onset_of
 
+AnySpectrum = Spectrum | SpectrumAtFiniteD
 # the recommended one first
 RULES = ("loss", "spectrum", "paper")
 
@@ -64,7 +67,7 @@ class Timescales(Table, eqx.Module):
         Estimated relative error of the times, as numbers of the rule.
     model : RandomFeatureModel
         The model that was asked about.
-    spectrum : Spectrum or None
+    spectrum : Spectrum, SpectrumAtFiniteD or None
         By the rule "spectrum": where the times are from.
     """
 
@@ -76,7 +79,7 @@ class Timescales(Table, eqx.Module):
     separated: Truth
     error: Real
     model: RandomFeatureModel
-    spectrum: Spectrum | None
+    spectrum: AnySpectrum | None
 
     def columns(self) -> dict[str, list[Any]]:
         """Rule, part, and both ends of its times τ = kη/d²: lists of one length."""
@@ -140,7 +143,7 @@ class Timescales(Table, eqx.Module):
 
 
 def timescales(
-    model: RandomFeatureModel | Spectrum | EarlyStopping,
+    model: RandomFeatureModel | AnySpectrum | EarlyStopping,
     rule: str = "loss",
     *,
     threshold: Given = THRESHOLD,
@@ -156,14 +159,15 @@ def timescales(
 
     Parameters
     ----------
-    model : RandomFeatureModel, Spectrum or EarlyStopping
+    model : RandomFeatureModel, Spectrum, SpectrumAtFiniteD or EarlyStopping
         What has been computed already is not computed again; the threshold of an EarlyStopping is
         its own.
     rule : {"loss", "spectrum", "paper"}
         "loss", recommended: read off the exact learning curves, τ_gen = argmin L_test, and τ_mem
         the first time at which the generalisation gap L_test - L_train is the share `threshold` of
         its limit τ → ∞. "spectrum": the slow ends of the parts, from exact edges, satellite apart.
-        "paper": the same edges by the closed forms of Theorem 3.2, to leading order in 1/ψ.
+        At finite d parts are counted from the top, with quantiles as ends where they have no gap
+        between them. "paper": edges by Theorem 3.2, to leading order in 1/ψ, of the limit d → ∞.
     threshold : float
         Of the rule "loss", between 0 and 1.
 
@@ -171,7 +175,8 @@ def timescales(
     -------
     Timescales
         ``.tau_gen .tau_mem .satellite .fast .slow .separated .reason .error``, times in units of τ
-        = kη/d². A time whose edge does not exist because two parts have merged is NaN.
+        = kη/d². A time whose edge does not exist because two parts have merged is NaN; at finite d
+        it is that of a quantile.
 
     Raises
     ------
@@ -197,12 +202,12 @@ def timescales(
         known = ", ".join(f'"{r}"' for r in RULES)
         raise ValueError(f"rule must be one of {known}, got {rule!r}")
     done, model = (
-        (model, model.model) if isinstance(model, Spectrum | EarlyStopping) else (None, model)
+        (model, model.model) if isinstance(model, AnySpectrum | EarlyStopping) else (None, model)
     )
     if rule == "paper":
         return _by_leading_order(model)
     if rule == "spectrum":
-        return _by_edges(done if isinstance(done, Spectrum) else spectrum(model.limit))
+        return _by_edges(done if isinstance(done, AnySpectrum) else spectrum(model))
     if isinstance(done, EarlyStopping):
         return _by_losses(done)
     return _by_losses(early_stopping(model, threshold=threshold))
@@ -228,8 +233,8 @@ def _by_leading_order(model: RandomFeatureModel) -> Timescales:
     )
 
 
-def _by_edges(sp: Spectrum) -> Timescales:
-    some_edge = on_host(sp.atom.location) + on_host(sp.support.upper)[0]
+def _by_edges(sp: AnySpectrum) -> Timescales:
+    some_edge = _some_edge(sp)
 
     def relaxed(edges: Vector) -> PartTimes:
         # NaN, as are its derivatives, where there is no edge
@@ -243,14 +248,22 @@ def _by_edges(sp: Spectrum) -> Timescales:
         fast=relaxed(on_host(sp.parts.upper)),
         slow=relaxed(on_host(sp.parts.lower)),
         separated=sp.separated,
-        error=on_host(sp.equations.ge.error) + _largest(sp.edge_errors),
+        error=on_host(sp.equations.ge.error) + _error_of_ends(sp),
         model=sp.model,
         spectrum=sp,
     )
 
 
-def _largest(errors: Vector) -> Real:
-    return namespace(errors).nanmax(on_host(errors))
+def _some_edge(sp: AnySpectrum) -> Real:
+    if isinstance(sp, SpectrumAtFiniteD):
+        return on_host(sp.support.lower)
+    return on_host(sp.atom.location) + on_host(sp.support.upper)[0]
+
+
+def _error_of_ends(sp: AnySpectrum) -> Real:
+    if isinstance(sp, SpectrumAtFiniteD):
+        return sp.part_error
+    return namespace(sp.edge_errors).nanmax(on_host(sp.edge_errors))
 
 
 def _by_losses(stop: EarlyStopping) -> Timescales:

@@ -1,0 +1,258 @@
+"""Spectra at finite d: against matrices, mass and mean, atoms, counted parts, errors, times."""
+
+import json
+from math import comb
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import rfspec as rf
+from rfspec.cli.application import app
+from rfspec.models.degrees import degrees
+from rfspec.spectra.finite_d import SpectrumAtFiniteD
+from rfspec.spectra.smoothed import AT_ONCE
+
+# of one block with one node, so that all quick tests share one compilation
+MODEL = rf.RandomFeatureModel(6.0, 3.0, 0.1, activation="relu", d=8, degree=2)
+POLYNOMIAL = MODEL.replace(psi_p=30.0, psi_n=4.0, activation=rf.Polynomial([0.0, 1.0, 0.3]), d=10)
+
+
+@pytest.fixture(scope="module")
+def sp():
+    return rf.spectrum(MODEL)
+
+
+def eigenvalues(model, size, seed):
+    """Of U with Gaussian features that have the blocks of Σ = I, in `size` directions."""
+    rng = np.random.default_rng(seed)
+    p, n, d = round(float(model.psi_p) * size), round(float(model.psi_n) * size), model.d
+    ge, noise, data = rf.gaussian_equivalent(model), [], []
+    s2, v2 = float(ge.s2), float(ge.v2)
+    noise += [float(ge.b2)] * size
+    data += [float(ge.kappa2)] * size
+    for one in degrees(model):
+        count = comb(d - 1 + one.order, one.order)
+        whole, signal = float(one.whole), float(one.signal)
+        s2, v2 = s2 - (whole - signal), v2 - signal
+        noise += [d * (whole - signal) / count] * (count * size // d)
+        data += [d * signal / count] * (count * size // d)
+    F = rng.normal(size=(p, len(noise))) / np.sqrt(size)
+    G = F * np.sqrt(data) @ rng.normal(size=(len(data), n))
+    G += np.sqrt(max(v2, 0.0)) * rng.normal(size=(p, n))
+    return np.linalg.eigvalsh(G @ G.T / n + F * noise @ F.T + s2 * np.eye(p))
+
+
+def solved(x):
+    # in as many points as the spectrum takes, which are compiled
+    return np.asarray(rf.solve(MODEL, np.resize(x, AT_ONCE)).q)[: np.size(x)]
+
+
+def kolmogorov(sp, values):
+    cdf = np.asarray(sp.cdf(values))
+    steps = np.arange(values.size + 1) / values.size
+    return max(np.abs(steps[1:] - cdf).max(), np.abs(steps[:-1] - cdf).max())
+
+
+def test_distribution_of_gaussian_matrices(sp):
+    """Counts fluctuate by one or so, and there is about 1/5 of all in an e-fold."""
+    for size in (16, 64):
+        values = eigenvalues(MODEL, size, seed=size)
+        assert kolmogorov(sp, values) < 5.0 / values.size
+        u = (np.arange(values.size) + 0.5) / values.size
+        off = np.log(np.asarray(sp.quantile(u)) / values)
+        assert np.mean(np.abs(off)) < 5.0 / values.size
+
+
+def test_mass_and_mean(sp):
+    for one in (sp, rf.spectrum(POLYNOMIAL)):
+        origin, mass = float(one.atom.location), float(one.atom.mass)
+        zeta = np.geomspace(1e-5, 1e4, 3000) * float(one.mean)
+        density = np.asarray(one.density(origin + zeta))
+        assert np.trapezoid(density * zeta, np.log(zeta)) == pytest.approx(1.0 - mass, abs=1e-6)
+        assert float(one.error) < 1e-5
+        # the smoothing moves the mean by a relative h² or so
+        mean = np.trapezoid(density * (origin + zeta) * zeta, np.log(zeta)) + mass * origin
+        assert mean == pytest.approx(float(one.mean), rel=2e-3)
+
+
+def test_moments(sp):
+    """Of Gaussian matrices, with a standard error; 1/λ too."""
+    draws = [eigenvalues(MODEL, 64, seed) for seed in range(6)]
+    for k in (-2, -1, 0, 1, 2, 3):
+        of_draws = [np.mean(values**k) for values in draws]
+        error = np.std(of_draws, ddof=1) / np.sqrt(6)
+        assert abs(np.mean(of_draws) / float(sp.moment(k)) - 1) < 4 * error + 1.0 / 64
+
+
+def test_density_is_that_of_the_equations_inside(sp):
+    """Away from edges smoothing changes next to nothing."""
+    x = np.asarray(sp.quantile([0.1, 0.7]))
+    exact = solved(x).imag / np.pi
+    np.testing.assert_allclose(sp.density(x), exact, rtol=0.02)
+
+
+def test_quantiles_invert_the_distribution(sp):
+    u = np.array([[0.01, 0.2], [0.5, 0.99]])
+    np.testing.assert_allclose(sp.cdf(sp.quantile(u)), u, atol=1e-9)
+    assert float(sp.quantile(1.0)) == float(sp.support.upper)
+    assert float(sp.quantile(0.0)) == float(sp.support.lower if sp.atom.mass == 0 else sp.atom[0])
+    draws = np.asarray(sp.sample(0, (4000,)))
+    assert draws.mean() == pytest.approx(float(sp.mean), abs=5 * draws.std() / np.sqrt(4000))
+    assert float(sp.cdf(0.99 * float(sp.equations.origin))) == 0.0
+    assert float(sp.cdf(1e6)) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_the_support_is_that_of_the_equations(sp):
+    ends = np.array([sp.support.lower, sp.support.upper])
+    for factor, inside in ((np.array([1.001, 0.999]), True), (np.array([0.999, 1.001]), False)):
+        assert np.all((solved(ends * factor).imag > 0) == inside)
+
+
+def test_an_atom_is_what_ranks_leave():
+    """A polynomial of degree 2 in ten variables without a constant: 10 + 55 functions."""
+    sp = rf.spectrum(POLYNOMIAL)
+    assert float(sp.atom.location) == 0.0
+    assert float(sp.atom.mass) == pytest.approx(1 - 65 / 300, rel=1e-12)
+    values = eigenvalues(POLYNOMIAL, 10, seed=1)
+    assert np.sum(values > 1e-9) == 65
+    np.testing.assert_array_equal(sp.quantile([0.0, 0.5, 0.78]), 0.0)
+    assert float(sp.cdf(0.0)) == pytest.approx(1 - 65 / 300)
+    assert np.isinf(float(sp.moment(-1)))
+
+
+def test_parts_are_counted_from_the_top(sp):
+    """Population d of p, sample up to n, satellite d more; ends as in a large matrix."""
+    np.testing.assert_allclose(sp.parts.mass, np.array([1, 2, 1]) / 6.0, rtol=1e-12)
+    names = [row[0] for row in sp.intervals]
+    assert names == ["below", "satellite", "sample", "population"]
+    assert sum(row[3] for row in sp.intervals) + float(sp.atom.mass) == pytest.approx(1.0)
+    lower, upper = np.asarray(sp.parts.lower), np.asarray(sp.parts.upper)
+    values = np.mean([eigenvalues(MODEL, 64, seed) for seed in range(4)], axis=0)[::-1]
+    for i, rank in enumerate((64, 3 * 64, 4 * 64)):
+        # the gap, where there is one, lies between two eigenvalues
+        assert np.isclose(lower[i], values[rank - 1], rtol=0.08)
+        assert i == 2 or np.isclose(upper[i + 1], values[rank], rtol=0.08)
+    assert upper[0] == float(sp.support.upper)
+    assert bool(sp.separated) == (sp.reason == "")
+
+
+def test_times_are_those_of_the_ends_of_parts(sp):
+    times = rf.timescales(sp, "spectrum")
+    beta2 = float(MODEL.process.beta2)
+    slow = float(MODEL.psi_p) / (beta2 * np.asarray(sp.parts.lower))
+    np.testing.assert_allclose([times.tau_gen, times.tau_mem, times.satellite], slow, rtol=1e-12)
+    assert times.spectrum is sp
+    assert times.reason == sp.reason
+    assert 0 < float(times.error) < 1e-3
+
+
+def test_what_exists_in_the_limit_only(sp):
+    for name in ("edges", "edge_error", "bulks", "count"):
+        with pytest.raises(NotImplementedError, match="exist in the limit d → ∞ only"):
+            getattr(sp, name)
+    with pytest.raises(NotImplementedError, match="exists for d=None only"):
+        rf.certify(MODEL)
+
+
+def test_errors_name_the_argument(sp):
+    for f, words in (
+        (lambda: sp.quantile(1.5), r"u must lie in \[0, 1\], got 1.5"),
+        (lambda: sp.density(np.nan), "x must be finite real numbers"),
+        (lambda: sp.cdf("1"), "x must be finite real numbers"),
+        (lambda: sp.stieltjes(np.full(AT_ONCE, sp.quantile(0.9))), "z must lie off the support"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            f()
+
+
+def test_tables_pictures_and_the_command(sp, tmp_path):
+    assert list(sp.to_pandas().columns) == ["part", "lower", "upper", "mass"]
+    assert "smoothed by 2%" in repr(sp)
+    for draw in (rf.plotting.spectrum, rf.plotting.mass_above):
+        labels = [text.get_text() for text in draw(sp).get_legend().get_texts()]
+        assert "population" in labels
+    plt.close("all")
+    words = "spectrum --psi-p 6 --psi-n 3 --t 0.1 --activation relu --d 8 --degree 2 --json"
+    out = tmp_path / "density.csv"
+    found = CliRunner().invoke(app, [*words.split(), "--out", str(out), "--points", "20"])
+    assert found.exit_code == 0, found.output
+    report = json.loads(found.stdout)
+    assert report["support"]["upper"] == pytest.approx(float(sp.support.upper))
+    assert [part["part"] for part in report["parts"]][-1] == "population"
+    assert out.exists()
+
+
+# --------------------------------------------------------------------------------------------------
+# sampled features, and transformations
+
+
+@pytest.mark.slow
+def test_degree_one_is_the_limit():
+    one, limit = rf.spectrum(MODEL.replace(degree=1)), rf.spectrum(MODEL.limit)
+    assert isinstance(one, rf.Spectrum)
+    np.testing.assert_array_equal(one.edges, limit.edges)
+    np.testing.assert_array_equal(one.quantile([0.3, 0.9]), limit.quantile([0.3, 0.9]))
+    assert isinstance(rf.spectrum(MODEL), SpectrumAtFiniteD)
+
+
+def sampled(model, d, repeats):
+    found = rf.empirical.spectrum(jax.random.key(d), model.limit, d, repeats=repeats)
+    return np.asarray(found.eigenvalues)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("activation", "decay"), [("relu", 0.0), ("tanh", 1.0)])
+def test_distribution_of_sampled_features(activation, decay):
+    """Closer than the limit, and close, to the order 1/r of what the equations leave out."""
+    d = 20
+    values = np.arange(1, d + 1) ** -decay
+    sigma = rf.Atoms(values / values.mean(), np.full(d, 1 / d)) if decay else rf.Isotropic(1.0)
+    model = rf.RandomFeatureModel(10.0, 6.0, 0.05, activation=activation, covariance=sigma)
+    draws = sampled(model, d, repeats=2)
+    at_d, limit = rf.spectrum(model.replace(d=d)), rf.spectrum(model)
+    distances = [np.mean([kolmogorov(sp, row) for row in draws]) for sp in (at_d, limit)]
+    # the atom of tanh is wider in samples than in the blocks
+    assert distances[0] < (0.13 if activation == "relu" else 0.25)
+    assert distances[0] < 0.7 * distances[1]
+    # the largest eigenvalues are those of degree 1, with a standard error over the draws
+    u = 1.0 - (np.arange(d) + 0.5) / draws.shape[1]
+    top = np.log(np.sort(draws, axis=1)[:, ::-1][:, :d])
+    off = top.mean(axis=0) - np.log(np.asarray(at_d.quantile(u)))
+    error = top.std(axis=0, ddof=1) / np.sqrt(len(draws))
+    assert np.mean(np.abs(off)) < 3 * np.mean(error) + 2.0 / d
+
+
+@pytest.mark.slow
+def test_what_the_page_says():
+    """docs/finite_d.md."""
+    values = 1 / np.arange(1, 65)
+    sigma = rf.Atoms(values / values.mean(), np.full(64, 1 / 64))
+    sp = rf.spectrum(
+        rf.RandomFeatureModel(16.0, 1438 / 64, 0.01, activation="relu", covariance=sigma, d=64)
+    )
+    assert sp.columns()["part"] == ["sample", "population"]
+    numbers = [sp.support.lower, sp.support.upper, sp.quantile(0.5)]
+    np.testing.assert_allclose(numbers, [0.0030, 58.0, 0.031], rtol=0.02)
+    assert sp.reason == "population and sample have no gap between them: 0.94934 is a quantile"
+
+
+@pytest.mark.slow
+def test_inside_transformations():
+    """Values are the same; derivatives of smoothed numbers are exact, of searched ends NaN."""
+    what = lambda psi_n: (
+        lambda sp: jnp.stack([sp.cdf(0.2), sp.quantile(0.9), sp.density(0.2), sp.parts.lower[0]])
+    )(rf.spectrum(MODEL.replace(psi_n=psi_n)))
+    plain = np.asarray(what(3.0))
+    np.testing.assert_allclose(jax.jit(what)(3.0), plain, rtol=1e-8)
+    slopes = np.asarray(jax.jacfwd(what)(3.0))
+    differences = np.asarray(what(3.01) - what(2.99)) / 0.02
+    np.testing.assert_allclose(slopes[:3], differences[:3], rtol=1e-3)
+    gap = bool(rf.spectrum(MODEL).parts.gap[0])
+    assert np.isnan(slopes[3]) == gap
+    sp = rf.spectrum(MODEL)
+    low, high = np.asarray(sp.density(np.array([0.1999, 0.2001])))
+    assert float(jax.grad(sp.density)(0.2)) == pytest.approx((high - low) / 2e-4, rel=1e-4)
