@@ -13,18 +13,26 @@ from typer.testing import CliRunner
 import rfspec as rf
 from rfspec.cli import app
 from rfspec.surveys.held_out_data import split
-from rfspec.surveys.verdict import moments, shares_of, verdict_on
+from rfspec.surveys.data_moments import moments, shares_of
+from rfspec.surveys.verdict import verdict_on
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 6)) * np.geomspace(0.2, 2.0, 6)
-SMALL = {"psi_p": 4.0, "t": 0.1, "nodes": 4}
+SMALL = {"psi_p": 4.0, "t": 0.1, "nodes": 4, "d": None}
 SCALES = np.array([0.5, 1.5])  # of |x|² in two classes
 
 
-def of(data, activation="tanh", psi_p=8.0, t=0.1):
-    n, d = data.shape
+def of(data, activation="tanh", psi_p=8.0, t=0.1, d=None, degree=3):
     law = rf.FromData(data, trace=1.0, nodes=8)
-    model = rf.RandomFeatureModel(psi_p, n / d, t, activation=activation, covariance=law)
+    model = rf.RandomFeatureModel(
+        psi_p,
+        len(data) / data.shape[1],
+        t,
+        activation=activation,
+        covariance=law,
+        d=d,
+        degree=degree,
+    )
     return verdict_on(data, model)
 
 
@@ -264,6 +272,7 @@ def test_what_is_missing_is_named(ask, message):
 def test_the_command_says_when_to_stop_and_how_far_to_believe_it(tmp_path, small):
     np.save(tmp_path / "x.npy", X)
     args = ["predict", str(tmp_path / "x.npy"), "--psi-p", "4", "--t", "0.1", "--nodes", "4"]
+    args += ["--degree", "1"]
     method = ["--learning-rate", "0.02", "--optimizer", "momentum", "--momentum", "0.8"]
     result = CliRunner().invoke(app, [*args, *method, "--batch-size", "20"], catch_exceptions=False)
     steps = small.steps(0.02, "momentum", momentum=0.8, batch_size=20)
