@@ -15,6 +15,8 @@ DIFFERS = "not in a paper: what the few large eigenvalues and heavy tails of nat
 ACTIVATIONS = ("tanh", "erf", "relu")
 TIMES = (0.01, 0.1, 1.0)
 PSI_P, SAMPLES = 4.0, 4096
+# values of the norm in the theory that knows norms
+NORMS = 12
 DRAWS = 4
 FIRST, LAST, POINTS = 1.0, 1e6, 25
 FAST = {"ACTIVATIONS": ("tanh",), "TIMES": (0.1,), "PSI_P": 0.25, "SAMPLES": 256, "DRAWS": 2}
@@ -23,7 +25,7 @@ FAST = {"ACTIVATIONS": ("tanh",), "TIMES": (0.1,), "PSI_P": 0.25, "SAMPLES": 256
 def compute():
     tau, state = np.geomspace(FIRST, LAST, POINTS), state_of("beyond_image_patches")
     cases = patches_of(SAMPLES), ACTIVATIONS, TIMES, PSI_P, tau, DRAWS
-    return both(patches_of(SAMPLES), PSI_P, measured(*cases, state))
+    return both(patches_of(SAMPLES), PSI_P, measured(*cases, state), NORMS)
 
 
 def draw(tables):

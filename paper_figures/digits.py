@@ -47,8 +47,8 @@ def again(script: Path, parts: Callable[[dict[str, Any]], Any]) -> xarray.Datase
     if measured is None:
         raise SystemExit(f"nothing is measured for this figure: run {script.name} first")
     seconds = float(about(recipe)["cpu_seconds"])
-    psi_p = recipe.parameters["PSI_P"]
-    keep(recipe, both(parts(recipe.parameters), psi_p, measured), seconds)
+    psi_p, norms = recipe.parameters["PSI_P"], recipe.parameters.get("NORMS", 0)
+    keep(recipe, both(parts(recipe.parameters), psi_p, measured, norms), seconds)
     return kept(recipe)["means"]
 
 
@@ -64,9 +64,9 @@ def filled(page: str, tables: dict[str, xarray.Dataset]) -> str:
 
 def losses(means: xarray.Dataset, name: str) -> str:
     """Both losses at three times: in the limit, at finite d, on the images, on Gaussian data."""
-    whose = {"limit": "limit", "finite": f"d = {means.attrs['d']}", "data": name}
-    if "gaussian_test" in means:
-        whose["gaussian"] = "Gaussian"
+    words = {"norms": "norms", "data": name, "gaussian": "Gaussian"}
+    whose = {"limit": "limit", "finite": f"d = {means.attrs['d']}", **words}
+    whose = {who: word for who, word in whose.items() if f"{who}_test" in means}
     head = [f"{kind}: {word}" if not i else word for kind in ("train", "test")
             for i, word in enumerate(whose.values())]  # fmt: skip
     rows = []
@@ -80,8 +80,8 @@ def losses(means: xarray.Dataset, name: str) -> str:
 def best_times(means: xarray.Dataset, name: str) -> str:
     """When to stop, predicted and measured, and what it costs to go by the prediction."""
     d = f"d = {means.attrs['d']}"
-    head = ["σ", "t", "best τ: limit", d, f"window, {d}", f"{name} (range)"]
-    gaussian = "gaussian_best_tau" in means
+    norms, gaussian = (f"{who}_best_tau" in means for who in ("norms", "gaussian"))
+    head = ["σ", "t", "best τ: limit", d, f"window, {d}", *["norms"] * norms, f"{name} (range)"]
     head += ["Gaussian"] * gaussian
     head += [f"test loss there: {d}", "measured there", "measured at the limit's", "smallest"]
     rows = []
@@ -90,6 +90,7 @@ def best_times(means: xarray.Dataset, name: str) -> str:
         window = f"{_time(row.finite_window_lower)} to {_time(row.finite_window_upper)}"
         spread = f"{_time(row.data_best_tau_least)} to {_time(row.data_best_tau_most)}"
         times = [_time(row.limit_best_tau), _time(row.finite_best_tau), window]
+        times += [_time(row.norms_best_tau)] if norms else []
         times += [f"{_time(row.data_best_tau)} ({spread})"]
         times += [_time(row.gaussian_best_tau)] if gaussian else []
         names = "finite_best_test", "data_at_finite_best", "data_at_limit_best", "data_best_test"

@@ -37,7 +37,7 @@ def digits_of(key: Key) -> Parts:
 
 
 def patches_of(count: int) -> Callable[[Key], Parts]:
-    """A function of a key: as many grey patches to train on as to test on, half from each photograph.
+    """A function of a key: as many grey patches to train as to test on, half from each photograph.
 
     Each patch is without its own mean. They are scaled so that Tr Σ/d = 1.
     """

@@ -269,6 +269,9 @@ def _prediction(ax: Any, means: xarray.Dataset, name: str) -> None:
     for kind, color in colors.items():
         label = f"{kind} loss, d = {means.attrs['d']}"
         ax.plot(means.tau, means[f"finite_{kind}"], color=color, label=label)
+        if f"norms_{kind}" in means:
+            dots = {"color": color, "ls": (0, (1, 1.5))}
+            ax.plot(means.tau, means[f"norms_{kind}"], label=f"{kind} loss, with norms", **dots)
     markers = [("data", name, "os"), ("gaussian", "Gaussian data", "x+")]
     for who, word, shapes in markers[: 1 + ("gaussian_test" in means)]:
         for kind, marker in zip(colors, shapes, strict=True):

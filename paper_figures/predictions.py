@@ -1,11 +1,14 @@
 """What the theory predicts of the same draws, without sampling: in the limit, and at the data's d.
 
+Where norms are wanted too, also in the limit with the norms of the samples as they are.
+
 Means over the draws put it beside what was measured.
 """
 
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,26 +19,29 @@ from measured import KINDS, Parts, model_of, stacked
 from scipy.interpolate import CubicSpline
 
 import rfspec as rf
-from rfspec.numerics.types import Key, Vector
+from rfspec.numerics.types import Key, Matrix, Vector
 
 # the theories, and what is known of each besides its losses
-THEORIES = ("limit", "finite")
+THEORIES = ("limit", "finite", "norms")
 # times among which the best one of a spline is looked for
 FINE = 5000
 BEST = ("best_tau", "best_test", "window_lower", "window_upper")
 
 
 def both(
-    parts: Callable[[Key], Parts], psi_p: float, measured: xarray.Dataset
+    parts: Callable[[Key], Parts], psi_p: float, measured: xarray.Dataset, norms: int = 0
 ) -> dict[str, xarray.Dataset]:
-    """What is measured, what is predicted of the same draws, and the means of both."""
-    found = predicted(parts, psi_p, measured)
+    """What is measured, what is predicted of the same draws, and the means of both.
+
+    With `norms` also by the theory of data whose norms have so many values.
+    """
+    found = predicted(parts, psi_p, measured, norms)
     means = over_draws(measured, found).assign_attrs(d=found.attrs["d"])
     return {"measured": measured, "predicted": found, "means": means}
 
 
 def predicted(
-    parts: Callable[[Key], Parts], psi_p: float, measured: xarray.Dataset
+    parts: Callable[[Key], Parts], psi_p: float, measured: xarray.Dataset, norms: int
 ) -> xarray.Dataset:
     """Losses and best times with their windows, from each draw's training part."""
     trained = [parts(jax.random.key(seed))[0] for seed in measured.draw.values]
@@ -44,10 +50,23 @@ def predicted(
     found = []
     for activation, t, train in itertools.product(*axes, trained):
         limit = model_of(train, activation, t, psi_p)
-        models = limit, limit.replace(d=train.shape[1])
-        each = [_of_model(*named, tau) for named in zip(THEORIES, models, strict=True)]
-        found.append(each[0] | each[1])
+        models = {"limit": limit, "finite": limit.replace(d=train.shape[1])}
+        models |= {"norms": with_norms(limit, train, norms)} if norms else {}
+        each = [_of_model(*named, tau) for named in models.items()]
+        found.append({name: value for one in each for name, value in one.items()})
     return stacked(found, *axes, len(trained), tau).assign_attrs(d=trained[0].shape[1])
+
+
+def with_norms(model: rf.RandomFeatureModel, train: Matrix, count: int) -> rf.RandomFeatureModel:
+    """The same model for elliptical data, with the samples' squared norms in equal parts."""
+    parts = np.array_split(np.sort(np.mean(train**2, axis=1)), count)
+    scales = np.array([np.mean(part) for part in parts])
+    shares = np.array([len(part) for part in parts]) / len(train)
+    with warnings.catch_warnings():
+        # samples of small norm, for which tanh is nearly linear
+        warnings.simplefilter("ignore", rf.SaturationWarning)
+        law = rf.Elliptical(model.covariance, scales / (shares @ scales), shares)
+        return model.replace(covariance=law)
 
 
 def over_draws(measured: xarray.Dataset, predicted: xarray.Dataset) -> xarray.Dataset:
@@ -57,7 +76,7 @@ def over_draws(measured: xarray.Dataset, predicted: xarray.Dataset) -> xarray.Da
     are read off cubic splines in ln τ, as are best times of Gaussian data.
     """
     table = measured.merge(predicted)
-    for theory in THEORIES:
+    for theory in [one for one in THEORIES if f"{one}_test" in table]:
         table[f"data_at_{theory}_best"] = _test_at(table, table[f"{theory}_best_tau"])
     if "gaussian_test" in table:
         table["gaussian_best_tau"] = _best_of(table)

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 import rfspec as rf
 from rfspec.cli import app
-from rfspec.surveys.held_out_data import split
 from rfspec.surveys.data_moments import moments, shares_of
+from rfspec.surveys.held_out_data import split
 from rfspec.surveys.verdict import verdict_on
 
 RNG = np.random.default_rng(0)

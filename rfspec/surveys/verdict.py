@@ -26,7 +26,7 @@ SLIGHT, SMALL = 1e-3, 0.02
 BEGINS = 0.1
 # excess kurtosis that leaves the losses as they are, and one that changes even early ones
 NEARLY_GAUSSIAN, HEAVY = 0.1, 3.0
-# effective rank and p/(n d) below and above which degrees at finite d are not what they are taken for
+# effective rank below which, and p/(n d) above which, the theory at finite d fails
 NARROW, WIDE = 15.0, 0.1
 # relative differences below this are called right, and rough above it
 RIGHT, ROUGH = 0.02, 0.1
