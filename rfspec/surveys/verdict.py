@@ -19,6 +19,7 @@ from ..models.from_data import centring
 from ..models.model import RandomFeatureModel
 from ..numerics.types import Given, Matrix
 from .data_moments import ORDERS, moments, shares_of
+from .foretold import FORETOLD
 
 # a degree that holds less of the features' variance changes no loss by a per cent
 SLIGHT, SMALL = 1e-3, 0.02
@@ -161,7 +162,7 @@ class Verdict(NamedTuple):
         seen = [d for d in self.degrees if d.share > SLIGHT and d.learnt > BEGINS]
         foreseen = lambda d: d.order <= self.followed and self.nearly_gaussian
         unforeseen = [d for d in seen if not foreseen(d)]
-        if self.narrow or any(d.share > SMALL and d.learnt > 1 for d in unforeseen):
+        if self.heavy or self.narrow or any(d.share > SMALL and d.learnt > 1 for d in unforeseen):
             return "off"
         return "roughly right" if unforeseen or not self.nearly_gaussian else "right"
 
@@ -172,6 +173,11 @@ class Verdict(NamedTuple):
         """
         crowded = self.p > WIDE * self.n * self.d
         return self.followed > 1 and crowded and self.effective_rank < NARROW
+
+    @property
+    def heavy(self) -> bool:
+        """Whether the norms vary so much that even early losses are not those of Gaussian data."""
+        return self.kurtosis > HEAVY
 
     @property
     def nearly_gaussian(self) -> bool:
@@ -241,25 +247,22 @@ class Verdict(NamedTuple):
         )
 
     def _without_check(self) -> tuple[str, ...]:
-        # what docs/real_data.md measures
-        best, late = {
-            "right": ("right to a factor of 1.5", "right to about 5 %"),
-            "roughly right": (
-                "0.7 to 6 times the predicted one in the cases measured",
-                "right to about 10 %",
-            ),
-            "off": (
-                "as a rule later, 0.9 to 12 times the predicted one in the cases measured, so that "
-                "stopping at the predicted one is on the safe side",
-                "too high, test losses by up to a half in the cases measured",
-            ),
-        }[self.late]
+        early, best, late = FORETOLD[self._kind]
         return (
-            "early losses, while train and test loss agree: right",
+            f"early losses, while train and test loss agree: {early}",
             f"best time: {best}; where the loss is flat, anywhere in its window",
             f"late losses: {late}",
             "not checked: structure that no fourth moment shows is seen by a held-out part alone",
         )
+
+    @property
+    def _kind(self) -> str:
+        # a key of FORETOLD
+        if self.heavy:
+            return "heavy"
+        if self.narrow:
+            return "narrow"
+        return f"{self.late}, {'followed' if self.followed > 1 else 'limit'}"
 
     def _of_check(self, check: Check) -> tuple[str, ...]:
         draws = f"{check.repeats} split{'s' if check.repeats > 1 else ''} and draws of the features"
