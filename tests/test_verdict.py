@@ -108,6 +108,36 @@ def test_data_of_many_directions_are_believed_and_of_few_are_not():
     assert of(elliptical(rng, 600, 120), psi_p=1.0).late == "roughly right"
 
 
+def test_at_the_data_s_dimension_only_what_is_not_gaussian_is_unforeseen():
+    rng, spread = np.random.default_rng(3), 1 / np.arange(1, 13)
+    gaussian = rng.normal(size=(4000, 12)) * spread
+    limit, followed = of(gaussian), of(gaussian, d=12)
+    assert followed.nearly_gaussian
+    assert (limit.late, limit.followed) == ("off", 1)
+    assert (followed.late, followed.followed) == ("right", 3)
+    assert "unforeseen by the theory" in limit.text
+    assert "as the theory follows for Gaussian data" in followed.text
+    # of tanh the third degree counts
+    assert of(gaussian, d=12, psi_p=5.0, degree=2).late == "off"
+    assert of(elliptical(rng, 4000, 12) * spread, d=12).late == "off"
+    few = of(gaussian[:60], d=12)
+    assert (few.narrow, few.late) == (True, "off")
+    assert few.text.count("not to be relied on") == 2
+    # in the limit, and where degree 3 is too small to matter
+    assert not of(gaussian[:60]).narrow
+    assert not of(gaussian[:60], d=12, t=1.0).narrow
+
+
+@pytest.mark.parametrize("d", [None, 12])
+def test_heavy_tails_change_even_early_losses(d):
+    rng = np.random.default_rng(4)
+    data = rng.normal(size=(2000, 12)) * np.exp(0.6 * rng.normal(size=(2000, 1)))
+    verdict = of(data, d=d, psi_p=1.0)
+    assert verdict.kurtosis > 5.0
+    assert (verdict.heavy, verdict.late) == (True, "off")
+    assert "early losses, while train and test loss agree: off where" in verdict.text
+
+
 def test_constant_columns_are_counted():
     verdict = of(load_digits().data)
     assert verdict.constant_columns == int(np.sum(load_digits().data.std(0) == 0))

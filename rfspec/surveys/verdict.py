@@ -26,7 +26,7 @@ SLIGHT, SMALL = 1e-3, 0.02
 # from this share of its functions on a degree begins to be learnt
 BEGINS = 0.1
 # excess kurtosis that leaves the losses as they are, and one that changes even early ones
-NEARLY_GAUSSIAN, HEAVY = 0.1, 3.0
+NEARLY_GAUSSIAN, HEAVY = 0.1, 5.0
 # effective rank below which, and p/(n d) above which, the theory at finite d fails
 NARROW, WIDE = 15.0, 0.1
 # relative differences below this are called right, and rough above it
@@ -159,9 +159,8 @@ class Verdict(NamedTuple):
         """Whether late losses are "right", "roughly right" or "off", by what is known of the data
         alone.
         """
-        seen = [d for d in self.degrees if d.share > SLIGHT and d.learnt > BEGINS]
         foreseen = lambda d: d.order <= self.followed and self.nearly_gaussian
-        unforeseen = [d for d in seen if not foreseen(d)]
+        unforeseen = [d for d in self._seen if not foreseen(d)]
         if self.heavy or self.narrow or any(d.share > SMALL and d.learnt > 1 for d in unforeseen):
             return "off"
         return "roughly right" if unforeseen or not self.nearly_gaussian else "right"
@@ -171,8 +170,12 @@ class Verdict(NamedTuple):
         """Whether degrees are followed in so few dimensions, from so few samples, that even the
         theory at finite d is not to be relied on.
         """
-        crowded = self.p > WIDE * self.n * self.d
-        return self.followed > 1 and crowded and self.effective_rank < NARROW
+        crowded = self.p > WIDE * self.n * self.d and self.effective_rank < NARROW
+        return self.followed > 1 and crowded and bool(self._seen)
+
+    @property
+    def _seen(self) -> list[Degree]:
+        return [d for d in self.degrees if d.share > SLIGHT and d.learnt > BEGINS]
 
     @property
     def heavy(self) -> bool:
