@@ -100,8 +100,8 @@ def predict(
     >>> import numpy as np, rfspec as rf
     >>> X = np.random.default_rng(0).normal(size=(80, 10)) * np.linspace(0.5, 1.5, 10)
     >>> found = rf.predict(X, psi_p=16.0, t=0.05, nodes=4)
-    >>> print(f"stop at {found.stop.tau:.3g}, {found.more} more samples")
-    stop at 82, 62 more samples
+    >>> print(f"stop at about {round(float(found.stop.tau), -1):g}, by {found.theory}")
+    stop at about 80, by d = 10, Hermite degrees 1 to 3
     """
     covariance = FromData(X, shrinkage, trace=trace)
     data = real_array("X", X, "a finite real matrix")
