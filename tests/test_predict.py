@@ -227,7 +227,7 @@ def test_the_default_is_that_of_the_data_s_dimension(tmp_path):
 def test_gaussian_data_of_few_directions_obey_the_default():
     """Late losses of relu, off by a fifth and more in the limit."""
     data = np.random.default_rng(1).normal(size=(900, 32)) / np.sqrt(np.arange(1, 33))
-    how = {"activation": "relu", "trace": 1.0, "repeats": 2}
+    how = {"activation": "relu", "trace": 1.0, "repeats": 2, "nodes": 8}
     followed = rf.held_out(0, data, 16.0, 0.1, **how).verdict.check
     limit = rf.held_out(0, data, 16.0, 0.1, d=None, **how).verdict.check
     assert abs(followed.late.relative) < 0.05
