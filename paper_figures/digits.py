@@ -1,142 +1,110 @@
-"""The prediction on the packaged 8×8 digits, draw by draw, and the tables of docs/real_data.md.
+"""Predictions on images made anew, with the figures and the tables of docs/real_data.md.
 
-Four fifths of the images train, one fifth tests. The theory knows only the covariance of the
-training images. Gaussian data of that covariance, in the same numbers, tell what the finite d = 64
-does to it. Repeated over draws of the split and of the features.
+    python paper_figures/digits.py      in a minute or two, most of it compilation
+
+What is measured is taken from data/ as it is: `python paper_figures/beyond_real_digits.py --again`
+and `beyond_image_patches.py --again` measure.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import xarray
+from measured import digits_of, patches_of
+from predictions import both
+from recipe import HERE, about, keep, kept, load, make
 
-import rfspec as rf
-from rfspec.cli.demo import digits
-from rfspec.files.checkpoint import Checkpoint, fingerprint, forget, resumed
-from rfspec.surveys.held_out_data import EXACT, split
-
-WHO = ("predicted", "digits", "gaussian")
-KINDS = ("train", "test")
-CURVES = tuple(f"{who}_{kind}" for kind in KINDS for who in WHO)
-# test losses at the predicted best time, and the smallest one
-AT_BEST = ("predicted_best_test", "digits_at_predicted_best", "digits_best_test")
-TIMES = ("predicted_best_tau", "window_lower", "window_upper", "digits_best_tau")
-# of the training times in the page's table: how they are written there
+PAGE = HERE.parent / "docs" / "real_data.md"
+# the figures, and the training parts that their parameters stand for
+FIGURES: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
+    "digits": ("beyond_real_digits", lambda parameters: digits_of),
+    "patches": ("beyond_image_patches", lambda parameters: patches_of(parameters["SAMPLES"])),
+}
+# of the training times in the page's tables: how they are written there
 POWERS = {1: "10", 3: "10³", 6: "10⁶"}
 
 
-def draw_by_draw(
-    activations: Sequence[str],
-    times: Sequence[float],
-    psi_p: float,
-    tau: Any,
-    draws: int,
-    state: Path,
-) -> xarray.Dataset:
-    """Losses and best times of all draws. What is done is kept in files that begin with `state`."""
-    cases = list(itertools.product(activations, times, range(draws)))
-    identity = fingerprint("digits", *map(str, (activations, times, psi_p, draws)), tau)
-    file = state.with_name(f"{state.name}.{identity[:8]}")
-
-    def once(i: int) -> dict[str, Any]:
-        activation, t, seed = cases[i]
-        return _measured(jax.random.key(seed), activation, t, psi_p, tau)
-
-    found = resumed(len(cases), once, Checkpoint(file, identity))
-    forget(file)
-    dims = ("activation", "t", "draw")
-    grid = len(activations), len(times), draws
-    stacked = {name: np.stack([case[name] for case in found]) for name in found[0]}
-    return xarray.Dataset(
-        {
-            name: ((*dims, "tau")[: 3 + values.ndim - 1], values.reshape(*grid, *values.shape[1:]))
-            for name, values in stacked.items()
-        },
-        {"activation": list(activations), "t": list(times), "draw": range(draws), "tau": tau},
-    )
+def main() -> None:
+    """Predict, keep, draw and write the tables of both."""
+    tables = {}
+    for name, (figure, parts) in FIGURES.items():
+        script = HERE / f"{figure}.py"
+        tables[name] = again(script, parts)
+        print(f"written to {make(script)}", flush=True)
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), tables), encoding="utf-8")
+    print(f"written to {PAGE}")
 
 
-def over_draws(table: xarray.Dataset) -> xarray.Dataset:
-    """Means over the draws and their standard errors; of best times the geometric mean and range.
-
-    The window is that of the means of its ends.
-    """
-    names = [*CURVES, *AT_BEST]
-    mean = {name: table[name].mean("draw") for name in names}
-    roots = np.sqrt(table.sizes["draw"])
-    error = {f"{name}_error": table[name].std("draw", ddof=1) / roots for name in names}
-    best = {
-        name: np.exp(np.log(table[name]).mean("draw"))
-        for name in ("predicted_best_tau", "digits_best_tau")
-    }
-    window = {name: table[name].mean("draw") for name in ("window_lower", "window_upper")}
-    spread = {
-        "digits_best_tau_least": table.digits_best_tau.min("draw"),
-        "digits_best_tau_most": table.digits_best_tau.max("draw"),
-    }
-    return xarray.Dataset(mean | error | best | window | spread)
+def again(script: Path, parts: Callable[[dict[str, Any]], Any]) -> xarray.Dataset:
+    """The means of a figure, with predictions made anew beside what was measured."""
+    recipe = load(script)
+    measured = kept(recipe).get("measured")
+    if measured is None:
+        raise SystemExit(f"nothing is measured for this figure: run {script.name} first")
+    seconds = float(about(recipe)["cpu_seconds"])
+    psi_p, norms = recipe.parameters["PSI_P"], recipe.parameters.get("NORMS", 0)
+    keep(recipe, both(parts(recipe.parameters), psi_p, measured, norms), seconds)
+    return kept(recipe)["means"]
 
 
-def page(means: xarray.Dataset) -> str:
-    """The two tables of docs/real_data.md: losses at three times, and when to stop."""
-    cases = list(itertools.product(means.activation.values, means.t.values))
-    lines = [
-        "| σ | t | τ | train, predicted | digits | Gaussian | test, predicted | digits | Gaussian "
-        "|",
-        "| --- " * 9 + "|",
-    ]
-    for (activation, t), (power, name) in itertools.product(cases, POWERS.items()):
+def filled(page: str, tables: dict[str, xarray.Dataset]) -> str:
+    """The page with the tables of these means."""
+    for name, means in tables.items():
+        for kind, table in (("losses", losses), ("best times", best_times)):
+            start, end = f"<!-- {name}: {kind} -->\n", f"<!-- end of {name}: {kind} -->"
+            before, after = page.split(start)[0], page.split(end)[1]
+            page = before + start + "\n" + table(means, name) + "\n" + end + after
+    return page
+
+
+def losses(means: xarray.Dataset, name: str) -> str:
+    """Both losses at three times: in the limit, at finite d, on the images, on Gaussian data."""
+    words = {"norms": "norms", "data": name, "gaussian": "Gaussian"}
+    whose = {"limit": "limit", "finite": f"d = {means.attrs['d']}", **words}
+    whose = {who: word for who, word in whose.items() if f"{who}_test" in means}
+    head = [f"{kind}: {word}" if not i else word for kind in ("train", "test")
+            for i, word in enumerate(whose.values())]  # fmt: skip
+    rows = []
+    for (activation, t), (power, time) in itertools.product(_cases(means), POWERS.items()):
         row = means.sel(activation=activation, t=t).sel(tau=10.0**power, method="nearest")
-        losses = " | ".join(_with_error(row, curve) for curve in CURVES)
-        lines.append(f"| {activation} | {t:g} | {name} | {losses} |")
-    lines += [
-        "",
-        "| σ | t | best τ, predicted | window | measured | test loss, predicted | measured there "
-        "| smallest |",
-        "| --- " * 8 + "|",
-    ]
-    for activation, t in cases:
+        numbers = [_with_error(row, f"{who}_{kind}") for kind in ("train", "test") for who in whose]
+        rows.append([activation, f"{t:g}", time, *numbers])
+    return _table(["σ", "t", "τ", *head], rows)
+
+
+def best_times(means: xarray.Dataset, name: str) -> str:
+    """When to stop, predicted and measured, and what it costs to go by the prediction."""
+    d = f"d = {means.attrs['d']}"
+    norms, gaussian = (f"{who}_best_tau" in means for who in ("norms", "gaussian"))
+    head = ["σ", "t", "best τ: limit", d, f"window, {d}", *["norms"] * norms, f"{name} (range)"]
+    head += ["Gaussian"] * gaussian
+    head += [f"test loss there: {d}", "measured there", "measured at the limit's", "smallest"]
+    rows = []
+    for activation, t in _cases(means):
         row = means.sel(activation=activation, t=t)
-        window = f"{_time(row.window_lower)} to {_time(row.window_upper)}"
-        spread = f"{_time(row.digits_best_tau_least)} to {_time(row.digits_best_tau_most)}"
-        predicted, measured = _time(row.predicted_best_tau), _time(row.digits_best_tau)
-        losses = " | ".join(_with_error(row, name) for name in AT_BEST)
-        found = f"{predicted} | {window} | {measured} ({spread}) | {losses}"
-        lines.append(f"| {activation} | {t:g} | {found} |")
-    return "\n".join(lines) + "\n"
+        window = f"{_time(row.finite_window_lower)} to {_time(row.finite_window_upper)}"
+        spread = f"{_time(row.data_best_tau_least)} to {_time(row.data_best_tau_most)}"
+        times = [_time(row.limit_best_tau), _time(row.finite_best_tau), window]
+        times += [_time(row.norms_best_tau)] if norms else []
+        times += [f"{_time(row.data_best_tau)} ({spread})"]
+        times += [_time(row.gaussian_best_tau)] if gaussian else []
+        names = "finite_best_test", "data_at_finite_best", "data_at_limit_best", "data_best_test"
+        rows.append([activation, f"{t:g}", *times, *(_with_error(row, n) for n in names)])
+    return _table(head, rows)
 
 
-def _measured(key: Any, activation: str, t: float, psi_p: float, tau: Any) -> dict[str, Any]:
-    # the key splits and draws
-    found = rf.held_out(key, digits(), psi_p, t, tau, activation=activation, repeats=1)
-    stop = found.prediction.stop
-    model = rf.RandomFeatureModel(
-        psi_p,
-        found.prediction.model.psi_n,
-        t,
-        activation=activation,
-        covariance=rf.FromData(split(key, digits(), 0.2, None)[0]),
-    )
-    matrices = rf.empirical.sample(key, model, found.prediction.d, tolerance=EXACT)
-    curves = found.predicted, found.measured, rf.empirical.gradient_flow(matrices, tau)
-    losses = {
-        f"{who}_{kind}": getattr(curve, kind)
-        for who, curve in zip(WHO, curves, strict=True)
-        for kind in KINDS
-    }
-    at_best = (stop.test, found.measured_at_stop, found.test)
-    times = (stop.tau, *stop.window, found.tau)
-    return (
-        losses
-        | dict(zip(AT_BEST, map(float, at_best), strict=True))
-        | dict(zip(TIMES, map(float, times), strict=True))
-    )
+def _cases(means: xarray.Dataset) -> list[tuple[Any, Any]]:
+    return list(itertools.product(means.activation.values, means.t.values))
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    line: Callable[[list[str]], str] = lambda cells: f"| {' | '.join(cells)} |"
+    return "\n".join(map(line, [head, ["---"] * len(head), *rows])) + "\n"
 
 
 def _time(tau: Any) -> str:
@@ -150,6 +118,4 @@ def _with_error(row: Any, name: str) -> str:
 
 
 if __name__ == "__main__":
-    from recipe import HERE, kept, load
-
-    print(page(kept(load(HERE / "beyond_real_digits.py"))["means"]))
+    main()

@@ -244,23 +244,47 @@ def levels(ax: Any, table: xarray.DataArray, at: list[float], color: str = "whit
     ax.clabel(drawn, fmt="%g", fontsize=7)
 
 
-def prediction(ax: Any, means: xarray.Dataset) -> None:
-    """Predicted losses as lines, those of digits and of Gaussian data as markers; when to stop."""
+def predictions(means: xarray.Dataset, name: str) -> Any:
+    """One panel for each activation and time: `name` is what the data are called."""
+    shape = means.sizes["activation"], means.sizes["t"]
+    figure, axes = plt.subplots(*shape, figsize=(11.0, 2.7 * shape[0] + 0.7), squeeze=False)
+    for row, activation in zip(axes, means.activation.values, strict=True):
+        for ax, t in zip(row, means.t.values, strict=True):
+            _prediction(ax, means.sel(activation=activation, t=t), name)
+            ax.set_title(f"{activation}, $t = {t:g}$")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("loss")
+    for ax in axes[-1]:
+        over_training(ax)
+    one_legend(figure, axes[0, 0])
+    return figure
+
+
+def _prediction(ax: Any, means: xarray.Dataset, name: str) -> None:
+    # losses in the limit and at finite d as lines, measured ones as markers; when to stop
     colors = {"train": rf.plotting.COLORS["population"], "test": rf.plotting.COLORS["sample"]}
-    for kind, ls in (("train", "-"), ("test", (0, (4, 2)))):
-        own = means[f"predicted_{kind}"]
-        ax.plot(means.tau, own, color=colors[kind], ls=ls, label=f"{kind} loss, predicted")
-    for who, name, shapes in (("digits", "digits", "os"), ("gaussian", "Gaussian data", "x+")):
+    grey = {"color": "0.6", "ls": (0, (4, 2)), "lw": 1.2}
+    for kind, label in (("train", "both losses, limit d → ∞"), ("test", None)):
+        ax.plot(means.tau, means[f"limit_{kind}"], label=label, **grey)
+    for kind, color in colors.items():
+        label = f"{kind} loss, d = {means.attrs['d']}"
+        ax.plot(means.tau, means[f"finite_{kind}"], color=color, label=label)
+        if f"norms_{kind}" in means:
+            dots = {"color": color, "ls": (0, (1, 1.5))}
+            ax.plot(means.tau, means[f"norms_{kind}"], label=f"{kind} loss, with norms", **dots)
+    markers = [("data", name, "os"), ("gaussian", "Gaussian data", "x+")]
+    for who, word, shapes in markers[: 1 + ("gaussian_test" in means)]:
         for kind, marker in zip(colors, shapes, strict=True):
             error = means[f"{who}_{kind}_error"]
             look = {"fmt": marker, "ms": 4, "mfc": "white", "lw": 0.8, "color": colors[kind]}
             own = means[f"{who}_{kind}"]
-            ax.errorbar(means.tau, own, error, label=f"{kind} loss, {name}", zorder=4, **look)
-    ends = float(means.window_lower), min(float(means.window_upper), float(means.tau[-1]))
+            ax.errorbar(means.tau, own, error, label=f"{kind} loss, {word}", zorder=4, **look)
+    last = float(means.tau[-1])
+    ends = float(means.finite_window_lower), min(float(means.finite_window_upper), last)
     green, low = rf.plotting.COLORS["satellite"], 0.02
     across = ax.get_xaxis_transform()
     ax.plot(ends, (low, low), color=green, lw=5, transform=across, label="window to stop in",
             solid_capstyle="butt")  # fmt: skip
     best = {"marker": "*", "ms": 11, "ls": "", "color": green, "zorder": 5}
-    ax.plot(means.predicted_best_tau, means.predicted_best_test, label="best time", **best)
+    ax.plot(means.finite_best_tau, means.finite_best_test, label="best time", **best)
     ax.set_xscale("log")

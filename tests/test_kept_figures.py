@@ -22,8 +22,22 @@ def test_tables_of_real_data_are_of_the_kept_numbers(kept):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(FOLDER)
         digits = importlib.import_module("digits")
-    page = digits.page(kept("beyond_real_digits")["means"])
-    assert page.strip() in (DOCS / "real_data.md").read_text(encoding="utf-8")
+    page = (DOCS / "real_data.md").read_text(encoding="utf-8")
+    means = {name: kept(figure)["means"] for name, (figure, _) in digits.FIGURES.items()}
+    assert digits.filled(page, means) == page
+
+
+def test_gaussian_data_follow_the_theory_at_their_dimension(kept):
+    """Best times and late losses, at the small t where the limit fails."""
+    means = kept("beyond_real_digits")["means"].sel(t=[0.01, 0.1])
+    late = means.isel(tau=-1)
+    for kind in ("train", "test"):
+        off = np.abs(late[f"finite_{kind}"] / late[f"gaussian_{kind}"] - 1.0)
+        assert float(off.max()) < 0.06
+    later = means.finite_best_tau / means.gaussian_best_tau
+    assert float(np.abs(np.log(later)).max()) < np.log(1.15)
+    in_the_limit = late.limit_test / late.gaussian_test
+    assert float(in_the_limit.max()) > 1.3
 
 
 def test_the_test_loss_peaks_where_features_are_as_many_as_noisy_samples(kept):

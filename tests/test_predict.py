@@ -16,12 +16,14 @@ from rfspec.cli import app
 from rfspec.cli.data_files import read_samples
 from rfspec.cli.demo import digits
 from rfspec.surveys.held_out_data import split
+from rfspec.surveys.prediction import model_of
 
 RNG = np.random.default_rng(0)
 SPREAD = np.geomspace(0.2, 2.0, 6)
 X = RNG.normal(size=(60, 6)) * SPREAD
-SMALL = {"psi_p": 4.0, "t": 0.1, "nodes": 4}
-ARGS = ["--psi-p", "4", "--t", "0.1", "--nodes", "4"]
+# in the limit, whose programs compile in less time than those of finite d
+SMALL = {"psi_p": 4.0, "t": 0.1, "nodes": 4, "d": None}
+ARGS = ["--psi-p", "4", "--t", "0.1", "--nodes", "4", "--degree", "1"]
 
 
 def run(*args):
@@ -165,6 +167,73 @@ def test_prediction_is_that_of_the_model():
     assert found.more == int(np.ceil(found.wider.value * 6)) - 60
 
 
+LAW = rf.FromData(X)
+
+
+def test_degrees_are_followed_at_the_dimension_of_the_data():
+    """Or the prediction is that of the limit: where it is asked for, and where d is refused."""
+    of = lambda **how: model_of(LAW, X.shape, 4.0, 0.1, 4, **how)
+    limit = rf.RandomFeatureModel(4.0, 10.0, 0.1, covariance=LAW.compressed(4))
+    assert of() == of(d=6) == (limit.replace(d=6), "")
+    assert of(degree=2) == (limit.replace(d=6, degree=2), "")
+    assert of(d=None) == (limit, "")
+    assert of(degree=1)[0].d is None
+    drawn, reason = of(noise_draws=3)
+    assert drawn == limit.replace(noise_draws=3)
+    assert "d goes with noise_draws=inf only" in reason
+    # 400 features and samples of 84 polynomials of degree 3 in 6 variables
+    many, reason = model_of(LAW, (4000, 6), 400.0, 0.1)
+    assert many.d is None
+    assert "fewer features or samples than the 84 polynomials" in reason
+
+
+def test_a_prediction_says_its_theory():
+    found = rf.predict(X, **SMALL)
+    assert found.theory == "the limit d -> inf"
+    refused = found._replace(reasons={"d": "it is refused"})
+    assert refused.theory == "the limit d -> inf, since it is refused"
+    followed = found._replace(model=found.model.replace(d=6))
+    assert followed.theory == "d = 6, Hermite degrees 1 to 3"
+    for one in (found, refused, followed):
+        assert f"theory               {one.theory}" in repr(one).splitlines()
+
+
+@pytest.mark.slow
+def test_the_default_is_that_of_the_data_s_dimension(tmp_path):
+    """In Python, of a check and its draws, and by the command."""
+    how = {**SMALL, "d": "columns", "activation": "relu"}
+    found, limit = rf.predict(X, **how), rf.predict(X, **{**how, "d": None})
+    model = rf.RandomFeatureModel(
+        4.0, 10.0, 0.1, activation="relu", covariance=rf.FromData(X, nodes=4), d=6
+    )
+    assert found.model == model
+    stop = rf.early_stopping(model)
+    assert float(found.stop.tau) == pytest.approx(float(stop.tau), rel=1e-9)
+    assert abs(float(found.stop.test_limit) / float(limit.stop.test_limit) - 1.0) > 0.05
+    checked = rf.held_out(0, X, repeats=2, **how)
+    assert {draw.stop.model.d for draw in checked.draws} == {6}
+    assert checked.of_all_rows.model == model
+    np.save(tmp_path / "x.npy", X)
+    args = [tmp_path / "x.npy", *ARGS[:-2], "--activation", "relu"]
+    assert f"theory               {found.theory}" in run(*args)
+    report = json.loads(run(*args, "--json"))
+    assert report["theory"] == found.theory
+    assert report["stop"]["tau"] == pytest.approx(float(found.stop.tau), rel=1e-9)
+    refused = run(*args, "--noise-draws", "3")
+    assert "theory               the limit d -> inf, since d goes with noise_draws=inf" in refused
+
+
+@pytest.mark.slow
+def test_gaussian_data_of_few_directions_obey_the_default():
+    """Late losses of relu, off by a fifth and more in the limit."""
+    data = np.random.default_rng(1).normal(size=(900, 32)) / np.sqrt(np.arange(1, 33))
+    how = {"activation": "relu", "trace": 1.0, "repeats": 2, "nodes": 8}
+    followed = rf.held_out(0, data, 16.0, 0.1, **how).verdict.check
+    limit = rf.held_out(0, data, 16.0, 0.1, d=None, **how).verdict.check
+    assert abs(followed.late.relative) < 0.05
+    assert limit.late.relative > 2 * abs(followed.late.relative)
+
+
 def test_a_window_without_end_needs_no_more_samples():
     found = rf.predict(np.random.default_rng(0).normal(size=(2400, 6)), **SMALL)
     assert bool(found.stop.regularised)
@@ -175,7 +244,7 @@ def test_a_window_without_end_needs_no_more_samples():
 def test_gaussian_data_obey_the_prediction():
     """At d = 12 losses on held-out rows agree to O(1/d), and the best time to a factor of two."""
     data = np.random.default_rng(2).normal(size=(240, 12))
-    found = rf.held_out(jax.random.key(0), data, 4.0, 0.1, share=0.4, nodes=4)
+    found = rf.held_out(jax.random.key(0), data, 4.0, 0.1, share=0.4, nodes=4, d=None)
     assert (found.prediction.n, found.n_test) == (144, 96)
     for kind in ("train", "test"):
         gap = np.abs(np.asarray(getattr(found.predicted, kind) - getattr(found.measured, kind)))
@@ -184,7 +253,7 @@ def test_gaussian_data_obey_the_prediction():
 
 
 def test_digits_with_a_held_out_split():
-    found = rf.held_out(jax.random.key(0), digits()[:400], 1.0, 0.1, nodes=4)
+    found = rf.held_out(jax.random.key(0), digits()[:400], 1.0, 0.1, nodes=4, d=None)
     assert (found.prediction.n, found.n_test, found.prediction.d) == (320, 80, 64)
     early = np.asarray(found.predicted.tau) < float(found.prediction.stop.tau)
     assert np.abs(np.asarray(found.predicted.train - found.measured.train))[early].max() < 0.06
@@ -321,7 +390,10 @@ def test_bad_options(tmp_path):
         tmp_path / "x.npy", *ARGS, "--check", "--share", "1.5"
     )
     assert "nodes must be an integer of at least 1, got -1" in fails(
-        tmp_path / "x.npy", *ARGS[:-1], "-1"
+        tmp_path / "x.npy", *ARGS[:5], "-1"
+    )
+    assert "degree must be an integer from 1 to 6, got 7" in fails(
+        tmp_path / "x.npy", *ARGS[:-1], "7"
     )
 
 
@@ -340,6 +412,10 @@ CASES = {
         "X must have at least four rows"),
     "share": (lambda: rf.held_out(jax.random.key(0), X, 4.0, 0.1, share=1.0),
         "share must be between 0 and 1, got 1.0"),
+    "d": (lambda: rf.predict(X, 4.0, 0.1, d=7),
+        "d must be the 6 columns of the data, or None for the limit, got 7"),
+    "d with draws": (lambda: rf.predict(X, 4.0, 0.1, d=6, noise_draws=3),
+        "d goes with noise_draws=inf only"),
     "wider": (lambda: rf.predict(X, 4.0, 0.1, wider=1.0),
         "wider must be .* greater than 1, got 1.0"),
     "held_out alone": (

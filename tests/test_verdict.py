@@ -12,19 +12,27 @@ from typer.testing import CliRunner
 
 import rfspec as rf
 from rfspec.cli import app
+from rfspec.surveys.data_moments import moments, shares_of
 from rfspec.surveys.held_out_data import split
-from rfspec.surveys.verdict import moments, shares_of, verdict_on
+from rfspec.surveys.verdict import verdict_on
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 6)) * np.geomspace(0.2, 2.0, 6)
-SMALL = {"psi_p": 4.0, "t": 0.1, "nodes": 4}
+SMALL = {"psi_p": 4.0, "t": 0.1, "nodes": 4, "d": None}
 SCALES = np.array([0.5, 1.5])  # of |x|² in two classes
 
 
-def of(data, activation="tanh", psi_p=8.0, t=0.1):
-    n, d = data.shape
+def of(data, activation="tanh", psi_p=8.0, t=0.1, d=None, degree=3):
     law = rf.FromData(data, trace=1.0, nodes=8)
-    model = rf.RandomFeatureModel(psi_p, n / d, t, activation=activation, covariance=law)
+    model = rf.RandomFeatureModel(
+        psi_p,
+        len(data) / data.shape[1],
+        t,
+        activation=activation,
+        covariance=law,
+        d=d,
+        degree=degree,
+    )
     return verdict_on(data, model)
 
 
@@ -98,6 +106,36 @@ def test_data_of_many_directions_are_believed_and_of_few_are_not():
     degree_two = of(narrow, psi_p=100.0).degrees[0]
     assert degree_two.share < 1e-12
     assert of(elliptical(rng, 600, 120), psi_p=1.0).late == "roughly right"
+
+
+def test_at_the_data_s_dimension_only_what_is_not_gaussian_is_unforeseen():
+    rng, spread = np.random.default_rng(3), 1 / np.arange(1, 13)
+    gaussian = rng.normal(size=(4000, 12)) * spread
+    limit, followed = of(gaussian), of(gaussian, d=12)
+    assert followed.nearly_gaussian
+    assert (limit.late, limit.followed) == ("off", 1)
+    assert (followed.late, followed.followed) == ("right", 3)
+    assert "unforeseen by the theory" in limit.text
+    assert "as the theory follows for Gaussian data" in followed.text
+    # of tanh the third degree counts
+    assert of(gaussian, d=12, psi_p=5.0, degree=2).late == "off"
+    assert of(elliptical(rng, 4000, 12) * spread, d=12).late == "off"
+    few = of(gaussian[:60], d=12)
+    assert (few.narrow, few.late) == (True, "off")
+    assert few.text.count("not to be relied on") == 2
+    # in the limit, and where degree 3 is too small to matter
+    assert not of(gaussian[:60]).narrow
+    assert not of(gaussian[:60], d=12, t=1.0).narrow
+
+
+@pytest.mark.parametrize("d", [None, 12])
+def test_heavy_tails_change_even_early_losses(d):
+    rng = np.random.default_rng(4)
+    data = rng.normal(size=(2000, 12)) * np.exp(0.6 * rng.normal(size=(2000, 1)))
+    verdict = of(data, d=d, psi_p=1.0)
+    assert verdict.kurtosis > 5.0
+    assert (verdict.heavy, verdict.late) == (True, "off")
+    assert "early losses, while train and test loss agree: off where" in verdict.text
 
 
 def test_constant_columns_are_counted():
@@ -264,6 +302,7 @@ def test_what_is_missing_is_named(ask, message):
 def test_the_command_says_when_to_stop_and_how_far_to_believe_it(tmp_path, small):
     np.save(tmp_path / "x.npy", X)
     args = ["predict", str(tmp_path / "x.npy"), "--psi-p", "4", "--t", "0.1", "--nodes", "4"]
+    args += ["--degree", "1"]
     method = ["--learning-rate", "0.02", "--optimizer", "momentum", "--momentum", "0.8"]
     result = CliRunner().invoke(app, [*args, *method, "--batch-size", "20"], catch_exceptions=False)
     steps = small.steps(0.02, "momentum", momentum=0.8, batch_size=20)

@@ -17,6 +17,7 @@ from ..training.learning_curves import LearningCurve, learning_curve
 from .data_files import read_samples
 from .options import (
     LAW,
+    MODEL,
     SAMPLING,
     TRAINING,
     Json,
@@ -93,6 +94,10 @@ def predict_command(
     nodes: Annotated[
         int, option(LAW, "eigenvalues that the covariance is compressed to; 0 keeps all")
     ] = 32,
+    degree: Annotated[
+        int,
+        option(MODEL, "highest Hermite degree that is followed at the data's d; 1 for the limit"),
+    ] = 3,
     tolerance: Tolerance = 0.01,
     out: Annotated[Path | None, file_in(*TABLES, *PICTURES)] = None,
     json: Json = False,
@@ -106,7 +111,7 @@ def predict_command(
     if normalise and trace is not None:
         raise ValueError(f"give one of normalise and trace, got both, trace = {trace:g}")
     law = {"shrinkage": shrinkage, "trace": 1.0 if normalise else trace, "nodes": nodes or None}
-    X, options = read_samples(data, key), {**how, **law, "tolerance": tolerance}
+    X, options = read_samples(data, key), {**how, **law, "degree": degree, "tolerance": tolerance}
     options["progress"] = not json
     checked = None
     if checking.pop("check"):
@@ -163,6 +168,7 @@ def report_of(
     assert isinstance(covariance, FromData)
     report: dict[str, Any] = {
         "model": repr(found.model),
+        "theory": found.theory,
         "n": found.n,
         "d": found.d,
         "psi_n": found.model.psi_n,

@@ -58,7 +58,7 @@ class Classes(Covariance):
     Each class has its own Gaussian-equivalent constants: ``rf.gaussian_equivalent`` returns arrays
     of shape (C,). The mean of σ over all classes is subtracted from the features. What it differs
     by from class to class is a direction of its own in the features, an eigenvalue of order p that
-    carries no mass and none of the losses. Equations (32) to (34) of docs/theory.md, beyond arXiv
+    carries no mass and none of the losses. Equations (33) to (35) of docs/theory.md, beyond arXiv
     2505.17638.
 
     Examples
@@ -215,7 +215,7 @@ def of_class(model: RandomFeatureModel, which: int) -> RandomFeatureModel:
 
     Notes
     -----
-    Equation (34) of docs/theory.md; the shares' average of the losses of all classes is the loss of
+    Equation (35) of docs/theory.md; the shares' average of the losses of all classes is the loss of
     the model.
 
     Examples

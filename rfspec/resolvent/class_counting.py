@@ -38,7 +38,7 @@ class CountedByClass(ColumnEquations):
 
     def _deltas(self, u: Unknowns) -> Numbers:
         by_shapes = sum(self.scales[:, k] * r for k, r in enumerate(u[1:]))
-        return self.psi_p / self.psi_n * (self.ge.v2 * u[0] + self.ge.kappa2 * by_shapes)  # (33)
+        return self.psi_p / self.psi_n * (self.ge.v2 * u[0] + self.ge.kappa2 * by_shapes)  # (34)
 
     def _D(self, u: Unknowns) -> tuple[Numbers]:
         return (reciprocal(1.0 + self._deltas(u)),)

@@ -3,8 +3,8 @@ r"""The fixed-point equations of U for data of several classes, with all draws o
 Class c has the share π_c of the samples, the covariance Σ_c and its own constants. The columns of a
 class are a kind of their own, with D_c = 1/(1+δ_c). Let b̄² = Σ_c π_cb_c² and s̄² = Σ_c π_cs_c². Then
 
-    1/q = s̄² - z + Σ_c π_cv_c²D_c + ∫ T/(1 + ψ_pTq),   T = b̄² + Σ_c π_cκ_c²λ_cD_c               (32)
-    δ_c = (ψ_p/ψ_n) [ v_c²q + κ_c² ∫ λ_cq/(1 + ψ_pTq) ]                                         (33)
+    1/q = s̄² - z + Σ_c π_cv_c²D_c + ∫ T/(1 + ψ_pTq),   T = b̄² + Σ_c π_cκ_c²λ_cD_c               (33)
+    δ_c = (ψ_p/ψ_n) [ v_c²q + κ_c² ∫ λ_cq/(1 + ψ_pTq) ]                                         (34)
 
 where ∫ is over the nodes, the common eigenvectors. With Σ_c = Σ_k ρ_ckS_k all δ_c are sums of q and
 r_k = ∫ S_kq/(1 + ψ_pTq), with weights of at least 0. The unknowns are u = (q, r_1, ...): as many as
@@ -16,7 +16,7 @@ The train loss of class c is that of U_c and V_c, the means over its own samples
 
     Tr V_cᵀ(U - z)⁻¹V/d ≃ Tr b_cFᵀ(U - z)⁻¹V̄ c_ξ/d + D_cX_c + (1 - D_c)y_c,
     VᵀG_1U_cG_2V ≃ VᵀG_1[s_c² + b_c²FFᵀ + D_cD_c'C_c]G_2V + D_c(1-D_c')X_c + D_c'(1-D_c)X_c'
-                   + (1-D_c)(1-D_c')y_c                                                         (34)
+                   + (1-D_c)(1-D_c')y_c                                                         (35)
 
 without a prime at z_1 and with one at z_2. Beyond arXiv 2505.17638.
 """
@@ -76,7 +76,7 @@ class ClassEquations(CountedByClass):
     def balance(self, u: Unknowns, averages: Averages, zeta: Number) -> Unknowns:
         q, ((D,), by_T, _, by_shapes) = u[0], averages
         of_columns = jnp.sum(self.shares * self.ge.v2 * D)
-        one = q * (of_columns - zeta + by_T) - 1.0  # (32) times q
+        one = q * (of_columns - zeta + by_T) - 1.0  # (33) times q
         return one, *(q * average - r for average, r in zip(by_shapes, u[1:], strict=True))
 
     # with an average over each shape in place of that over λ
@@ -189,7 +189,7 @@ class ClassEquations(CountedByClass):
             return noise, noise
         X = self._along(cross, point)
         of_columns = point.D[0] * X + point.fluctuating[0] * self._variances
-        return noise + jnp.sum(counted * of_columns), noise + jnp.sum(counted * X)  # (34)
+        return noise + jnp.sum(counted * of_columns), noise + jnp.sum(counted * X)  # (35)
 
     def target_two_point(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Number]:
         return [
@@ -207,7 +207,7 @@ class ClassEquations(CountedByClass):
         return total + jnp.sum(response.weights[0] * (self._variances - explained))  # (16)
 
     def sample_two_point(self, one: Point, two: Point) -> Number:
-        """Tr Vᵀ(U - z1)⁻¹U_c(U - z2)⁻¹V/d for the `counted` mean of the classes' own U_c, (34)."""
+        """Tr Vᵀ(U - z1)⁻¹U_c(U - z2)⁻¹V/d for the `counted` mean of the classes' own U_c, (35)."""
         D, counted, ge = one.D[0] * two.D[0], self._counted, self.ge
         iota = jnp.sum(counted * (ge.s2 + D * ge.v2))
         features = jnp.sum(counted * ge.b2) + (counted * D * ge.kappa2) @ self._of_classes

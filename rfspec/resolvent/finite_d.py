@@ -15,7 +15,7 @@ with v_j², n_j², s_j² the tails of ``rfspec.resolvent.functions`` and κ̄ th
 d → ∞ all classes are alike, D' = 1 and o = 0, and (6) and (7) are left. What features have of the
 target c_xx + c_ξξ is
 
-    V_a = c_ξ(1 - κ_aD_ao)D' + (c_xα/β)λ_a(1 - oD')D_a                                         (35)
+    V_a = c_ξ(1 - κ_aD_ao)D' + (c_xα/β)λ_a(1 - oD')D_a                                         (32)
 
 in degree 1. Two-point functions are the derivative of all this in a source, for unknowns that are
 upper triangular 2×2 matrices. Beyond arXiv 2505.17638.
@@ -30,7 +30,7 @@ import jax.numpy as jnp
 
 from ..models.targets import Combination
 from ..numerics.holomorphic import Unknowns, reciprocal
-from ..numerics.types import Number, Numbers, Real, Vector
+from ..numerics.types import Number, Real, Vector
 from .columns import Source
 from .finite_pairs import ROWS, SAMPLES, FinitePoint, Moved, Pair, Regression
 from .functions import Features
@@ -172,6 +172,13 @@ class FiniteEquations(LimitOnly):
     def mean(self) -> Real:
         f = self.features
         return jnp.sum(f.rows * f.tails) + jnp.sum(f.weights * f.whole)
+
+    @property
+    def atom_mass(self) -> Real:
+        # as many columns as there are functions and, for tails, columns of samples
+        f = self.features
+        of_tails = jnp.where(jnp.any(f.tails > 0), self.psi_n * (1.0 + self.d), 0.0)
+        return jnp.maximum(0.0, 1.0 - (jnp.sum(f.weights) + of_tails) / self.psi_p)
 
     @property
     def slowest_mode(self) -> Real:

@@ -46,7 +46,7 @@ class Regression(NamedTuple):
     variances: tuple[Real, Real, Real]
 
     def along(self, D: Numbers, of_noise: Number, o: Number) -> Numbers:
-        """V_a of (35), for D_a."""
+        """V_a of (32), for D_a."""
         by_noise = self.noise * (1.0 - self.kappa * D * o) * of_noise
         return by_noise + self.slopes * (1.0 - of_noise * o) * D
 
@@ -143,7 +143,7 @@ class Pair(NamedTuple):
     def _moved_target(
         self, D1: Numbers, D2: Numbers, dD: Numbers, dN: Number, do: Number
     ) -> tuple[Numbers, Numbers]:
-        # (35), where D' stands left of o and D in the left factor, and right of them in the right
+        # (32), where D' stands left of o and D in the left factor, and right of them in the right
         (o1, N1), (o2, N2) = ((p.coupling, p.of_noise) for p in (self.one, self.two))
         c, slope, kappa = self.target.noise, self.target.slopes, self.target.kappa
         left = c * (dN * (1.0 - kappa * o2 * D2) - kappa * N1 * (do * D2 + o1 * dD))

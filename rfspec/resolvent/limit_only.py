@@ -26,9 +26,5 @@ class LimitOnly(Equations):
     bulk_guesses = property(_in_the_limit)
 
     @property
-    def atom_mass(self) -> Real:
-        return np.float64(0.0)
-
-    @property
     def lowered(self) -> Real:
         return np.float64(0.0)

@@ -190,7 +190,7 @@ def held_out(
     --------
     >>> import jax, numpy as np, rfspec as rf
     >>> X = np.random.default_rng(0).normal(size=(80, 10)) * np.linspace(0.5, 1.5, 10)
-    >>> check = rf.held_out(jax.random.key(0), X, psi_p=16.0, t=0.05, nodes=4)
+    >>> check = rf.held_out(jax.random.key(0), X, psi_p=16.0, t=0.05, nodes=4, d=None)
     >>> print(check.n_test, f"{check.tau / check.predicted_tau:.1f}")
     16 0.9
     """
@@ -242,8 +242,8 @@ def _stop_of(
     wider: Given = None,
     **model: Any,
 ) -> EarlyStopping:
-    n, d = train.shape
-    return early_stopping(model_of(FromData(train, shrinkage), psi_p, n / d, t, **model), tolerance)
+    law = FromData(train, shrinkage)
+    return early_stopping(model_of(law, train.shape, psi_p, t, **model)[0], tolerance)
 
 
 def _drawn(key: Key, part: tuple[Matrix, Matrix], stop: EarlyStopping, tau: Given) -> Draw:
@@ -254,13 +254,13 @@ def _drawn(key: Key, part: tuple[Matrix, Matrix], stop: EarlyStopping, tau: Give
     )
     basis = eigenbasis(matrices)
     measured = gradient_flow(basis, predicted.tau)
-    best, lowest, at_stop = _measured_best(basis)
+    best, lowest, at_stop = measured_best(basis)
     if np.isfinite(float(stop.tau)):
         at_stop = float(gradient_flow(basis, np.array([float(stop.tau)])).test[0])
     return Draw(stop, predicted, measured, best, lowest, at_stop)
 
 
-def _measured_best(basis: Eigenbasis) -> tuple[float, float, float]:
+def measured_best(basis: Eigenbasis) -> tuple[float, float, float]:
     # the time and the value of the smallest test loss, and the last test loss; a grid over all
     # times is followed by two finer ones around its minimum
     unit = float(basis.matrices.model.time_unit)

@@ -56,7 +56,8 @@ class Prediction(NamedTuple):
     Attributes
     ----------
     model : RandomFeatureModel
-        With ψ_n = n/d and the covariance of the data, as compressed.
+        With ψ_n = n/d and the covariance of the data, as compressed; with the data's d where
+        Hermite degrees are followed.
     n, d : int
         Samples and dimensions.
     sigma : Sigma
@@ -70,7 +71,7 @@ class Prediction(NamedTuple):
     factor : float
         How many times wider that window is.
     reasons : dict of str
-        Why a rule of `times`, or "wider", has no answer.
+        Why a rule of `times`, or "wider", has no answer; of "d", why it is the limit.
     verdict : Verdict
         How far all of it is to be believed.
     """
@@ -91,6 +92,14 @@ class Prediction(NamedTuple):
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(repr(self))}</pre>"
+
+    @property
+    def theory(self) -> str:
+        """Which theory predicts: Hermite degrees at the data's d, or the limit and why."""
+        if self.model.d is not None:
+            return f"d = {self.model.d}, Hermite degrees 1 to {self.model.degree}"
+        reason = self.reasons.get("d", "")
+        return "the limit d -> inf" + (f", since {reason}" if reason else "")
 
     @property
     def more(self) -> int | None:
@@ -153,7 +162,7 @@ class Prediction(NamedTuple):
         --------
         >>> import numpy as np, rfspec as rf
         >>> X = np.random.default_rng(0).normal(size=(80, 10)) * np.linspace(0.5, 1.5, 10)
-        >>> found = rf.predict(X, psi_p=16.0, t=0.05, nodes=4)
+        >>> found = rf.predict(X, psi_p=16.0, t=0.05, nodes=4, d=None)
         >>> print(found.steps(10.0, batch_size=20).text)
         stop after 820 steps = 205 epochs (between 361 and 2,812)
         """
@@ -165,6 +174,7 @@ class Prediction(NamedTuple):
     def lines(self) -> Iterator[str]:
         """The prediction without its verdict, line by line."""
         yield repr(self.model)
+        yield f"theory               {self.theory}"
         yield from self._lines_of_data()
         yield from self._lines_of_times()
         yield from lines_of_stop(self.stop)

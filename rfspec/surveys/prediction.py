@@ -1,7 +1,8 @@
 """What the theory says of a data set: its covariance, and when to stop training on it.
 
 The theory knows data by n, d and the eigenvalues of their covariance alone, as if they were
-Gaussian. ``rfspec.surveys.verdict`` tells how far that is to be believed, and
+Gaussian. It follows Hermite degrees at the data's own d where it can, and else is that of the limit
+d → ∞. ``rfspec.surveys.verdict`` tells how far that is to be believed, and
 ``rfspec.surveys.held_out_data`` measures it.
 """
 
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from ..models.from_data import FromData
 from ..models.model import RandomFeatureModel
-from ..numerics.checks import real_array, real_scalar
+from ..numerics.checks import integer, real_array, real_scalar
 from ..numerics.types import Given
 from ..resolvent.solver import ConvergenceError
 from ..training.early_stopping import EarlyStopping, early_stopping
@@ -25,6 +26,8 @@ from .verdict import verdict_on
 
 # 32 nodes reproduce the best time of all 62 eigenvalues of the digits to 11 digits
 NODES = 32
+# the default d: as many as the data have columns
+COLUMNS = "columns"
 
 
 def predict(
@@ -38,12 +41,13 @@ def predict(
     tolerance: float = 0.01,
     wider: float = 2.0,
     progress: bool = False,
+    d: Given = COLUMNS,
     **model: Any,
 ) -> Prediction:
     r"""Training times, best stopping time and window of random features trained on given data.
 
     They are those of ``rf.RandomFeatureModel`` at ψ_n = n/d with the covariance Σ = XᵀX/n of the
-    centred data.
+    centred data. Hermite degrees above 1 are followed at the data's own d.
 
     Parameters
     ----------
@@ -62,16 +66,21 @@ def predict(
         Factor > 1 by which the window should grow.
     progress : bool
         Show a progress bar.
+    d : "columns", int or None
+        "columns" (default): losses and best time follow Hermite degrees 1 to `degree` at the data's
+        d (docs/finite_d.md), or are those of the limit d → ∞ where a model with d is refused, as
+        for finite `noise_draws`; ``.theory`` says which. None: the limit. The data's d as a number:
+        as "columns", but refused is an error.
     **model
-        `process`, `activation`, `target`, `noise_draws`, `weight_decay`, `d`, `degree` of
-        ``rf.RandomFeatureModel``; with the data's own `d` losses and best time follow Hermite
-        degrees above 1, while the verdict still speaks of the limit.
+        `process`, `activation`, `target`, `noise_draws`, `weight_decay`, `degree` of
+        ``rf.RandomFeatureModel``; degree 1 is the limit too.
 
     Returns
     -------
     Prediction
-        ``.sigma .times .stop .wider .more .reasons .model .verdict``, and ``.steps(learning_rate)``
-        in steps and epochs; times in units of τ = kη/d², each result with its own errors.
+        ``.sigma .times .stop .wider .more .reasons .model .theory .verdict``, and
+        ``.steps(learning_rate)`` in steps and epochs; times in units of τ = kη/d², each result with
+        its own errors.
 
     Raises
     ------
@@ -82,7 +91,8 @@ def predict(
 
     Notes
     -----
-    Sections 8 and 12 of docs/theory.md; docs/real_data.md measures what it costs that data are not
+    Sections 8, 12 and 14 of docs/theory.md; times by the rules "paper" and "spectrum" are those of
+    the limit; docs/real_data.md measures what it costs that data are not
     Gaussian. Beyond arXiv 2505.17638.
 
     Examples
@@ -90,16 +100,15 @@ def predict(
     >>> import numpy as np, rfspec as rf
     >>> X = np.random.default_rng(0).normal(size=(80, 10)) * np.linspace(0.5, 1.5, 10)
     >>> found = rf.predict(X, psi_p=16.0, t=0.05, nodes=4)
-    >>> print(f"stop at {found.stop.tau:.3g}, {found.more} more samples")
-    stop at 82, 62 more samples
+    >>> print(f"stop at about {round(float(found.stop.tau), -1):g}, by {found.theory}")
+    stop at about 80, by d = 10, Hermite degrees 1 to 3
     """
     covariance = FromData(X, shrinkage, trace=trace)
     data = real_array("X", X, "a finite real matrix")
-    n, d = data.shape
-    of_data = model_of(covariance, psi_p, n / d, t, nodes, **model)
+    of_data, refused = model_of(covariance, data.shape, psi_p, t, nodes, d=d, **model)
     factor = float(real_scalar("wider", wider, above=1.0))
     times: dict[str, Timescales] = {}
-    reasons: dict[str, str] = {}
+    reasons = {"d": refused} if refused else {}
     with tqdm(total=5, desc="best time", disable=not progress, leave=False, delay=2.0) as bar:
 
         def tick(text: str) -> None:
@@ -120,21 +129,41 @@ def predict(
         tick("wider window")
         more, reason = _wider(of_data, stop, factor)
         reasons |= {"wider": reason} if reason else {}
-    sigma, verdict = _sigma(covariance, d), verdict_on(data, of_data)
-    return Prediction(of_data, n, d, sigma, times, stop, more, factor, reasons, verdict)
+    n, columns = data.shape
+    sigma, verdict = _sigma(covariance, columns), verdict_on(data, of_data)
+    return Prediction(of_data, n, columns, sigma, times, stop, more, factor, reasons, verdict)
 
 
 def model_of(
     covariance: FromData,
+    shape: tuple[int, ...],
     psi_p: Given,
-    psi_n: float,
     t: Given,
     nodes: int | None = NODES,
+    *,
+    d: Given = COLUMNS,
     **model: Any,
-) -> RandomFeatureModel:
-    """The model of data, whose covariance is compressed unless all nodes are to be kept."""
+) -> tuple[RandomFeatureModel, str]:
+    """The model of data, whose covariance is compressed unless all nodes are to be kept.
+
+    With why it is that of the limit, where it was asked for at the data's d and is refused.
+    """
+    n, columns = shape
     compressed = covariance.compressed(nodes) if nodes else covariance
-    return RandomFeatureModel(psi_p, psi_n, t, covariance=compressed, **model)
+    of = lambda d: RandomFeatureModel(psi_p, n / columns, t, covariance=compressed, d=d, **model)
+    if d is None or model.get("degree") == 1:
+        return of(None), ""
+    if d != COLUMNS:
+        if integer("d", d) != columns:
+            raise ValueError(
+                f"d must be the {columns} columns of the data, or None for the limit, got {d!r}"
+            )
+        return of(columns), ""
+    try:
+        return of(columns), ""
+    except ValueError as e:
+        # what is wrong with more than d raises here
+        return of(None), str(e)
 
 
 def _wider(

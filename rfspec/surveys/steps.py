@@ -9,6 +9,7 @@ import numpy as np
 from ..files.tables import in_brief
 from ..numerics.checks import integer, real_array, real_scalar
 from ..numerics.types import Given, Real
+from ..spectra.finite_d import SpectrumAtFiniteD
 from ..spectra.spectrum import Spectrum
 from ..training.early_stopping import EarlyStopping
 from ..training.filters import LINEAR
@@ -64,7 +65,7 @@ def steps_of(
     stop: EarlyStopping,
     d: int,
     n: int,
-    sp: Spectrum | None,
+    sp: Spectrum | SpectrumAtFiniteD | None,
     learning_rate: Given,
     optimizer: str,
     momentum: Given,

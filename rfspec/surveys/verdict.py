@@ -1,8 +1,10 @@
 r"""How far a prediction from data is to be believed, in numbers and in words.
 
-The theory takes data for Gaussian, and all of σ beyond its linear part for noise that no sample
-tells apart. Data of effective rank r = (Tr Σ)²/Tr Σ² have about r^k/k! functions of Hermite degree
-k. Where n and p are larger, that degree is learnt too, and late losses end lower than predicted.
+The theory takes data for Gaussian. Data of effective rank r = (Tr Σ)²/Tr Σ² have about r^k/k!
+functions of Hermite degree k. Where n and p are larger, that degree is learnt. In the limit d → ∞
+all of σ beyond its linear part is noise that no sample tells apart, and late losses end lower than
+predicted. At the data's own d the theory follows these degrees, and what is left is what in them
+is not Gaussian.
 """
 
 from __future__ import annotations
@@ -15,25 +17,24 @@ import numpy as np
 from ..files.tables import in_brief
 from ..models.from_data import centring
 from ..models.model import RandomFeatureModel
-from ..numerics.quadrature import hermite_projection, trapezoid
-from ..numerics.types import Given, Matrix, Reals
+from ..numerics.types import Given, Matrix
+from .data_moments import ORDERS, moments, shares_of
+from .foretold import FORETOLD
 
-# degrees whose functions are counted
-ORDERS = (2, 3)
 # a degree that holds less of the features' variance changes no loss by a per cent
 SLIGHT, SMALL = 1e-3, 0.02
 # from this share of its functions on a degree begins to be learnt
 BEGINS = 0.1
-# excess kurtosis that leaves the losses as they are
-NEARLY_GAUSSIAN = 0.1
+# excess kurtosis that leaves the losses as they are, and one that changes even early ones
+NEARLY_GAUSSIAN, HEAVY = 0.1, 5.0
+# effective rank below which, and p/(n d) above which, the theory at finite d fails
+NARROW, WIDE = 15.0, 0.1
 # relative differences below this are called right, and rough above it
 RIGHT, ROUGH = 0.02, 0.1
-# step in z of the Hermite coefficients, enough at a kink for the few digits that words need
-STEP = 0.005
 
 
 class Degree(NamedTuple):
-    """A Hermite degree of the activation that the theory takes for noise.
+    """A Hermite degree of the activation, which the limit d → ∞ takes for noise.
 
     Attributes
     ----------
@@ -134,6 +135,8 @@ class Verdict(NamedTuple):
         Columns of the data that do not vary.
     check : Check or None
         What was measured; None where nothing was.
+    followed : int
+        Highest Hermite degree that the prediction follows; 1 in the limit d → ∞.
     """
 
     n: int
@@ -146,6 +149,7 @@ class Verdict(NamedTuple):
     kurtosis_error: float
     constant_columns: int
     check: Check | None = None
+    followed: int = 1
 
     def __repr__(self) -> str:
         return self.text
@@ -155,10 +159,28 @@ class Verdict(NamedTuple):
         """Whether late losses are "right", "roughly right" or "off", by what is known of the data
         alone.
         """
-        seen = [d for d in self.degrees if d.share > SLIGHT and d.learnt > BEGINS]
-        if any(d.share > SMALL and d.learnt > 1 for d in seen):
+        foreseen = lambda d: d.order <= self.followed and self.nearly_gaussian
+        unforeseen = [d for d in self._seen if not foreseen(d)]
+        if self.heavy or self.narrow or any(d.share > SMALL and d.learnt > 1 for d in unforeseen):
             return "off"
-        return "roughly right" if seen or not self.nearly_gaussian else "right"
+        return "roughly right" if unforeseen or not self.nearly_gaussian else "right"
+
+    @property
+    def narrow(self) -> bool:
+        """Whether degrees are followed in so few dimensions, from so few samples, that even the
+        theory at finite d is not to be relied on.
+        """
+        crowded = self.p > WIDE * self.n * self.d and self.effective_rank < NARROW
+        return self.followed > 1 and crowded and bool(self._seen)
+
+    @property
+    def _seen(self) -> list[Degree]:
+        return [d for d in self.degrees if d.share > SLIGHT and d.learnt > BEGINS]
+
+    @property
+    def heavy(self) -> bool:
+        """Whether the norms vary so much that even early losses are not those of Gaussian data."""
+        return self.kurtosis > HEAVY
 
     @property
     def nearly_gaussian(self) -> bool:
@@ -198,11 +220,16 @@ class Verdict(NamedTuple):
         if degree.share <= SLIGHT:
             return f"{text} functions: none of the features' variance to speak of"
         text += f" functions, {degree.share:.1%} of the features' variance: "
+        followed = degree.order <= self.followed
         if degree.learnt <= BEGINS:
-            return text + "n or p is far below that, and the theory is right to take it for noise"
+            right = "it is as good as noise"
+            right = right if followed else "the theory is right to take it for noise"
+            return text + f"n or p is far below that, and {right}"
+        foreseen = "as the theory follows for Gaussian data" if followed else "unforeseen"
         if degree.learnt <= 1:
-            return text + "n or p is not far below that, and it begins to be learnt unforeseen"
-        return text + "n and p exceed that, and it is learnt too, unforeseen by the theory"
+            return text + f"n or p is not far below that, and it begins to be learnt, {foreseen}"
+        foreseen += "" if followed else " by the theory"
+        return text + f"n and p exceed that, and it is learnt too, {foreseen}"
 
     def _of_kurtosis(self) -> str:
         known = _with_error(self.kurtosis, self.kurtosis_error)
@@ -223,25 +250,22 @@ class Verdict(NamedTuple):
         )
 
     def _without_check(self) -> tuple[str, ...]:
-        # what docs/real_data.md measures
-        best, late = {
-            "right": ("right to a factor of 1.5", "right to about 5 %"),
-            "roughly right": (
-                "0.7 to 6 times the predicted one in the cases measured",
-                "right to about 10 %",
-            ),
-            "off": (
-                "as a rule later, 0.9 to 12 times the predicted one in the cases measured, so that "
-                "stopping at the predicted one is on the safe side",
-                "too high, test losses by up to a half in the cases measured",
-            ),
-        }[self.late]
+        early, best, late = FORETOLD[self._kind]
         return (
-            "early losses, while train and test loss agree: right",
+            f"early losses, while train and test loss agree: {early}",
             f"best time: {best}; where the loss is flat, anywhere in its window",
             f"late losses: {late}",
             "not checked: structure that no fourth moment shows is seen by a held-out part alone",
         )
+
+    @property
+    def _kind(self) -> str:
+        # a key of FORETOLD
+        if self.heavy:
+            return "heavy"
+        if self.narrow:
+            return "narrow"
+        return f"{self.late}, {'followed' if self.followed > 1 else 'limit'}"
 
     def _of_check(self, check: Check) -> tuple[str, ...]:
         draws = f"{check.repeats} split{'s' if check.repeats > 1 else ''} and draws of the features"
@@ -267,45 +291,9 @@ def verdict_on(X: Matrix, model: RandomFeatureModel) -> Verdict:
         for k, share in zip(ORDERS, shares_of(model), strict=True)
     )
     constant = int(np.sum(np.all(X[:1] == X, axis=0)))
-    return Verdict(n, p, d, r, r_error, degrees, kurtosis, kurtosis_error, constant)
-
-
-def moments(centred: Matrix) -> tuple[float, float, float, float]:
-    """Effective rank and mean excess kurtosis of random projections, each with its standard error.
-
-    Tr Σ² is estimated from products of different rows, which leaves out the sampling noise; the
-    errors are those of the jackknife. NaN for fewer than four rows.
-    """
-    n, d = centred.shape
-    square = np.sum(centred**2, axis=1)
-    # Σ_j (x_i·x_j)² for each i
-    products = centred @ centred.T if n < d else centred @ (centred.T @ centred)
-    overlap = np.sum(products**2 if n < d else products * centred, axis=1)
-
-    def both(left: int, trace: Reals, fourth: Reals, pairs: Reals) -> tuple[Reals, Reals]:
-        second = pairs / (left * (left - 1))
-        trace, fourth = trace / left, fourth / left
-        return trace**2 / second, 3.0 * fourth / (trace**2 + 2.0 * second) - 3.0
-
-    sums = square.sum(), (square**2).sum(), (overlap - square**2).sum()
-    rank, kurtosis = both(n, *sums)
-    if n < 4:
-        return float(rank), np.nan, float(kurtosis), np.nan
-    without = square, square**2, 2.0 * (overlap - square**2)
-    spread = lambda a: float(np.sqrt((n - 1) * np.var(a)))
-    ranks, kurtoses = both(n - 1, *(a - b for a, b in zip(sums, without, strict=True)))
-    return float(rank), spread(ranks), float(kurtosis), spread(kurtoses)
-
-
-def shares_of(model: RandomFeatureModel) -> tuple[float, ...]:
-    """What of the features' variance are functions of the data of each of the degrees, h_k²c^k."""
-    signal = float(model.process.alpha**2 * model.covariance.trace)
-    width = signal + float(model.process.beta2)
-    z, projection = hermite_projection(STEP)
-    values = np.asarray(model.activation(np.sqrt(width) * z), float)
-    h = projection @ values
-    variance = trapezoid(STEP)[1] @ values**2 - h[0] ** 2
-    return tuple(float(h[k] ** 2 * (signal / width) ** k / variance) for k in ORDERS)
+    followed = 1 if model.d is None else model.degree
+    known = (n, p, d, r, r_error, degrees, kurtosis, kurtosis_error, constant)
+    return Verdict(*known, followed=followed)
 
 
 def difference(predicted: Given, measured: Given) -> Difference:
