@@ -159,7 +159,9 @@ TARGETS = {
 }
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize(
+    "name", ["velocity", *(pytest.param(t, marks=pytest.mark.slow) for t in ("noise", "data"))]
+)
 def test_two_resolvents_are_differences_of_one(name):
     """(U - z1)⁻¹(U - z2)⁻¹ = [(U - z1)⁻¹ - (U - z2)⁻¹]/(z1 - z2), and with Ũ a derivative."""
     eq = equations_of(TARGETS[name])
@@ -275,7 +277,8 @@ def resolvent_of(model):
     return rf.solve(model, np.array([-0.05, -2.0])).q.real
 
 
-@pytest.mark.parametrize("f", [resolvent_of, pytest.param(curve_of, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("f", [resolvent_of, curve_of])
 def test_batches_and_compiled_calls(f):
     psi_n = np.array([4.0, 8.0])
     of = lambda n: f(MODEL.replace(psi_n=n))
@@ -335,6 +338,7 @@ def test_bad_input(changes, words):
         MODEL.replace(**changes)
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_dimension():
     given = ["curve", "--psi-p", "16", "--psi-n", "8", "--t", "0.05", "--points", "3", "--json"]
     run = CliRunner().invoke(app, [*given, "--d", "40", "--activation", "relu"])

@@ -148,7 +148,7 @@ class Polynomial(Activation):
                 f"activation must not be constant (its variance is zero), got {self.coefficients}"
             )
 
-    def __call__(self, x: Vector) -> Vector:
+    def __call__(self, x: Reals) -> Reals:
         return self.function(self.coefficients, x)
 
 

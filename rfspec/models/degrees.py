@@ -57,7 +57,7 @@ def present_degrees(sigma: Activation, highest: int) -> tuple[int, ...]:
         if not concrete(sigma.coefficients):
             return tuple(range(2, highest + 1))
         power = np.asarray(sigma.coefficients)
-        odd, even = np.any(power[3::2]), np.any(power[2::2])
+        odd, even = bool(np.any(power[3::2])), bool(np.any(power[2::2]))
     else:
         odd, even = _parity(sigma)
     return tuple(k for k in range(2, highest + 1) if (odd if k % 2 else even))

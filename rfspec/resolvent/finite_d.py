@@ -1,4 +1,4 @@
-r"""The equations at finite d: rows and samples of unequal length, noise columns, and their coupling.
+r"""The equations at finite d, where rows and samples are not equally long, and noise tells of data.
 
 A sample contributes to U the column of its mean feature and d columns with one factor of the noise.
 The unknowns are q_j = Tr(U - z)⁻¹/p in class j of rows, δ_c of the means in class c of samples, δ'
@@ -7,7 +7,7 @@ D' = 1/(1+δ'), q_m = Σ_j π_jW_jmq_j and D_m = Σ_c w_cP_cmD_c
 
     T_m = data_mD_m + noise_mD' + rest_m - 2 signal_a oD'D_m (degree 1 only)
     1/q_j = s_j² - z + v_j² Σ_c w_cP_cD_c + n_j²D' + (1/d) Σ_m W_jmT_m/(1 + ψ_pT_mq_m)
-    δ_c  = (ψ_p/ψ_n) [ P_c Σ_j π_jv_j²q_j + (1/d) Σ_m P_cm data_m y_m ] - dκ̄o²D'                 (31)
+    δ_c  = (ψ_p/ψ_n) [ P_c Σ_j π_jv_j²q_j + (1/d) Σ_m P_cm data_m y_m ] - dκ̄o²D'                (31)
     δ'   = (ψ_p/ψ_nd) [ Σ_j π_jn_j²q_j + (1/d) Σ_m noise_m y_m ],   y_m = q_m/(1 + ψ_pT_mq_m)
     o    = (ψ_p/ψ_nd) [ Σ_j π_jo_j²q_j + (1/dκ̄) Σ_m coupled_m y_m ]
 
@@ -90,9 +90,9 @@ class FiniteEquations(LimitOnly):
 
     def point(self, u: Unknowns) -> FinitePoint:
         f, q, o = self.features, jnp.stack(u[:ROWS]), u[-1]
-        *D, noise = (reciprocal(1.0 + v) for v in u[ROWS:-1])
-        D, q_m = jnp.stack(D), q @ f.by_q
-        T = jnp.concatenate([D, 2.0 * o * noise * D, noise[None]]) @ f.by_T + f.rest
+        *of_samples, noise = (reciprocal(1.0 + v) for v in u[ROWS:-1])
+        D, q_m = jnp.stack(of_samples), q @ f.by_q
+        T = jnp.concatenate([D, 2.0 * o * noise * D, noise[None]]) @ f.slopes + f.rest
         return FinitePoint(q, D, noise, o, q_m, T, reciprocal(1.0 + self.psi_p * T * q_m))
 
     def trace(self, u: Unknowns) -> Number:
@@ -193,8 +193,8 @@ class FiniteEquations(LimitOnly):
         longest = jnp.max(f.by_q / f.rows[:, None], axis=0)
         widest = lambda a: jnp.max(jnp.max(a, axis=0) * longest)
         features = (jnp.sqrt(jnp.sum(f.weights)) + jnp.sqrt(self.psi_p)) ** 2
-        signal = widest(f.by_T[:SAMPLES] * SAMPLES) * features + jnp.max(f.tails)
-        noise = widest(f.by_T[-1:]) * features + jnp.max(f.tails)
+        signal = widest(f.slopes[:SAMPLES] * SAMPLES) * features + jnp.max(f.tails)
+        noise = widest(f.slopes[-1:]) * features + jnp.max(f.tails)
         return (
             signal * (1.0 + jnp.sqrt(ratio)) ** 2
             + noise * (1.0 + jnp.sqrt(ratio / self.d)) ** 2

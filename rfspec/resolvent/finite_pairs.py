@@ -76,7 +76,7 @@ class Pair(NamedTuple):
 
     def moved(self, of_tails: Vector, of_functions: Vector) -> Moved:
         """For a source with these parts in the tails and in T_m."""
-        bases = jnp.concatenate([self.features.by_T, of_functions[None]])
+        bases = jnp.concatenate([self.features.slopes, of_functions[None]])
         sums = self._sums(bases)
         x = self._solution(of_tails, sums)
         return self._results(x, jnp.append(self._factors @ x[ROWS:], -1.0) @ bases)

@@ -1,11 +1,12 @@
-r"""The functions of x that features at finite d are made of: what is noise in them, and what is data.
+r"""The functions of x that features at finite d are made of, and what of them is noise and data.
 
 In the eigenbasis of Σ, with A_a = α²λ_a + β² and ρ_a = α²λ_a/A_a, the product m of k directions is
 a function of degree k. Of its variance R_m = Π ρ_a is fixed by x, and S_m has one factor of the
 noise, ρ_a → 1 - ρ_a. Features have of it
 
     u_m = û_m Σ_l h̄_l² F_lk,   û_m = Π A'_a / H_k(A'),   A'_a = Ā_a/(1 + 2t_kĀ_a),
-    data_m = û_m Σ_l h̄_l² F_lk R_mζⁱ,   noise_m = û_m Σ_l h̄_l² F_lk (S_mζⁱ + iζ^{i-1}ζ'R_m)        (30)
+    data_m = û_m Σ_l h̄_l² F_lk R_mζⁱ,
+    noise_m = û_m Σ_l h̄_l² F_lk (S_mζⁱ + iζ^{i-1}ζ'R_m)                                        (30)
 
 with l = k, k + 2, ... and i = (l - k)/2: a power l of the overlap of two rows has a share F_lk in
 the function of degree k. Rows are not equally long, which tilts Ā = A/Tr A by
@@ -91,9 +92,8 @@ class Data(NamedTuple):
     @property
     def lengths(self) -> tuple[Lengths, Lengths]:
         """Of rows, and of samples."""
-        return tuple(
-            two_lengths(effective_rank(v, self.weights, self.d)) for v in (self.A, self.values)
-        )
+        of = lambda v: two_lengths(effective_rank(v, self.weights, self.d))
+        return of(self.A), of(self.values)
 
     @property
     def squares(self) -> Vector:
@@ -107,14 +107,14 @@ class Features(NamedTuple):
     """The coefficients of (31): functions of degree 1, of higher degrees, and tails.
 
     With q_j, D_c, D' and o, and J classes of rows and C of samples, q_m is q·`by_q` and T_m is
-    (D, 2oD'D, D')·`by_T` + `rest`. 1/q_j has `on_rows` of T_m/(1 + ψ_pT_mq_m), `tails_on_rows` of
+    (D, 2oD'D, D')·`slopes` + `rest`. 1/q_j has `on_rows` of T_m/(1 + ψ_pT_mq_m), `tails_on_rows` of
     (D, D') and `fixed`; δ, δ' and o have `on_others` of y_m and `tails_on_others` of q. `whole` is
     all variance of the functions, and `tails` that of the tails.
     """
 
     weights: Vector
     by_q: Matrix
-    by_T: Matrix
+    slopes: Matrix
     rest: Vector
     whole: Vector
     on_rows: Matrix
@@ -164,7 +164,7 @@ def _coefficients(whole: _Whole, f: Functions, linear: Linear, tails: Tails) -> 
     return Features(
         weights=f.weights,
         by_q=rows[:, None] * f.rows,
-        by_T=jnp.concatenate([f.data[None] * by_class, -signal[None] * by_class, f.noise[None]]),
+        slopes=jnp.concatenate([f.data[None] * by_class, -signal[None] * by_class, f.noise[None]]),
         rest=f.rest,
         whole=f.data + f.noise + f.rest,
         on_rows=f.weights[None] * f.rows,

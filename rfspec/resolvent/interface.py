@@ -18,7 +18,7 @@ import equinox as eqx
 from ..models.gaussian_equivalent import GaussianEquivalent
 from ..numerics.holomorphic import Unknowns
 from ..numerics.types import Matrix, Number, Real, Truth, Truths, Vector, Whole, Wholes
-from .columns import Point, Source
+from .columns import Source
 from .near_ends import Chart
 
 # twice as many nodes of a law at least halve the error, so it is at most twice the change they make
@@ -213,7 +213,7 @@ class Equations(eqx.Module):
         return u[1]
 
     @abstractmethod
-    def point(self, u: Unknowns) -> Point:
+    def point(self, u: Unknowns) -> Any:
         """A solution, with what traces of (U - z)⁻¹ are made of."""
 
     @abstractmethod
@@ -222,7 +222,7 @@ class Equations(eqx.Module):
 
     @abstractmethod
     def two_point(
-        self, one: Point, two: Point, sources: Sequence[Source]
+        self, one: Any, two: Any, sources: Sequence[Source]
     ) -> tuple[Number, Number, Number]:
         """Tr FFᵀ(U - z1)⁻¹M(U - z2)⁻¹/p for sources M."""
 
@@ -234,11 +234,11 @@ class Equations(eqx.Module):
         return None
 
     @abstractmethod
-    def explained(self, point: Point) -> tuple[Number, Number]:
+    def explained(self, point: Any) -> tuple[Number, Number]:
         """Tr Vᵀ(U - z)⁻¹V/d, and Tr Ṽᵀ(U - z)⁻¹V/d with the population's Ṽ."""
 
     @abstractmethod
-    def target_two_point(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Any]:
+    def target_two_point(self, one: Any, two: Any, sources: Sequence[Source]) -> list[Any]:
         """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d for sources M."""
 
     @property
@@ -246,7 +246,7 @@ class Equations(eqx.Module):
         """Whether the losses are those of a part of the samples, and `sample_two_point` exists."""
         return False
 
-    def sample_two_point(self, one: Point, two: Point) -> Number:
+    def sample_two_point(self, one: Any, two: Any) -> Number:
         """Tr Vᵀ(U - z1)⁻¹U_c(U - z2)⁻¹V/d, where U_c is the mean over a part of the samples."""
         raise NotImplementedError
 

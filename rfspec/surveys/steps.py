@@ -95,7 +95,9 @@ def steps_of(
     return Steps(best, lower, upper, n / batch)
 
 
-def _check_stable(sp: Spectrum, eta: Real, tau: float, method: str, mu: float) -> None:
+def _check_stable(
+    sp: Spectrum | SpectrumAtFiniteD, eta: Real, tau: float, method: str, mu: float
+) -> None:
     largest = float(stable_step(sp, method, mu)) / tau * float(eta)
     if not eta < largest:
         raise ValueError(
