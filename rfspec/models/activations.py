@@ -152,7 +152,7 @@ class Polynomial(Activation):
         return self.function(self.coefficients, x)
 
 
-def _horner(coefficients: Vector, x: Vector) -> Vector:
+def _horner(coefficients: Vector, x: Reals) -> Reals:
     total = 0.0 * x
     for j in reversed(range(len(coefficients))):
         total = total * x + coefficients[j]

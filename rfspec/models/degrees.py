@@ -63,6 +63,11 @@ def present_degrees(sigma: Activation, highest: int) -> tuple[int, ...]:
     return tuple(k for k in range(2, highest + 1) if (odd if k % 2 else even))
 
 
+def followed_whole(sigma: Activation, highest: int) -> bool:
+    """Whether σ has no degree above the highest."""
+    return isinstance(sigma, Polynomial) and np.size(sigma.coefficients) <= highest + 1
+
+
 @lru_cache(maxsize=64)
 def _parity(sigma: Activation) -> tuple[bool, bool]:
     # whether σ has an odd part beyond a linear one, and an even part beyond a constant

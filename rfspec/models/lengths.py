@@ -10,8 +10,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from ..numerics.types import Real, Vector
+
+# points of the fine rule, and how many standard deviations of ln G they reach
+MANY, WIDEST = 96, 4.0
 
 
 class Lengths(NamedTuple):
@@ -27,6 +31,18 @@ def two_lengths(rank: Real) -> Lengths:
     reach = jnp.sqrt(shape + 1.0)
     ends = jnp.stack([shape + 1.0 - reach, shape + 1.0 + reach]) / shape
     return Lengths(ends, jnp.stack([1.0 + 1.0 / reach, 1.0 - 1.0 / reach]) / 2.0)
+
+
+def many_lengths(rank: Real) -> Lengths:
+    """A fine rule for the same law, equidistant in the logarithm of the length."""
+    shape = rank / 2.0
+    width = 1.0 / jnp.sqrt(shape)
+    low, high = -WIDEST * width - WIDEST / shape, WIDEST * width
+    log = low + (high - low) * np.linspace(0.0, 1.0, MANY)
+    weights = jnp.exp(shape * (log - jnp.exp(log) + 1.0))
+    shares = weights / jnp.sum(weights)
+    squares = jnp.exp(log)
+    return Lengths(squares / jnp.sum(shares * squares), shares)
 
 
 def effective_rank(values: Vector, weights: Vector, d: Real) -> Real:

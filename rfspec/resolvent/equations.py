@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
 from ..models.covariance import Covariance
-from ..models.degrees import hermite_coefficients, present_degrees
+from ..models.degrees import followed_whole, hermite_coefficients, present_degrees
 from ..models.gaussian_equivalent import GaussianEquivalent, constants_at
 from ..models.model import RandomFeatureModel
 from ..models.targets import combination
@@ -20,7 +22,7 @@ from .all_draws import RandomFeatureEquations
 from .classes import class_equations
 from .finite_d import FiniteEquations
 from .finite_draws import NoiseDrawsEquations
-from .functions import Data, features_of
+from .functions import Data, features_of, readout_of
 from .interface import Equations
 from .products import Grid
 
@@ -58,11 +60,12 @@ def averaged_equations(
     if covariance.has_classes:
         return class_equations(model, ge, for_losses=True)
     nodes = filled_up(covariance)
+    build = partial(_equations, model, ge, for_losses=True)
     if covariance.fewer is None or covariance.more is None:
-        return _equations(model, ge, *nodes)
+        return build(*nodes)
     if coarse:
-        return _equations(model, ge, *_padded(*covariance.fewer), others=nodes)
-    return _equations(model, ge, *nodes, others=_padded(*covariance.more))
+        return build(*_padded(*covariance.fewer), others=nodes)
+    return build(*nodes, others=_padded(*covariance.more))
 
 
 def filled_up(covariance: Covariance) -> tuple[Vector, Vector]:
@@ -90,6 +93,7 @@ def _equations(
     law: Any = None,
     others: tuple[Vector, Vector] | None = None,
     averaged: Equations | None = None,
+    for_losses: bool = False,
 ) -> Equations:
     enter()
     y, process = combination(model.target, model.process), model.process
@@ -108,13 +112,15 @@ def _equations(
         "decay": model.weight_decay / y.pace,
     }
     if model.d is not None and model.degree > 1:
-        return _at_finite_d(model, fields)
+        return _at_finite_d(model, fields, for_losses=for_losses)
     if np.isinf(model.noise_draws):
         return RandomFeatureEquations(**fields)
     return NoiseDrawsEquations(**fields, draws=np.float64(model.noise_draws))
 
 
-def _at_finite_d(model: RandomFeatureModel, fields: dict[str, Any]) -> Equations:
+def _at_finite_d(
+    model: RandomFeatureModel, fields: dict[str, Any], *, for_losses: bool
+) -> Equations:
     process, d = model.process, np.float64(model.d)
     data = Data(fields["values"], fields["weights"], d, process.alpha**2, process.beta2)
     orders = present_degrees(model.activation, model.degree)
@@ -123,11 +129,17 @@ def _at_finite_d(model: RandomFeatureModel, fields: dict[str, Any]) -> Equations
     constants = [constants_at(model, model.covariance.trace, scale=rows[j]) for j in (0, 1)]
     of_rows = tuple(jnp.stack([getattr(c, name) for c in constants]) for name in ("v2", "s2"))
     fields = {**fields, "law": None, "averaged": None, "d": d}
-    one, other = (
-        features_of(data, coefficients, of_rows, orders=orders, grid=grid)
-        for grid in (CELLS, FINER)
-    )
+    given = {"data": data, "h": coefficients, "of_rows": of_rows, "orders": orders}
     names = {field.name for field in dataclasses.fields(FiniteEquations)}
     fields = {name: value for name, value in fields.items() if name in names}
-    finer = FiniteEquations(**fields, features=other, finer=None)
-    return FiniteEquations(**fields, features=one, finer=finer)
+    one = FiniteEquations(
+        **fields, features=features_of(**given, grid=CELLS), finer=None, readout=None
+    )
+    if for_losses:
+        finer = eqx.tree_at(lambda e: e.features, one, features_of(**given, grid=FINER))
+        return dataclasses.replace(one, finer=finer)
+    if followed_whole(model.activation, model.degree):
+        # no tails, which would make rows of unequal length visible
+        return one
+    of_many = hermite_coefficients(model.activation, data.many_squares)
+    return dataclasses.replace(one, readout=readout_of(**given, h_of_many=of_many, grid=CELLS))

@@ -33,7 +33,7 @@ from ..numerics.holomorphic import Unknowns, reciprocal
 from ..numerics.types import Number, Real, Vector
 from .columns import Source
 from .finite_pairs import ROWS, SAMPLES, FinitePoint, Moved, Pair, Regression
-from .functions import Features
+from .functions import Features, Readout
 from .interface import Equations
 from .limit_only import LimitOnly
 
@@ -52,12 +52,15 @@ class FiniteEquations(LimitOnly):
         The coefficients of (31).
     finer : FiniteEquations, optional
         The same with more nodes, whose change tells the error.
+    readout : Readout, optional
+        Many classes of rows, which spectra show and losses do not.
     d : float
         The dimension.
     """
 
     features: Features
     finer: FiniteEquations | None
+    readout: Readout | None
     d: Real
     target: Combination
     slope: Real | None
@@ -95,8 +98,14 @@ class FiniteEquations(LimitOnly):
         T = jnp.concatenate([D, 2.0 * o * noise * D, noise[None]]) @ f.slopes + f.rest
         return FinitePoint(q, D, noise, o, q_m, T, reciprocal(1.0 + self.psi_p * T * q_m))
 
-    def trace(self, u: Unknowns) -> Number:
-        return jnp.sum(self.features.rows * jnp.stack(u[:ROWS]))
+    def trace(self, u: Unknowns, zeta: Number) -> Number:
+        if self.readout is None:
+            return jnp.sum(self.features.rows * jnp.stack(u[:ROWS]))
+        # two classes tell what rows of any length see, and many how their eigenvalues lie
+        point, many = self.point(u), self.readout
+        of_tails = many.tails_on_rows @ jnp.append(point.D, point.of_noise) + many.fixed
+        on_rows = of_tails + many.on_rows @ (point.T * point.g) - self.origin - zeta
+        return jnp.sum(many.shares * reciprocal(on_rows))
 
     def delta(self, u: Unknowns) -> Number:
         return u[ROWS]
@@ -166,12 +175,17 @@ class FiniteEquations(LimitOnly):
 
     @property
     def origin(self) -> Real:
-        return jnp.min(self.features.fixed)
+        lowest = jnp.min(self.features.fixed)
+        return lowest if self.readout is None else jnp.minimum(lowest, jnp.min(self.readout.fixed))
 
     @property
     def mean(self) -> Real:
-        f = self.features
-        return jnp.sum(f.rows * f.tails) + jnp.sum(f.weights * f.whole)
+        f, many = self.features, self.readout
+        of_functions = jnp.sum(f.weights * f.whole)
+        if many is None:
+            return jnp.sum(f.rows * f.tails) + of_functions
+        of_tails = jnp.sum(many.tails_on_rows, axis=1) + many.fixed
+        return jnp.sum(many.shares * of_tails) + of_functions
 
     @property
     def atom_mass(self) -> Real:

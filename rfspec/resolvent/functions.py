@@ -19,14 +19,14 @@ from __future__ import annotations
 
 from functools import partial
 from math import factorial, prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from ..models.lengths import Lengths, effective_rank, two_lengths
+from ..models.lengths import Lengths, effective_rank, many_lengths, two_lengths
 from ..numerics.compiling import jit
-from ..numerics.types import Matrix, Real, Reals, Vector
+from ..numerics.types import Matrix, Real, Vector, Wholes
 from .products import Grid, Products, symmetric_powers
 
 
@@ -35,7 +35,8 @@ class Functions(NamedTuple):
 
     `weights`: numbers of functions, over d. `data`, `noise`, `rest`: variance that x fixes, that
     has one factor of the noise, and the rest. `coupled`: k - xt_k times `data`, what couples the
-    noise columns of a sample to that of its mean. `rows`, `columns`: W and P, [class, m].
+    noise columns of a sample to that of its mean. `row`, `column`: how W and P follow the length,
+    T_m - k and Y_m - k. `order`: k.
     """
 
     weights: Vector
@@ -43,8 +44,9 @@ class Functions(NamedTuple):
     noise: Vector
     rest: Vector
     coupled: Vector
-    rows: Matrix
-    columns: Matrix
+    row: Vector
+    column: Vector
+    order: Wholes
 
 
 class Linear(NamedTuple):
@@ -102,6 +104,12 @@ class Data(NamedTuple):
         of_samples = self.alpha2 * self.trace * samples.squares + self.beta2
         return jnp.concatenate([self.gamma2[None], self.gamma2 * rows.squares, of_samples])
 
+    @property
+    def many_squares(self) -> Vector:
+        """γ² of many classes of rows."""
+        rank = effective_rank(self.A, self.weights, self.d)
+        return self.gamma2 * many_lengths(rank).squares
+
 
 class Features(NamedTuple):
     """The coefficients of (31): functions of degree 1, of higher degrees, and tails.
@@ -133,6 +141,15 @@ class Features(NamedTuple):
     kappa: Real
 
 
+class Readout(NamedTuple):
+    """What 1/q of many classes of rows is made of, as in ``Features``."""
+
+    shares: Vector
+    on_rows: Matrix
+    tails_on_rows: Matrix
+    fixed: Vector
+
+
 @partial(jit, static_argnames=("orders", "grid"))
 def features_of(
     data: Data,
@@ -147,31 +164,79 @@ def features_of(
     `h`: Hermite coefficients at ``Data.squares``. `of_rows`: v² and s² of each class of rows.
     """
     whole = _Whole.of(data, h, orders)
+    first, f = _first_and_all(whole, grid)
+    return _coefficients(whole, f, _linear(whole, first), _tails(whole, whole.of_rows, of_rows))
+
+
+@partial(jit, static_argnames=("orders", "grid"))
+def readout_of(
+    data: Data,
+    h: Matrix,
+    of_rows: tuple[Vector, Vector],
+    h_of_many: Matrix,
+    *,
+    orders: tuple[int, ...],
+    grid: Grid,
+) -> Readout:
+    """The same for many classes of rows, with Hermite coefficients `h_of_many`.
+
+    Their v² and s² differ from the sums over these coefficients as those of the two classes do.
+    """
+    whole = _Whole.of(data, h, orders)
+    _, f = _first_and_all(whole, grid)
+    many = many_lengths(whole.rank)
+    squares = h_of_many**2
+    place = jnp.log(many.squares / whole.rows.squares[0])
+    place = jnp.clip(place / jnp.log(whole.rows.squares[1] / whole.rows.squares[0]), 0.0, 1.0)
+    constants = []
+    for exact, few, sums in zip(
+        of_rows, _sums(whole, whole.of_rows), _sums(whole, squares), strict=True
+    ):
+        ratio = exact / jnp.where(few > 0, few, 1.0)
+        constants.append(sums * (ratio[0] + place * (ratio[1] - ratio[0])))
+    tails = _tails(whole, squares, (constants[0], constants[1]))
+    rows = _relative(many, squares[:, f.order], f.row)
+    return Readout(many.shares, f.weights[None] * rows, _of_tails_on_rows(whole, tails), tails.rest)
+
+
+def _sums(whole: _Whole, squares: Matrix) -> tuple[Vector, Vector]:
+    # v² and s² by the coefficients there are
+    fixed = whole.x ** np.arange(whole.mean.size)
+    return squares[:, 2:] @ fixed[2:], squares[:, 2:] @ (1.0 - fixed[2:])
+
+
+def _first_and_all(whole: _Whole, grid: Grid) -> tuple[Products, Functions]:
     first = _first(whole)
-    powers = symmetric_powers(first, max(orders, default=1), grid)
-    each = [_functions(whole, 1, first), *(_functions(whole, k, powers[k - 1]) for k in orders)]
-    functions = Functions(*(jnp.concatenate(a, axis=-1) for a in zip(*each, strict=True)))
-    return _coefficients(whole, functions, _linear(whole, first), _tails(whole, of_rows))
+    powers = symmetric_powers(first, max(whole.orders), grid)
+    each = [_functions(whole, k, first if k == 1 else powers[k - 1]) for k in whole.orders]
+    columns: list[Any] = list(zip(*each, strict=True))
+    joined = [*map(jnp.concatenate, columns[:-1]), np.concatenate(columns[-1])]
+    return first, Functions._make(joined)
+
+
+def _of_tails_on_rows(whole: _Whole, tails: Tails) -> Matrix:
+    by_class = whole.samples.shares * tails.columns
+    return jnp.stack([*jnp.outer(by_class, tails.data), tails.noise], axis=1)
 
 
 def _coefficients(whole: _Whole, f: Functions, linear: Linear, tails: Tails) -> Features:
     rows, samples = whole.rows.shares, whole.samples.shares
-    by_class = samples[:, None] * f.columns
+    of_rows = _relative(whole.rows, whole.of_rows[:, f.order], f.row)
+    of_samples = _relative(whole.samples, _by_samples(whole)[:, f.order], f.column)
+    by_class = samples[:, None] * of_samples
     signal = jnp.pad(linear.signal, (0, f.weights.size - linear.signal.size))
     kappa = jnp.sum(whole.data.weights * linear.kappa)
-    others = [*(f.columns * f.data[None]), f.noise, f.coupled / kappa]
+    others = [*(of_samples * f.data[None]), f.noise, f.coupled / kappa]
     of_tails = [*jnp.outer(tails.columns, tails.data), tails.noise, tails.coupled]
     return Features(
         weights=f.weights,
-        by_q=rows[:, None] * f.rows,
+        by_q=rows[:, None] * of_rows,
         slopes=jnp.concatenate([f.data[None] * by_class, -signal[None] * by_class, f.noise[None]]),
         rest=f.rest,
         whole=f.data + f.noise + f.rest,
-        on_rows=f.weights[None] * f.rows,
+        on_rows=f.weights[None] * of_rows,
         on_others=f.weights[None] * jnp.stack(others),
-        tails_on_rows=jnp.stack(
-            [*jnp.outer(samples * tails.columns, tails.data), tails.noise], axis=1
-        ),
+        tails_on_rows=_of_tails_on_rows(whole, tails),
         tails_on_others=jnp.stack(of_tails) * rows[None],
         fixed=tails.rest,
         tails=tails.data + tails.noise + tails.rest,
@@ -257,8 +322,9 @@ def _functions(whole: _Whole, k: int, power: Products) -> Functions:
         by_noise,
         jnp.maximum(of_all * u - by_data - by_noise, 0.0),
         (k - whole.x * whole.tilts[k]) * by_data,
-        _relative(whole.rows, whole.of_rows[:, k], power.row - k),
-        _relative(whole.samples, _by_samples(whole)[:, k], power.column - k),
+        power.row - k,
+        power.column - k,
+        np.full(u.size, k),
     )
 
 
@@ -291,11 +357,11 @@ def _by_samples(whole: _Whole) -> Matrix:
     return whole.of_samples * x[:, None] ** np.arange(whole.mean.size)[None]
 
 
-def _relative(lengths: Lengths, squares: Vector, power: Reals) -> Matrix:
-    # what classes have of a function that follows a power of the length, relative to the mean
-    some = jnp.sum(lengths.shares * squares) > 0
-    squares = jnp.where(some, squares, 1.0)
-    each = squares[:, None] * lengths.squares[:, None] ** power[None]
+def _relative(lengths: Lengths, squares: Matrix, power: Vector) -> Matrix:
+    # what classes have of functions that follow a power of the length, relative to the mean
+    some = lengths.shares @ squares > 0
+    squares = jnp.where(some[None], squares, 1.0)
+    each = squares * lengths.squares[:, None] ** power[None]
     return each / (lengths.shares @ each)[None]
 
 
@@ -307,9 +373,10 @@ def _linear(whole: _Whole, first: Products) -> Linear:
     return Linear(own * rho, own * (1.0 - rho), kappa)
 
 
-def _tails(whole: _Whole, of_rows: tuple[Vector, Vector]) -> Tails:
+def _tails(whole: _Whole, squares: Matrix, of_rows: tuple[Vector, Vector]) -> Tails:
+    # of classes of rows with these h_k²
     (v2, s2), x, k = of_rows, whole.x, np.arange(whole.mean.size)
-    squares, blocks = whole.of_rows, list(whole.orders[1:])
+    blocks = list(whole.orders[1:])
     in_tail = np.array([i > 1 and i not in blocks for i in k])
     fixed = x**k
     once = k * x ** np.maximum(k - 1, 0) * (1.0 - x)
@@ -322,7 +389,7 @@ def _tails(whole: _Whole, of_rows: tuple[Vector, Vector]) -> Tails:
     of_length = 1.0 - x * jnp.pad(whole.tilts, (0, 2)) / np.maximum(k, 1)
     coupled = jnp.minimum(each @ of_length, noise)
     by_samples = _by_samples(whole) @ in_tail.astype(float)
-    columns = _relative(whole.samples, by_samples, jnp.zeros(1))[:, 0]
+    columns = _relative(whole.samples, by_samples[:, None], jnp.zeros(1))[:, 0]
     return Tails(data, noise, others - noise, coupled, columns)
 
 

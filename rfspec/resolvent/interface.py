@@ -204,8 +204,8 @@ class Equations(eqx.Module):
 
     # Traces at one point and at two.
 
-    def trace(self, u: Unknowns) -> Number:
-        """q = Tr(U - z)⁻¹/p."""
+    def trace(self, u: Unknowns, zeta: Number) -> Number:
+        """q = Tr(U - z)⁻¹/p, from the solution u at ζ."""
         return u[0]
 
     def delta(self, u: Unknowns) -> Number:

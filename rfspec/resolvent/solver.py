@@ -251,7 +251,7 @@ def solve_left(eq: Equations, z: Real) -> Unknowns:
 def _solve_one(eq: Equations, z: Number, start: Unknowns | None = None) -> Solution:
     u, residual, error, status = unknowns_at(eq, z, start)
     r, s = eq.transforms(u)
-    return Solution(eq.trace(u), eq.delta(u), r, s, residual, error, status)
+    return Solution(eq.trace(u, z - eq.origin), eq.delta(u), r, s, residual, error, status)
 
 
 def _upper(eq: Equations, z: Number) -> Number:
