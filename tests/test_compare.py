@@ -420,9 +420,26 @@ class OfFiniteD:
         return np.zeros(np.shape(x))
 
 
+@pytest.mark.slow
+def test_spectra_at_finite_d():
+    """The distance is that at the own d of the sample, and as large as expected."""
+    model = rf.RandomFeatureModel(8.0, 4.0, 0.1)
+    sampled = rf.empirical.spectrum(jax.random.key(1), model, 40, repeats=2)
+    theory = rf.spectrum(model.replace(d=20))
+    at_d, limit = (rf.compare(sp, sampled, key=3) for sp in (theory, rf.spectrum(model)))
+    assert at_d.kolmogorov < 0.5 * limit.kolmogorov
+    same = rf.compare(rf.spectrum(model.replace(d=40)), sampled)
+    assert float(same.kolmogorov) == pytest.approx(float(at_d.kolmogorov), rel=1e-12)
+    for name in ("kolmogorov", "wasserstein"):
+        assert 0 < getattr(at_d, name) < 3 * getattr(at_d.expected, name)
+    assert np.isnan(at_d.atom_spread)
+    assert at_d.edges.size == at_d.masses.size == 0
+    assert at_d.columns()["name"] == ["kolmogorov", "atom_spread", "wasserstein"]
+    with pytest.raises(NotImplementedError, match="finite_size takes spectra of the limit"):
+        rf.compare(theory, sampled, finite_size=extrapolate(rf.spectrum(model), [sampled, sampled]))
+
+
 def test_spectra_without_edges_are_refused_by_name():
-    with pytest.raises(NotImplementedError, match=r"compare takes .* limit.*OfFiniteD"):
-        rf.compare(OfFiniteD(), made_up(1))
     with pytest.raises(NotImplementedError, match=r"OfFiniteD: take rf.spectrum\(model.limit\)"):
         extrapolate(OfFiniteD(), [made_up(1)])
 

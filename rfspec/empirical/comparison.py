@@ -30,6 +30,7 @@ from .bands import standard_error
 from .curve_comparison import CurveComparison, compare_curves
 from .deviations import (
     MEASURES,
+    AnySpectrum,
     Deviations,
     check_kind,
     deviations_of,
@@ -37,6 +38,7 @@ from .deviations import (
     is_smeared,
     plain,
     refuse_other_spectra,
+    spectrum_at,
 )
 from .extrapolation import CurveExtrapolation, SpectrumExtrapolation
 from .sampled_spectra import spectrum
@@ -57,7 +59,8 @@ class Comparison(Table, eqx.Module):
     ----------
     kolmogorov : float
         Largest distance of the distribution functions at and above the lowest edge. Below it lies
-        the atom, which finite features smear by a relative √(ψ_p/d).
+        the atom, which finite features smear by a relative √(ψ_p/d). With a theory at finite d,
+        which has no edges, masses and atom, the largest anywhere.
     atom_spread : float
         Standard deviation of the eigenvalues whose rank puts them in the atom, in the unit of λ;
         NaN without one.
@@ -150,7 +153,7 @@ def compare(
 
     Parameters
     ----------
-    theory : Spectrum or LearningCurve
+    theory : Spectrum, SpectrumAtFiniteD or LearningCurve
     empirical : EmpiricalSpectrum or LearningCurve
         Of the same kind; curves at the same τ.
     finite_size : SpectrumExtrapolation or CurveExtrapolation, optional
@@ -177,15 +180,17 @@ def compare(
         If the two are of different kinds, the curves have different τ, or `finite_size`, `d` or
         `key` does not fit them.
     NotImplementedError
-        If the theory is a spectrum at finite d, which has neither edges nor an atom; that of
-        ``model.limit`` can be compared.
+        If `finite_size` goes with a spectrum at finite d, which has neither edges nor an atom; give
+        `key`.
 
     Notes
     -----
-    The learning curve of a model with d has what features of degree 2 and more learn there, (31) of
-    docs/theory.md, and what is left falls as 1/d. The deviations from such a curve are those from
-    the theory at the sample's d, and `finite_size` expects only what is left. Samples of kind
-    "gaussian" have no such features: their theory is that of ``model.limit``.
+    The learning curve and the spectrum of a model with d have what finite d does to features, (31)
+    of docs/theory.md, and what is left falls as 1/d. Deviations from them are those from the theory
+    at the sample's d, and only what is left is expected. Such a spectrum has no edges, no masses
+    between them and no atom, so that the distances of the distribution functions are compared, on
+    the whole line. Samples of kind "gaussian" have no such features: their theory is that of
+    ``model.limit``.
 
     Examples
     --------
@@ -195,12 +200,11 @@ def compare(
     >>> rf.compare(rf.spectrum(model), sampled).kolmogorov < 0.05
     True
     """
-    if isinstance(empirical, EmpiricalSpectrum):
-        refuse_other_spectra(theory, "compare")
-    if isinstance(theory, Spectrum) and isinstance(empirical, EmpiricalSpectrum):
+    if isinstance(theory, AnySpectrum) and isinstance(empirical, EmpiricalSpectrum):
         if d not in (None, empirical.d):
             raise ValueError(f"d must be that of the spectrum, {empirical.d}, got {d!r}")
-        return _compare_spectra(theory, empirical, finite_size, key)
+        at_d = spectrum_at(theory, empirical.d)
+        return _compare_spectra(at_d, empirical, finite_size, key)
     if isinstance(theory, LearningCurve) and isinstance(empirical, LearningCurve):
         if key is not None:
             raise ValueError("key goes with spectra: no learning curves are drawn for comparison")
@@ -212,7 +216,7 @@ def compare(
 
 
 def _compare_spectra(
-    theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Given
+    theory: AnySpectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Given
 ) -> Comparison:
     each = deviations_of(theory, empirical)
     mean = Deviations(*(plain(a.mean(axis=0)) for a in each))
@@ -224,12 +228,14 @@ def _compare_spectra(
 
 
 def _expected(
-    theory: Spectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Given
+    theory: AnySpectrum, empirical: EmpiricalSpectrum, finite_size: Any, key: Given
 ) -> Deviations | None:
     if finite_size is not None and key is not None:
         raise ValueError("give at most one of finite_size and key")
     check_kind(finite_size, SpectrumExtrapolation)
     if finite_size is not None:
+        refuse_other_spectra(theory, "finite_size")
+        assert isinstance(theory, Spectrum)
         return _expected_of_fit(theory, empirical, finite_size)
     references = [] if key is None else _smaller_samples(key, empirical)
     return _expected_of_references(theory, empirical, references) if references else None
@@ -250,9 +256,9 @@ def _expected_of_fit(
 
 
 def _expected_of_references(
-    theory: Spectrum, empirical: EmpiricalSpectrum, references: list[EmpiricalSpectrum]
+    theory: AnySpectrum, empirical: EmpiricalSpectrum, references: list[EmpiricalSpectrum]
 ) -> Deviations:
-    each = [deviations_of(theory, r) for r in references]
+    each = [deviations_of(spectrum_at(theory, r.d), r) for r in references]
     spread = float(each[0].atom_spread.mean()) * (references[0].d / empirical.d) ** 0.5
     exponents, sizes = exponents_of(theory, 0.0 if is_smeared(theory, spread) else None), []
     for name in MEASURES:

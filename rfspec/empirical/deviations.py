@@ -9,11 +9,14 @@ import numpy as np
 
 from ..files.tables import in_brief
 from ..numerics.types import Reals
+from ..spectra.finite_d import SpectrumAtFiniteD
+from ..spectra.of_models import spectrum
 from ..spectra.spectrum import Spectrum
 from ..training.learning_curves import LearningCurve, learning_curve
 from .ranks import atom_spread, cuts, edges_by_rank, masses_between
 from .spectra import EmpiricalSpectrum
 
+AnySpectrum = Spectrum | SpectrumAtFiniteD
 MEASURES = ("kolmogorov", "atom_spread", "wasserstein", "edges", "masses")
 # an atom reaches over the lowest edge if it spreads over more than this share of the gap above it
 SMEARED = 0.25
@@ -84,13 +87,31 @@ def plain(a: Reals) -> Reals:
     return float(a) if np.ndim(a) == 0 else np.asarray(a)
 
 
-def deviations_of(theory: Spectrum, empirical: EmpiricalSpectrum) -> Deviations:
+def spectrum_at(theory: AnySpectrum, d: int) -> AnySpectrum:
+    """A theory of finite d at the d of a sample."""
+    if isinstance(theory, Spectrum) or theory.model.d == d:
+        return theory
+    return spectrum(theory.model.replace(d=d))
+
+
+def deviations_of(theory: AnySpectrum, empirical: EmpiricalSpectrum) -> Deviations:
     # of each matrix: arrays with the repeats first
     values = np.sort(np.asarray(empirical.eigenvalues), axis=1)
+    if not isinstance(theory, Spectrum):
+        # no atom, no edges and no bulks
+        none = np.zeros((len(values), 0))
+        return Deviations(
+            kolmogorov=_kolmogorov(theory, values, 0.0),
+            atom_spread=np.full(len(values), np.nan),
+            wasserstein=_wasserstein(theory, values),
+            edges=none,
+            masses=none,
+        )
     ranks, middles = cuts(theory, values.shape[1])
     edges, masses = np.asarray(theory.edges), np.asarray(theory.support.mass)[: len(ranks) - 1]
     return Deviations(
-        kolmogorov=_kolmogorov(theory, values),
+        # from the lowest edge on: the atom lies below
+        kolmogorov=_kolmogorov(theory, values, float(edges[0])),
         atom_spread=atom_spread(values, ranks),
         wasserstein=_wasserstein(theory, values),
         edges=edges_by_rank(values, ranks) / edges - 1.0,
@@ -98,9 +119,7 @@ def deviations_of(theory: Spectrum, empirical: EmpiricalSpectrum) -> Deviations:
     )
 
 
-def _kolmogorov(theory: Spectrum, values: np.ndarray) -> np.ndarray:
-    # from the lowest edge on: the atom lies below
-    lowest = float(np.asarray(theory.edges)[0])
+def _kolmogorov(theory: AnySpectrum, values: np.ndarray, lowest: float) -> np.ndarray:
     above = [np.append(row[row >= lowest], lowest) for row in values]
     split = np.cumsum([len(a) for a in above])[:-1]
     exact = np.split(_padded(theory.cdf, np.concatenate(above), lowest), split)
@@ -116,7 +135,7 @@ def _largest_distance(row: np.ndarray, x: np.ndarray, cdf: np.ndarray) -> float:
     )
 
 
-def _wasserstein(theory: Spectrum, values: np.ndarray) -> np.ndarray:
+def _wasserstein(theory: AnySpectrum, values: np.ndarray) -> np.ndarray:
     p = values.shape[1]
     return np.mean(np.abs(values - _padded(theory.quantile, (np.arange(p) + 0.5) / p, 0.5)), axis=1)
 
@@ -128,13 +147,17 @@ def _padded(f: Callable[[Any], Any], x: np.ndarray, fill: float) -> np.ndarray:
     return np.asarray(f(padded))[: len(x)]
 
 
-def is_smeared(theory: Spectrum, spread: float) -> bool:
+def is_smeared(theory: AnySpectrum, spread: float) -> bool:
+    if not isinstance(theory, Spectrum):
+        return False
     location = float(theory.atom.location)
     gap = float(np.asarray(theory.edges)[0]) - location
     return float(theory.atom.mass) > 0 and spread > max(SMEARED * gap, ROUNDING * location)
 
 
-def exponents_of(theory: Spectrum, beside_atom: float | None = None) -> dict[str, Any]:
+def exponents_of(theory: AnySpectrum, beside_atom: float | None = None) -> dict[str, Any]:
+    if not isinstance(theory, Spectrum):
+        return dict.fromkeys(MEASURES, 1.0) | {"edges": np.ones(0), "masses": np.ones(0)}
     # powers of 1/d (``rfspec.empirical.comparison``); `beside_atom` is that next to a smeared atom
     edges, origin = np.asarray(theory.edges), float(theory.atom.location)
     a: dict[str, Any] = dict.fromkeys((*MEASURES, "moments"), 1.0)
