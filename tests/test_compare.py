@@ -18,6 +18,8 @@ from rfspec.empirical.sampled_spectra import of_matrices
 from rfspec.empirical.spectra import EmpiricalSpectrum
 from rfspec.training.learning_curves import LearningCurve, StandardErrors
 
+pytestmark = pytest.mark.filterwarnings("ignore::rfspec.FewDimensionsWarning")
+
 SEEDS = [1, 2, 3]
 SIZES = (16, 24, 32, 48)
 MODEL = rf.RandomFeatureModel(psi_p=8.0, psi_n=2.0, t=0.05)

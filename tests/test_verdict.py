@@ -16,6 +16,8 @@ from rfspec.surveys.data_moments import moments, shares_of
 from rfspec.surveys.held_out_data import split
 from rfspec.surveys.verdict import verdict_on
 
+pytestmark = pytest.mark.filterwarnings("ignore::rfspec.FewDimensionsWarning")
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 6)) * np.geomspace(0.2, 2.0, 6)
 SMALL = {"psi_p": 4.0, "t": 0.1, "nodes": 4, "d": None}

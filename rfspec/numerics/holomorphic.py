@@ -22,7 +22,7 @@ Residual = Callable[..., Unknowns]
 # an array of numbers, such as the eigenvalues of Σ, is moved in this many groups for its condition
 GROUPS = 4
 # of so many unknowns a system is solved by cofactors; of more there are too many of them
-FEW = 3
+FEW = 5
 # a condition that is hardly ever exceeded
 ASSUMED = 1e3
 # by this, relative, the numbers in equations move for a condition
@@ -209,7 +209,10 @@ def fold_step(eq: Any, u: Unknowns, zeta: Real) -> tuple[tuple[Real, ...], Real]
         value, columns = jacobian(residual_at(eq, v[-1]), v[:-1])
         return (*value, determinant(columns))  # (10)
 
-    *u_next, zeta_next = newton_step(augmented, (*u, zeta))
+    # ∂F/∂u, which would give the first pivots of an elimination, is singular at the fold
+    value, columns = jacobian(augmented, (*u, zeta))
+    step = _by_cofactors(columns, value)
+    *u_next, zeta_next = (a - b for a, b in zip((*u, zeta), step, strict=True))
     return tuple(u_next), zeta_next
 
 
