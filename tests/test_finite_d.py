@@ -227,6 +227,20 @@ def test_losses_of_sampled_features(activation, target):
     assert off["finite"].max() < off["limit"].max() / 2
 
 
+@pytest.mark.slow
+def test_best_times_of_sampled_features():
+    """Within a factor 1.3, where that of the limit is three times too early."""
+    values = np.exp(-np.arange(36) / 6.0)
+    sigma = rf.Atoms(values / values.mean(), np.full(36, 1 / 36))
+    model = rf.RandomFeatureModel(16.0, 22.5, 0.01, activation="relu", covariance=sigma, d=36)
+    tau = np.geomspace(3e2, 1e5, 40)
+    (_, test), _ = sampled_curve(model, tau, 3, tolerance=1e-4)
+    found = tau[np.argmin(test)]
+    best, limit = (float(rf.early_stopping(m).tau) for m in (model, model.limit))
+    assert 1 / 1.3 < best / found < 1.3
+    assert limit / found < 1 / 1.5
+
+
 AT = (16.0, 8.0, 0.05, np.array([2.5, 1.1, 0.4, 0.1]))
 
 
