@@ -198,8 +198,9 @@ def test_distribution_of_sampled_features(activation, decay):
     draws = sampled(model, d, repeats=2)
     at_d, limit = rf.spectrum(model.replace(d=d)), rf.spectrum(model)
     distances = [np.mean([kolmogorov(sp, row) for row in draws]) for sp in (at_d, limit)]
-    assert distances[0] < 0.06
-    assert distances[0] < 0.3 * distances[1]
+    # an effective rank of 8 is not large
+    assert distances[0] < (0.12 if decay else 0.06)
+    assert distances[0] < 0.5 * distances[1]
     # the largest eigenvalues are those of degree 1, with a standard error over the draws
     u = 1.0 - (np.arange(d) + 0.5) / draws.shape[1]
     top = np.log(np.sort(draws, axis=1)[:, ::-1][:, :d])

@@ -16,7 +16,7 @@ from ..models.covariance import Atoms, Covariance, Isotropic
 from ..models.covariance_laws import Exponential, MarchenkoPastur, PowerLaw
 from ..models.from_data import FromData, centring
 from ..models.mixtures import Mixture, Subspace
-from ..models.model import RandomFeatureModel
+from ..models.model import USUAL_DEGREE, RandomFeatureModel
 from ..models.processes import Cosine, FlowMatching, OrnsteinUhlenbeck, VarianceExploding
 from ..models.schedules import DDPM, Interpolant
 from ..numerics.checks import random_key
@@ -104,7 +104,9 @@ def _dimension(
     d: Annotated[
         int | None, option(MODEL, "dimension of the data; infinite by default", "--d")
     ] = None,
-    degree: Annotated[int, option(MODEL, "highest Hermite degree that is followed, with --d")] = 4,
+    degree: Annotated[
+        int, option(MODEL, "highest Hermite degree that is followed, with --d")
+    ] = USUAL_DEGREE,
 ) -> dict[str, Any]:
     """How large the model is."""
     return {"d": d, "degree": degree}

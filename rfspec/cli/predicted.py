@@ -12,6 +12,7 @@ import typer
 
 from ..files.tables import aligned
 from ..models.from_data import FromData
+from ..models.model import USUAL_DEGREE
 from ..numerics.checks import random_key
 from ..training.learning_curves import LearningCurve, learning_curve
 from .data_files import read_samples
@@ -97,7 +98,7 @@ def predict_command(
     degree: Annotated[
         int,
         option(MODEL, "highest Hermite degree that is followed at the data's d; 1 for the limit"),
-    ] = 3,
+    ] = USUAL_DEGREE,
     tolerance: Tolerance = 0.01,
     out: Annotated[Path | None, file_in(*TABLES, *PICTURES)] = None,
     json: Json = False,

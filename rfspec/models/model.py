@@ -34,7 +34,7 @@ from .schedules import DDPM
 from .targets import TARGETS, combination
 
 USUAL_VALUES = {"target": "noise", "noise_draws": np.inf, "weight_decay": 0.0, "d": None}
-HIGHEST_DEGREE = 6
+HIGHEST_DEGREE, USUAL_DEGREE = 6, 4
 # where p/(nd) is larger and the effective rank smaller, equations at finite d fail late in training
 MANY_FEATURES, FEW_DIMENSIONS = 0.1, 15.0
 
@@ -147,7 +147,7 @@ class RandomFeatureModel(Frozen):
         noise_draws: float = np.inf,
         weight_decay: Given = 0.0,
         d: Given = None,
-        degree: Given = 4,
+        degree: Given = USUAL_DEGREE,
     ):
         self.psi_p = real_scalar("psi_p", psi_p, above=0.0)
         self.psi_n = real_scalar("psi_n", psi_n, above=0.0)

@@ -18,7 +18,7 @@ import numpy as np
 from . import covariance, covariance_laws, from_data, mixtures, processes, schedules
 from .activations import Activation, Polynomial, as_activation
 from .continuum import Continuum
-from .model import RandomFeatureModel
+from .model import USUAL_DEGREE, RandomFeatureModel
 
 CLASSES: dict[str, type] = {
     name: thing
@@ -27,7 +27,7 @@ CLASSES: dict[str, type] = {
     if isinstance(thing, type) and issubclass(thing, covariance.Covariance | processes.Process)
 } | {c.__name__: c for c in (Continuum, RandomFeatureModel)}
 # fields of models that files of earlier versions lack
-SINCE = {"d": None, "degree": 4}
+SINCE = {"d": None, "degree": USUAL_DEGREE}
 DOUBLES = "float64"
 # the name of the text in files
 MODEL = "rfspec_model"

@@ -164,7 +164,7 @@ class FiniteEquations(LimitOnly):
         at = point.of_noise, point.coupling
         V = target.along(point.D @ f.samples, *at)
         yV = target.scale * (point.q_m * point.g)[: V.size] * V
-        within = target.within(jnp.sum(f.by_length * point.D), *at)
+        within = target.within(jnp.sum(f.of_signal * point.D), *at)
         return within + jnp.sum(yV * V), jnp.sum(yV * (target.noise + target.slopes))
 
     @property

@@ -51,7 +51,7 @@ class Regression(NamedTuple):
         return by_noise + self.slopes * (1.0 - of_noise * o) * D
 
     def within(self, D: Number, of_noise: Number, o: Number) -> Number:
-        """What the columns of a sample tell of its own target, for the mean of |x|²D."""
+        """What the columns of a sample tell of its own target, for the mean of D over x."""
         by_noise, both, by_data = self.variances
         return by_noise * (1.0 - of_noise) + 2.0 * both * D * o * of_noise + by_data * (1.0 - D)
 
@@ -155,8 +155,8 @@ class Pair(NamedTuple):
     def _moved_within(self, x: Numbers) -> Number:
         (o1, N1), (o2, N2) = ((p.coupling, p.of_noise) for p in (self.one, self.two))
         by_noise, both, by_data = self.target.variances
-        by_length = self.features.by_length
-        D1, D2, dD = (jnp.sum(by_length * D) for D in (self.one.D, self.two.D, x[ROWS:-2]))
+        of_signal = self.features.of_signal
+        D1, D2, dD = (jnp.sum(of_signal * D) for D in (self.one.D, self.two.D, x[ROWS:-2]))
         dN, do = x[-2:]
         coupled = dD * o2 * N2 + D1 * (do * N2 + o1 * dN)
         coupled += dN * o2 * D2 + N1 * (do * D2 + o1 * dD)

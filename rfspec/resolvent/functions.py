@@ -132,11 +132,10 @@ class Features(NamedTuple):
     fixed: Vector
     tails: Vector
     linear: Linear
-    # shares of the classes of rows; those of samples times P_c in degree 1, and times |x|²
-    # relative to its mean
+    # shares of the classes of rows; those of samples times P_c in degree 1, and its mean over x
     rows: Vector
     samples: Matrix
-    by_length: Vector
+    of_signal: Vector
     # the mean of α²λ/β²
     kappa: Real
 
@@ -199,6 +198,12 @@ def readout_of(
     return Readout(many.shares, f.weights[None] * rows, _of_tails_on_rows(whole, tails), tails.rest)
 
 
+def _shares_of_x(whole: _Whole) -> Vector:
+    # of the eigenvalues in Tr Σ
+    of_each = whole.data.weights * whole.data.values
+    return of_each / jnp.sum(of_each)
+
+
 def _sums(whole: _Whole, squares: Matrix) -> tuple[Vector, Vector]:
     # v² and s² by the coefficients there are
     fixed = whole.x ** np.arange(whole.mean.size)
@@ -243,7 +248,7 @@ def _coefficients(whole: _Whole, f: Functions, linear: Linear, tails: Tails) -> 
         linear=linear,
         rows=rows,
         samples=by_class[:, : linear.signal.size],
-        by_length=samples * whole.samples.squares,
+        of_signal=by_class[:, : linear.signal.size] @ _shares_of_x(whole),
         kappa=kappa,
     )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..models.covariance import Covariance
-from ..models.model import RandomFeatureModel
+from ..models.model import USUAL_DEGREE, RandomFeatureModel
 from ..models.processes import Process
 from ..numerics.checks import fraction, real_scalar
 from ..numerics.types import Given, Real
@@ -48,7 +48,7 @@ def phase_diagram(
     noise_draws: float = np.inf,
     weight_decay: float = 0.0,
     d: int | None = None,
-    degree: int = 3,
+    degree: int = USUAL_DEGREE,
     tolerance: float = 0.01,
     threshold: float = THRESHOLD,
     checkpoint: str | Path | None = None,
