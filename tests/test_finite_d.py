@@ -16,7 +16,7 @@ from rfspec.models.degrees import hermite_coefficients, present_degrees
 from rfspec.models.lengths import two_lengths
 from rfspec.resolvent.columns import IDENTITY
 from rfspec.resolvent.equations import averaged_equations
-from rfspec.resolvent.functions import Data, _first, _share, _Whole
+from rfspec.resolvent.functions import Data, Expansion, directions, share
 from rfspec.resolvent.products import Grid, symmetric_powers
 from rfspec.resolvent.solver import solve_left, unknowns_at
 
@@ -79,7 +79,7 @@ def test_shares_of_powers_in_lower_degrees(rank):
             P = gegenbauer(degree, nu)
             up = quad(lambda t, P=P, k=power: t**k * P(t) * measure(t), -1, 1)[0]
             down = quad(lambda t, P=P: P(t) ** 2 * measure(t), -1, 1)[0]
-            assert float(_share(power, degree, rank)) == pytest.approx(up / down * P(1), rel=1e-6)
+            assert float(share(power, degree, rank)) == pytest.approx(up / down * P(1), rel=1e-6)
 
 
 DATA = Data(LAM, np.full(4, 0.25), 12.0, 0.9, 0.1)
@@ -87,14 +87,14 @@ DATA = Data(LAM, np.full(4, 0.25), 12.0, 0.9, 0.1)
 
 def whole_of(orders, activation="gelu"):
     sigma = MODEL.replace(activation=activation).activation
-    return _Whole.of(DATA, hermite_coefficients(sigma, DATA.squares), orders)
+    return Expansion.of(DATA, hermite_coefficients(sigma, DATA.squares), orders)
 
 
 @pytest.mark.parametrize("order", [2, 3, 4])
 def test_products_of_few_eigenvalues_are_exact(order):
     """Counts and sums over all multi-indices of 12 directions, three to an eigenvalue."""
     whole = whole_of((order,))
-    power = symmetric_powers(_first(whole), order, Grid(40, 12))[order - 1]
+    power = symmetric_powers(directions(whole), order, Grid(40, 12))[order - 1]
     share = DATA.A / (DATA.d * DATA.gamma2)
     tilted = share / (1.0 + 2.0 * float(whole.tilts[order]) * share)
     rho = DATA.alpha2 * LAM / DATA.A
@@ -122,11 +122,11 @@ def test_an_odd_activation_keeps_its_variance():
     eq = equations_of(model)
     lengths = np.asarray(two_lengths(rank_of(LAM * model.process.alpha**2 + model.process.beta2)))
     expected = 0.0
-    for square, share in lengths.T:
+    for square, part in lengths.T:
         z = np.linspace(-12.0, 12.0, 4001)
         density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) * (z[1] - z[0])
         gamma = np.sqrt(float(model.gamma2) * square)
-        expected += share * (density @ np.tanh(gamma * z) ** 2)
+        expected += part * (density @ np.tanh(gamma * z) ** 2)
     assert float(eq.mean) == pytest.approx(expected, rel=1e-9)
 
 

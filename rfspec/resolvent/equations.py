@@ -20,9 +20,10 @@ from ..numerics.session import enter
 from ..numerics.types import Vector
 from .all_draws import RandomFeatureEquations
 from .classes import class_equations
+from .features import features_of, readout_of
 from .finite_d import FiniteEquations
 from .finite_draws import NoiseDrawsEquations
-from .functions import Data, features_of, readout_of
+from .functions import Data
 from .interface import Equations
 from .products import Grid
 

@@ -11,7 +11,7 @@ D' = 1/(1+δ'), q_m = Σ_j π_jW_jmq_j and D_m = Σ_c w_cP_cmD_c
     δ'   = (ψ_p/ψ_nd) [ Σ_j π_jn_j²q_j + (1/d) Σ_m noise_m y_m ],   y_m = q_m/(1 + ψ_pT_mq_m)
     o    = (ψ_p/ψ_nd) [ Σ_j π_jo_j²q_j + (1/dκ̄) Σ_m coupled_m y_m ]
 
-with v_j², n_j², s_j² the tails of ``rfspec.resolvent.functions`` and κ̄ the mean of α²λ/β². For
+with v_j², n_j², s_j² the tails of ``rfspec.resolvent.features`` and κ̄ the mean of α²λ/β². For
 d → ∞ all classes are alike, D' = 1 and o = 0, and (6) and (7) are left. What features have of the
 target c_xx + c_ξξ is
 
@@ -32,8 +32,8 @@ from ..models.targets import Combination
 from ..numerics.holomorphic import Unknowns, reciprocal
 from ..numerics.types import Number, Real, Vector
 from .columns import Source
+from .features import Features, Readout
 from .finite_pairs import ROWS, SAMPLES, FinitePoint, Moved, Pair, Regression
-from .functions import Features, Readout
 from .interface import Equations
 from .limit_only import LimitOnly
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..numerics.holomorphic import eliminated
 from ..numerics.types import Matrix, Number, Numbers, Real, Vector
-from .functions import Features
+from .features import Features
 
 # classes of rows and of samples
 ROWS = SAMPLES = 2

@@ -1,7 +1,7 @@
 r"""The spectrum of U at finite d: density, distribution, quantiles, support and parts.
 
 Features of Hermite degree 2 and more are blocks of so many functions that the equations hold them
-at nodes (``rfspec.resolvent.functions``). Edges between the nodes of a block are none of U. The
+at nodes (``rfspec.resolvent.products``). Edges between the nodes of a block are none of U. The
 density is therefore smoothed in ln(λ - origin), and parts are counted from the top: as many
 eigenvalues as there are linear functions, d, then up to as many as there are samples, n, then d
 again. Beyond arXiv 2505.17638.
