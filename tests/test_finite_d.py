@@ -230,6 +230,22 @@ def test_losses_of_sampled_features(activation, target):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("activation", ["tanh", "gelu"])
+def test_losses_for_given_weights(activation):
+    """The mean over drawn W of losses that are exact in W and x, and have no noise of samples."""
+    values = 1.0 / np.arange(1, 31)
+    sigma = rf.Atoms(values / values.mean(), np.full(30, 1 / 30))
+    model = rf.RandomFeatureModel(10.0, 12.0, 0.05, activation=activation, covariance=sigma, d=30)
+    tau = np.array([1e1, 1e3, 1e5])
+    curves = [rf.empirical.conditional_curve(key, model, tau) for key in range(6)]
+    of_draws = np.array([[c.train, c.test] for c in curves])
+    mean, error = of_draws.mean(axis=0), of_draws.std(axis=0, ddof=1) / np.sqrt(6)
+    curve = rf.learning_curve(model, tau)
+    off = np.abs(np.stack([curve.train, curve.test]) / mean - 1)
+    assert np.all(off < 0.02 + 3 * error / mean)
+
+
+@pytest.mark.slow
 def test_best_times_of_sampled_features():
     """Within a factor 1.3, where that of the limit is three times too early."""
     values = np.exp(-np.arange(36) / 6.0)
@@ -262,10 +278,8 @@ def resolvent(*x):
     return jnp.log(rf.solve(at(*x), -0.05).q.real)
 
 
-SLOW = [pytest.param(f, marks=pytest.mark.slow) for f in (loss, best)]
-
-
-@pytest.mark.parametrize("f", [resolvent, *SLOW])
+@pytest.mark.slow
+@pytest.mark.parametrize("f", [resolvent, loss, best])
 def test_derivatives(f):
     """In ψ_p, ψ_n, t and an eigenvalue of Σ, against differences."""
     slopes = jax.jit(jax.grad(f, argnums=(0, 1, 2, 3)))(*AT)
@@ -304,6 +318,7 @@ def test_batches_and_compiled_calls(f):
     assert np.all(np.isfinite(each))
 
 
+@pytest.mark.slow
 def test_a_sweep_takes_a_dimension():
     axes = {"psi_p": 16.0, "psi_n": [6.0, 8.0], "t": 0.05, "d": [30, 40]}
     swept = rf.sweep({**axes, "activation": "relu", "covariance": SIGMA}, ["limits"])

@@ -170,7 +170,7 @@ def _erf(x: Reals) -> Reals:
     return jax.scipy.special.erf(x)
 
 
-def _gelu(x: Vector) -> Vector:
+def _gelu(x: Reals) -> Reals:
     return x * jax.scipy.special.ndtr(x)
 
 

@@ -99,9 +99,9 @@ def predict(
     --------
     >>> import numpy as np, rfspec as rf
     >>> X = np.random.default_rng(0).normal(size=(400, 10)) * np.linspace(0.5, 1.5, 10)
-    >>> found = rf.predict(X, psi_p=16.0, t=0.05, nodes=4)
+    >>> found = rf.predict(X, psi_p=16.0, t=0.05, nodes=4, d=None)
     >>> print(f"stop at about {round(float(found.stop.tau), -1):g}, by {found.theory}")
-    stop at about 120, by d = 10, Hermite degrees 1 to 4
+    stop at about 120, by the limit d -> inf
     """
     covariance = FromData(X, shrinkage, trace=trace)
     data = real_array("X", X, "a finite real matrix")
