@@ -2,12 +2,12 @@ r"""The equations at finite d, where rows and samples are not equally long, and 
 
 A sample contributes to U the column of its mean feature and d columns with one factor of the noise.
 The unknowns are q_j = Tr(U - z)⁻¹/p in class j of rows, δ_c of the means in class c of samples, δ'
-of the noise columns, and o, which couples a sample's noise columns to its mean. With D = 1/(1+δ),
-D' = 1/(1+δ'), q_m = Σ_j π_jW_jmq_j and D_m = Σ_c w_cP_cmD_c
+of the noise columns, and o, which couples a sample's noise columns to its mean. With
+D' = 1/(1+δ'), D_c = 1/(1 + δ_c - dκ̄o²D'), q_m = Σ_j π_jW_jmq_j and D_m = Σ_c w_cP_cmD_c
 
     T_m = data_mD_m + noise_mD' + rest_m - 2 signal_a oD'D_m (degree 1 only)
     1/q_j = s_j² - z + v_j² Σ_c w_cP_cD_c + n_j²D' + (1/d) Σ_m W_jmT_m/(1 + ψ_pT_mq_m)
-    δ_c  = (ψ_p/ψ_n) [ P_c Σ_j π_jv_j²q_j + (1/d) Σ_m P_cm data_m y_m ] - dκ̄o²D'                (31)
+    δ_c  = (ψ_p/ψ_n) [ P_c Σ_j π_jv_j²q_j + (1/d) Σ_m P_cm data_m y_m ]                          (31)
     δ'   = (ψ_p/ψ_nd) [ Σ_j π_jn_j²q_j + (1/d) Σ_m noise_m y_m ],   y_m = q_m/(1 + ψ_pT_mq_m)
     o    = (ψ_p/ψ_nd) [ Σ_j π_jo_j²q_j + (1/dκ̄) Σ_m coupled_m y_m ]
 
@@ -78,13 +78,13 @@ class FiniteEquations(LimitOnly):
     def _right_sides(self, u: Unknowns, zeta: Number) -> tuple[Unknowns, Unknowns]:
         # of (31): those of 1/q_j times q_j, and the others
         point, f = self.point(u), self.features
-        D, o = jnp.append(point.D, point.of_noise), point.coupling
-        of_tails = f.tails_on_rows @ D + f.fixed - self.origin - zeta
+        of_tails = (
+            f.tails_on_rows @ jnp.append(point.D, point.of_noise) + f.fixed - self.origin - zeta
+        )
         rows = point.q * (of_tails + f.on_rows @ (point.T * point.g))
         others = f.tails_on_others @ point.q + f.on_others @ (point.q_m * point.g)
         *samples, noise, coupling = self.psi_p / self.psi_n * others
-        coherent = self.d * f.kappa * o**2 * point.of_noise
-        return tuple(rows), (*(a - coherent for a in samples), noise / self.d, coupling / self.d)
+        return tuple(rows), (*samples, noise / self.d, coupling / self.d)
 
     def start(self, zeta: Number) -> Unknowns:
         return *([-1.0 / zeta] * ROWS), *([0.0 * zeta] * (SAMPLES + 2))
@@ -93,8 +93,9 @@ class FiniteEquations(LimitOnly):
 
     def point(self, u: Unknowns) -> FinitePoint:
         f, q, o = self.features, jnp.stack(u[:ROWS]), u[-1]
-        *of_samples, noise = (reciprocal(1.0 + v) for v in u[ROWS:-1])
-        D, q_m = jnp.stack(of_samples), q @ f.by_q
+        noise = reciprocal(1.0 + u[-2])
+        coherent = self.d * f.kappa * o**2 * noise
+        D, q_m = reciprocal(1.0 + jnp.stack(u[ROWS:-2]) - coherent), q @ f.by_q
         T = jnp.concatenate([D, 2.0 * o * noise * D, noise[None]]) @ f.slopes + f.rest
         return FinitePoint(q, D, noise, o, q_m, T, reciprocal(1.0 + self.psi_p * T * q_m))
 
