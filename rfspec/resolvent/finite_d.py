@@ -7,7 +7,7 @@ D' = 1/(1+δ'), D_c = 1/(1 + δ_c - dκ̄o²D'), q_m = Σ_j π_jW_jmq_j and D_m 
 
     T_m = data_mD_m + noise_mD' + rest_m - 2 signal_a oD'D_m (degree 1 only)
     1/q_j = s_j² - z + v_j² Σ_c w_cP_cD_c + n_j²D' + (1/d) Σ_m W_jmT_m/(1 + ψ_pT_mq_m)
-    δ_c  = (ψ_p/ψ_n) [ P_c Σ_j π_jv_j²q_j + (1/d) Σ_m P_cm data_m y_m ]                          (31)
+    δ_c  = (ψ_p/ψ_n) [ P_c Σ_j π_jv_j²q_j + (1/d) Σ_m P_cm data_m y_m ]                         (31)
     δ'   = (ψ_p/ψ_nd) [ Σ_j π_jn_j²q_j + (1/d) Σ_m noise_m y_m ],   y_m = q_m/(1 + ψ_pT_mq_m)
     o    = (ψ_p/ψ_nd) [ Σ_j π_jo_j²q_j + (1/dκ̄) Σ_m coupled_m y_m ]
 
