@@ -80,8 +80,8 @@ class EarlyStopping(Table, eqx.Module):
         Loss at τ = 0, train and test.
     test_limit, train_limit : float
         Losses at τ = ∞.
-    error : float
-        Estimated absolute error of the losses.
+    error, limit_error : float
+        Estimated absolute error of the losses at τ*, and of those at τ = ∞.
     tau_error : float
         Estimated relative error of τ*: what an error of the loss's slope moves it by. Where the
         loss is flatter than its own error, the width of that plateau, ∞ where no later time is
@@ -109,6 +109,7 @@ class EarlyStopping(Table, eqx.Module):
     test_limit: Real
     train_limit: Real
     error: Real
+    limit_error: Real
     tau_error: Real
     window_error: Window
     rival: Rival
@@ -135,13 +136,14 @@ class EarlyStopping(Table, eqx.Module):
             "train_limit": self.train_limit,
             "test_limit": self.test_limit,
             "error": self.error,
+            "limit_error": self.limit_error,
         }
 
     def units(self) -> dict[str, str]:
         """Units by name; the errors of times are relative."""
         known = super().units()
         relative = {name: "1" for name in known if name.endswith("_error")}
-        return known | relative | {"error": LOSS}
+        return known | relative | {"error": LOSS, "limit_error": LOSS}
 
     def errors(self) -> dict[str, Any]:
         """Absolute errors of times and losses, by name."""
@@ -153,7 +155,8 @@ class EarlyStopping(Table, eqx.Module):
             name: 0.0 if settled(numbers[name]) else numbers[name] * numbers[f"{name}_error"]
             for name in times
         }
-        return of_times | dict.fromkeys(("train", "test", "test_limit", "train_limit"), self.error)
+        at_best = dict.fromkeys(("train", "test"), self.error)
+        return of_times | at_best | dict.fromkeys(("test_limit", "train_limit"), self.limit_error)
 
     def notes(self) -> list[str]:
         """What to do, and where the sample begins to be learnt before the best time."""
@@ -275,6 +278,7 @@ def early_stopping(
         test_limit=times.test_limit,
         train_limit=times.train_limit,
         error=errors[0],
+        limit_error=known.limit_error,
         tau_error=best_error,
         window_error=Window(lower_error, upper_error),
         rival=Rival(times.rival * unit, times.rival_test),
