@@ -28,9 +28,8 @@ import jax.numpy as jnp
 from ..numerics.holomorphic import solve_small
 from ..numerics.types import Number, Numbers, Real
 
-# a polynomial Σ_k a_kΣᵏ, {k: a_k}; no entry where there is no term, and nothing to compute. What
-# lies on other eigenvectors than Σ's has letters as keys, and products words.
-Powers = Mapping[int | str, Any]
+# a polynomial Σ_k a_kΣᵏ, {k: a_k}; no entry where there is no term, and nothing to compute
+Powers = Mapping[int, Any]
 
 
 def along(a: Powers, moments: Any) -> Number:  # Σ_k a_km_k
@@ -38,19 +37,16 @@ def along(a: Powers, moments: Any) -> Number:  # Σ_k a_km_k
 
 
 def product(a: Powers, b: Powers) -> Powers:
-    powers: defaultdict[int | str, Any] = defaultdict(int)
+    powers: defaultdict[int, Any] = defaultdict(int)
     for j, left in a.items():
         for k, right in b.items():
-            if isinstance(j, int) and isinstance(k, int):
-                powers[j + k] += left * right
-            elif isinstance(j, str) and isinstance(k, str):
-                powers["".join(sorted(j + k))] += left * right
+            powers[j + k] += left * right
     return powers
 
 
 def combination(terms: Sequence[tuple[Any, Powers]]) -> Powers:
     # Σ_i f_ia_i of pairs (f_i, a_i)
-    powers: defaultdict[int | str, Any] = defaultdict(int)
+    powers: defaultdict[int, Any] = defaultdict(int)
     for factor, a in terms:
         for k, value in a.items():
             powers[k] += factor * value
@@ -101,8 +97,6 @@ class Point(NamedTuple):
     moments: tuple[Numbers, Numbers, Numbers]
     # 1 + ψ_pTq at the ends of the intervals of a continuous law
     ends: tuple[Numbers, Numbers] | None
-    # T and 1/(1 + ψ_pTq) at the nodes of blocks
-    blocks: tuple[Numbers, Numbers] | None = None
 
 
 class Pair(NamedTuple):
@@ -115,8 +109,8 @@ class Pair(NamedTuple):
     Q: Number
     # D_i(z1)D_i(z2)
     D: tuple[Number, ...]
-    # ∫ dρ_Σ λᵏ/(e1e2) for k = 0 to 3, by k, and the same for the letters of `Powers`
-    I: Mapping[int | str, Number]  # noqa: E741
+    # ∫ dρ_Σ λᵏ/(e1e2) for k = 0 to 3, by k
+    I: Mapping[int, Number]  # noqa: E741
     # ∫ dρ_Σ T1T2/(e1e2)
     J: Number
 

@@ -6,7 +6,6 @@ import dataclasses
 from functools import partial
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
@@ -20,7 +19,7 @@ from ..numerics.session import enter
 from ..numerics.types import Vector
 from .all_draws import RandomFeatureEquations
 from .classes import class_equations
-from .features import features_of, readout_of
+from .features import features_of
 from .finite_d import FiniteEquations
 from .finite_draws import NoiseDrawsEquations
 from .functions import Data
@@ -122,25 +121,45 @@ def _equations(
 def _at_finite_d(
     model: RandomFeatureModel, fields: dict[str, Any], *, for_losses: bool
 ) -> Equations:
-    process, d = model.process, np.float64(model.d)
-    data = Data(fields["values"], fields["weights"], d, process.alpha**2, process.beta2)
-    orders = present_degrees(model.activation, model.degree)
-    coefficients = hermite_coefficients(model.activation, data.squares)
-    rows = data.lengths[0].squares
-    constants = [constants_at(model, model.covariance.trace, scale=rows[j]) for j in (0, 1)]
-    of_rows = tuple(jnp.stack([getattr(c, name) for c in constants]) for name in ("v2", "s2"))
-    fields = {**fields, "law": None, "averaged": None, "d": d}
-    given = {"data": data, "h": coefficients, "of_rows": of_rows, "orders": orders}
-    names = {field.name for field in dataclasses.fields(FiniteEquations)}
-    fields = {name: value for name, value in fields.items() if name in names}
-    one = FiniteEquations(
-        **fields, features=features_of(**given, grid=CELLS), finer=None, readout=None
+    nodes, others = (fields["values"], fields["weights"]), fields["others"]
+    build = partial(_of_functions, model, fields)
+    # without tails rows of unequal length are not visible
+    smeared = not (for_losses or followed_whole(model.activation, model.degree))
+    eq = build(*nodes, grid=CELLS, smeared=smeared)
+    if not for_losses:
+        return eq
+    return dataclasses.replace(eq, finer=build(*(others or nodes), grid=FINER))
+
+
+def _of_functions(
+    model: RandomFeatureModel,
+    fields: dict[str, Any],
+    values: Vector,
+    weights: Vector,
+    *,
+    grid: Grid,
+    smeared: bool = False,
+) -> FiniteEquations:
+    sigma, process, d = model.activation, model.process, np.float64(model.d)
+    data = Data(values, weights, d, process.alpha**2, process.beta2)
+    lengths = data.lengths[0].squares
+    each = [constants_at(model, model.covariance.trace, scale=lengths[j]) for j in (0, 1)]
+    features, readout = features_of(
+        data,
+        hermite_coefficients(sigma, data.squares),
+        tuple(jnp.stack([getattr(c, name) for c in each]) for name in ("v2", "s2")),
+        hermite_coefficients(sigma, data.many_squares) if smeared else None,
+        orders=present_degrees(sigma, model.degree),
+        grid=grid,
     )
-    if for_losses:
-        finer = eqx.tree_at(lambda e: e.features, one, features_of(**given, grid=FINER))
-        return dataclasses.replace(one, finer=finer)
-    if followed_whole(model.activation, model.degree):
-        # no tails, which would make rows of unequal length visible
-        return one
-    of_many = hermite_coefficients(model.activation, data.many_squares)
-    return dataclasses.replace(one, readout=readout_of(**given, h_of_many=of_many, grid=CELLS))
+    shared = {name: fields[name] for name in ("psi_p", "psi_n", "ge", "target", "slope", "decay")}
+    return FiniteEquations(
+        **shared,
+        values=values,
+        weights=weights,
+        averaged=None,
+        features=features,
+        finer=None,
+        readout=readout,
+        d=d,
+    )

@@ -91,43 +91,29 @@ def features_of(
     data: Data,
     h: Matrix,
     of_rows: tuple[Vector, Vector],
+    h_of_many: Matrix | None,
     *,
     orders: tuple[int, ...],
     grid: Grid,
-) -> Features:
-    """The functions of degree 1 and of these orders, and tails.
+) -> tuple[Features, Readout | None]:
+    """The functions of degree 1 and of these orders, and tails; and the same for many rows.
 
-    `h`: Hermite coefficients at ``Data.squares``. `of_rows`: v² and s² of each class of rows.
+    `h`, `h_of_many`: Hermite coefficients at ``Data.squares`` and ``Data.many_squares``. `of_rows`:
+    v² and s² of each class of rows.
     """
     expansion = Expansion.of(data, h, orders)
     first, f = directions_and_functions(expansion, grid)
-    return _coefficients(
-        expansion, f, _linear(expansion, first), _tails(expansion, expansion.of_rows, of_rows)
-    )
+    tails = _tails(expansion, expansion.of_rows, of_rows)
+    features = _coefficients(expansion, f, _linear(expansion, first), tails)
+    return features, None if h_of_many is None else _readout(expansion, f, of_rows, h_of_many**2)
 
 
-@partial(jit, static_argnames=("orders", "grid"))
-def readout_of(
-    data: Data,
-    h: Matrix,
-    of_rows: tuple[Vector, Vector],
-    h_of_many: Matrix,
-    *,
-    orders: tuple[int, ...],
-    grid: Grid,
+def _readout(
+    expansion: Expansion, f: Functions, of_rows: tuple[Vector, Vector], squares: Matrix
 ) -> Readout:
-    """The same for many classes of rows, with Hermite coefficients `h_of_many`.
-
-    Their v² and s² differ from the sums over these coefficients as those of the two classes do.
-    """
-    expansion = Expansion.of(data, h, orders)
-    _, f = directions_and_functions(expansion, grid)
-    many = many_lengths(expansion.rank)
-    squares = h_of_many**2
-    place = jnp.log(many.squares / expansion.rows.squares[0])
-    place = jnp.clip(
-        place / jnp.log(expansion.rows.squares[1] / expansion.rows.squares[0]), 0.0, 1.0
-    )
+    many, (low, high) = many_lengths(expansion.rank), expansion.rows.squares
+    # v² and s² differ from the sums over these coefficients as those of the two classes do
+    place = jnp.clip(jnp.log(many.squares / low) / jnp.log(high / low), 0.0, 1.0)
     constants = []
     for exact, few, sums in zip(
         of_rows, _sums(expansion, expansion.of_rows), _sums(expansion, squares), strict=True

@@ -30,15 +30,13 @@ import jax.numpy as jnp
 
 from ..models.targets import Combination
 from ..numerics.holomorphic import Unknowns, reciprocal
-from ..numerics.types import Number, Real, Vector
+from ..numerics.types import Number, Real
 from .columns import Source
 from .features import Features, Readout
-from .finite_pairs import ROWS, SAMPLES, FinitePoint, Moved, Pair, Regression
+from .finite_pairs import ROWS, SAMPLES, FinitePoint, FiniteSource, Moved, Pair, Regression
 from .interface import Equations
 from .limit_only import LimitOnly
 
-# the key of Ũ in the features of a source
-POPULATION = "population"
 # on a contour; they err by 4e-7, and the twelve that judge them by 3e-5
 MOST_NODES = 16
 
@@ -124,25 +122,24 @@ class FiniteEquations(LimitOnly):
         return tuple(self._moved(one, two, source).of_features for source in sources)
 
     def target_two_point(
-        self, one: FinitePoint, two: FinitePoint, sources: Sequence[Source]
+        self, one: FinitePoint, two: FinitePoint, sources: Sequence[Source | FiniteSource]
     ) -> list[Number]:
         return [self._moved(one, two, source).of_target for source in sources]
 
-    def _moved(self, one: FinitePoint, two: FinitePoint, source: Source) -> Moved:
+    def _moved(self, one: FinitePoint, two: FinitePoint, source: Source | FiniteSource) -> Moved:
         pair = Pair(self.features, self._target, self.psi_p, self.psi_n, self.d, one, two)
-        return pair.moved(*self._as_source(source))
+        return pair.moved(source if isinstance(source, FiniteSource) else self._linear(source))
 
-    def _as_source(self, source: Source) -> tuple[Vector, Vector]:
-        # what ιI + F(Σ_k a_kΣᵏ)Fᵀ, or Ũ, is in the tails and in T
-        f, whole = self.features, source.features.get(POPULATION, 0.0)
-        powers = {k: a for k, a in source.features.items() if isinstance(k, int)}
-        linear = sum((a * self.values**k for k, a in powers.items()), jnp.zeros_like(self.values))
-        linear = jnp.pad(linear, (0, f.weights.size - linear.size))
-        return source.identity + whole * f.tails, linear + whole * f.whole
+    def _linear(self, source: Source) -> FiniteSource:
+        # ιI + F(Σ_k a_kΣᵏ)Fᵀ
+        f, powers = self.features, source.features.items()
+        linear = sum((a * self.values**k for k, a in powers), jnp.zeros_like(self.values))
+        on_all = jnp.pad(linear, (0, f.weights.size - linear.size))
+        return FiniteSource(jnp.full_like(f.tails, source.identity), on_all)
 
     @property
-    def population(self) -> Source:
-        return Source(0.0, {POPULATION: 1.0})
+    def population(self) -> FiniteSource:
+        return FiniteSource(self.features.tails, self.features.whole)
 
     # What training needs.
 

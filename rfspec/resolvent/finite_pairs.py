@@ -56,6 +56,13 @@ class Regression(NamedTuple):
         return by_noise * (1.0 - of_noise) + 2.0 * both * D * o * of_noise + by_data * (1.0 - D)
 
 
+class FiniteSource(NamedTuple):
+    """A source, by what it is in the tails of each class of rows, and in T_m."""
+
+    of_tails: Vector
+    of_functions: Vector
+
+
 class Moved(NamedTuple):
     """The parts off the diagonal: Tr FFᵀ[M]/p, and Tr Vᵀ[M]V/d."""
 
@@ -74,11 +81,11 @@ class Pair(NamedTuple):
     one: FinitePoint
     two: FinitePoint
 
-    def moved(self, of_tails: Vector, of_functions: Vector) -> Moved:
-        """For a source with these parts in the tails and in T_m."""
-        bases = jnp.concatenate([self.features.slopes, of_functions[None]])
+    def moved(self, source: FiniteSource) -> Moved:
+        """The response to a source."""
+        bases = jnp.concatenate([self.features.slopes, source.of_functions[None]])
         sums = self._sums(bases)
-        x = self._solution(of_tails, sums)
+        x = self._solution(source.of_tails, sums)
         return self._results(x, jnp.append(self._factors @ x[ROWS:], -1.0) @ bases)
 
     def _sums(self, bases: Matrix) -> tuple[Numbers, Numbers]:

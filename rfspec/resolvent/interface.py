@@ -238,7 +238,7 @@ class Equations(eqx.Module):
         """Tr Vᵀ(U - z)⁻¹V/d, and Tr Ṽᵀ(U - z)⁻¹V/d with the population's Ṽ."""
 
     @abstractmethod
-    def target_two_point(self, one: Any, two: Any, sources: Sequence[Source]) -> list[Any]:
+    def target_two_point(self, one: Any, two: Any, sources: Sequence[Any]) -> list[Any]:
         """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d for sources M."""
 
     @property
@@ -252,7 +252,7 @@ class Equations(eqx.Module):
 
     @property
     @abstractmethod
-    def population(self) -> Source:
+    def population(self) -> Any:
         """Ũ, the feature correlation over fresh data, as a source."""
 
     @property

@@ -116,7 +116,9 @@ def solve(model: RandomFeatureModel, z: Given) -> Solution:
         r = \int dρ_Σ(λ) \frac{λq}{1 + ψ_p T q}
 
     These are equations (6) to (8) of docs/theory.md; (19) and (20) stand for them where the model
-    has finitely many noise draws. For Im z > 0 exactly one solution has Im q > 0 and Im δ > 0.
+    has finitely many noise draws, (33) and (34) where the data have classes, and (31) at finite d,
+    where δ is that of the shorter samples. For Im z > 0 exactly one solution has Im q > 0 and
+    Im δ > 0; for (31) this is not proved, and the solution is followed from the left.
 
     Parameters
     ----------
