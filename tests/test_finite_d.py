@@ -2,6 +2,7 @@
 
 import json
 from itertools import combinations_with_replacement
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -191,13 +192,15 @@ def test_two_resolvents_are_differences_of_one(name):
     assert float(through) == pytest.approx(-float(slope), rel=1e-6)
 
 
-def test_losses_at_once_and_step_by_step():
-    """Before training, at the end, and along gradient descent with small steps."""
+def test_losses_from_the_start_to_the_end():
     curve = rf.learning_curve(MODEL, TAU)
     assert float(curve.train[0]) == pytest.approx(1.0, abs=1e-6)
     assert float(curve.test[0]) == pytest.approx(1.0, abs=1e-6)
     assert np.all(np.diff(curve.train) < 0)
-    assert float(curve.test[-1]) == pytest.approx(float(curve.test[-2]), rel=0.05)
+    # what τ = 10⁹ gives by a contour, τ = ∞ gives by one point
+    late = rf.learning_curve(MODEL, np.array([1e9, np.inf]))
+    assert float(late.test[0]) == pytest.approx(float(late.test[1]), rel=1e-4)
+    assert float(late.train[0]) == pytest.approx(float(late.train[1]), rel=1e-4)
     assert np.all(np.asarray(curve.error) < 5e-3)
 
 
@@ -209,6 +212,52 @@ def sampled_curve(model, tau, draws, **options):
         losses.append([flow.train, flow.test])
     losses = np.array(losses)
     return losses.mean(axis=0), losses.std(axis=0, ddof=1) / np.sqrt(draws)
+
+
+REFERENCE = json.loads((Path(__file__).parent / "reference" / "finite_d.json").read_text())
+PAGE = Path(__file__).parents[1] / "docs" / "finite_d.md"
+# as the page calls them
+NAMES = {
+    "digits": "digits",
+    "1k": "λ_k ~ 1/k",
+    "1k15": "λ_k ~ 1/k^1.5",
+    "exp": "λ_k ~ e^{-k/6}",
+    "I": "Σ = I",
+}
+
+
+def off_in_per_cent(name, activation, t, **changes):
+    """The largest difference of train and test loss to sampled features, τ from 1 to 10⁶."""
+    case, sampled = REFERENCE["cases"][name], REFERENCE["losses"][f"{name} {activation} {t:g}"]
+    d, tau = case["d"], np.array(REFERENCE["tau"])
+    sigma = rf.Atoms(np.array(case["values"]), np.full(d, 1 / d))
+    model = rf.RandomFeatureModel(
+        case["p"] / d, case["n"] / d, t, activation=activation, covariance=sigma, d=d
+    )
+    curve = rf.learning_curve(model.replace(**changes), tau)
+    pairs = zip((curve.train, curve.test), (sampled["train"], sampled["test"]), strict=True)
+    return 100 * max(np.abs(np.asarray(a) / b - 1).max() for a, b in pairs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_table_of_the_page(name):
+    """All numbers of docs/finite_d.md, against features sampled once and for all."""
+    rows = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines()]
+    rows = [row for row in rows if row[0] == NAMES[name] and len(row) == 8]
+    assert len(rows) == 3
+    for _, t, *numbers in rows:
+        for i, activation in enumerate(("tanh", "erf", "relu")):
+            for text, changes in zip(numbers[2 * i : 2 * i + 2], ({"d": None}, {}), strict=True):
+                found = off_in_per_cent(name, activation, float(t), **changes)
+                assert found == pytest.approx(float(text.strip(" %")), abs=0.1), (activation, t)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", ["tanh", "erf"])
+def test_degree_five_follows_what_degree_four_leaves(activation):
+    assert off_in_per_cent("exp", activation, 0.01) > 2.0
+    assert off_in_per_cent("exp", activation, 0.01, degree=5) < 1.5
 
 
 @pytest.mark.slow
