@@ -29,8 +29,9 @@ from .models.covariance_laws import Density, Exponential, MarchenkoPastur, Power
 from .models.from_data import FromData
 from .models.gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from .models.heavy_tails import StudentT
+from .models.lengths import FewDimensionsWarning
 from .models.mixtures import Mixture, Subspace
-from .models.model import FewDimensionsWarning, RandomFeatureModel
+from .models.model import RandomFeatureModel
 from .models.processes import (
     Cosine,
     FlowMatching,

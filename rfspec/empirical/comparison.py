@@ -24,13 +24,13 @@ import numpy as np
 from ..files.tables import Table
 from ..numerics.checks import random_key
 from ..numerics.types import Given
+from ..spectra.of_models import AnySpectrum
 from ..spectra.spectrum import Spectrum
 from ..training.learning_curves import LearningCurve
 from .bands import standard_error
 from .curve_comparison import CurveComparison, compare_curves
 from .deviations import (
     MEASURES,
-    AnySpectrum,
     Deviations,
     check_kind,
     deviations_of,
@@ -119,7 +119,7 @@ class Comparison(Table, eqx.Module):
 
 @overload
 def compare(
-    theory: Spectrum,
+    theory: AnySpectrum,
     empirical: EmpiricalSpectrum,
     *,
     finite_size: SpectrumExtrapolation | None = None,

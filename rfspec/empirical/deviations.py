@@ -9,14 +9,12 @@ import numpy as np
 
 from ..files.tables import in_brief
 from ..numerics.types import Reals
-from ..spectra.finite_d import SpectrumAtFiniteD
-from ..spectra.of_models import spectrum
+from ..spectra.of_models import AnySpectrum, spectrum
 from ..spectra.spectrum import Spectrum
 from ..training.learning_curves import LearningCurve, learning_curve
 from .ranks import atom_spread, cuts, edges_by_rank, masses_between
 from .spectra import EmpiricalSpectrum
 
-AnySpectrum = Spectrum | SpectrumAtFiniteD
 MEASURES = ("kolmogorov", "atom_spread", "wasserstein", "edges", "masses")
 # an atom reaches over the lowest edge if it spreads over more than this share of the gap above it
 SMEARED = 0.25

@@ -18,6 +18,25 @@ from ..numerics.types import Real, Vector
 MANY, WIDEST = 96, 4.0
 
 
+# where p/(nd) is larger and the effective rank smaller, equations at finite d fail late in training
+MANY_FEATURES, FEW_DIMENSIONS = 0.1, 15.0
+
+
+class FewDimensionsWarning(UserWarning):
+    """The data have so few dimensions, for so many features, that late losses are off."""
+
+
+def warning_of_few_dimensions(ratio: Real, rank: Real) -> str | None:
+    """What to say where p/(nd) is this `ratio`, if anything."""
+    if ratio <= MANY_FEATURES or rank >= FEW_DIMENSIONS:
+        return None
+    return (
+        f"the data have an effective rank of {rank:.3g} and p/(nd) is {ratio:.3g}: with a rank "
+        f"below {FEW_DIMENSIONS:g} and p/(nd) above {MANY_FEATURES:g} late losses are off by more "
+        "than a few per cent; take more samples or fewer features"
+    )
+
+
 class Lengths(NamedTuple):
     """Squared lengths relative to their mean, and their shares, [2]."""
 

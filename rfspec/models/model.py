@@ -28,15 +28,13 @@ from ..numerics.quadrature import trapezoid
 from ..numerics.types import Given, Real, Reals, Vector
 from .activations import SATURATING, USUAL, Activation, Polynomial, SaturationWarning, as_activation
 from .covariance import Covariance, Isotropic
-from .lengths import effective_rank
+from .lengths import FewDimensionsWarning, effective_rank, warning_of_few_dimensions
 from .processes import OrnsteinUhlenbeck, Process
 from .schedules import DDPM
 from .targets import TARGETS, combination
 
 USUAL_VALUES = {"target": "noise", "noise_draws": np.inf, "weight_decay": 0.0, "d": None}
 HIGHEST_DEGREE, USUAL_DEGREE = 6, 4
-# where p/(nd) is larger and the effective rank smaller, equations at finite d fail late in training
-MANY_FEATURES, FEW_DIMENSIONS = 0.1, 15.0
 
 
 def time_unit(psi_p: Reals, pace: Reals) -> Reals:
@@ -49,10 +47,6 @@ def _draws(value: float) -> float:
     if not (a_number and value >= 1 and (value == np.inf or value == int(value))):
         raise ValueError(f"noise_draws must be a whole number of at least 1, or inf, got {value!r}")
     return float(value)
-
-
-class FewDimensionsWarning(UserWarning):
-    """The data have so few dimensions, for so many features, that late losses are off."""
 
 
 class RandomFeatureModel(Frozen):
@@ -320,22 +314,16 @@ class RandomFeatureModel(Frozen):
             )
 
     def _warn_of_few_dimensions(self) -> None:
-        if self.d is None or self.degree == 1 or not concrete(*jax.tree.leaves(self)):
-            return
-        ratio = np.max(self.psi_p / (self.psi_n * self.d))
-        if ratio <= MANY_FEATURES or self.covariance.has_classes:
+        followed = self.d is not None and self.degree > 1 and not self.covariance.has_classes
+        if not followed or not concrete(*jax.tree.leaves(self)):
             return
         sigma, process = self.covariance, self.process
         noisy = process.alpha**2 * sigma.values + process.beta2
-        ranks = [float(effective_rank(v, sigma.weights, self.d)) for v in (sigma.values, noisy)]
-        if min(ranks) < FEW_DIMENSIONS:
-            warnings.warn(
-                f"the data have an effective rank of {min(ranks):.3g} and p/(nd) is {ratio:.3g}: "
-                f"with a rank below {FEW_DIMENSIONS:g} and p/(nd) above {MANY_FEATURES:g} late "
-                "losses are off by more than a few per cent; take more samples or fewer features",
-                FewDimensionsWarning,
-                stacklevel=level_of_the_caller(sys._getframe()),
-            )
+        ranks = (effective_rank(v, sigma.weights, self.d) for v in (sigma.values, noisy))
+        text = warning_of_few_dimensions(np.max(self.psi_p / (self.psi_n * self.d)), min(*ranks))
+        if text:
+            level = level_of_the_caller(sys._getframe())
+            warnings.warn(text, FewDimensionsWarning, stacklevel=level)
 
     def _warn_of_saturation(self) -> None:
         if not concrete(*jax.tree.leaves(self)):

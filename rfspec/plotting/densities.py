@@ -11,6 +11,7 @@ from ..empirical.spectra import EmpiricalSpectrum
 from ..models.model import RandomFeatureModel
 from ..numerics.types import Given
 from ..spectra.finite_d import BELOW, SpectrumAtFiniteD
+from ..spectra.of_models import AnySpectrum
 from ..spectra.of_models import spectrum as theory_of
 from ..spectra.spectrum import Bulk, Spectrum
 from .families import colors_of, entry, family_of, name_members
@@ -26,7 +27,6 @@ QUANTITIES = {
     "density": r"$\rho(\lambda)$  (mass per unit of $\lambda$)",
 }
 DASHES = (0, (4, 2))
-AnySpectrum = Spectrum | SpectrumAtFiniteD
 # λ and the quantity on each bulk
 Lines = list[tuple[np.ndarray, np.ndarray]]
 

@@ -9,9 +9,10 @@ import numpy as np
 from ..empirical.spectra import EmpiricalSpectrum
 from ..models.model import RandomFeatureModel
 from ..numerics.types import Given
+from ..spectra.of_models import AnySpectrum
 from ..spectra.of_models import spectrum as theory_of
 from ..spectra.spectrum import Bulk
-from .densities import AnySpectrum, bulks_of, color_of_bulk, on_bulk
+from .densities import bulks_of, color_of_bulk, on_bulk
 from .style import COLORS, axis_or_new, style
 
 # shown below the smallest plateau

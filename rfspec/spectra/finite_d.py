@@ -1,7 +1,7 @@
 r"""The spectrum of U at finite d: density, distribution, quantiles, support and parts.
 
-Features of Hermite degree 2 and more are blocks of so many functions that the equations hold them
-at nodes (``rfspec.resolvent.products``). Edges between the nodes of a block are none of U. The
+Features are made of so many functions, and of rows of so many lengths, that the equations hold them
+at nodes (``rfspec.resolvent.features``). Edges between nodes are none of U. The
 density is therefore smoothed in ln(λ - origin), and parts are counted from the top: as many
 eigenvalues as there are linear functions, d, then up to as many as there are samples, n, then d
 again. Beyond arXiv 2505.17638.
@@ -91,8 +91,8 @@ class SpectrumAtFiniteD(Table, eqx.Module):
     Attributes
     ----------
     atom : Atom
-        Location and mass. The mass is what the ranks of the equations leave, 0 where the blocks
-        have more functions than there are features. Sampled matrices spread an atom.
+        Location and mass. The mass is what the ranks of the equations leave, 0 where there are
+        more functions than there are features. Sampled matrices spread an atom.
     parts : CountedParts
         Ends and masses of the population, sample and satellite parts. From the top they are the
         largest d eigenvalues, the next up to n, and the next d. Their ends are quantiles, and no
@@ -195,7 +195,7 @@ class SpectrumAtFiniteD(Table, eqx.Module):
 
         Of mass per unit of ln(x - origin), smoothed by 2 % on that scale, with the kernel
         ∝ 1/[(cosh s - cos h)(cosh s - cos 2h)], h = 0.02. Im q(x + i0)/π of ``rf.solve`` is without
-        smoothing, and shows the nodes of blocks.
+        smoothing, and shows the nodes of the equations.
 
         `x`, real and finite, of any shape, is in the unit of the eigenvalues of U; the density, of
         the same shape, has the inverse unit, and is 0 up to the origin. Differentiable in x and in

@@ -17,6 +17,8 @@ from .smoothed import Distribution, Ends, distribution_of, ends_of
 from .spectrum import Spectrum, spectrum_of
 from .support import Atom
 
+AnySpectrum = Spectrum | SpectrumAtFiniteD
+
 # the error of the distribution above which there is none
 WRONG = 1e-2
 # share of a part by which its count may be off a gap that ends it
@@ -24,7 +26,7 @@ NEAR_A_GAP = 0.02
 
 
 def spectrum(model: RandomFeatureModel) -> Spectrum | SpectrumAtFiniteD:
-    r"""Exact limiting spectrum of U for a model; at finite d that of blocks of Hermite degree.
+    r"""Exact limiting spectrum of U for a model; at finite d that of features of unequal rows.
 
     .. math::
 
@@ -46,7 +48,7 @@ def spectrum(model: RandomFeatureModel) -> Spectrum | SpectrumAtFiniteD:
     SpectrumAtFiniteD
         Where the model has a `d`, and a `degree` above 1: ``.support .atom .parts .separated
         .density .cdf .quantile .mean .moment .stieltjes .sample .error``. The density is smoothed
-        in ln(λ - atom), masses are counted, and there are no edges.
+        in ln(λ - origin), masses are counted, and there are no edges.
 
     Raises
     ------

@@ -9,8 +9,7 @@ import numpy as np
 from ..files.tables import in_brief
 from ..numerics.checks import integer, real_array, real_scalar
 from ..numerics.types import Given, Real
-from ..spectra.finite_d import SpectrumAtFiniteD
-from ..spectra.spectrum import Spectrum
+from ..spectra.of_models import AnySpectrum
 from ..training.early_stopping import EarlyStopping
 from ..training.filters import LINEAR
 from ..training.learning_curves import stable_step
@@ -65,7 +64,7 @@ def steps_of(
     stop: EarlyStopping,
     d: int,
     n: int,
-    sp: Spectrum | SpectrumAtFiniteD | None,
+    sp: AnySpectrum | None,
     learning_rate: Given,
     optimizer: str,
     momentum: Given,
@@ -95,9 +94,7 @@ def steps_of(
     return Steps(best, lower, upper, n / batch)
 
 
-def _check_stable(
-    sp: Spectrum | SpectrumAtFiniteD, eta: Real, tau: float, method: str, mu: float
-) -> None:
+def _check_stable(sp: AnySpectrum, eta: Real, tau: float, method: str, mu: float) -> None:
     largest = float(stable_step(sp, method, mu)) / tau * float(eta)
     if not eta < largest:
         raise ValueError(

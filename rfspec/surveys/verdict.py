@@ -16,6 +16,7 @@ import numpy as np
 
 from ..files.tables import in_brief
 from ..models.from_data import centring
+from ..models.lengths import warning_of_few_dimensions
 from ..models.model import RandomFeatureModel
 from ..numerics.types import Given, Matrix
 from .data_moments import ORDERS, moments, shares_of
@@ -27,8 +28,6 @@ SLIGHT, SMALL = 1e-3, 0.02
 BEGINS = 0.1
 # excess kurtosis that leaves the losses as they are, and one that changes even early ones
 NEARLY_GAUSSIAN, HEAVY = 0.1, 5.0
-# effective rank below which, and p/(n d) above which, the theory at finite d fails
-NARROW, WIDE = 15.0, 0.1
 # relative differences below this are called right, and rough above it
 RIGHT, ROUGH = 0.02, 0.1
 
@@ -170,8 +169,8 @@ class Verdict(NamedTuple):
         """Whether degrees are followed in so few dimensions, from so few samples, that even the
         theory at finite d is not to be relied on.
         """
-        crowded = self.p > WIDE * self.n * self.d and self.effective_rank < NARROW
-        return self.followed > 1 and crowded and bool(self._seen)
+        few = warning_of_few_dimensions(self.p / (self.n * self.d), self.effective_rank)
+        return self.followed > 1 and few is not None and bool(self._seen)
 
     @property
     def _seen(self) -> list[Degree]:
