@@ -279,6 +279,18 @@ def test_losses_of_sampled_features(activation, target):
 
 
 @pytest.mark.slow
+def test_gradient_descent_with_small_steps_is_the_flow():
+    tau = np.array([1.0, 100.0])
+    flow = rf.learning_curve(MODEL, tau)
+    for step, bound in ((0.1, 2e-2), (0.01, 2e-3)):
+        steps = rf.learning_curve(MODEL, tau, step)
+        np.testing.assert_allclose(steps.test, flow.test, rtol=bound)
+        np.testing.assert_allclose(steps.train, flow.train, rtol=bound)
+    with pytest.raises(ValueError, match=r"step must be below .* to be stable"):
+        rf.learning_curve(MODEL, tau, 1e3)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["tanh", "gelu"])
 def test_losses_for_given_weights(activation):
     """The mean over drawn W of losses that are exact in W and x, and have no noise of samples."""

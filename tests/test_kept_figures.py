@@ -33,9 +33,9 @@ def test_gaussian_data_follow_the_theory_at_their_dimension(kept):
     late = means.isel(tau=-1)
     for kind in ("train", "test"):
         off = np.abs(late[f"finite_{kind}"] / late[f"gaussian_{kind}"] - 1.0)
-        assert float(off.max()) < 0.06
+        assert float(off.max()) < 0.01
     later = means.finite_best_tau / means.gaussian_best_tau
-    assert float(np.abs(np.log(later)).max()) < np.log(1.15)
+    assert float(np.abs(np.log(later)).max()) < np.log(1.08)
     in_the_limit = late.limit_test / late.gaussian_test
     assert float(in_the_limit.max()) > 1.3
 

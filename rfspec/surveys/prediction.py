@@ -91,8 +91,8 @@ def predict(
 
     Notes
     -----
-    Sections 8, 12 and 14 of docs/theory.md; times by the rules "paper" and "spectrum" are those of
-    the limit; docs/real_data.md measures what it costs that data are not
+    Sections 8, 12 and 14 of docs/theory.md; times by the rule "paper" are those of the limit;
+    docs/real_data.md measures what it costs that data are not
     Gaussian. Beyond arXiv 2505.17638.
 
     Examples

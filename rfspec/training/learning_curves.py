@@ -34,7 +34,8 @@ from ..numerics.types import Given, Real, Reals, Truth, Vector
 from ..resolvent.equations import averaged_equations, filled_up
 from ..resolvent.solver import ConvergenceError
 from ..spectra.finite_d import SpectrumAtFiniteD
-from ..spectra.spectrum import Spectrum, spectrum
+from ..spectra.of_models import AnySpectrum, spectrum
+from ..spectra.spectrum import spectrum as spectrum_with_edges
 from ..spectra.unbounded import open_ends
 from .class_losses import losses_of_classes, of_exact_score
 from .contour import nodes_for
@@ -151,7 +152,7 @@ class LearningCurve(Table, eqx.Module):
         if self.model is None or self.model.d is not None:
             return {}
         refuse_one_class(self.model, "the train-loss drop of a part")
-        sp = spectrum(self.model)
+        sp = spectrum_with_edges(self.model)
         method = method_of(self.model, sp.equations, self.tau, self.step, self.momentum)
         nodes = PER_PIECE + method.oscillations(sp.support.lower, sp.support.upper)
         columns = method.drops(modes_of(sp.equations, sp.support, sp.series, nodes))
@@ -334,13 +335,13 @@ def _checked_stability(model: RandomFeatureModel, step: Real, mu: float) -> Trut
     return step < limit
 
 
-def stable_step(sp: Spectrum | SpectrumAtFiniteD, optimizer: str, mu: float) -> Real:
+def stable_step(sp: AnySpectrum, optimizer: str, mu: float) -> Real:
     """The training time of one step from which on the fastest mode does not shrink."""
     top = _largest(sp) + sp.equations.decay
     return stable_below(optimizer, mu) * sp.model.time_unit / top
 
 
-def _largest(sp: Spectrum | SpectrumAtFiniteD) -> Real:
+def _largest(sp: AnySpectrum) -> Real:
     if isinstance(sp, SpectrumAtFiniteD):
         return jnp.asarray(sp.support.upper)
     upper = open_ends(sp.equations, sp.support).upper

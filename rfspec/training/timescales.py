@@ -21,12 +21,10 @@ from ..numerics.checks import concrete, namespace, on_host, real_array, real_sca
 from ..numerics.types import Given, Real, Reals, Truth, Vector
 from ..spectra.finite_d import SpectrumAtFiniteD
 from ..spectra.leading_order import leading_order
-from ..spectra.of_models import spectrum
-from ..spectra.spectrum import Spectrum
+from ..spectra.of_models import AnySpectrum, spectrum
 from ..spectra.support import blank
 from .early_stopping import THRESHOLD, EarlyStopping, early_stopping, onset_of
 
-AnySpectrum = Spectrum | SpectrumAtFiniteD
 # the recommended one first
 RULES = ("loss", "spectrum", "paper")
 
