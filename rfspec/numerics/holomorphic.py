@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .types import Number, Numbers, Real, Reals, Vector, Whole
+from .types import Matrix, Number, Numbers, Real, Reals, Vector, Whole
 
 Unknowns = tuple[Numbers, ...]
 Residual = Callable[..., Unknowns]
@@ -46,6 +46,13 @@ def _reciprocal_jvp(primals: tuple[Numbers], tangents: tuple[Numbers]) -> tuple[
 def square(a: Numbers) -> Reals:
     # |a|², without the root and the scaling of a modulus
     return a.real**2 + a.imag**2
+
+
+def of_real(matrix: Matrix, values: Numbers) -> Numbers:
+    """A real matrix times numbers, without the zeros of a complex one."""
+    if not jnp.iscomplexobj(values):
+        return matrix @ values
+    return matrix @ values.real + 1j * (matrix @ values.imag)
 
 
 def determinant(columns: list[Unknowns]) -> Number:

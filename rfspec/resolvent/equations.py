@@ -27,7 +27,7 @@ from .interface import Equations
 from .products import Grid
 
 # cells of a degree, and of one that tells their error
-CELLS, FINER = Grid(14, 6), Grid(20, 8)
+CELLS, FINER = Grid(12, 4), Grid(17, 6)
 
 
 def equations(

@@ -29,7 +29,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from ..models.targets import Combination
-from ..numerics.holomorphic import Unknowns, reciprocal
+from ..numerics.holomorphic import Unknowns, of_real, reciprocal
 from ..numerics.types import Number, Real
 from .columns import Source
 from .features import Features, Readout
@@ -79,8 +79,8 @@ class FiniteEquations(LimitOnly):
         of_tails = (
             f.tails_on_rows @ jnp.append(point.D, point.of_noise) + f.fixed - self.origin - zeta
         )
-        rows = point.q * (of_tails + f.on_rows @ (point.T * point.g))
-        others = f.tails_on_others @ point.q + f.on_others @ (point.q_m * point.g)
+        rows = point.q * (of_tails + of_real(f.on_rows, point.T * point.g))
+        others = f.tails_on_others @ point.q + of_real(f.on_others, point.q_m * point.g)
         *samples, noise, coupling = self.psi_p / self.psi_n * others
         return tuple(rows), (*samples, noise / self.d, coupling / self.d)
 
@@ -93,8 +93,8 @@ class FiniteEquations(LimitOnly):
         f, q, o = self.features, jnp.stack(u[:ROWS]), u[-1]
         noise = reciprocal(1.0 + u[-2])
         coherent = self.d * f.kappa * o**2 * noise
-        D, q_m = reciprocal(1.0 + jnp.stack(u[ROWS:-2]) - coherent), q @ f.by_q
-        T = jnp.concatenate([D, 2.0 * o * noise * D, noise[None]]) @ f.slopes + f.rest
+        D, q_m = reciprocal(1.0 + jnp.stack(u[ROWS:-2]) - coherent), of_real(f.by_q.T, q)
+        T = of_real(f.slopes.T, jnp.concatenate([D, 2.0 * o * noise * D, noise[None]])) + f.rest
         return FinitePoint(q, D, noise, o, q_m, T, reciprocal(1.0 + self.psi_p * T * q_m))
 
     def trace(self, u: Unknowns, zeta: Number) -> Number:
@@ -103,7 +103,7 @@ class FiniteEquations(LimitOnly):
         # two classes tell what rows of any length see, and many how their eigenvalues lie
         point, many = self.point(u), self.readout
         of_tails = many.tails_on_rows @ jnp.append(point.D, point.of_noise) + many.fixed
-        on_rows = of_tails + many.on_rows @ (point.T * point.g) - self.origin - zeta
+        on_rows = of_tails + of_real(many.on_rows, point.T * point.g) - self.origin - zeta
         return jnp.sum(many.shares * reciprocal(on_rows))
 
     def delta(self, u: Unknowns) -> Number:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ..numerics.holomorphic import eliminated
+from ..numerics.holomorphic import eliminated, of_real
 from ..numerics.types import Matrix, Number, Numbers, Real, Vector
 from .features import Features
 
@@ -176,7 +176,6 @@ def _placed(columns: Numbers, first: int) -> Numbers:
 
 
 def _products(values: Numbers, left: Matrix, right: Matrix) -> Numbers:
-    # Σ_m values·left·right for all pairs of rows; real factors halve the work
+    # Σ_m values·left·right for all pairs of rows
     pairs = (left[:, None] * right[None]).reshape(-1, values.size)
-    sums = pairs @ values.real + 1j * (pairs @ values.imag)
-    return sums.reshape(left.shape[0], right.shape[0])
+    return of_real(pairs, values).reshape(left.shape[0], right.shape[0])

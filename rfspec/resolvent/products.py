@@ -24,12 +24,14 @@ from ..numerics.types import Matrix, Reals, Vector, Wholes
 
 # the cells reach down to products e^{-DEEP} times as large as the largest; smaller ones share one
 DEEP = 18.0
+# they grow with the depth in the logarithm beyond this
+LINEAR = 6.0
 # eigenvalues are told apart down to e^{-DEEPEST} of the largest
 DEEPEST = 14.0
 # within a cell nodes closer than this, relative to their mean, are one
 SAME = 1e-5
-# the cells tell largest factors apart down to e^{-WIDE} of the largest
-WIDE = 6.0
+# where products are within e^{-SOFT} of the largest, the largest factor hardly matters
+SOFT = 0.1
 
 
 class Grid(NamedTuple):
@@ -64,7 +66,7 @@ class Products(NamedTuple):
 def symmetric_powers(first: Products, highest: int, grid: Grid) -> list[Products]:
     """S_1 to S_highest (29), two nodes to a cell from S_2 on."""
     if first.count.size > 2 * grid.products * grid.factors:
-        first = compressed(first, grid)
+        first = compressed(first, 1, grid)
     powers = [first]
     for k in range(2, highest + 1):
         terms = [_power(first, k)]
@@ -72,7 +74,7 @@ def symmetric_powers(first: Products, highest: int, grid: Grid) -> list[Products
         joined = Products(*(jnp.concatenate(a, axis=-1) for a in zip(*terms, strict=True)))
         joined = joined._replace(count=joined.count / k)
         alike = first.count.size == 1
-        powers.append(_as_one(joined) if alike else compressed(joined, grid))
+        powers.append(_as_one(joined) if alike else compressed(joined, k, grid))
     return powers
 
 
@@ -113,9 +115,9 @@ def _as_one(a: Products) -> Products:
     return one._replace(count=jnp.sum(a.count, keepdims=True))
 
 
-def compressed(a: Products, grid: Grid) -> Products:
+def compressed(a: Products, k: int, grid: Grid) -> Products:
     """Two nodes for each cell."""
-    shares, cells = _cells(a, grid)
+    shares, cells = _cells(a, k, grid)
     a = Products(*(jnp.concatenate([x] * len(shares), axis=-1) for x in a))
     a = a._replace(count=a.count * jnp.concatenate(shares))
     cell = jnp.concatenate(cells)
@@ -150,12 +152,14 @@ def _totals(x: Reals, cell: Wholes, grid: Grid) -> Reals:
     return total(x) if x.ndim == 1 else jax.vmap(total)(x)
 
 
-def _cells(a: Products, grid: Grid) -> tuple[list[Vector], list[Wholes]]:
+def _cells(a: Products, k: int, grid: Grid) -> tuple[list[Vector], list[Wholes]]:
     # a node belongs to the four cells around it, so that nothing jumps where an eigenvalue moves
     depth = jnp.max(a.log) - a.log
     span = jnp.minimum(jnp.max(depth), DEEP)
-    rows = _neighbours(depth / jnp.where(span > 0, span, 1.0), grid.products)
-    columns = _neighbours((jnp.max(a.largest) - a.largest) / WIDE, grid.factors)
+    of_all = jnp.where(span > 0, span, 1.0)
+    rows = _neighbours(jnp.log1p(depth / LINEAR) / jnp.log1p(of_all / LINEAR), grid.products)
+    # the largest factor has at most the k-th part of the depth
+    columns = _neighbours(k * (jnp.max(a.largest) - a.largest) / (depth + SOFT), grid.factors)
     pairs = list(product(rows, columns))
     shares = [one * other for (one, _), (other, _) in pairs]
     return shares, [row * grid.factors + column for (_, row), (_, column) in pairs]

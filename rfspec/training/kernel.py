@@ -11,10 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.holomorphic import Unknowns
-from ..numerics.types import Matrix, Number, Numbers, Real
+from ..numerics.types import Matrix, Number, Numbers, Real, Wholes
 from ..resolvent.columns import IDENTITY
 from ..resolvent.interface import Equations
-from .contour import COARSE, Contour
+from .contour import Contour
+
+# of the points of pairs that are worked on at once: so many stay next to the processor
+NUMBERS = 2048
 
 
 class Form(NamedTuple):
@@ -62,21 +65,26 @@ def kernel_of(eq: Equations, path: Contour, u: Unknowns, *, still: bool = False)
 
 
 def _at_pairs(pair: Callable[..., Number], points: Any, size: int) -> tuple[Numbers, Numbers]:
-    # at (z_j, z_k) and (z_j, z̄_k); in a loop, since XLA would otherwise fuse both with their copies
-    # and compute each twice
-    both = jax.tree.map(lambda a: jnp.stack([a, a.conj()]), points)
-    if size <= COARSE:
-        symmetric, hermitian = jax.lax.map(partial(_each_with_each, pair, points), both)
-        return symmetric, hermitian
-    # symmetric in both points, so that half of the pairs are enough
+    # at (z_j, z_k) and (z_j, z̄_k), symmetric in both points, so that half of the pairs are enough
+    both = jax.tree.map(lambda a: jnp.concatenate([a, a.conj()]), points)
     first, second = np.triu_indices(size)
-    one, two = jax.tree.map(lambda a: a[first], points), jax.tree.map(lambda a: a[:, second], both)
-    symmetric, hermitian = jax.lax.map(partial(jax.vmap(pair), one), two)
+    pairs = np.stack([np.tile(first, 2), np.concatenate([second, size + second])])
+
+    def values(pairs: Wholes) -> Numbers:
+        one, two = (jax.tree.map(lambda a, i=i: a[i], both) for i in pairs)
+        return jax.vmap(pair)(one, two)
+
+    each = jax.lax.map(values, _parts(pairs, max(a[0].size for a in jax.tree.leaves(points))))
+    symmetric, hermitian = each.ravel()[: pairs.shape[1]].reshape(2, -1)
     return _from_halves(symmetric, hermitian, size)
 
 
-def _each_with_each(pair: Callable[..., Number], points: Any, others: Any) -> Numbers:
-    return jax.vmap(lambda a: jax.vmap(partial(pair, a))(others))(points)
+def _parts(pairs: np.ndarray, numbers: int) -> np.ndarray:
+    # equal parts whose points have few numbers, [part, 2, pair]; the last one repeats the first
+    count = pairs.shape[1]
+    parts = -(-count * numbers // NUMBERS)
+    filled = np.resize(pairs.T, (parts, -(-count // parts), 2))
+    return filled.transpose(0, 2, 1)
 
 
 def _from_halves(symmetric: Numbers, hermitian: Numbers, size: int) -> tuple[Numbers, Numbers]:
