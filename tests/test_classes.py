@@ -13,7 +13,8 @@ import rfspec as rf
 from rfspec.empirical.sampled_curves import averaged
 from rfspec.models.heavy_tails import scale_rule
 from rfspec.resolvent.equations import averaged_equations
-from rfspec.training.learning_curves import LearningCurve, score_error
+from rfspec.training.exact_score import score_error
+from rfspec.training.learning_curves import LearningCurve
 from rfspec.training.losses import limit
 
 SHARES, VALUES = np.array([0.7, 0.3]), np.array([[0.5, 0.5], [3.0, 1.0]])

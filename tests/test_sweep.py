@@ -8,7 +8,7 @@ from problems import draw_wide
 
 import rfspec as rf
 from rfspec.surveys import outputs, programs, recipes
-from rfspec.training.learning_curves import score_error
+from rfspec.training.exact_score import score_error
 
 ALL = [*outputs.GROUPS, "error", "region"]
 TAU = [3.0, 1e3, np.inf]

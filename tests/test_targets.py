@@ -12,7 +12,7 @@ from rfspec.numerics.holomorphic import condition, implicit
 from rfspec.numerics.rounding import EPS
 from rfspec.resolvent.equations import equations
 from rfspec.resolvent.solver import unknowns_at
-from rfspec.training.learning_curves import score_error
+from rfspec.training.exact_score import score_error
 
 SIGMA = rf.Atoms([0.5, 1.5], [0.5, 0.5])
 TAU = np.array([0.3, 3.0, 30.0, 1e3, 1e12])

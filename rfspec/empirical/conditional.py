@@ -19,7 +19,8 @@ from ..models.targets import combination
 from ..numerics.checks import integer, random_key
 from ..numerics.session import enter
 from ..numerics.types import Given, Key, Reals
-from ..training.learning_curves import LearningCurve, StandardErrors, training_times
+from ..training.arguments import training_times
+from ..training.learning_curves import LearningCurve, StandardErrors
 from .conditional_losses import TOLERANCE, Moments, losses_of
 from .conditional_moments import merged, moments_of, of_rows
 from .conditional_of_moments import as_curve, checked_tolerance

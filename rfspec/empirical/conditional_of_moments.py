@@ -9,7 +9,9 @@ from ..models.model import RandomFeatureModel
 from ..numerics.checks import not_negative, real_array, real_scalar
 from ..numerics.session import enter
 from ..numerics.types import Given, Matrix, Real, Reals
-from ..training.learning_curves import LearningCurve, score_error, training_times
+from ..training.arguments import training_times
+from ..training.exact_score import score_error
+from ..training.learning_curves import LearningCurve
 from .conditional_losses import TOLERANCE, Losses, Moments, losses_of
 
 # what rounding may leave of an eigenvalue that is 0, or of a symmetry, relative to the largest

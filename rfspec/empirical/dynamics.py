@@ -19,8 +19,9 @@ from ..numerics.checks import real_array, real_scalar
 from ..numerics.rounding import EPS
 from ..numerics.session import enter
 from ..numerics.types import Given, Matrix, Real, Reals, Vector
+from ..training.exact_score import score_error
 from ..training.filters import LINEAR, learned, stable_below
-from ..training.learning_curves import LearningCurve, score_error
+from ..training.learning_curves import LearningCurve
 from .feature_matrices import ClassForms, FeatureMatrices
 from .memory import require
 

@@ -221,7 +221,7 @@ class ClassEquations(CountedByClass):
         return total + jnp.sum(counted * (of_columns + left * right * self._variances))
 
     @property
-    def by_class(self) -> bool:
+    def judged_apart(self) -> bool:
         return self.counted is not None
 
     @property

@@ -26,6 +26,7 @@ from .columns import (
     Target,
     explained,
     target_two_point,
+    weighed,
 )
 from .interface import Equations
 
@@ -233,16 +234,52 @@ class ColumnEquations(AveragedEquations):
         return explained(self._regression_target, self._kinds, point)
 
     def target_two_point(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Number]:
-        D, moments = (one.D, two.D), (one.moments, two.moments)
+        return self._target_two_point(one, two, sources, self._kinds)
+
+    def _target_two_point(
+        self, one: Point, two: Point, sources: Sequence[Source], kinds: Sequence[Kind]
+    ) -> list[Number]:
+        # where these columns, the first of all kinds, are common to both trainings
+        P, moments = (self._P(one), self._P(two)), (one.moments, two.moments)
         return [
-            target_two_point(self._regression_target, self._kinds, D, moments, response)
-            for response in self._responses(one, two, sources)
+            target_two_point(self.drop_scale, kinds, P, moments, response)
+            for response in self._responses(one, two, sources, kinds)
         ]
 
-    def _responses(self, one: Point, two: Point, sources: Sequence[Source]) -> list[Response]:
-        D = tuple(a * b for a, b in zip(one.D, two.D, strict=True))
+    def _P(self, point: Point) -> Powers:
+        return weighed(self._regression_target, self._kinds, point.D)
+
+    def _responses(
+        self,
+        one: Point,
+        two: Point,
+        sources: Sequence[Source],
+        kinds: Sequence[Kind] | None = None,
+    ) -> list[Response]:
+        kinds = self._kinds if kinds is None else kinds
+        D = tuple(a * b for a, b in zip(one.D, two.D, strict=True))[: len(kinds)]
         pair = Pair(self.psi_p, self._columns, one.q * two.q, D, *self._sums(one, two))
-        return pair.responses(self._kinds, sources)
+        return pair.responses(kinds, sources)
+
+    # Independent trainings.
+
+    # What columns of two trainings have in common that share x, but not the noise.
+    @property
+    def _common_kinds(self) -> tuple[Kind, ...]:
+        return self._kinds
+
+    def learnt(self, point: Point) -> Numbers:
+        """b²ψ_p q P/(1 + ψ_pTq), β times what the mean over all trainings has learnt along Σ."""
+        P = sum(a * self.values**k for k, a in self._P(point).items())
+        return self.drop_scale * point.q * point.g * P
+
+    def common(self, one: Point, two: Point) -> list[Number]:
+        """Tr V₁ᵀ(U₁ - z1)⁻¹Ũ(U₂ - z2)⁻¹V₂/d of two trainings with the same W, [2].
+
+        They have nothing else in common; and the same samples, but not the same noise.
+        """
+        through = lambda kinds: self._target_two_point(one, two, (self.population,), kinds)[0]
+        return [through(()), through(self._common_kinds)]
 
     def _sums(self, one: Point, two: Point) -> tuple[dict[Any, Number], Number]:
         # I and J of a ``Pair``

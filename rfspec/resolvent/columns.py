@@ -178,7 +178,8 @@ class Target(NamedTuple):
     scale: Real
 
 
-def _P(target: Target, kinds: Sequence[Kind], D: tuple[Number, ...]) -> Powers:
+def weighed(target: Target, kinds: Sequence[Kind], D: tuple[Number, ...]) -> Powers:
+    """P, what is left of V when each column counts with its weight."""
     by_columns = [
         (kind.fraction * d, kind.cross)
         for kind, d in zip(kinds, D, strict=True)
@@ -189,7 +190,7 @@ def _P(target: Target, kinds: Sequence[Kind], D: tuple[Number, ...]) -> Powers:
 
 def explained(target: Target, kinds: Sequence[Kind], point: Point) -> tuple[Number, Number]:
     """Tr Vᵀ(U - z)⁻¹V/d of (15), and Tr Ṽᵀ(U - z)⁻¹V/d for the population's Ṽ."""
-    P, pairs = _P(target, kinds, point.D), zip(kinds, point.fluctuating, strict=True)
+    P, pairs = weighed(target, kinds, point.D), zip(kinds, point.fluctuating, strict=True)
     by_columns = sum(
         kind.fraction * one_minus_D * kind.variance
         for kind, one_minus_D in pairs
@@ -200,18 +201,17 @@ def explained(target: Target, kinds: Sequence[Kind], point: Point) -> tuple[Numb
 
 
 def target_two_point(
-    target: Target,
+    scale: Real,
     kinds: Sequence[Kind],
-    D: tuple[tuple[Number, ...], tuple[Number, ...]],
+    P: tuple[Powers, Powers],
     moments: tuple[tuple[Number, Number, Number], tuple[Number, Number, Number]],
     response: Response,
 ) -> Number:
-    """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d of (16), from D and moments at z1 and z2."""
-    P = [_P(target, kinds, d) for d in D]
-    total = target.scale * along(product(*P), response.moments)
+    """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d of (16), from P and moments at z1 and z2."""
+    total = scale * along(product(*P), response.moments)
     for kind, phi in zip(kinds, response.weights, strict=True):
         if kind.cross is None:
             continue
         cross = sum(along(product(kind.cross, p), m) for p, m in zip(P, moments, strict=True))
-        total += phi * (kind.variance - target.scale * cross)  # (16)
+        total += phi * (kind.variance - scale * cross)  # (16)
     return total

@@ -76,6 +76,15 @@ class NoiseDrawsEquations(ColumnEquations):
         )
 
     @property
+    def _common_kinds(self) -> tuple[Kind]:
+        ge, m = self.ge, self.draws
+        covariance = Source(m * ge.v2, {1: m * ge.kappa2})
+        if self.slope is None:
+            return (Kind(1.0 / m, covariance),)
+        signal = m * self._signal(self._trace_held)
+        return (Kind(1.0 / m, covariance, {1: m * self.slope}, signal),)
+
+    @property
     def _columns(self) -> Real:
         return self.draws * self.psi_n
 

@@ -242,12 +242,15 @@ class Equations(eqx.Module):
         """Tr Vᵀ(U - z1)⁻¹M(U - z2)⁻¹V/d for sources M."""
 
     @property
-    def by_class(self) -> bool:
-        """Whether the losses are those of a part of the samples, and `sample_two_point` exists."""
+    def judged_apart(self) -> bool:
+        """Whether the train loss is not that of the columns in U, and `sample_two_point` exists.
+
+        It is that of a part of the samples, or of all their noise.
+        """
         return False
 
     def sample_two_point(self, one: Any, two: Any) -> Number:
-        """Tr Vᵀ(U - z1)⁻¹U_c(U - z2)⁻¹V/d, where U_c is the mean over a part of the samples."""
+        """Tr Vᵀ(U - z1)⁻¹U_c(U - z2)⁻¹V/d, where U_c is what the train loss is taken over."""
         raise NotImplementedError
 
     @property

@@ -21,7 +21,7 @@ from ..numerics.checks import level_of_the_caller
 from ..numerics.types import Real
 from ..resolvent.equations import averaged_equations, equations
 from ..resolvent.interface import Equations
-from ..training.learning_curves import score_error
+from ..training.exact_score import score_error
 from .grid import Models, Numbers
 
 # numbers in the recipes that are kept, of which each counts as so many more

@@ -12,8 +12,8 @@ from ..files.checkpoint import forget
 from ..files.io import check_target, write_dataset
 from ..numerics.checks import fraction, integer, real_scalar
 from ..numerics.types import Given
+from ..training.arguments import training_times
 from ..training.early_stopping import THRESHOLD
-from ..training.learning_curves import training_times
 from ..training.timescales import RULES
 from .filling import fill, fill_on, progress_bar
 from .grid import models_of

@@ -8,11 +8,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ..models.classes import Classes
-from ..models.model import RandomFeatureModel
-from ..models.targets import combination, unexplained
 from ..numerics.checks import concrete
-from ..numerics.types import Matrix, Real
+from ..numerics.types import Matrix
 from ..resolvent.classes import ClassEquations
 from ..resolvent.interface import Equations
 
@@ -35,12 +32,3 @@ def losses_of_classes(method: Any, eq: Equations, count: int) -> tuple[Matrix, M
     # one after another with the program of a single class, which is kept
     train, test = zip(*map(of_one, each), strict=True)
     return np.stack(train), np.stack(test)
-
-
-def of_exact_score(model: RandomFeatureModel, law: Any) -> Real:
-    """The loss of E[y|x_t]. As d → ∞ it is known from x_t alone of which class x is."""
-    y, data = combination(model.target, model.process), model.covariance
-    if not isinstance(data, Classes):
-        return unexplained(y, model.process, *law(data))
-    of_each = [unexplained(y, model.process, v, data.weights) for v in data.of_classes]
-    return sum(w * loss for w, loss in zip(data.loss_weights, of_each, strict=True))

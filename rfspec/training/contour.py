@@ -73,6 +73,11 @@ class Contour(NamedTuple):
     weights: Numbers
     squared: Numbers | None = None
 
+    @property
+    def at_one_time(self) -> Contour:
+        """The same with weights [time, node], from weights [node]."""
+        return Contour(*self[:2], *(w[None] for w in self[2:] if w is not None))
+
 
 def nodes_for(tolerance: float) -> int:
     # N - FEWER nodes err by less than the tolerance, relative to the loss

@@ -21,7 +21,7 @@ from ..resolvent.interface import Equations
 from ..resolvent.solver import solve_inside
 from ..spectra.series import NODES, Series, angles, rule, zeta_at
 from ..spectra.support import Support
-from .losses import AT_ONCE
+from .rows import AT_ONCE
 
 # nodes for the drops on a piece of a bulk
 PER_PIECE = 8 * NODES

@@ -20,7 +20,7 @@ from ..numerics.checks import concrete, fraction, on_host, real_scalar
 from ..numerics.types import Given, Real, Truth
 from ..resolvent.equations import averaged_equations
 from ..resolvent.solver import ConvergenceError
-from .learning_curves import score_error
+from .exact_score import score_error
 from .moving_stops import stops
 from .stop_errors import time_errors
 

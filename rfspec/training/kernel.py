@@ -34,8 +34,8 @@ class Kernel(NamedTuple):
     """All that the losses need at the nodes of a contour, with G_j = (U - z_j)⁻¹.
 
     `sample`, `population`: Tr VᵀG_jV/d and Tr ṼᵀG_jV/d, [node]. `through`, `twice`:
-    Tr Vᵀh(U)Mh(U)V/d for M = Ũ and M = I as forms in the weights of h. Where the losses are those
-    of a part of the samples, the first V in `sample` is the mean over them, and `own` has M = U_c;
+    Tr Vᵀh(U)Mh(U)V/d for M = Ũ and M = I as forms in the weights of h. Where the train
+    loss is not that of U, the first V in `sample` is what it is taken over, and `own` has M = U_c;
     else it is None.
     """
 
@@ -55,17 +55,18 @@ def kernel_of(eq: Equations, path: Contour, u: Unknowns, *, still: bool = False)
     points = jax.vmap(lambda *u: eq.point(u))(*u)
     sample, population = jax.vmap(eq.explained)(points)
     pair = lambda source, a, b: eq.target_two_point(a, b, (source,))[0]
-    through = _form(*_at_pairs(partial(pair, eq.population), points, nodes.size))
+    through = form_of(partial(pair, eq.population), points, nodes.size)
     slopes = jax.vmap(partial(pair, IDENTITY))(points, points)
     square = lambda: _form(*_divided_differences(path.apart, sample, slopes))
     nothing = lambda: Form(*[jnp.zeros((nodes.size, nodes.size))] * 3)
     twice = jax.lax.cond(eq.decay > 0, square, nothing) if still else square()
-    own = _form(*_at_pairs(eq.sample_two_point, points, nodes.size)) if eq.by_class else None
+    own = form_of(eq.sample_two_point, points, nodes.size) if eq.judged_apart else None
     return Kernel(sample, population, through, twice, own)
 
 
-def _at_pairs(pair: Callable[..., Number], points: Any, size: int) -> tuple[Numbers, Numbers]:
-    # at (z_j, z_k) and (z_j, z̄_k), symmetric in both points, so that half of the pairs are enough
+def form_of(pair: Callable[..., Number], points: Any, size: int) -> Form:
+    """The form of pair(one, two), symmetric in two of the points."""
+    # at (z_j, z_k) and (z_j, z̄_k); half of the pairs are enough
     both = jax.tree.map(lambda a: jnp.concatenate([a, a.conj()]), points)
     first, second = np.triu_indices(size)
     pairs = np.stack([np.tile(first, 2), np.concatenate([second, size + second])])
@@ -76,7 +77,7 @@ def _at_pairs(pair: Callable[..., Number], points: Any, size: int) -> tuple[Numb
 
     each = jax.lax.map(values, _parts(pairs, max(a[0].size for a in jax.tree.leaves(points))))
     symmetric, hermitian = each.ravel()[: pairs.shape[1]].reshape(2, -1)
-    return _from_halves(symmetric, hermitian, size)
+    return _form(*_from_halves(symmetric, hermitian, size))
 
 
 def _parts(pairs: np.ndarray, numbers: int) -> np.ndarray:

@@ -19,7 +19,6 @@ from ..files.tables import LOSS, Table, in_brief
 from ..models.classes import refuse_one_class
 from ..models.gaussian_equivalent import gaussian_equivalent
 from ..models.model import RandomFeatureModel
-from ..models.targets import combination, score_scale
 from ..numerics.checks import (
     as_float,
     concrete,
@@ -27,21 +26,25 @@ from ..numerics.checks import (
     on_device,
     on_host,
     real_scalar,
-    refuse_mask,
-    traced_array,
 )
 from ..numerics.types import Given, Real, Reals, Truth, Vector
-from ..resolvent.equations import averaged_equations, filled_up
+from ..resolvent.column_equations import ColumnEquations
+from ..resolvent.equations import averaged_equations
+from ..resolvent.finite_draws import NoiseDrawsEquations
+from ..resolvent.fresh_noise import FreshNoiseEquations
 from ..resolvent.solver import ConvergenceError
 from ..spectra.finite_d import SpectrumAtFiniteD
 from ..spectra.of_models import AnySpectrum, spectrum
 from ..spectra.spectrum import spectrum as spectrum_with_edges
 from ..spectra.unbounded import open_ends
-from .class_losses import losses_of_classes, of_exact_score
-from .contour import nodes_for
+from .arguments import checked_momentum, checked_tolerance, training_times
+from .class_losses import losses_of_classes
+from .contour import FINEST, nodes_for
 from .drops import PER_PIECE, modes_of
+from .exact_score import score_error, score_unit
 from .filters import stable_below
 from .methods import method_of
+from .score_parts import SCORE_PARTS, Learnable, ScoreParts
 
 TOLERANCE = 1e-11
 _CLASSES = lambda curve: (curve.class_train, curve.class_test)
@@ -117,6 +120,56 @@ class LearningCurve(Table, eqx.Module):
     def gap(self) -> Reals:
         """Generalisation gap L_gen = L_test - L_train, of τ's shape."""
         return self.test - self.train
+
+    @property
+    def empirical(self) -> Reals:
+        """L_emp, the loss on the training samples over all their noise, of τ's shape.
+
+        With m draws of the noise the train loss is that of the draws; for m = ∞ both are the same.
+        It is the distance to the empirical score, which is that of memorisation. Of the theory
+        only; computed here.
+        """
+        model = self._of_theory("the loss on the training samples with fresh noise")
+        if concrete(model.noise_draws) and np.isinf(model.noise_draws):
+            return self.train
+        eq = averaged_equations(model, gaussian_equivalent(model))
+        assert isinstance(eq, NoiseDrawsEquations)
+        method = method_of(model, eq, self.tau, self.step, self.momentum)
+        loss, _, _ = method.losses(FreshNoiseEquations.of(eq), FINEST)
+        return jnp.reshape(loss, jnp.shape(self.tau))
+
+    @property
+    def score_parts(self) -> ScoreParts:
+        """The score error as bias² and the variances from features, data and noise.
+
+        Of the theory for Gaussian data as d → ∞; computed here.
+        """
+        what = "the split of the score error into bias and variance"
+        model = self._of_theory(what)
+        model.check_plain(what, "d")
+        eq = averaged_equations(model, gaussian_equivalent(model))
+        if model.covariance.has_classes or not isinstance(eq, ColumnEquations):
+            raise NotImplementedError(f"{what} exists for Gaussian data only, got classes")
+        method = method_of(model, eq, self.tau, self.step, self.momentum)
+        parts, error = method.measured(SCORE_PARTS, Learnable.of(model, eq), FINEST)
+        shape, unit = jnp.shape(self.tau), score_unit(model)
+        numbers = [jnp.reshape(a / unit, shape) for a in (*jnp.asarray(parts).T, error)]
+        return ScoreParts(self.tau, *numbers)
+
+    @property
+    def bias2(self) -> Reals:
+        """The bias of the score, (1/d) E||∇log P_t - ⟨s_A⟩||², of τ's shape; ``score_parts``."""
+        return self.score_parts.bias2
+
+    @property
+    def variance(self) -> Reals:
+        """The variance of the score over W, data and noise, of τ's shape; ``score_parts``."""
+        return self.score_parts.variance
+
+    def _of_theory(self, what: str) -> RandomFeatureModel:
+        if self.model is None:
+            raise ValueError(f"{what} is known of curves of the theory only, got sampled ones")
+        return self.model
 
     def columns(self) -> dict[str, Any]:
         """τ, losses and errors by name, each of τ's shape; standard errors where known."""
@@ -243,8 +296,8 @@ def learning_curve(
       1000 0.64765 1.60831
     """
     tau, stable = training_times(tau), True
-    count = nodes_for(_checked_tolerance(tolerance))
-    mu = _checked_momentum(momentum, step)
+    count = nodes_for(checked_tolerance(tolerance))
+    mu = checked_momentum(momentum, step)
     eq = averaged_equations(model, gaussian_equivalent(model))
     count = min(count, eq.most_nodes or count)
     if step is not None:
@@ -270,56 +323,6 @@ def learning_curve(
             f"the losses at tau = {float(tau):.6g} did not converge: move a parameter a little"
         )
     return curve
-
-
-def score_error(model: RandomFeatureModel, test: Reals) -> Reals:
-    """E_score = (L_test - L_test of the exact score)/unit for Gaussian data; of test's shape."""
-    # without a signal there is no score to be learnt
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return (test - of_exact_score(model, filled_up)) / score_unit(model)
-
-
-def score_unit(model: RandomFeatureModel) -> Real:
-    """The test loss that a score error of 1 stands for: β² for the target "noise"."""
-    return score_scale(combination(model.target, model.process), model.process) ** 2
-
-
-def training_times(tau: Any) -> Reals:
-    """Training times 0 ≤ τ ≤ ∞ as float64, any shape and order."""
-    rule = "tau must be real numbers of at least 0 (inf is allowed)"
-    if not concrete(tau):
-        return traced_array("tau", tau, "real numbers of at least 0 (inf is allowed)")
-    refuse_mask("tau", tau)
-    try:
-        array = np.asarray(tau)
-    except (TypeError, ValueError) as e:
-        raise ValueError(f"{rule}, got {tau!r:.100}") from e
-    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
-        raise ValueError(f"{rule}, got {tau!r:.100}")
-    if not array.size:
-        raise ValueError(f"{rule}, got an empty array")
-    if not np.all(array >= 0):
-        raise ValueError(f"{rule}, got {array[~(array >= 0)].ravel()[0]}")
-    return array.astype(np.float64)
-
-
-def _checked_tolerance(tolerance: Real) -> float:
-    value = float(real_scalar("tolerance", tolerance, above=0.0))
-    if not 1e-12 <= value <= 0.1:
-        raise ValueError(f"tolerance must be between 1e-12 and 0.1, got {value!r}")
-    return value
-
-
-def _checked_momentum(momentum: Real, step: Real | None) -> float:
-    if (
-        isinstance(momentum, bool)
-        or not isinstance(momentum, int | float | np.number)
-        or not 0 <= momentum < 1
-    ):
-        raise ValueError(f"momentum must be a number in [0, 1), got {momentum!r}")
-    if momentum and step is None:
-        raise ValueError(f"momentum goes with a step, got momentum={momentum!r} without one")
-    return float(momentum)
 
 
 def _checked_stability(model: RandomFeatureModel, step: Real, mu: float) -> Truth:

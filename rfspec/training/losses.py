@@ -11,27 +11,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..numerics.checks import concrete, fixed, namespace, on_host
+from ..numerics.checks import fixed, namespace
 from ..numerics.holomorphic import Unknowns, condition, implicit, square
 from ..numerics.programs import program
 from ..numerics.rounding import EPS
-from ..numerics.types import Matrix, Real, Reals, Truths, Vector, Wholes
+from ..numerics.types import Matrix, Real, Reals, Vector
 from ..resolvent.columns import IDENTITY
 from ..resolvent.interface import AT_LEAST_HALVED, Equations
 from ..resolvent.solver import left_of_origin, solve_inside, solve_left, towards
-from .contour import COARSE, FEWER, FINEST, Contour, flow
+from .contour import FINEST, Contour, flow
 from .kernel import Kernel, bilinear, kernel_of, quadratic
+from .rows import Checked, Measure, with_checks
 
 # cγ' at which e^{-cγ'} is less than rounding
 ENDED = 40.0
-# rows of training times in one call: one compiled size serves any number of them
-AT_ONCE = 4
 
 
 def losses(eq: Equations, path: Contour, kernel: Kernel) -> Vector:
@@ -65,22 +64,6 @@ def _sizes(eq: Equations, path: Contour, kernel: Kernel) -> Vector:
     return jnp.abs(eq.untrained) + jnp.sqrt(jnp.stack([train, test]))
 
 
-class Checked(NamedTuple):
-    """A contour `fine`, and two that judge it.
-
-    `other` errs by more than `fine` does. `coarse` tells the conditions |∂L/∂p · p| of the numbers
-    p in the equations.
-    """
-
-    fine: Any
-    other: Any
-    coarse: Any
-
-
-def with_checks(contour: Callable[[int], Contour], count: int) -> Checked:
-    return Checked(*(contour(n) for n in (count, count - FEWER, COARSE)))
-
-
 @jax.jit
 def losses_and_errors(eq: Equations, paths: Checked) -> tuple[Vector, Vector, Matrix]:
     """L_train, L_test and their errors at several times, [time], [time] and [time, 2].
@@ -103,22 +86,12 @@ def solutions(eq: Equations, paths: Checked, solve: Callable[..., Unknowns]) -> 
     return Checked(*zip(*(jnp.split(v, ends) for v in u), strict=True))
 
 
-def losses_at_one(eq: Equations, paths: Checked) -> tuple[Real, Real, Vector]:
-    """The same at one time, whose weights are [node]."""
-    return tuple(a[0] for a in losses_and_errors(eq, Checked(*map(at_one_time, paths))))
-
-
-def at_one_time(path: Contour) -> Contour:
-    """A contour whose weights are [time, node], from one with weights [node]."""
-    return Contour(*path[:2], *(w[None] for w in path[2:] if w is not None))
-
-
 def flow_losses(eq: Equations, c: Real, count: int = FINEST) -> tuple[Real, Real, Real]:
     """L_train, L_test and the larger of their errors under gradient flow to one
     c = 2ω²τ/ψ_p < ∞.
     """
     contour = partial(flow, until_ended(eq, c), eq.top)
-    train, test, errors = losses_at_one(eq, with_checks(contour, count))
+    train, test, errors = LOSSES.at_one_time(eq, with_checks(contour, count))
     return train, test, jnp.max(errors)
 
 
@@ -207,11 +180,10 @@ def limit_from(eq: Equations, u: Unknowns) -> tuple[Real, Real, Vector]:
     diverges = (errors[1] > jnp.abs(at_end[1])) | (
         jnp.abs(at_end[1]) > 0.1 / EPS * frozen.untrained
     )
-    return (
-        train,
-        jnp.where(diverges, jnp.inf, test),
-        errors.at[1].set(jnp.where(diverges, jnp.inf, errors[1])),
-    )
+    # the train loss never does, unless it is that of other columns than were learnt
+    diverging = jnp.stack([diverges & eq.judged_apart, diverges])
+    train, test = jnp.where(diverging, jnp.inf, jnp.stack([train, test]))
+    return train, test, jnp.where(diverging, jnp.inf, errors)
 
 
 def losses_at_end(eq: Equations, u: Unknowns) -> Vector:
@@ -220,66 +192,11 @@ def losses_at_end(eq: Equations, u: Unknowns) -> Vector:
     sample, population = eq.explained(point)
     through, twice = eq.target_two_point(point, point, (eq.population, IDENTITY))
     of_train = sample + eq.decay * twice
-    if eq.by_class:
+    if eq.judged_apart:
         of_train = 2.0 * sample - eq.sample_two_point(point, point)
     learnt = jnp.stack([of_train, 2.0 * population - through])
     return eq.untrained - learnt.real
 
 
-class Rows(NamedTuple):
-    """Arguments of a contour for many times, [row, time]; the times of a row share their nodes.
-
-    `place`: where each time is among all entries of the rows.
-    """
-
-    arguments: tuple[Matrix, ...]
-    place: Wholes
-
-
-def losses_along(
-    eq: Equations, contour: Callable[..., Contour], rows: Rows, ended: Truths, count: int
-) -> tuple[Vector, Vector, Matrix]:
-    """L_train, L_test and both errors at each time; at the end of training where `ended`."""
-    if concrete(eq, rows.arguments):
-        size = rows.arguments[0].shape[0]
-        parts = [np.pad(a, ((0, -size % AT_ONCE), (0, 0)), mode="edge") for a in rows.arguments]
-        each = [
-            _losses_of_rows(eq, contour, tuple(a[i : i + AT_ONCE] for a in parts), count)
-            for i in range(0, size, AT_ONCE)
-        ]
-        columns = [np.concatenate([on_host(a) for a in c]) for c in zip(*each, strict=True)]
-    else:
-        columns = _row_by_row(eq, contour, rows.arguments, count)
-    train, test, errors = (a.reshape(-1, *a.shape[2:])[rows.place] for a in columns)
-    if concrete(ended) and not np.any(ended):
-        return train, test, errors
-    choose = lambda last, a: namespace(last, a, ended).where(
-        ended.reshape(-1, *[1] * (a.ndim - 1)), last, a
-    )
-    return tuple(
-        choose(on_host(last), a) for last, a in zip(limit(eq), (train, test, errors), strict=True)
-    )
-
-
-@partial(jax.jit, static_argnames=("contour", "count"))
-def _row_by_row(
-    eq: Equations, contour: Callable[..., Contour], rows: tuple[Matrix, ...], count: int
-) -> tuple[Matrix, Matrix, Reals]:
-    return jax.lax.map(jax.checkpoint(lambda row: _losses_of_row(eq, contour, count, row)), rows)
-
-
-@partial(program, static_argnames=("contour", "count"))
-def _losses_of_rows(
-    eq: Equations, contour: Callable[..., Contour], rows: tuple[Matrix, ...], count: int
-) -> tuple[Matrix, Matrix, Reals]:
-    return jax.vmap(partial(_losses_of_row, eq, contour, count))(rows)
-
-
-def _losses_of_row(
-    eq: Equations, contour: Callable[..., Contour], count: int, row: tuple[Vector, ...]
-) -> tuple[Vector, Vector, Matrix]:
-    def path(count: int) -> Contour:
-        along = jax.vmap(lambda *a: contour(*a, count))(*row)
-        return along._replace(nodes=along.nodes[0], apart=along.apart[0])
-
-    return losses_and_errors(eq, with_checks(path, count))
+# (eq, contours with their checks), and (eq), to L_train, L_test and both errors
+LOSSES = Measure(losses_and_errors, limit)

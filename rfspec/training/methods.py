@@ -17,7 +17,8 @@ from ..resolvent.interface import Equations
 from .contour import EARLY, SPREAD, Contour, descent, flow, heavy_ball
 from .drops import Modes, drop_of, drops_along
 from .filters import learned
-from .losses import Rows, limit, losses_along, losses_at_one, until_ended, with_checks
+from .losses import LOSSES, until_ended
+from .rows import Measure, Rows, measured_along, with_checks
 
 # times of a row, at most
 TIMES = 16
@@ -36,7 +37,10 @@ class Method(NamedTuple):
     ended: Truths
 
     def losses(self, eq: Equations, count: int) -> tuple[Vector, Vector, Matrix]:
-        return losses_along(eq, self.contour, self.rows, self.ended, count)
+        return self.measured(LOSSES, eq, count)
+
+    def measured(self, measure: Measure, eq: Any, count: int) -> tuple[Any, ...]:
+        return measured_along(measure, eq, self.contour, self.rows, self.ended, count)
 
     def drops(self, modes: Modes) -> tuple[Matrix, Matrix]:
         return drops_along(modes, self.learned, self.arguments, self.ended)
@@ -106,12 +110,17 @@ class HeavyBall(NamedTuple):
     mu: float
 
     def losses(self, eq: Equations, count: int) -> tuple[Reals, Reals, Reals]:
-        rows = []
-        for k in np.asarray(self.k):
-            path = partial(heavy_ball, float(self.c), int(k), self.mu) if np.isfinite(k) else None
-            rows.append(limit(eq) if path is None else losses_at_one(eq, with_checks(path, count)))
-        train, test, errors = (jnp.stack(column) for column in zip(*rows, strict=True))
-        return train, test, errors
+        return self.measured(LOSSES, eq, count)
+
+    def measured(self, measure: Measure, eq: Any, count: int) -> tuple[Any, ...]:
+        path = lambda k: partial(heavy_ball, float(self.c), int(k), self.mu)
+        each = [
+            measure.at_one_time(eq, with_checks(path(k), count))
+            if np.isfinite(k)
+            else measure.at_end(eq)
+            for k in np.asarray(self.k)
+        ]
+        return tuple(jnp.stack(column) for column in zip(*each, strict=True))
 
     def drops(self, modes: Modes) -> tuple[Any, Any]:
         x = np.nan_to_num(np.asarray(self.c * modes.values))

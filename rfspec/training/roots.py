@@ -19,7 +19,8 @@ from ..resolvent.branch import reach_inside
 from ..resolvent.interface import Equations
 from .contour import FINEST, flow
 from .kernel import kernel_of
-from .losses import Checked, losses, solutions, with_checks
+from .losses import losses, solutions
+from .rows import Checked, with_checks
 from .scan import time_at
 
 # Chebyshev nodes of an interval: 13^{-SAMPLES} is less than rounding

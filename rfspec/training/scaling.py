@@ -16,8 +16,9 @@ from ..models.processes import OrnsteinUhlenbeck
 from ..numerics.checks import real_scalar
 from ..numerics.types import Given, Real
 from ..resolvent.solver import ConvergenceError
+from .arguments import training_times
 from .early_stopping import EarlyStopping, early_stopping
-from .learning_curves import learning_curve, training_times
+from .learning_curves import learning_curve
 
 PARAMETERS = {"n": "psi_n", "p": "psi_p", "t": "t", "psi_n": "psi_n", "psi_p": "psi_p"}
 # a parameter is varied up and down by 2^DOUBLINGS at most

@@ -14,7 +14,7 @@ from ..numerics.programs import program
 from ..numerics.types import Given, Real, Vector
 from ..resolvent.equations import averaged_equations
 from ..resolvent.interface import Equations
-from .learning_curves import score_error, score_unit
+from .exact_score import score_error, score_unit
 from .moving_stops import stops
 
 # this ψ_n/ψ_p stands for ψ_n = ∞: what is left of finite n is of the order of its inverse

@@ -21,8 +21,9 @@ from ..numerics.types import Real, Reals, Truths, Vector, Whole, Wholes
 from ..resolvent.interface import Equations
 from ..resolvent.solver import left_of_origin
 from .contour import FINEST, flow
-from .losses import at_one_time, error_at_start, errors_of, limit_from, with_checks
+from .losses import error_at_start, errors_of, limit_from
 from .roots import Root, root
+from .rows import with_checks
 from .scan import GRID, Scan, lowest_between, scan, time_at, variable_at
 
 # minima that are refined, at most
@@ -225,7 +226,7 @@ def _found(
 
 def _error_at(eq: Equations, c: Real, found: Root) -> Real:
     # the larger error of both losses
-    path = lambda n: at_one_time(flow(c, eq.top, n, around=found.around))
+    path = lambda n: flow(c, eq.top, n, around=found.around).at_one_time
     _, other, coarse = with_checks(path, FINEST)
     checks = (other, found.u.other), (coarse, found.u.coarse)
     return jnp.max(errors_of(eq, *checks, found.losses[None]))
