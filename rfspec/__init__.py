@@ -51,10 +51,13 @@ from .spectra.outlier import MeanOutlier, mean_outlier
 from .spectra.spectrum import Bulk, Spectrum
 from .spectra.support import Atom
 from .surveys.constants_table import constants_table
+from .surveys.double_descent import double_descent
+from .training.best_decay import BestDecay, best_weight_decay
 from .training.early_stopping import EarlyStopping, early_stopping, gap_onset
 from .training.learning_curves import LearningCurve, learning_curve
 from .training.scaling import Required, required
 from .training.score_exponent import ScoreExponent, score_exponent
+from .training.score_parts import ScoreParts
 from .training.timescales import Timescales, clock, timescales
 
 __version__ = "0.1.0"
@@ -64,6 +67,7 @@ __all__ = [
     "Activation",
     "Atom",
     "Atoms",
+    "BestDecay",
     "Bulk",
     "Certificate",
     "Classes",
@@ -96,6 +100,7 @@ __all__ = [
     "Required",
     "SaturationWarning",
     "ScoreExponent",
+    "ScoreParts",
     "Solution",
     "Spectrum",
     "SpectrumAtFiniteD",
@@ -105,11 +110,13 @@ __all__ = [
     "TwoPoint",
     "VarianceExploding",
     "algebraic",
+    "best_weight_decay",
     "cache",
     "certify",
     "clock",
     "compare",
     "constants_table",
+    "double_descent",
     "early_stopping",
     "empirical",
     "gap_onset",
