@@ -29,6 +29,7 @@ def check_digits(digits: Any) -> int:
 
 
 def ratios(model: RandomFeatureModel) -> tuple[mp.mpf, mp.mpf]:
+    model.check_finite_width("the algebraic twin")
     return mp.mpf(float(model.psi_p)), mp.mpf(float(model.psi_n))
 
 

@@ -224,6 +224,7 @@ def _checked_samples(name: str, data: Given, d: int | None) -> np.ndarray:
 def sizes(model: RandomFeatureModel, d: int | None) -> tuple[int, int, int]:
     # (d, n, p)
     d = dimension_of(model, d)
+    model.check_finite_width("a sample")
     n, p = round(float(model.psi_n) * d), round(float(model.psi_p) * d)
     if n < 1 or p < 1:
         name, psi = ("n", model.psi_n) if n < 1 else ("p", model.psi_p)

@@ -7,39 +7,41 @@ section 3).
 
 from __future__ import annotations
 
-import sys
-import warnings
 from dataclasses import fields
-from math import comb
 
 import equinox as eqx
-import jax
 import numpy as np
 
-from ..numerics.checks import (
-    concrete,
-    integer,
-    level_of_the_caller,
-    not_negative,
-    real_scalar,
-)
+from ..numerics.checks import concrete, integer, not_negative, real_scalar
 from ..numerics.frozen import Frozen
-from ..numerics.quadrature import trapezoid
 from ..numerics.types import Given, Real, Reals, Vector
-from .activations import SATURATING, USUAL, Activation, Polynomial, SaturationWarning, as_activation
+from .activations import Activation, as_activation
 from .covariance import Covariance, Isotropic
-from .lengths import FewDimensionsWarning, effective_rank, warning_of_few_dimensions
 from .processes import OrnsteinUhlenbeck, Process
 from .schedules import DDPM
 from .targets import TARGETS, combination
+from .validity import (
+    check_second_moment,
+    check_together,
+    warn_of_few_dimensions,
+    warn_of_saturation,
+)
 
 USUAL_VALUES = {"target": "noise", "noise_draws": np.inf, "weight_decay": 0.0, "d": None}
 HIGHEST_DEGREE, USUAL_DEGREE = 6, 4
 
 
 def time_unit(psi_p: Reals, pace: Reals) -> Reals:
-    # the τ at which c = 2ω²τ/ψ_p of (3) is 1
+    # the τ at which c = 2ω²τ/ψ_p of (3) is 1; for ψ_p = ∞ U is taken in units of ψ_p
+    if concrete(psi_p) and np.isscalar(psi_p) and np.isinf(psi_p):
+        return 1.0 / (2.0 * pace)
     return psi_p / (2.0 * pace)
+
+
+def _width(psi_p: Given) -> Real:
+    if isinstance(psi_p, float | np.floating) and psi_p == np.inf:
+        return np.float64(psi_p)
+    return real_scalar("psi_p", psi_p, above=0.0)
 
 
 def _draws(value: float) -> float:
@@ -61,7 +63,8 @@ class RandomFeatureModel(Frozen):
     Parameters
     ----------
     psi_p : float
-        ψ_p = p/d > 0, features per dimension.
+        ψ_p = p/d > 0, features per dimension; ``float("inf")``: the limit of a kernel, which has
+        losses, stopping times and timescales by the loss, but no spectrum.
     psi_n : float
         ψ_n = n/d > 0, samples per dimension.
     t : float, optional
@@ -143,7 +146,7 @@ class RandomFeatureModel(Frozen):
         d: Given = None,
         degree: Given = USUAL_DEGREE,
     ):
-        self.psi_p = real_scalar("psi_p", psi_p, above=0.0)
+        self.psi_p = _width(psi_p)
         self.psi_n = real_scalar("psi_n", psi_n, above=0.0)
         if (t is None) == (process is None):
             raise ValueError(
@@ -166,13 +169,18 @@ class RandomFeatureModel(Frozen):
         self.weight_decay = not_negative("weight_decay", weight_decay)
         self.d = None if d is None else integer("d", d)
         self.degree = integer("degree", degree, 1, HIGHEST_DEGREE)
-        self._check_together()
-        self._check_second_moment()
+        check_together(self)
+        check_second_moment(self)
         # raises for a process without a velocity
         if target == "velocity":
             _ = self.process.velocity
-        self._warn_of_saturation()
-        self._warn_of_few_dimensions()
+        warn_of_saturation(self)
+        warn_of_few_dimensions(self)
+
+    def check_finite_width(self, what: str) -> None:
+        """Raise NotImplementedError where ψ_p = ∞; `what` exists for others only."""
+        if self.infinitely_wide:
+            raise NotImplementedError(f"{what} exists for finite psi_p only, got psi_p=inf")
 
     def check_plain(self, what: str, *names: str) -> None:
         """Raise NotImplementedError unless these arguments have their default values.
@@ -224,6 +232,11 @@ class RandomFeatureModel(Frozen):
         return self if self.d is None else self.replace(d=None)
 
     @property
+    def infinitely_wide(self) -> bool:
+        """Whether ψ_p = ∞."""
+        return concrete(self.psi_p) and np.ndim(self.psi_p) == 0 and bool(np.isinf(self.psi_p))
+
+    @property
     def pace(self) -> Real:
         """ω², which multiplies U in the loss: β² for the target "noise", else 1.
 
@@ -241,7 +254,8 @@ class RandomFeatureModel(Frozen):
         """Γ² = α²σ_x² + β², the variance of a pre-activation."""
         return self.process.alpha**2 * self.covariance.trace + self.process.beta2
 
-    def _gamma2_of(self, traces: Vector) -> Vector:
+    def gamma2_of(self, traces: Vector) -> Vector:
+        """The same for other traces of Σ/d."""
         return self.process.alpha**2 * traces + self.process.beta2
 
     @property
@@ -265,89 +279,3 @@ class RandomFeatureModel(Frozen):
             f"{self.process!r}, {self.activation.name}, "
             f"{type(self.covariance).__name__}({self.covariance.summary}){unusual})"
         )
-
-    def _check_together(self) -> None:
-        if self.covariance.has_classes and self.noise_draws != np.inf:
-            raise ValueError(
-                f"noise_draws must be inf for data with classes, got {self.noise_draws!r}: "
-                "finitely many draws are derived for one covariance only"
-            )
-        if self.d is not None:
-            self._check_dimension(self.d)
-
-    def _check_dimension(self, d: int) -> None:
-        if np.isfinite(self.noise_draws):
-            raise ValueError(
-                f"d goes with noise_draws=inf only, got d={d} and {self.noise_draws:g} draws"
-            )
-        if self.covariance.has_classes:
-            raise ValueError(f"d goes with data of one class only, got d={d} and classes")
-        if not concrete(self.psi_p, self.psi_n) or np.ndim(self.psi_p) or np.ndim(self.psi_n):
-            return
-        degree = self.degree
-        followed = comb(d + degree, degree)
-        fewer = d * min(float(self.psi_p), float(self.psi_n))
-        if degree > 1 and fewer > followed:
-            raise ValueError(
-                f"d must be so large that there are fewer features or samples than the {followed} "
-                f"polynomials of degree {degree} in d variables (or raise degree), got "
-                f"d={d} with p={self.psi_p * d:.6g} and n={self.psi_n * d:.6g}"
-            )
-
-    def _check_second_moment(self) -> None:
-        # E[σ(Γz)²] exists if its integrand has died out where the quadrature ends
-        if self.activation.named or isinstance(self.activation, Polynomial):
-            return
-        of_classes = self._gamma2_of(self.covariance.traces)
-        if not concrete(of_classes):
-            return
-        gamma2 = np.max(of_classes)
-        z, w = trapezoid()
-        with np.errstate(all="ignore"), jax.ensure_compile_time_eval():
-            y = np.asarray(self.activation(np.sqrt(float(gamma2)) * z))
-            terms = np.abs(y**2 * w)
-            died_out = np.all(np.isfinite(y)) and max(terms[0], terms[-1]) < 1e-12 * terms.max()
-        if not died_out:
-            raise ValueError(
-                f"activation must have a finite second moment under N(0, {float(gamma2):.6g}), "
-                f"got a diverging E[σ²] from {self.activation.name!r}"
-            )
-
-    def _warn_of_few_dimensions(self) -> None:
-        followed = self.d is not None and self.degree > 1 and not self.covariance.has_classes
-        if not followed or not concrete(*jax.tree.leaves(self)):
-            return
-        sigma, process = self.covariance, self.process
-        noisy = process.alpha**2 * sigma.values + process.beta2
-        ranks = (effective_rank(v, sigma.weights, self.d) for v in (sigma.values, noisy))
-        text = warning_of_few_dimensions(np.max(self.psi_p / (self.psi_n * self.d)), min(*ranks))
-        if text:
-            level = level_of_the_caller(sys._getframe())
-            warnings.warn(text, FewDimensionsWarning, stacklevel=level)
-
-    def _warn_of_saturation(self) -> None:
-        if not concrete(*jax.tree.leaves(self)):
-            return
-        of_classes = self._gamma2_of(self.covariance.main_traces)
-        # a process of the user's own may compute traced values inside `jax.jit`
-        if not concrete(of_classes) or not (
-            self.activation.named and self.activation.name in SATURATING
-        ):
-            return
-        unusual = of_classes[~((of_classes >= USUAL[0]) & (of_classes <= USUAL[1]))]
-        if unusual.size:
-            gamma2 = unusual[np.argmax(np.abs(np.log(unusual)))]
-            some = f" of {unusual.size} of {of_classes.size} classes"
-            whose = some if self.covariance.has_classes else ""
-            effect = (
-                "nearly linear: v² and s² almost vanish"
-                if gamma2 < 1
-                else "saturated: little of it is linear"
-            )
-            warnings.warn(
-                f"the pre-activations{whose} have variance Γ² = α²σ_x² + β² = {gamma2:.4g}, "
-                f"outside [1/16, 16], where {self.activation.name} is {effect}; scale the data, "
-                "e.g. covariance.normalised(1.0)",
-                SaturationWarning,
-                stacklevel=level_of_the_caller(sys._getframe()),
-            )

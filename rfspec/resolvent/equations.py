@@ -23,6 +23,7 @@ from .features import features_of
 from .finite_d import FiniteEquations
 from .finite_draws import NoiseDrawsEquations
 from .functions import Data
+from .infinite_width import InfinitelyWide
 from .interface import Equations
 from .products import Grid
 
@@ -38,6 +39,7 @@ def equations(
     `coarse` holds a continuous law on its coarse grid. That is three times faster, and gives edges
     to about 1e-7 and no drops.
     """
+    model.check_finite_width("the spectrum of U")
     if model.covariance.has_classes:
         return class_equations(model, ge, for_losses=False)
     if model.covariance.continua is None:
@@ -113,6 +115,8 @@ def _equations(
     }
     if model.d is not None and model.degree > 1:
         return _at_finite_d(model, fields, for_losses=for_losses)
+    if model.infinitely_wide:
+        return InfinitelyWide(**{**fields, "psi_p": np.float64(1.0)})
     if np.isinf(model.noise_draws):
         return RandomFeatureEquations(**fields)
     return NoiseDrawsEquations(**fields, draws=np.float64(model.noise_draws))

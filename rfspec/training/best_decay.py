@@ -146,6 +146,7 @@ def best_weight_decay(model: RandomFeatureModel, tau: Given | None = np.inf) -> 
     >>> best = rf.best_weight_decay(model)
     >>> print(f"{best.weight_decay:.5f} {best.test:.5f} {best.without:.5f}")
     """
+    model.check_finite_width("the best weight decay")
     time, (at, c) = model.time_unit, _asked(model, tau)
     eq = averaged_equations(model.replace(weight_decay=0.0), gaussian_equivalent(model))
     found = _search(eq, c, at)
