@@ -29,6 +29,7 @@ from .models.covariance_laws import Density, Exponential, MarchenkoPastur, Power
 from .models.from_data import FromData
 from .models.gaussian_equivalent import GaussianEquivalent, gaussian_equivalent
 from .models.heavy_tails import StudentT
+from .models.kernels import Kernel
 from .models.lengths import FewDimensionsWarning
 from .models.mixtures import Mixture, Subspace
 from .models.model import RandomFeatureModel
@@ -85,6 +86,7 @@ __all__ = [
     "HeldOut",
     "Interpolant",
     "Isotropic",
+    "Kernel",
     "LearningCurve",
     "MarchenkoPastur",
     "MeanOutlier",

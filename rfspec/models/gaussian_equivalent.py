@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,10 +38,13 @@ from .gaussian_averages import (
     integrals,
     polynomial_sum,
 )
+from .kernels import Kernel, numbers_of_kernel
 from .model import RandomFeatureModel
 
 # if its relative error without rounding is above this, the Hermite sum yields to double integrals
 ENOUGH = 1e-13
+# relative error of the constants of a kernel
+OF_KERNELS = 1e-13
 
 
 class GaussianEquivalent(Table, Frozen):
@@ -150,6 +153,8 @@ def constants_at(
 
 
 def _constants_of(sigma: Activation, variances: _Variances) -> GaussianEquivalent:
+    if isinstance(sigma, Kernel):
+        return _of_kernel(variances, function=sigma.function)
     if isinstance(sigma, Polynomial):
         return _of_polynomial(sigma.coefficients, variances)
     if sigma.named and sigma.name in CLOSED:
@@ -178,6 +183,18 @@ class _Variances(NamedTuple):
 @partial(jit, static_argnames="name")
 def _of_closed_form(name: str, variances: _Variances) -> GaussianEquivalent:
     return _constants(variances, CLOSED[name](variances.signal, variances.beta2))
+
+
+@partial(jit, static_argnames="function")
+def _of_kernel(variances: _Variances, *, function: Any) -> GaussianEquivalent:
+    gamma2 = variances.signal + variances.beta2
+    at_zero, linear, v2 = numbers_of_kernel(function, variances.signal, gamma2)
+    kappa2, b2 = variances.alpha2 * linear, variances.beta2 * linear
+    some = at_zero > 0
+    mu0 = jnp.where(some, jnp.sqrt(jnp.where(some, at_zero, 1.0)), 0.0)
+    # s² is that of features
+    s2, error = (jnp.full_like(v2, a) for a in (jnp.nan, OF_KERNELS))
+    return GaussianEquivalent(mu0, jnp.sqrt(linear), kappa2, b2, v2, s2, error)
 
 
 @jit

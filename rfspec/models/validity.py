@@ -13,6 +13,7 @@ import numpy as np
 from ..numerics.checks import concrete, level_of_the_caller
 from ..numerics.quadrature import trapezoid
 from .activations import SATURATING, USUAL, Polynomial, SaturationWarning
+from .kernels import Kernel
 from .lengths import FewDimensionsWarning, effective_rank, warning_of_few_dimensions
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def check_together(model: RandomFeatureModel) -> None:
         )
     if model.infinitely_wide:
         _check_infinite_width(model)
+    elif isinstance(model.activation, Kernel) and concrete(model.psi_p):
+        raise ValueError(f"a kernel goes with psi_p = inf only, got psi_p={model.psi_p:.6g}")
     if model.d is not None:
         _check_dimension(model, model.d)
 
@@ -65,7 +68,7 @@ def _check_dimension(model: RandomFeatureModel, d: int) -> None:
 def check_second_moment(model: RandomFeatureModel) -> None:
     """Raise where the second moment of a user's own activation diverges."""
     # E[σ(Γz)²] exists if its integrand has died out where the quadrature ends
-    if model.activation.named or isinstance(model.activation, Polynomial):
+    if model.activation.named or isinstance(model.activation, Polynomial | Kernel):
         return
     of_classes = model.gamma2_of(model.covariance.traces)
     if not concrete(of_classes):

@@ -58,7 +58,7 @@ class InfinitelyWide(RandomFeatureEquations):
 
     @property
     def origin(self) -> Real:
-        return 0.0 * self.ge.s2
+        return 0.0 * self.psi_n
 
     @property
     def slowest_mode(self) -> Real:
