@@ -2,12 +2,12 @@ r"""Kernels in place of features, for models of infinite width.
 
 An inner-product kernel h(x·x'/d) acts on training as features do, through the constants
 
-    μ1² = h'(0),    v² = h(c) - h(0) - ch'(0),    c = α²σ_x²,
+    μ1² = h_1,    v² = h(c) - h_0 - h_1c,    c = α²σ_x²,
 
-since data overlap with one another by O(1/√d), and two noisy copies of one sample by c. Deep
-networks with infinitely wide layers have such kernels: with Γ² = α²σ_x² + β², covariances
-q_1 = w Γ² + b and c_1(t) = w t + b of the first pre-activations, and the dual activation
-D(c; q) = E[σ(u)σ(u')] for Gaussians of variance q and covariance c,
+with the Taylor coefficients h_k at 0, since data overlap with one another by O(1/√d), and two noisy
+copies of one sample by c. Deep networks with infinitely wide layers have such kernels: with
+Γ² = α²σ_x² + β², covariances q_1 = wΓ² + b and c_1(t) = wt + b of the first pre-activations, and
+the dual activation D(c; q) = E[σ(u)σ(u')] for Gaussians of variance q and covariance c,
 
     q_{l+1} = w D(q_l; q_l) + b,    c_{l+1} = w D(c_l; q_l) + b,    h = D(c_L; q_L) (NNGP),
     Θ_1 = c_1,    Θ_{l+1} = c_{l+1} + w Θ_l ∂D/∂c,    h = D(c_L; q_L) + Θ_L ∂D/∂c (NTK).
@@ -168,7 +168,7 @@ def _square(sigma: Activation, q: Real) -> Real:
 
 
 def numbers_of_kernel(function: Any, signal: Real, gamma2: Real) -> tuple[Real, Real, Real]:
-    """h(0), h'(0), and v² = h(c) - h(0) - ch'(0) at c = `signal`."""
+    """h_0, h_1, and v² = h(c) - h_0 - h_1c at c = `signal`."""
     h = (lambda t: function(t, gamma2)) if isinstance(function, Network) else function
     slope = lambda t: jax.jvp(h, (t,), (jnp.ones_like(t),))
     curvature = lambda t: jax.jvp(lambda t: slope(t)[1], (t,), (jnp.ones_like(t),))[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from math import comb
-from typing import TYPE_CHECKING
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,11 +16,8 @@ from .activations import SATURATING, USUAL, Polynomial, SaturationWarning
 from .kernels import Kernel
 from .lengths import FewDimensionsWarning, effective_rank, warning_of_few_dimensions
 
-if TYPE_CHECKING:
-    from .model import RandomFeatureModel
 
-
-def check_together(model: RandomFeatureModel) -> None:
+def check_together(model: Any) -> None:
     """Raise where arguments do not go together."""
     if model.covariance.has_classes and model.noise_draws != np.inf:
         raise ValueError(
@@ -35,7 +32,7 @@ def check_together(model: RandomFeatureModel) -> None:
         _check_dimension(model, model.d)
 
 
-def _check_infinite_width(model: RandomFeatureModel) -> None:
+def _check_infinite_width(model: Any) -> None:
     usual = {"noise_draws": np.inf, "weight_decay": 0.0, "d": None}
     for name, value in usual.items():
         given = getattr(model, name)
@@ -45,7 +42,7 @@ def _check_infinite_width(model: RandomFeatureModel) -> None:
         raise ValueError("psi_p = inf goes with data of one class only, got classes")
 
 
-def _check_dimension(model: RandomFeatureModel, d: int) -> None:
+def _check_dimension(model: Any, d: int) -> None:
     if np.isfinite(model.noise_draws):
         raise ValueError(
             f"d goes with noise_draws=inf only, got d={d} and {model.noise_draws:g} draws"
@@ -65,7 +62,7 @@ def _check_dimension(model: RandomFeatureModel, d: int) -> None:
         )
 
 
-def check_second_moment(model: RandomFeatureModel) -> None:
+def check_second_moment(model: Any) -> None:
     """Raise where the second moment of a user's own activation diverges."""
     # E[σ(Γz)²] exists if its integrand has died out where the quadrature ends
     if model.activation.named or isinstance(model.activation, Polynomial | Kernel):
@@ -86,7 +83,7 @@ def check_second_moment(model: RandomFeatureModel) -> None:
         )
 
 
-def warn_of_few_dimensions(model: RandomFeatureModel) -> None:
+def warn_of_few_dimensions(model: Any) -> None:
     """Warn where the theory of finite d fails."""
     followed = model.d is not None and model.degree > 1 and not model.covariance.has_classes
     if not followed or not concrete(*jax.tree.leaves(model)):
@@ -100,7 +97,7 @@ def warn_of_few_dimensions(model: RandomFeatureModel) -> None:
         warnings.warn(text, FewDimensionsWarning, stacklevel=level)
 
 
-def warn_of_saturation(model: RandomFeatureModel) -> None:
+def warn_of_saturation(model: Any) -> None:
     """Warn where a bounded activation is nearly linear, or saturated."""
     if not concrete(*jax.tree.leaves(model)):
         return
