@@ -4,7 +4,7 @@ With two draws of the noise most of the variance is from these draws. The bias f
 again when the mean score begins to follow the samples.
 """
 
-import gaussian_features as library
+import features as library
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray

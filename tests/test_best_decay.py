@@ -114,6 +114,7 @@ def test_times_that_are_none(tau):
         rf.best_weight_decay(MODEL, tau)
 
 
+@pytest.mark.slow
 def test_peak_is_where_features_are_as_many_as_columns():
     """p = nm, where there is no decay; the losses are those of curves, and add up."""
     ratios = np.array([0.5, 2.0, 6.0, 20.0])
@@ -129,6 +130,7 @@ def test_peak_is_where_features_are_as_many_as_columns():
     assert np.all(found.test_best_weight_decay.values <= found.test.values[:, 0])
 
 
+@pytest.mark.slow
 def test_no_peak_under_much_decay():
     """Then peak and rise are NaN; with a little decay the peak is near p = nm."""
     found = rf.double_descent(

@@ -72,10 +72,12 @@ QUICK = {(name, "plain") for name in ("solve", "learning_curve", "spectrum", "cl
 }
 BUILT_OF_OTHERS = {  # or of NumPy, or of experiments
     *(
+        "best_weight_decay",
         "cache",
         "certify",
         "compare",
         "constants_table",
+        "double_descent",
         "held_out",
         "of_class",
         "over_time",

@@ -121,7 +121,7 @@ def measured_parts(model, d, draws):
     ("target", "ratios", "m", "d", "draws"),
     [
         ("noise", (2.0, 4.0), 1, 60, 6),
-        ("velocity", (4.0, 3.0), 2, 40, 6),
+        pytest.param("velocity", (4.0, 3.0), 2, 40, 6, marks=pytest.mark.slow),
         *(
             pytest.param(target, (6.0, 2.0), m, d, 4, marks=pytest.mark.slow)
             for target in ("noise", "data")
