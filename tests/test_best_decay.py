@@ -107,6 +107,15 @@ def test_derivatives(tau):
         assert jax.grad(jax.grad(of))(2.0) == pytest.approx(float(rise), rel=1e-4, abs=1e-8)
 
 
+def test_where_training_only_harms():
+    """γ* is ∞, and the loss that of no training."""
+    model = rf.RandomFeatureModel(8.0, 4.0, process=rf.DDPM(300), target="velocity")
+    best = rf.best_weight_decay(model)
+    assert np.isinf(best.weight_decay)
+    assert float(best.test) == float(best.train) == pytest.approx(1.0, abs=1e-12)
+    assert float(best.model.weight_decay) == 0.0
+
+
 @pytest.mark.parametrize("tau", [0.0, -1.0, [1.0, 2.0], np.nan])
 def test_times_that_are_none(tau):
     """The time has to be one positive number."""

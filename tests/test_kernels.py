@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import rfspec as rf
+from rfspec.models import kernels
 
 WIDE = rf.RandomFeatureModel(float("inf"), 8.0, 0.1)
 CONSTANTS = ("mu1", "kappa2", "b2", "v2")
@@ -33,6 +34,21 @@ def test_constants_of_a_polynomial(t):
     np.testing.assert_allclose(
         found, [1.0, np.exp(-2 * t), -np.expm1(-2 * t), 0.005 * c**5], rtol=1e-10
     )
+
+
+@pytest.mark.parametrize("weight", [1.0, 25.0, 400.0])
+@pytest.mark.parametrize("kind", ["nngp", "ntk"])
+def test_claimed_errors_of_a_network(kind, weight, monkeypatch):
+    """The steeper its layers, the larger is the error of the averages, and it says so."""
+    make = lambda: getattr(rf.Kernel, kind)(2, "tanh", weight_variance=weight)
+    claimed = float(rf.gaussian_equivalent(WIDE.replace(activation=make())).error)
+    found = constants(make())
+    monkeypatch.setattr(kernels, "GRID", np.linspace(-9.0, 9.0, 1153))
+    jax.clear_caches()
+    exact = constants(make())
+    jax.clear_caches()
+    assert np.all(np.abs(found / exact - 1) <= 2 * claimed + 1e-14)
+    assert (claimed < 1e-12) == (weight == 1.0)
 
 
 def drawn(t, kind, key, width=1500, d=40):
@@ -111,5 +127,7 @@ def test_what_does_not_go_together():
         rf.Kernel.ntk(0)
     with pytest.raises(ValueError, match="weight_variance must be"):
         rf.Kernel.nngp(2, weight_variance=0.0)
+    with pytest.raises(ValueError, match=r'must be "relu" or without kinks'):
+        rf.Kernel.nngp(2, lambda x: jnp.maximum(x, 0.1 * x))
     with pytest.raises(ValueError, match="must be a name or a callable"):
         rf.Kernel.nngp(2, rf.Polynomial([0.0, 1.0]))

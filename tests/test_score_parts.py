@@ -187,6 +187,7 @@ def test_many_draws_are_all_noise():
     limit = rf.learning_curve(model_of(m=np.inf), TAUS)
     many = rf.learning_curve(model_of(m=10**6), TAUS)
     np.testing.assert_array_equal(limit.empirical, limit.train)
+    assert np.all(np.asarray(many.empirical_error) < 1e-10)
     np.testing.assert_allclose(many.empirical, limit.train, rtol=1e-4)
     assert np.all(np.asarray(limit.score_parts.of_noise) == 0)
     np.testing.assert_allclose(many.score_parts.of_data, limit.score_parts.of_data, rtol=1e-4)

@@ -43,8 +43,6 @@ from .model import RandomFeatureModel
 
 # if its relative error without rounding is above this, the Hermite sum yields to double integrals
 ENOUGH = 1e-13
-# relative error of the constants of a kernel
-OF_KERNELS = 1e-13
 
 
 class GaussianEquivalent(Table, Frozen):
@@ -188,13 +186,13 @@ def _of_closed_form(name: str, variances: _Variances) -> GaussianEquivalent:
 @partial(jit, static_argnames="function")
 def _of_kernel(variances: _Variances, *, function: Any) -> GaussianEquivalent:
     gamma2 = variances.signal + variances.beta2
-    at_zero, linear, v2 = numbers_of_kernel(function, variances.signal, gamma2)
-    kappa2, b2 = variances.alpha2 * linear, variances.beta2 * linear
-    some = at_zero > 0
-    mu0 = jnp.where(some, jnp.sqrt(jnp.where(some, at_zero, 1.0)), 0.0)
+    h = numbers_of_kernel(function, variances.signal, gamma2)
+    kappa2, b2 = variances.alpha2 * h.linear, variances.beta2 * h.linear
+    some = h.constant > 0
+    mu0 = jnp.where(some, jnp.sqrt(jnp.where(some, h.constant, 1.0)), 0.0)
     # s² is that of features
-    s2, error = (jnp.full_like(v2, a) for a in (jnp.nan, OF_KERNELS))
-    return GaussianEquivalent(mu0, jnp.sqrt(linear), kappa2, b2, v2, s2, error)
+    s2 = jnp.full_like(h.v2, jnp.nan)
+    return GaussianEquivalent(mu0, jnp.sqrt(h.linear), kappa2, b2, h.v2, s2, h.error)
 
 
 @jit

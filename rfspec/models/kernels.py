@@ -16,6 +16,7 @@ the dual activation D(c; q) = E[σ(u)σ(u')] for Gaussians of variance q and cov
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.checks import integer, not_negative, real_scalar
+from ..numerics.rounding import EPS
 from ..numerics.session import enter
 from ..numerics.types import Given, Real, Reals
 from .activations import Activation, Polynomial, as_activation
@@ -34,10 +36,10 @@ ROUNDING = 1e-10
 # while c is smaller than this share of Γ², v² is an integral, since the difference would cancel
 SMALL = 0.1
 LEGENDRE = np.polynomial.legendre.leggauss(16)
-# trapezoid nodes of a Gaussian average, and their weights
-GRID = np.linspace(-9.0, 9.0, 145)
-WEIGHTS = np.exp(-(GRID**2) / 2) / np.sum(np.exp(-(GRID**2) / 2))
-KINDS = NNGP, NTK = "nngp", "ntk"
+# trapezoid nodes of a Gaussian average; every second one tells their error
+GRID = np.linspace(-9.0, 9.0, 289)
+ALL, SECOND = 1, 2
+NNGP, NTK = "nngp", "ntk"
 
 
 class Kernel(Activation):
@@ -81,41 +83,73 @@ class Kernel(Activation):
         self.name = getattr(function, "__name__", "kernel") if name is None else name
 
     @classmethod
-    def nngp(cls, depth: int, activation: Given = "tanh", **variances: float) -> Kernel:
-        """The kernel of the last of `depth` hidden layers of an infinitely wide network.
-
-        Parameters
-        ----------
-        depth : int
-            Hidden layers, at least 1; one with the usual variances are the features themselves.
-        activation : str or callable
-            σ of all layers.
-        **variances
-            weight_variance > 0 (default 1) and bias_variance ≥ 0 (default 0).
-        """
-        return cls._deep(NNGP, depth, activation, **variances)
-
-    @classmethod
-    def ntk(cls, depth: int, activation: Given = "tanh", **variances: float) -> Kernel:
-        """The neural tangent kernel of a network with `depth` hidden layers, as in ``nngp``."""
-        return cls._deep(NTK, depth, activation, **variances)
-
-    @classmethod
-    def _deep(
+    def nngp(
         cls,
-        kind: str,
         depth: int,
-        activation: Given,
+        activation: Given = "tanh",
         *,
         weight_variance: float = 1.0,
         bias_variance: float = 0.0,
     ) -> Kernel:
+        r"""The kernel of the last of `depth` hidden layers of an infinitely wide network.
+
+        .. math::
+
+            h(t) = D(c_L; q_L), \quad c_1 = wt + b, \quad c_{l+1} = w D(c_l; q_l) + b, \quad
+            q_1 = wΓ^2 + b, \quad q_{l+1} = w D(q_l; q_l) + b
+
+        with D(c; q) = E[σ(u)σ(u')] for Gaussians of variance q and covariance c.
+
+        Parameters
+        ----------
+        depth : int
+            Hidden layers L ≥ 1; one with the usual variances is the features themselves.
+        activation : str or callable
+            σ of all layers: "relu", or one without kinks.
+        weight_variance, bias_variance : float
+            w > 0 and b ≥ 0 of all layers but the output.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of its range.
+        """
+        return cls._deep(NNGP, depth, activation, weight_variance, bias_variance)
+
+    @classmethod
+    def ntk(
+        cls,
+        depth: int,
+        activation: Given = "tanh",
+        *,
+        weight_variance: float = 1.0,
+        bias_variance: float = 0.0,
+    ) -> Kernel:
+        r"""The neural tangent kernel of a network with `depth` hidden layers.
+
+        .. math::
+
+            h(t) = D(c_L; q_L) + Θ_L ∂_c D(c_L; q_L), \quad Θ_1 = c_1, \quad
+            Θ_{l+1} = c_{l+1} + w Θ_l ∂_c D(c_l; q_l)
+
+        with arguments, D, c_l, q_l and errors as in ``nngp``. All layers are trained, each in the
+        parametrisation in which its weights have variance 1 and are scaled by √w over the root of
+        its width.
+        """
+        return cls._deep(NTK, depth, activation, weight_variance, bias_variance)
+
+    @classmethod
+    def _deep(cls, kind: str, depth: int, activation: Given, weight: float, bias: float) -> Kernel:
         sigma = as_activation(activation)
         if isinstance(sigma, Polynomial | Kernel):
             raise ValueError(f"activation of a network must be a name or a callable, got {sigma!r}")
+        if sigma.kinks and not sigma.named:
+            raise ValueError(
+                f'activation of a network must be "relu" or without kinks, got {sigma!r}'
+            )
         depth = integer("depth", depth)
-        weight = float(real_scalar("weight_variance", weight_variance, above=0.0))
-        bias = float(not_negative("bias_variance", bias_variance))
+        weight = float(real_scalar("weight_variance", weight, above=0.0))
+        bias = float(not_negative("bias_variance", bias))
         network = Network(kind, depth, sigma, weight, bias)
         return cls(network, f"{kind} of {depth} × {sigma.name}")
 
@@ -132,20 +166,21 @@ class Network(NamedTuple):
     weight: float
     bias: float
 
-    def __call__(self, t: Real, gamma2: Real) -> Real:
+    def __call__(self, t: Real, gamma2: Real, every: int = ALL) -> Real:
         c, q = self.weight * t + self.bias, self.weight * gamma2 + self.bias
         tangent = c
         for layer in range(self.depth):
             # of both, D and its slope
-            D, slope = jax.jvp(lambda c, q=q: dual(self.sigma, c, q), (c,), (jnp.ones_like(c),))
+            of_c = partial(dual, self.sigma, q=q, every=every)
+            D, slope = jax.jvp(of_c, (c,), (jnp.ones_like(c),))
             last = layer == self.depth - 1
             w, b = (1.0, 0.0) if last else (self.weight, self.bias)
-            c, q = w * D + b, w * _square(self.sigma, q) + b
+            c, q = w * D + b, w * _square(self.sigma, q, every) + b
             tangent = c + w * tangent * slope
         return tangent if self.kind == NTK else c
 
 
-def dual(sigma: Activation, c: Real, q: Real) -> Real:
+def dual(sigma: Activation, c: Real, q: Real, every: int) -> Real:
     """D(c; q) = E[σ(u)σ(u')] for Gaussians of variance q and covariance c."""
     if sigma.named and sigma.name == "erf":
         return 2.0 / np.pi * jnp.arcsin(2.0 * c / (1.0 + 2.0 * q))
@@ -153,23 +188,51 @@ def dual(sigma: Activation, c: Real, q: Real) -> Real:
         rho = c / q
         return q / (2.0 * np.pi) * (jnp.sqrt(1.0 - rho**2) + rho * (np.pi - jnp.arccos(rho)))
     rho = c / q
-    one = jnp.sqrt(q) * GRID[:, None]
-    other = rho * one + jnp.sqrt(q * (1.0 - rho**2)) * GRID[None]
-    return jnp.sum(WEIGHTS * sigma(one[:, 0]) * (sigma(other) @ WEIGHTS))
+    z, weights = _gaussian(every)
+    one = jnp.sqrt(q) * z[:, None]
+    other = rho * one + jnp.sqrt(q * (1.0 - rho**2)) * z[None]
+    return jnp.sum(weights * sigma(one[:, 0]) * (sigma(other) @ weights))
 
 
-def _square(sigma: Activation, q: Real) -> Real:
+def _gaussian(every: int) -> tuple[np.ndarray, np.ndarray]:
+    z = GRID[::every]
+    weights = np.exp(-(z**2) / 2)
+    return z, weights / np.sum(weights)
+
+
+def _square(sigma: Activation, q: Real, every: int) -> Real:
     # D(q; q), where the root in D has no derivative
     if sigma.named and sigma.name == "erf":
         return 2.0 / np.pi * jnp.arcsin(2.0 * q / (1.0 + 2.0 * q))
     if sigma.named and sigma.name == "relu":
         return q / 2.0
-    return jnp.sum(WEIGHTS * sigma(jnp.sqrt(q) * GRID) ** 2)
+    z, weights = _gaussian(every)
+    return jnp.sum(weights * sigma(jnp.sqrt(q) * z) ** 2)
 
 
-def numbers_of_kernel(function: Any, signal: Real, gamma2: Real) -> tuple[Real, Real, Real]:
-    """h_0, h_1, and v² = h(c) - h_0 - h_1c at c = `signal`."""
-    h = (lambda t: function(t, gamma2)) if isinstance(function, Network) else function
+class Numbers(NamedTuple):
+    """h_0, h_1, v² = h(c) - h_0 - h_1c, and the largest relative error of the last two."""
+
+    constant: Real
+    linear: Real
+    v2: Real
+    error: Real
+
+
+def numbers_of_kernel(function: Any, signal: Real, gamma2: Real) -> Numbers:
+    """The numbers at c = `signal`; their error is that of every second node, and rounding."""
+    if not isinstance(function, Network):
+        return _numbers(function, signal, gamma2)
+    fine, coarse = (
+        _numbers(partial(function, gamma2=gamma2, every=every), signal, gamma2)
+        for every in (ALL, SECOND)
+    )
+    off = [jnp.abs(b - a) / jnp.abs(a) for a, b in zip(fine[1:3], coarse[1:3], strict=True)]
+    error = jax.lax.stop_gradient(fine.error + jnp.nan_to_num(jnp.maximum(*off)))
+    return fine._replace(error=error)
+
+
+def _numbers(h: Callable[[Real], Real], signal: Real, gamma2: Real) -> Numbers:
     slope = lambda t: jax.jvp(h, (t,), (jnp.ones_like(t),))
     curvature = lambda t: jax.jvp(lambda t: slope(t)[1], (t,), (jnp.ones_like(t),))[1]
     zero = jnp.zeros_like(signal)
@@ -180,7 +243,11 @@ def numbers_of_kernel(function: Any, signal: Real, gamma2: Real) -> tuple[Real, 
     curvatures = jax.vmap(curvature)(near * share)
     integral = near**2 * jnp.sum(weights / 2 * (1.0 - share) * curvatures)
     difference = h(signal) - at_zero - signal * linear
-    return at_zero, linear, jnp.where(signal > SMALL * gamma2, difference, integral)
+    far = signal > SMALL * gamma2
+    v2 = jnp.where(far, difference, integral)
+    # of what is subtracted in the one, of some hundred products in the other
+    terms = jnp.where(far, jnp.abs(h(signal)) / jnp.where(v2 > 0, v2, 1.0), 1.0)
+    return Numbers(at_zero, linear, v2, jax.lax.stop_gradient(100 * EPS * terms))
 
 
 def _check_coefficients(h: Callable[[Any], Any]) -> None:

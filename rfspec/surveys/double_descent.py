@@ -42,6 +42,8 @@ MEANINGS: dict[str, tuple[dict[str, Any], str]] = {
     "of_data": (SCORE, "variance of the score from data"),
     "of_noise": (SCORE, "variance of the score from the draws of the noise"),
     "error": (LOSS, "estimated absolute error of train and test"),
+    "empirical_error": (LOSS, "estimated absolute error of empirical"),
+    "parts_error": (SCORE, "estimated absolute error of bias2 and each variance"),
     "peak": (RATIO, "ratio at which the test loss has its highest peak; NaN where it has none"),
     "rise": (RATIO, "ratio of the smallest test loss before the peak; NaN where it has none"),
     "best_weight_decay": (DECAY, "weight decay of the smallest test loss"),
@@ -84,9 +86,10 @@ def double_descent(
     -------
     xarray.Dataset
         Over noise_draws, weight_decay, psi_p: train, test, empirical (the loss on the samples over
-        all noise), bias2, of_features, of_data, of_noise, error. Over noise_draws, weight_decay:
-        peak, the ψ_p of the highest interior peak of the test loss, and rise, that of the smallest
-        test loss before it; both to 1e-6, and NaN where there is none. Over noise_draws, psi_p:
+        all noise), bias2, of_features, of_data, of_noise, and error, empirical_error, parts_error.
+        Over noise_draws, weight_decay: peak, the ψ_p of the highest interior peak of the test loss,
+        and rise, that of the smallest test loss before it; both to 1e-6, and NaN where there is
+        none. Over noise_draws, psi_p:
         best_weight_decay and test_best_weight_decay (at τ), tau_star and test_star (without decay).
         Coordinate columns: mψ_n, where the theory has the peak without decay.
 
@@ -176,11 +179,12 @@ def _along(model: RandomFeatureModel, ratios: np.ndarray, tau: Any) -> dict[str,
     of = lambda results, name: np.array([float(getattr(one, name)[0]) for one in results])
     loss = lambda x: float(learning_curve(model.replace(psi_p=float(np.exp(x))), tau[None]).test[0])
     peak, rise = _turns(loss, np.log(ratios), of(curves, "test"))
-    of_curves = ("train", "test", "empirical", "error")
+    of_curves = ("train", "test", "empirical", "error", "empirical_error")
     of_parts = ("bias2", "of_features", "of_data", "of_noise")
     return {
         **{name: of(curves, name) for name in of_curves},
         **{name: of(parts, name) for name in of_parts},
+        "parts_error": of(parts, "error"),
         "peak": peak,
         "rise": rise,
     }

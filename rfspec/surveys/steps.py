@@ -12,7 +12,7 @@ from ..numerics.types import Given, Real
 from ..spectra.of_models import AnySpectrum
 from ..training.early_stopping import EarlyStopping
 from ..training.filters import LINEAR
-from ..training.learning_curves import stable_step
+from ..training.stability import stable_step
 from ..training.timescales import clock
 
 OPTIMIZERS = (*LINEAR, "sgd")

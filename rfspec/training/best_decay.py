@@ -67,7 +67,7 @@ class BestDecay(Table, eqx.Module):
     weight_decay_error : float
         Estimated relative error of γ*.
     model : RandomFeatureModel
-        The model with this weight decay.
+        The model with this weight decay; without any where γ* is ∞.
     """
 
     weight_decay: Real
@@ -161,7 +161,7 @@ def best_weight_decay(model: RandomFeatureModel, tau: Given | None = np.inf) -> 
         found.without,
         found.best.error,
         found.decay_error,
-        model.replace(weight_decay=decay),
+        model.replace(weight_decay=jnp.where(jnp.isfinite(decay), decay, 0.0)),
     )
     if concrete(best.test) and np.ndim(best.test) == 0 and not np.isfinite(float(best.test)):
         raise ConvergenceError(f"the losses of {model} did not converge: move a parameter a little")
@@ -214,6 +214,12 @@ def _test_loss(eq: Equations, c: Real, at: str) -> Real:
     return jnp.where(c < jnp.inf, before, at_end)
 
 
+def _loss(eq: Equations, x: Real, c: Real, at: str) -> Real:
+    # under the weight decay eˣ
+    eq = under(eq, jnp.exp(x))
+    return stops(eq, TOLERANCE, THRESHOLD).test if at == BEST else _test_loss(eq, c, at)
+
+
 def _slope(f: Callable[[Real], Real], x: Real) -> Real:
     # forwards, which compiles faster than backwards
     return jax.jvp(f, (x,), (jnp.ones_like(x),))[1]
@@ -229,13 +235,9 @@ def _slope_under(eq: Equations, x: Real, c: Real, at: str) -> Real:
 @partial(program, static_argnames=("at",))
 def _minimum(eq: Equations, c: Real, *, at: str) -> tuple[Real, Real]:
     # log γ of the smallest test loss, and the curvature there
-    def loss(x: Real) -> Real:
-        if at == BEST:
-            return stops(under(eq, jnp.exp(x)), TOLERANCE, THRESHOLD).test
-        return _test_loss(under(eq, jnp.exp(x)), c, at)
-
     grid = _grid(eq)
-    i = jnp.clip(jnp.nanargmin(jax.lax.map(loss, grid)), 1, GRID - 2)
+    losses = jax.lax.map(lambda x: _loss(eq, x, c, at), grid)
+    i = jnp.clip(jnp.nanargmin(losses), 1, GRID - 2)
     slope = lambda x: _slope_under(eq, x, c, at)
     x = _zero(slope, grid[i - 1], grid[i + 1])
     curvature = (slope(x + NEAR) - slope(x - NEAR)) / (2 * NEAR)
@@ -245,12 +247,7 @@ def _minimum(eq: Equations, c: Real, *, at: str) -> tuple[Real, Real]:
 
 def _implicit(eq: Equations, x: Real, c: Real, at: str) -> Real:
     # x as a function of the model, with its derivatives
-    def loss(x: Real, eq: Equations) -> Real:
-        if at == BEST:
-            return stops(under(eq, jnp.exp(x)), TOLERANCE, THRESHOLD).test
-        return _test_loss(under(eq, jnp.exp(x)), c, at)
-
-    slope = lambda x, eq: _slope(lambda x: loss(x, eq), x)
+    slope = lambda x, eq: _slope(lambda x: _loss(eq, x, c, at), x)
     frozen, x = jax.lax.stop_gradient((eq, x))
     curvature = jax.lax.stop_gradient(_slope(lambda x: slope(x, frozen), x))
     for _ in range(ORDERS):

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -27,24 +26,21 @@ from ..numerics.checks import (
     on_host,
     real_scalar,
 )
-from ..numerics.types import Given, Real, Reals, Truth, Vector
+from ..numerics.types import Given, Real, Reals, Vector
 from ..resolvent.column_equations import ColumnEquations
 from ..resolvent.equations import averaged_equations
 from ..resolvent.finite_draws import NoiseDrawsEquations
 from ..resolvent.fresh_noise import FreshNoiseEquations
 from ..resolvent.solver import ConvergenceError
-from ..spectra.finite_d import SpectrumAtFiniteD
-from ..spectra.of_models import AnySpectrum, spectrum
 from ..spectra.spectrum import spectrum as spectrum_with_edges
-from ..spectra.unbounded import open_ends
 from .arguments import checked_momentum, checked_tolerance, training_times
 from .class_losses import losses_of_classes
 from .contour import FINEST, nodes_for
 from .drops import PER_PIECE, modes_of
 from .exact_score import score_error, score_unit
-from .filters import stable_below
 from .methods import method_of
 from .score_parts import SCORE_PARTS, Learnable, ScoreParts
+from .stability import checked_stability
 
 TOLERANCE = 1e-11
 _CLASSES = lambda curve: (curve.class_train, curve.class_test)
@@ -129,14 +125,23 @@ class LearningCurve(Table, eqx.Module):
         It is the distance to the empirical score, which is that of memorisation. Of the theory
         only; computed here.
         """
+        return self._empirical_with_error()[0]
+
+    @property
+    def empirical_error(self) -> Reals:
+        """Estimated absolute error of `empirical`, of τ's shape."""
+        return self._empirical_with_error()[1]
+
+    def _empirical_with_error(self) -> tuple[Reals, Reals]:
         model = self._of_theory("the loss on the training samples with fresh noise")
         if concrete(model.noise_draws) and np.isinf(model.noise_draws):
-            return self.train
+            return self.train, self.train_error
         eq = averaged_equations(model, gaussian_equivalent(model))
         assert isinstance(eq, NoiseDrawsEquations)
         method = method_of(model, eq, self.tau, self.step, self.momentum)
-        loss, _, _ = method.losses(FreshNoiseEquations.of(eq), FINEST)
-        return jnp.reshape(loss, jnp.shape(self.tau))
+        loss, _, errors = method.losses(FreshNoiseEquations.of(eq), FINEST)
+        shape = jnp.shape(self.tau)
+        return jnp.reshape(loss, shape), jnp.reshape(errors[:, 0], shape)
 
     @property
     def score_parts(self) -> ScoreParts:
@@ -302,7 +307,7 @@ def learning_curve(
     count = min(count, eq.most_nodes or count)
     if step is not None:
         step = real_scalar("step", step, above=0.0)
-        stable = _checked_stability(model, step, mu)
+        stable = checked_stability(model, step, mu)
         tau = namespace(tau, step).round(tau / step) * step
     method = method_of(model, eq, tau, step, mu)
     train, test, errors = map(on_host, method.losses(eq, count))
@@ -323,29 +328,3 @@ def learning_curve(
             f"the losses at tau = {float(tau):.6g} did not converge: move a parameter a little"
         )
     return curve
-
-
-def _checked_stability(model: RandomFeatureModel, step: Real, mu: float) -> Truth:
-    # whether the fastest mode shrinks; where that is known it has to
-    sp = jax.lax.stop_gradient(spectrum(model))
-    limit = jax.lax.stop_gradient(stable_step(sp, "momentum", mu))
-    step = jax.lax.stop_gradient(step)
-    if concrete(limit, step) and not float(step) < float(limit):
-        raise ValueError(
-            f"step must be below {float(limit):.6g} to be stable for this model, got "
-            f"{float(step):.6g}"
-        )
-    return step < limit
-
-
-def stable_step(sp: AnySpectrum, optimizer: str, mu: float) -> Real:
-    """The training time of one step from which on the fastest mode does not shrink."""
-    top = _largest(sp) + sp.equations.decay
-    return stable_below(optimizer, mu) * sp.model.time_unit / top
-
-
-def _largest(sp: AnySpectrum) -> Real:
-    if isinstance(sp, SpectrumAtFiniteD):
-        return jnp.asarray(sp.support.upper)
-    upper = open_ends(sp.equations, sp.support).upper
-    return sp.atom.location + jnp.nanmax(jnp.asarray(upper))

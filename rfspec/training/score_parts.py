@@ -39,7 +39,12 @@ INFINITE = 0.1 / EPS
 
 
 class ScoreParts(Table, eqx.Module):
-    """E_score = bias² + variance, and where the variance comes from, arrays of τ's shape.
+    r"""E_score = bias² + variance, and where the variance comes from, arrays of τ's shape.
+
+    .. math:: \text{bias}^2 = \int dρ_Σ A (m - b)^2, \quad A = α^2 λ + β^2
+
+    with m(λ) the mean slope that is learnt and b(λ) that of the exact score, in units of E_score.
+    Equation (37) of docs/theory.md, beyond arXiv 2505.17638.
 
     Attributes
     ----------
@@ -54,7 +59,8 @@ class ScoreParts(Table, eqx.Module):
     of_noise : float
         Given W and the samples, variance over the m draws of the noise; 0 for m = ∞.
     error : float
-        Estimated absolute error of each: of the contour, and rounding.
+        Estimated absolute error of each: what a contour with fewer nodes differs by, and
+        rounding; conditions of the constants are not in it.
     """
 
     dimension = "tau"
