@@ -224,7 +224,7 @@ def numbers_of_kernel(function: Any, signal: Real, gamma2: Real) -> Numbers:
     if not isinstance(function, Network):
         return _numbers(function, signal, gamma2)
     fine, coarse = (
-        _numbers(partial(function, gamma2=gamma2, every=every), signal, gamma2)
+        _numbers(partial(Network.__call__, function, gamma2=gamma2, every=every), signal, gamma2)
         for every in (ALL, SECOND)
     )
     off = [jnp.abs(b - a) / jnp.abs(a) for a, b in zip(fine[1:3], coarse[1:3], strict=True)]
